@@ -1,0 +1,27 @@
+"""Stores: one Zarr v3 group of songs, on a pipe, in a file, in a folder or behind a URL.
+
+A store holds items of one kind, one array a song, named 000001, 000002, ...:
+
+    waveform  (channels, samples)
+    pairs     (pairs, 2, channels, samples)           a 10 s chunk and its continuation
+    keys      (pairs, 2, channels, keys, frames)      or (chunks, channels, keys, frames)
+
+The group's attributes under "musigan" say how to read them (`kind`, `format`, `sample_rate`, `chunk_seconds`, for
+keys also `frame_seconds`, `low_key`, `high_key`, `band`); an item's attributes say what it is (`title`, `artist`,
+`source`, `split`, `starts` in seconds of each pair or chunk, `seconds` where the last chunk is padded, and `level`,
+the factor back to full scale). Blocks are little-endian and uncompressed, one pair or chunk each, so a block can be
+memory-mapped and nothing expands while it is read.
+
+On a pipe, and in a file, the group is a ZIP of stored entries (see zipstream): `zarr.json`, then item after item.
+In a folder or behind a URL the group's own `zarr.json` is written last, with the number of items: without it there
+is no store. Plain Zarr reads and writes the same bytes.
+"""
+
+from musigan.store.layout import DIMENSIONS, FORMAT, Array, Attributes, Item, ItemInfo, describe, item_name
+from musigan.store.reading import Reader, open_reader, spooled
+from musigan.store.writing import Writer, exists, write
+
+__all__ = [
+    "DIMENSIONS", "FORMAT", "Array", "Attributes", "Item", "ItemInfo", "Reader", "Writer",
+    "describe", "exists", "item_name", "open_reader", "spooled", "write",
+]  # fmt: skip

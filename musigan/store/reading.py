@@ -1,0 +1,258 @@
+"""Reading a store: from a stream front to back, from a file, a folder or a URL in any order."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from musigan import zipstream
+from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.store.layout import (
+    MAX_METADATA_BYTES,
+    Array,
+    Attributes,
+    Item,
+    ItemInfo,
+    decode_block,
+    item_name,
+    parse_array,
+    parse_group,
+    place_block,
+)  # fmt: skip
+from musigan.store.locations import is_url, url_map
+
+
+@contextmanager
+def _located(source: str) -> Iterator[None]:
+    """Put the store's name in front of what is wrong with it."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{source}: {error}") from None
+
+
+class Reader:
+    """Reads a store: iterate for its items. `attributes` is the group's header; `source` its name in messages."""
+
+    def __init__(self, source: str, header: Attributes) -> None:
+        self.source = source
+        self.kind: str = header["kind"]
+        self.attributes = header
+
+    def __iter__(self) -> Iterator[Item]:
+        raise NotImplementedError
+
+    def infos(self) -> list[ItemInfo]:
+        """What each item is, without reading data (stores in files, folders and behind URLs only)."""
+        raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
+
+    def read(self, name: str) -> Array:
+        """One whole item."""
+        raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
+
+    def block(self, name: str, index: int) -> Array:
+        """Block `index` along an item's first axis, (1, ...): of a file or local folder a read-only memory map."""
+        raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
+
+    def close(self) -> None:
+        """Let go of files and maps."""
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _StreamReader(Reader):
+    def __init__(self, file: BinaryIO, source: str) -> None:
+        with _located(source):
+            self._entries = zipstream.read_entries(file)
+            entry, data = next(self._entries, (None, b""))
+            if entry is None or entry.name != "zarr.json":
+                raise StoreError("not a store: a store's first entry is zarr.json")
+            super().__init__(source, parse_group(data))
+
+    def __iter__(self) -> Iterator[Item]:
+        with _located(self.source):
+            for count, (entry, data) in enumerate(self._entries, 1):
+                name = item_name(count)
+                if entry.name != f"{name}/zarr.json":
+                    raise StoreError(f"found entry {entry.name} where {name}/zarr.json should come")
+                yield self._read_item(parse_array(name, data, self.attributes))
+
+    def _read_item(self, info: ItemInfo) -> Item:
+        expected = dict(info.block_keys())
+        array: Array | None = None
+        while expected:
+            entry, data = next(self._entries, (None, b""))
+            place = expected.pop(entry.name, None) if entry else None
+            if entry is None or place is None:
+                raise StoreError(f"{info.name} lacks {len(expected)} of its blocks: the store is damaged")
+            block = decode_block(data, info, entry.name)
+            if array is None:
+                array = np.empty(info.shape, info.dtype)
+            place_block(array, place, block)
+        assert array is not None
+        return Item(info, array)
+
+
+class _KeyedReader(Reader):
+    """A store whose keys can be fetched in any order."""
+
+    def __init__(
+        self, source: str, fetch: Callable[[str], memoryview], names: Callable[[Attributes], list[str]]
+    ) -> None:
+        self._fetch = fetch
+        with _located(source):
+            super().__init__(source, parse_group(self._fetch("zarr.json")))
+            self._infos = [
+                parse_array(name, self._fetch(f"{name}/zarr.json"), self.attributes) for name in names(self.attributes)
+            ]
+        self._by_name = {info.name: info for info in self._infos}
+
+    def __iter__(self) -> Iterator[Item]:
+        for info in self._infos:
+            yield Item(info, self.read(info.name))
+
+    def infos(self) -> list[ItemInfo]:
+        return list(self._infos)
+
+    def read(self, name: str) -> Array:
+        info = self._by_name[name]
+        array = np.empty(info.shape, info.dtype)
+        with _located(self.source):
+            for key, place in info.block_keys():
+                place_block(array, place, decode_block(self._fetch(key), info, key))
+        return array
+
+    def block(self, name: str, index: int) -> Array:
+        info = self._by_name[name]
+        if info.blocks[1:] != info.shape[1:]:  # a store written by other hands, in smaller blocks
+            return self.read(name)[index * info.blocks[0] : (index + 1) * info.blocks[0]]
+        key = "/".join((name, "c", str(index), *("0" for _ in info.shape[1:])))
+        with _located(self.source):
+            return decode_block(self._fetch(key), info, key)
+
+
+class _ZipReader(_KeyedReader):
+    """A store in a file, memory-mapped. Maps survive a fork; the checksum of a block is compared at its first use."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        buffer = memoryview(self._map)
+        with _located(source):
+            entries = {entry.name: entry for entry in zipstream.read_directory(buffer)}
+        unchecked = set(entries)
+
+        def fetch(key: str) -> memoryview:
+            if key not in entries:
+                raise StoreError(f"{key} is missing: not a store, or a damaged one")
+            data = zipstream.entry_data(buffer, entries[key], check=key in unchecked)
+            unchecked.discard(key)
+            return data
+
+        def names(_: Attributes) -> list[str]:
+            return sorted(key.split("/")[0] for key in entries if key.count("/") == 1 and key.endswith("/zarr.json"))
+
+        super().__init__(source, fetch, names)
+
+
+class _FolderReader(_KeyedReader):
+    def __init__(self, path: Path, source: str) -> None:
+        def fetch(key: str) -> memoryview:
+            target = path / key
+            try:
+                if key.endswith("zarr.json"):
+                    if target.stat().st_size > MAX_METADATA_BYTES:
+                        raise StoreError(f"{key} is too large for metadata: the store is damaged")
+                    return memoryview(target.read_bytes())
+                with target.open("rb") as file:
+                    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except (FileNotFoundError, NotADirectoryError, ValueError):
+                raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished") from None
+
+        super().__init__(source, fetch, _names_by_count)
+
+
+class _UrlReader(_KeyedReader):
+    def __init__(self, url: str) -> None:
+        objects = url_map(url)
+
+        def fetch(key: str) -> memoryview:
+            try:
+                return memoryview(objects[key])
+            except KeyError:
+                raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+
+        super().__init__(url, fetch, _names_by_count)
+
+
+def _names_by_count(header: Attributes) -> list[str]:
+    items = header.get("items")
+    if not isinstance(items, int) or not 0 <= items <= 10_000_000:
+        raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
+    return [item_name(number) for number in range(1, items + 1)]
+
+
+def open_reader(source: str | BinaryIO, kinds: tuple[str, ...] = (), name: str | None = None) -> Reader:
+    """Open a store by what it is: a binary file object or FIFO (front to back), a file, a folder or a URL.
+
+    `kinds` are the kinds the caller can use; `name` is what messages call the store. Raises StoreError.
+    """
+    reader = _open_any(source, name)
+    if kinds and reader.kind not in kinds:
+        reader.close()
+        advice = {"waveform": "mp3-to-npy", "pairs": "pair-chunks", "keys": "npy-to-keys"}[kinds[0]]
+        raise StoreError(
+            f"{reader.source}: found a store of {reader.kind}, expected {' or '.join(kinds)}, as {advice} writes it"
+        )
+    return reader
+
+
+def _open_any(source: str | BinaryIO, name: str | None) -> Reader:
+    if not isinstance(source, str):
+        return _StreamReader(source, name or str(getattr(source, "name", "store")))
+    label = name or source
+    if is_url(source):
+        return _UrlReader(source)
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return _FolderReader(path, label)
+        if path.is_fifo() or path.is_char_device():
+            return _StreamReader(path.open("rb"), label)
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if not magic:
+            raise StoreError(f"{label}: the file is empty: the tool that wrote it did not finish")
+        if magic != b"PK\x03\x04":
+            raise StoreError(f"{label}: not a store: a store's file is a ZIP, this begins with {magic!r}")
+        return _ZipReader(path, label)
+    except FileNotFoundError:
+        raise MusiganError(f"{label}: no such file or folder") from None
+    except OSError as error:
+        raise MusiganError(f"{label}: {error.strerror or error}") from None
+
+
+@contextmanager
+def spooled(file: BinaryIO, name: str = "standard input") -> Iterator[str]:
+    """Save a stream to a temporary file, for those who must read it more than once; yields its path.
+
+    The stream's end is checked when the file is opened; the file goes away with the block.
+    """
+    with tempfile.NamedTemporaryFile(prefix="musigan-", suffix=".zarr.zip") as spool:
+        try:
+            shutil.copyfileobj(file, spool, zipstream.READ_BYTES)
+            spool.flush()
+        except OSError as error:
+            raise MusiganError(f"{name}: cannot keep it in {tempfile.gettempdir()}: {error.strerror}") from None
+        yield spool.name

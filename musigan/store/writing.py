@@ -1,0 +1,230 @@
+"""Writing a store: items in, bytes out to a pipe, a file, a folder or a URL; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from musigan import __version__, zipstream
+from musigan.errors import UsageError
+from musigan.store.layout import ATTRIBUTE, DTYPES, FORMAT, Array, Attributes, ItemInfo, check_shape, item_name
+from musigan.store.locations import is_url, url_map
+
+
+class _Sink(Protocol):
+    """Where a store's bytes go. Until `finish` nothing there passes for a store."""
+
+    def begin(self, header: Attributes) -> None: ...
+    def put(self, key: str, data: bytes | memoryview) -> None: ...
+    def flush(self) -> None: ...
+    def finish(self, items: int) -> None: ...
+    def abort(self) -> None: ...
+
+
+def _group_json(header: Attributes) -> bytes:
+    document = {"attributes": {ATTRIBUTE: header}, "zarr_format": 3, "node_type": "group"}
+    return json.dumps(document, indent=2, allow_nan=False).encode()
+
+
+class _StreamSink:
+    """A ZIP written from front to back to an open binary file, a pipe as a rule."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._entries = zipstream.EntryWriter(file)
+
+    def begin(self, header: Attributes) -> None:
+        self.put("zarr.json", _group_json(header))
+        self.flush()
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        self._entries.add(key, data)
+
+    def flush(self) -> None:
+        self._entries.flush()
+
+    def finish(self, items: int) -> None:
+        self._entries.finish()
+
+    def abort(self) -> None:
+        """Leave the stream without its directory: its reader knows by that."""
+
+
+class _FileSink(_StreamSink):
+    """The same ZIP in a file, written aside and renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._aside = path, partial_path(path)
+        self._file = self._aside.open("wb")
+        super().__init__(self._file)
+
+    def finish(self, items: int) -> None:
+        super().finish(items)
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._aside, self._path)
+
+    def abort(self) -> None:
+        self._file.close()
+        self._aside.unlink(missing_ok=True)
+
+
+class _FolderSink:
+    """A folder, written aside and renamed; the group's metadata goes in last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._aside = path, partial_path(path)
+        self._header: Attributes = {}
+        self._aside.mkdir()
+
+    def begin(self, header: Attributes) -> None:
+        self._header = header
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        target = self._aside / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+    def flush(self) -> None:
+        """Files are whole once written."""
+
+    def finish(self, items: int) -> None:
+        self.put("zarr.json", _group_json({**self._header, "items": items}))
+        if self._path.exists():
+            old = partial_path(self._path.with_name(self._path.name + ".old"))
+            self._path.rename(old)
+            self._aside.rename(self._path)
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        else:
+            self._aside.rename(self._path)
+
+    def abort(self) -> None:
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+
+class _UrlSink:
+    """A prefix on any fsspec file system. There is no rename there: the group's metadata, written last, is the seal."""
+
+    def __init__(self, url: str) -> None:
+        self._map = url_map(url)
+        self._header: Attributes = {}
+        self._map.clear()
+
+    def begin(self, header: Attributes) -> None:
+        self._header = header
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        self._map[key] = bytes(data)
+
+    def flush(self) -> None:
+        """Objects are whole once written."""
+
+    def finish(self, items: int) -> None:
+        self.put("zarr.json", _group_json({**self._header, "items": items}))
+
+    def abort(self) -> None:
+        self._map.clear()
+
+
+def partial_path(path: Path) -> Path:
+    """The name beside `path` under which an output is written until it is whole."""
+    return path.with_name(f".{path.name[:200]}.partial-{os.getpid()}")
+
+
+def exists(target: str) -> bool:
+    """Whether something stands where an output is to go."""
+    return "zarr.json" in url_map(target) if is_url(target) else os.path.lexists(target)
+
+
+def _open_sink(target: str | BinaryIO) -> _Sink:
+    if not isinstance(target, str):
+        return _StreamSink(target)
+    if is_url(target):
+        return _UrlSink(target)
+    path = Path(target)
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{target}: there is no folder {path.parent}: make it first")
+    return _FolderSink(path) if path.suffix == ".zarr" else _FileSink(path)
+
+
+class Writer:
+    """Writes a store item by item. A `with` block that ends in an exception leaves nothing that passes for a store."""
+
+    def __init__(self, target: str | BinaryIO, kind: str, attributes: Mapping[str, Any]) -> None:
+        self.header: Attributes = {**attributes, "kind": kind, "format": FORMAT}
+        self.header["tool"] = {"musigan": __version__, **_library_versions()}
+        self.header.pop("items", None)
+        self.items = 0
+        self._sink = _open_sink(target)
+        self._sink.begin(self.header)
+
+    def add(self, array: Array, dimension_names: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+        """Append one item; its name is the next number."""
+        name = item_name(self.items + 1)
+        dtype = array.dtype.name
+        if dtype not in DTYPES:
+            raise TypeError(f"{dtype} is not one of {DTYPES}")
+        check_shape(name, array.shape, tuple(dimension_names), self.header)
+        for key, data in _encode(name, array, self._block_shape(array), tuple(dimension_names), dict(attributes)):
+            self._sink.put(key, data)
+        self._sink.flush()
+        self.items += 1
+
+    def _block_shape(self, array: Array) -> tuple[int, ...]:
+        if self.header["kind"] == "waveform":
+            chunk = round(self.header.get("chunk_seconds", 10) * self.header["sample_rate"])
+            return (array.shape[0], min(chunk, array.shape[1]))
+        return (1, *array.shape[1:])
+
+    def finish(self) -> None:
+        self._sink.finish(self.items)
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self.abort()
+
+
+def write(target: str | BinaryIO, kind: str, attributes: Mapping[str, Any]) -> Writer:
+    """Open a store for writing: a binary file object, a URL, a folder (`*.zarr`) or a file (anything else)."""
+    return Writer(target, kind, attributes)
+
+
+def _library_versions() -> dict[str, str]:
+    import zarr
+
+    return {"zarr": zarr.__version__, "numpy": np.__version__}
+
+
+def _encode(
+    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], attributes: Attributes
+) -> Iterator[tuple[str, bytes | memoryview]]:
+    """Let zarr lay out one array in memory; yield its metadata, then its blocks in order."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    laid_out: dict[str, Any] = {}
+    zarr.create_array(
+        store=MemoryStore(laid_out), name=name, shape=array.shape, chunks=blocks, dtype=array.dtype,
+        compressors=None, filters=None, fill_value=0, attributes=attributes, dimension_names=names,
+        config={"write_empty_chunks": True},
+    )[...] = array  # fmt: skip
+    yield f"{name}/zarr.json", laid_out[f"{name}/zarr.json"].to_bytes()
+    info = ItemInfo(name, array.shape, array.dtype.name, blocks, names, attributes)
+    for key, _ in info.block_keys():
+        yield key, memoryview(laid_out.pop(key).as_numpy_array()).cast("B")

@@ -1,0 +1,308 @@
+"""The framing of a store on a pipe: a ZIP of stored entries, written and read from front to back.
+
+Every entry carries its size and CRC in its local header, so a reader needs no seek; the archive ends with an
+ordinary central directory, so the same bytes saved to a file open in any ZIP reader. The directory is what says
+that a stream is whole: a producer that dies never writes it, and `read_entries` demands it.
+
+    PK\\3\\4 header name padding data | PK\\3\\4 ... | PK\\1\\2 directory ... | PK\\5\\6 end
+
+Data starts at multiples of 64 bytes (padding in an extra field), so that a saved entry can be memory-mapped.
+Format: PKWARE APPNOTE 6.3.10, the subset named above.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from musigan.errors import StoreError
+
+ALIGNMENT = 64
+MAX_ENTRY_BYTES = 1 << 30
+MAX_DIRECTORY_BYTES = 1 << 30
+MAX_NAME_BYTES = 512
+READ_BYTES = 1 << 20
+
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_END = struct.Struct("<4sHHHHIIH")
+_END64 = struct.Struct("<4sQHHIIQQQQ")
+_LOCATOR64 = struct.Struct("<4sIQI")
+_LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+_END64_MAGIC, _LOCATOR64_MAGIC = b"PK\x06\x06", b"PK\x06\x07"
+_EXTRA_PADDING, _EXTRA_ZIP64 = 0xD935, 0x0001  # 0xD935: the padding field of Android's zipalign
+_VERSION, _VERSION64 = 20, 45
+_DATE = (1 << 5) | 1  # 1 January 1980: the same input gives the same bytes on any day
+_UTF8_FLAG = 0x0800
+_MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored file of the archive; `offset` is where its local header begins, in bytes."""
+
+    name: str
+    size: int
+    crc: int
+    offset: int
+
+
+class EntryWriter:
+    """Writes entries to a binary file object that may be a pipe. Nothing is whole until `finish`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+        self._entries: list[Entry] = []
+
+    def add(self, name: str, data: bytes | memoryview) -> None:
+        """Append one entry of at most 1 GiB."""
+        size = memoryview(data).nbytes
+        if size > MAX_ENTRY_BYTES:
+            raise StoreError(f"entry {name} has {size} bytes, more than {MAX_ENTRY_BYTES}: use smaller blocks")
+        encoded = name.encode()
+        entry = Entry(name, size, zlib.crc32(data), self._position)
+        header_bytes = _LOCAL.size + len(encoded)
+        # An extra field is at least 4 bytes long, so a gap of less than that takes one more alignment step.
+        padding = (-(self._position + header_bytes + 4)) % ALIGNMENT
+        extra = struct.pack("<HH", _EXTRA_PADDING, padding) + bytes(padding)
+        header = _LOCAL.pack(
+            _LOCAL_MAGIC, _VERSION, 0, 0, 0, _DATE, entry.crc, size, size, len(encoded), len(extra)
+        )  # fmt: skip
+        self._file.write(header + encoded + extra)
+        self._file.write(data)
+        self._position += header_bytes + len(extra) + size
+        self._entries.append(entry)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Write the central directory: from here on the archive is whole."""
+        directory = b"".join(_directory_record(entry) for entry in self._entries)
+        count, start = len(self._entries), self._position
+        end = b""
+        if count >= _MAX16 or start + len(directory) >= _MAX32:
+            end += _END64.pack(
+                _END64_MAGIC, _END64.size - 12, _VERSION64, _VERSION64, 0, 0, count, count, len(directory), start
+            )  # fmt: skip
+            end += _LOCATOR64.pack(_LOCATOR64_MAGIC, 0, start + len(directory), 1)
+        end += _END.pack(
+            _END_MAGIC, 0, 0, min(count, _MAX16), min(count, _MAX16),
+            min(len(directory), _MAX32), min(start, _MAX32), 0,
+        )  # fmt: skip
+        self._file.write(directory + end)
+        self._file.flush()
+
+
+def _directory_record(entry: Entry) -> bytes:
+    encoded = entry.name.encode()
+    extra = b"" if entry.offset < _MAX32 else struct.pack("<HHQ", _EXTRA_ZIP64, 8, entry.offset)
+    return (
+        _CENTRAL.pack(
+            _CENTRAL_MAGIC, _VERSION64 if extra else _VERSION, _VERSION64 if extra else _VERSION, 0, 0, 0, _DATE,
+            entry.crc, entry.size, entry.size, len(encoded), len(extra), 0, 0, 0, 0, min(entry.offset, _MAX32),
+        )
+        + encoded
+        + extra
+    )  # fmt: skip
+
+
+def read_entries(file: BinaryIO, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iterator[tuple[Entry, bytes]]:
+    """Yield every entry with its data, in order, from a file object that need not seek.
+
+    Raises StoreError as soon as the bytes are not such an archive, and at the end unless a directory follows that
+    names exactly the entries read, with nothing after it. Memory holds one entry.
+    """
+    position = 0
+    seen: list[Entry] = []
+    names: set[str] = set()
+    magic = file.read(4)
+    if not magic:
+        raise StoreError("nothing came in: the tool before this one failed, or the file is empty")
+    magic += _exactly(file, 4 - len(magic))
+    while magic == _LOCAL_MAGIC:
+        entry, header_bytes = _local_header(file, position)
+        if entry.size > max_entry_bytes:
+            raise StoreError(f"entry {entry.name} claims {entry.size} bytes, the limit is {max_entry_bytes}")
+        if entry.name in names:
+            raise StoreError(f"entry {entry.name} comes twice: the store is damaged")
+        data = _exactly(file, entry.size)
+        if zlib.crc32(data) != entry.crc:
+            raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
+        names.add(entry.name)
+        seen.append(entry)
+        position += header_bytes + entry.size
+        yield entry, data
+        magic = _exactly(file, 4)
+    if magic not in (_CENTRAL_MAGIC, _END_MAGIC):
+        raise StoreError(f"not a store: found {magic!r} where a ZIP entry or the directory should begin")
+    # The directory of n entries is short; read it to the end of the stream and hold it against what was read.
+    expected = b"".join(_record_key(entry) for entry in seen)
+    found, tail = _read_directory(file, magic, len(seen))
+    if b"".join(_record_key(entry) for entry in found) != expected:
+        raise StoreError("the store's directory names other entries than came: it is damaged")
+    _check_end(tail, len(seen), position)
+    if file.read(1):
+        raise StoreError("there are bytes after the end of the store: two stores cannot be put together with cat")
+
+
+def _record_key(entry: Entry) -> bytes:
+    return f"{entry.name}\0{entry.size}\0{entry.crc}\0{entry.offset}\n".encode()
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    """Read `size` bytes in pieces, so that a size that lies costs no memory; a short read is a cut stream."""
+    if size <= READ_BYTES:
+        data = file.read(size)
+        if len(data) == size:
+            return data
+    else:
+        buffer = bytearray()
+        while len(buffer) < size and (piece := file.read(min(READ_BYTES, size - len(buffer)))):
+            buffer += piece
+        if len(buffer) == size:
+            return bytes(buffer)
+    raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
+
+
+def _safe_name(encoded: bytes) -> str:
+    try:
+        name = encoded.decode()
+    except UnicodeDecodeError:
+        raise StoreError(f"entry name {encoded!r} is not UTF-8") from None
+    parts = name.split("/")
+    if not name or name.startswith("/") or "\\" in name or "\0" in name or any(p in ("", ".", "..") for p in parts):
+        raise StoreError(f"entry name {name!r} is not a plain relative path")
+    return name
+
+
+def _local_header(file: BinaryIO, offset: int) -> tuple[Entry, int]:
+    fields = _LOCAL.unpack(_LOCAL_MAGIC + _exactly(file, _LOCAL.size - 4))
+    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = fields
+    _check_plain(flags, method, packed, size, name_bytes)
+    name = _safe_name(_exactly(file, name_bytes))
+    _exactly(file, extra_bytes)
+    return Entry(name, size, crc, offset), _LOCAL.size + name_bytes + extra_bytes
+
+
+def _check_plain(flags: int, method: int, packed: int, size: int, name_bytes: int) -> None:
+    if flags & ~_UTF8_FLAG or method != 0 or packed != size or size == _MAX32 or not 0 < name_bytes <= MAX_NAME_BYTES:
+        raise StoreError(
+            f"found a ZIP entry with flags {flags:#x} and method {method}; a store has plain stored entries only "
+            "(zip -0, or let the tools write it)"
+        )
+
+
+def _central_record(file: BinaryIO) -> Entry:
+    """Read one directory record after its magic."""
+    fields = _CENTRAL.unpack(_CENTRAL_MAGIC + _exactly(file, _CENTRAL.size - 4))
+    flags, method, crc, packed, size, name_bytes, extra_bytes, comment_bytes = (*fields[3:5], *fields[7:13])
+    _check_plain(flags, method, packed, size, name_bytes)
+    name = _safe_name(_exactly(file, name_bytes))
+    extra = _exactly(file, extra_bytes)
+    _exactly(file, comment_bytes)
+    offset = fields[16]
+    if offset == _MAX32:
+        offset = _zip64_offset(extra)
+    return Entry(name, size, crc, offset)
+
+
+def _zip64_offset(extra: bytes) -> int:
+    while len(extra) >= 4:
+        identifier, size = struct.unpack_from("<HH", extra)
+        if identifier == _EXTRA_ZIP64 and size == 8 and len(extra) >= 12:
+            return int(struct.unpack_from("<Q", extra, 4)[0])
+        extra = extra[4 + size :]
+    raise StoreError("the store's directory lacks a 64-bit offset: it is damaged")
+
+
+def _read_directory(file: BinaryIO, magic: bytes, limit: int) -> tuple[list[Entry], bytes]:
+    """Read records while they last; return them and the end of the archive, magics included."""
+    found: list[Entry] = []
+    while magic == _CENTRAL_MAGIC:
+        if len(found) >= limit:
+            raise StoreError("the store's directory names more entries than came: it is damaged")
+        found.append(_central_record(file))
+        magic = _exactly(file, 4)
+    tail = magic
+    if magic == _END64_MAGIC:
+        tail += _exactly(file, _END64.size - 4 + _LOCATOR64.size + _END.size)
+    elif magic == _END_MAGIC:
+        tail += _exactly(file, _END.size - 4)
+    else:
+        raise StoreError("the store's directory is damaged")
+    return found, tail
+
+
+def _check_end(tail: bytes, count: int, directory_offset: int) -> None:
+    """Hold the end record(s) against the number of entries and the place where the directory began."""
+    magic, _, _, on_disk, total, _, offset, comment = _END.unpack(tail[-_END.size :])
+    if tail.startswith(_END64_MAGIC):
+        fields = _END64.unpack(tail[: _END64.size])
+        total, offset = fields[7], fields[9]
+        on_disk = fields[6]
+    if magic != _END_MAGIC or comment or on_disk != count or total != count or offset != directory_offset:
+        raise StoreError("the end of the store does not agree with its entries: it is damaged")
+
+
+def read_directory(buffer: memoryview) -> list[Entry]:
+    """Read the directory at the end of a whole archive that lies in memory or is memory-mapped.
+
+    Stricter than ZIP readers are: the archive starts at byte 0 and ends with its end record, so neither a file cut
+    short nor two stores in one file pass.
+    """
+    if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
+        raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
+    _, _, _, _, count, size, offset, _ = _END.unpack(buffer[-_END.size :])
+    end = len(buffer) - _END.size
+    if offset == _MAX32 or count == _MAX16:
+        end -= _LOCATOR64.size + _END64.size
+        if end < 0 or bytes(buffer[end : end + 4]) != _END64_MAGIC:
+            raise StoreError("the store's 64-bit directory is damaged")
+        fields = _END64.unpack(buffer[end : end + _END64.size])
+        count, size, offset = fields[7], fields[8], fields[9]
+    if offset + size != end or size > MAX_DIRECTORY_BYTES or count * _CENTRAL.size > size:
+        raise StoreError("the store's directory is not where it should be: damaged, or two stores in one file")
+    view = _MemoryFile(buffer, offset)
+    entries: list[Entry] = []
+    for _ in range(count):
+        if _exactly(view, 4) != _CENTRAL_MAGIC:  # type: ignore[arg-type]
+            raise StoreError("the store's directory is damaged")
+        entries.append(_central_record(view))  # type: ignore[arg-type]
+    if view.position != offset + size:
+        raise StoreError("the store's directory is damaged")
+    if count and min(entry.offset for entry in entries) != 0:
+        raise StoreError("the store does not begin at the start of the file: damaged, or two stores in one file")
+    return entries
+
+
+def entry_data(buffer: memoryview, entry: Entry, check: bool = False) -> memoryview:
+    """The bytes of an entry of a memory-mapped archive, without a copy; `check` compares the checksum."""
+    start = entry.offset + _LOCAL.size
+    if start > len(buffer) or bytes(buffer[entry.offset : entry.offset + 4]) != _LOCAL_MAGIC:
+        raise StoreError(f"entry {entry.name} is not where the directory says: the store is damaged")
+    fields = _LOCAL.unpack(buffer[entry.offset : start])
+    start += fields[9] + fields[10]
+    data = buffer[start : start + entry.size]
+    if fields[8] != entry.size or len(data) != entry.size:
+        raise StoreError(f"entry {entry.name} has another size than the directory says: the store is damaged")
+    if check and zlib.crc32(data) != entry.crc:
+        raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
+    return data
+
+
+class _MemoryFile:
+    """The `read` of a file object over a memory-mapped buffer."""
+
+    def __init__(self, buffer: memoryview, position: int) -> None:
+        self._buffer = buffer
+        self.position = position
+
+    def read(self, size: int) -> bytes:
+        data = bytes(self._buffer[self.position : self.position + size])
+        self.position += len(data)
+        return data

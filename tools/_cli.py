@@ -1,0 +1,382 @@
+"""What every tool shares: options, the streams, overwriting, progress, summaries, errors and exit codes.
+
+A tool is a function `main(session, ...options)` under `@tool`. At start the tool takes standard input and output for
+the store alone: descriptor 0 then is the null device and descriptor 1 is stderr, so that no stray print, library
+banner or child process can touch the stream.
+
+Exit codes: 0 all well; 3 the output is whole but inputs were skipped; 1 failure, or nothing usable; 2 wrong usage;
+130 Ctrl-C; 143 SIGTERM; 141, quietly, when the reader downstream has gone away.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
+
+import typer
+
+from musigan import __version__
+from musigan.errors import MusiganError, UsageError
+
+if TYPE_CHECKING:
+    from musigan.store import Reader, Writer
+
+SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
+STDIN = "standard input"
+_SECONDS_BETWEEN_LINES = 15.0
+
+Source = Annotated[str, typer.Argument(metavar="[IN]", help="A store: file, folder, URL, or - for standard input.")]
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="PATH",
+        help="Where the store goes: a .zarr folder, any other name for one file, a URL, or - for standard output.",
+    ),
+]  # fmt: skip
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first input that cannot be used.")]
+Jobs = Annotated[
+    int, typer.Option("-j", "--jobs", min=0, help="Songs worked on at once; 0: as many as there are cores.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same input, same options, same seed: same output.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the best this machine has.")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+_Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: details, warnings, tracebacks.")]
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half written is cleaned away."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"musigan {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_print_version)
+]
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Session:
+    """One run of a tool: its streams, what it says on stderr, what it skipped."""
+
+    def __init__(self, name: str, quiet: bool = False, verbose: bool = False, strict: bool = False) -> None:
+        self.name, self.quiet, self.verbose, self.strict = name, quiet, verbose, strict
+        self.skipped: Counter[str] = Counter()
+        self._stdin, self._stdout = _take_streams()
+        self._stack = ExitStack()
+        # Tools in the middle of a pipe share the terminal with the last one, whose progress is the pipe's.
+        in_pipe = self._stdout is not None and _is_fifo(self._stdout)
+        self._shows_progress = not quiet and (verbose or not in_pipe)
+        self._status = _StatusLine(sys.stderr)
+
+    # -- words ------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """One line on stderr, unless -q."""
+        if not self.quiet:
+            self._status.line(f"{self.name}: {text}")
+
+    def detail(self, text: str) -> None:
+        """One line on stderr with -v."""
+        if self.verbose:
+            self.say(text)
+
+    def error(self, text: str) -> None:
+        """One line on stderr, always."""
+        self._status.line(f"{self.name}: {_one_line(text)}")
+
+    def status(self, text: str) -> None:
+        """Where the work stands: on a terminal a line that is rewritten, else a line now and then."""
+        if self._shows_progress:
+            self._status.show(f"{self.name}: {text}")
+
+    def skip(self, what: str, reason: str, group: str | None = None) -> None:
+        """Say that an input is passed over, and why; `group` is what the summary counts it under."""
+        if self.strict:
+            raise MusiganError(f"{what}: {reason} (--strict)")
+        self.skipped[group or reason] += 1
+        if not self.quiet:
+            self._status.line(f"{self.name}: skipped {_one_line(what)}: {_one_line(reason)}")
+
+    def summary(self, done: str) -> None:
+        """The last line: what was done, and what was skipped, counted by reason."""
+        if self.skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+            done += f"; skipped {sum(self.skipped.values())}: {reasons}"
+        self.say(done)
+
+    def progress(self, total: int | None, unit: str) -> Progress:
+        return Progress(self, total, unit)
+
+    # -- streams ----------------------------------------------------------------------------------------------
+
+    def reader(self, source: str, *kinds: str) -> Reader:
+        """Open the store a tool reads. The session closes it."""
+        from musigan import store
+
+        if source == "-":
+            reader = store.open_reader(self.stdin(), kinds, STDIN)
+        else:
+            reader = store.open_reader(source, kinds)
+        return self._stack.enter_context(reader)
+
+    def random_access_reader(self, source: str, *kinds: str) -> Reader:
+        """Open a store to read in any order; a stream is spooled to a temporary file first."""
+        from musigan import store
+
+        if source == "-":
+            path = self._stack.enter_context(store.spooled(self.stdin(), STDIN))
+            return self._stack.enter_context(store.open_reader(path, kinds, STDIN))
+        return self.reader(source, *kinds)
+
+    def stdin(self) -> BinaryIO:
+        if self._stdin is None:
+            raise UsageError("standard input is closed: name a store, or pipe one in")
+        if self._stdin.isatty():
+            raise UsageError(
+                f"a store is expected on standard input, not a terminal: name one, or pipe one in ({_see(self.name)})"
+            )
+        return self._stdin
+
+    def stdout(self, what: str = "a store") -> BinaryIO:
+        if self._stdout is None:
+            raise UsageError("standard output is closed: name an output with -o")
+        if self._stdout.isatty():
+            raise UsageError(
+                f"{what} is binary and would go to a terminal: redirect it (> FILE), pipe it, or use -o PATH"
+            )
+        return self._stdout
+
+    def check_output(self, output: str, force: bool) -> None:
+        """Refuse an output that would be lost or would go to a terminal, before any work is done."""
+        from musigan import store
+
+        if output == "-":
+            self.stdout()
+        elif not force and store.exists(output):
+            raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
+
+    @contextmanager
+    def writer(self, output: str, force: bool, kind: str, attributes: dict[str, Any]) -> Iterator[Writer]:
+        """Open the store a tool writes; it appears whole, or not at all, when nothing usable came."""
+        from musigan import store
+
+        self.check_output(output, force)
+        target: str | BinaryIO = self.stdout() if output == "-" else output
+        with store.write(target, kind, attributes) as writer:
+            yield writer
+            if not writer.items:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+                raise MusiganError("nothing usable came in" + (f" ({reasons})" if reasons else ""))
+
+    def close(self) -> None:
+        self._status.clear()
+        self._stack.close()
+
+
+class Progress:
+    """Counts items and estimates the time left."""
+
+    def __init__(self, session: Session, total: int | None, unit: str) -> None:
+        self._session, self._total, self._unit = session, total, unit
+        self._done, self._start = 0, time.monotonic()
+
+    def step(self, note: str = "") -> None:
+        self._done += 1
+        text = f"{self._done}{f' of {self._total}' if self._total else ''} {self._unit}"
+        elapsed = time.monotonic() - self._start
+        if self._total and self._done <= self._total:
+            text += f", {duration(elapsed / self._done * (self._total - self._done))} left"
+        self._session.status(f"{text}  {note}" if note else text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class _StatusLine:
+    """The line at the bottom of the terminal; other lines go above it. A stderr that is gone is no reason to stop."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._tty = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown = False
+        self._last = time.monotonic()
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if self._tty:
+            if now - self._last > 0.1 or not self._shown:
+                columns = _columns()
+                self._write("\r\x1b[K" + _one_line(text)[: columns - 1])
+                self._shown, self._last = True, now
+        elif now - self._last > _SECONDS_BETWEEN_LINES:
+            self._write(_one_line(text) + "\n")
+            self._last = now
+
+    def line(self, text: str) -> None:
+        self.clear()
+        self._write(text + "\n")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+            self._shown = False
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80
+
+
+def _one_line(text: str) -> str:
+    """Control characters of file names and tags do not reach the terminal."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def _see(name: str) -> str:
+    return f"see {name} --help"
+
+
+def _is_fifo(file: BinaryIO) -> bool:
+    import stat
+
+    return stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+
+
+def _take_streams() -> tuple[BinaryIO | None, BinaryIO | None]:
+    """Keep descriptors 0 and 1 for the store; give everyone else the null device and stderr instead."""
+    taken: list[BinaryIO | None] = []
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor, mode, substitute in ((0, "rb", null), (1, "wb", 2)):
+        try:
+            # Not below 3: were a standard descriptor closed, the copy would take its place.
+            import fcntl
+
+            taken.append(os.fdopen(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3), mode))
+        except OSError:
+            taken.append(None)
+        try:
+            os.dup2(substitute, descriptor)
+        except OSError:
+            os.dup2(null, descriptor)
+    if null > 2:
+        os.close(null)
+    return taken[0], taken[1]
+
+
+def tool(function: Callable[..., None]) -> Callable[[], None]:
+    """Make a console entry point of `function(session, ...options)`: the shared options are added here."""
+    name = getattr(sys.modules[function.__module__], "NAME", function.__module__.rsplit(".", 1)[-1].replace("_", "-"))
+
+    def call(**options: Any) -> None:
+        quiet, verbose = options.pop("quiet"), options.pop("verbose")
+        options.pop("version")
+        _run(name, function, quiet, verbose, options)
+
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())[1:]
+    for option, annotation in (("quiet", _Quiet), ("verbose", _Verbose), ("version", _Version)):
+        parameters.append(
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        )
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__doc__ = function.__doc__
+
+    def main() -> None:
+        # On a terminal rich would draw boxes at the price of twice the start-up time.
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(call)
+        app(prog_name=name)
+
+    main.__doc__ = function.__doc__
+    return main
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
+
+
+def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any]) -> NoReturn:
+    if not verbose:
+        warnings.simplefilter("ignore")
+    session = Session(name, quiet, verbose, strict=options.get("strict", False))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _guarded(session, function, options)
+    except _Terminated:
+        session.error("stopped")
+        code = TERMINATED
+    _leave(session, code)
+
+
+def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
+    """Run the tool; turn whatever happens into one line and an exit code."""
+    try:
+        try:
+            function(session, **options)
+        finally:
+            session.close()
+        return SKIPPED if session.skipped else 0
+    except MusiganError as error:
+        problem, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        session.error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return CLOSED_PIPE
+    except MemoryError:
+        problem, code = "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
+    except OSError as error:
+        problem, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 1
+    except Exception as error:
+        problem, code = f"internal error: {type(error).__name__}: {error} (-v shows where)", 1
+    if session.verbose:
+        traceback.print_exc()
+    session.error(problem)
+    return code
+
+
+def _leave(session: Session, code: int) -> NoReturn:
+    """Exit at once: what had to be written is written, and threads that still decode have no reader."""
+    for stream in (session._stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            code = CLOSED_PIPE if code == 0 and stream is session._stdout else code
+    os._exit(code)
