@@ -1,4 +1,4 @@
-"""One item of a store into one item of the next: waveform -> pairs -> keys.
+"""A song on its way: recording -> waveform item -> pairs item -> keys item.
 
 Between tools a song travels with the attributes that earlier tools gave it; each step adds its own.
 """
@@ -12,16 +12,37 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan import chunks
-from musigan.errors import MusiganError
+from musigan.errors import MusiganError, SettingsError
 
 if TYPE_CHECKING:
+    from musigan.audio import Recording
     from musigan.keys import KeySettings
     from musigan.store import Attributes, Item
 
+KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], "Attributes"]
 Float = npt.NDArray[np.float32]
+WAVEFORM = ("channels", "samples")
 PAIRS = ("pairs", "part", "channels", "samples")
 KEYS_OF_PAIRS = ("pairs", "part", "channels", "keys", "frames")
 KEYS_OF_CHUNKS = ("chunks", "channels", "keys", "frames")
+
+
+def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Attributes]:
+    """A recording as the array (C, S) and attributes of a waveform item, in float16 or int16.
+
+    `level` is the factor back to full scale: 1 for float16; for int16 what makes the loudest sample fit.
+    """
+    from musigan.audio import content_hash
+
+    signal, level = recording.signal, 1.0
+    if dtype == "int16":
+        level = max(1.0, float(np.abs(signal).max(initial=0.0))) / 32767
+        array: npt.NDArray[Any] = np.rint(signal / np.float32(level)).astype(np.int16)
+    else:
+        array = np.clip(signal, -65504, 65504).astype(np.float16)
+    tags = {name: getattr(recording, name) for name in ("title", "artist", "genre", "year")}
+    attributes = {"source": source, "content": content_hash(signal), "level": level}
+    return array, {**attributes, **{name: value for name, value in tags.items() if value}}
 
 
 def full_scale(item: Item) -> Float:
@@ -51,9 +72,18 @@ def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
     return chunks.Cut(cut.pairs[order], tuple(cut.starts[i] for i in order), cut.silent)
 
 
-def to_keys(
-    item: Item, header: Attributes, settings: KeySettings, chunk_seconds: float, device: str
-) -> tuple[npt.NDArray[np.float16], tuple[str, ...], Attributes]:
+def chunk_frames(chunk_seconds: float, settings: KeySettings) -> int:
+    """Frames of one chunk. Raises SettingsError unless that is a whole number of at least 1."""
+    frames = chunk_seconds / settings.frame_seconds
+    if round(frames) < 1 or abs(frames - round(frames)) > 1e-6 * frames:
+        raise SettingsError(
+            f"a chunk of {chunk_seconds:g} s is not a whole number of frames of {settings.frame_seconds:g} s: "
+            "choose another --frame-seconds"
+        )
+    return round(frames)
+
+
+def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds: float, device: str) -> KeysItem:
     """Loudness of every key in every frame, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
     The song is analysed whole, so that chunks have no edges of their own and one level serves all of it.
@@ -73,7 +103,6 @@ def to_keys(
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
         starts = tuple(i * chunk_seconds for i in range(count))
     loudness, level = analyse(song, sample_rate, settings, device)
-    frames = round(chunk_seconds / settings.frame_seconds)
-    rolls = chunks.cut_like(loudness, starts, 1 / settings.frame_seconds, frames, paired)
+    rolls = chunks.cut_like(loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings), paired)
     attributes: dict[str, Any] = {**item.attributes, "level": float(level), "starts": list(starts)}
     return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, attributes

@@ -20,12 +20,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from musigan import __version__
 from musigan.errors import MusiganError, UsageError
+from musigan.nativestderr import quiet_native_stderr
 
 if TYPE_CHECKING:
     from musigan.store import Reader, Writer
@@ -68,11 +69,6 @@ _Version = Annotated[
 ]
 
 
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Session:
     """One run of a tool: its streams, what it says on stderr, what it skipped."""
 
@@ -80,6 +76,8 @@ class Session:
         self.name, self.quiet, self.verbose, self.strict = name, quiet, verbose, strict
         self.skipped: Counter[str] = Counter()
         self._stdin, self._stdout = _take_streams()
+        if not verbose:
+            quiet_native_stderr()
         self._stack = ExitStack()
         # Tools in the middle of a pipe share the terminal with the last one, whose progress is the pipe's.
         in_pipe = self._stdout is not None and _is_fifo(self._stdout)
@@ -101,6 +99,13 @@ class Session:
     def error(self, text: str) -> None:
         """One line on stderr, always."""
         self._status.line(f"{self.name}: {_one_line(text)}")
+
+    def print(self, text: str) -> None:
+        """One line of the tool's answer, on standard output."""
+        self._status.clear()
+        if self._stdout is not None:
+            self._stdout.write(_one_line(text).encode("utf-8", "backslashreplace") + b"\n")
+            self._stdout.flush()
 
     def status(self, text: str) -> None:
         """Where the work stands: on a terminal a line that is rewritten, else a line now and then."""
@@ -131,11 +136,8 @@ class Session:
         """Open the store a tool reads. The session closes it."""
         from musigan import store
 
-        if source == "-":
-            reader = store.open_reader(self.stdin(), kinds, STDIN)
-        else:
-            reader = store.open_reader(source, kinds)
-        return self._stack.enter_context(reader)
+        named = store.open_reader(self.stdin(), kinds, STDIN) if source == "-" else store.open_reader(source, kinds)
+        return self._stack.enter_context(named)
 
     def random_access_reader(self, source: str, *kinds: str) -> Reader:
         """Open a store to read in any order; a stream is spooled to a temporary file first."""
@@ -146,22 +148,18 @@ class Session:
             return self._stack.enter_context(store.open_reader(path, kinds, STDIN))
         return self.reader(source, *kinds)
 
-    def stdin(self) -> BinaryIO:
+    def stdin(self) -> IO[bytes]:
         if self._stdin is None:
             raise UsageError("standard input is closed: name a store, or pipe one in")
         if self._stdin.isatty():
-            raise UsageError(
-                f"a store is expected on standard input, not a terminal: name one, or pipe one in ({_see(self.name)})"
-            )
+            raise UsageError(f"standard input is a terminal: name a store or pipe one in ({self.name} -h)")
         return self._stdin
 
-    def stdout(self, what: str = "a store") -> BinaryIO:
+    def stdout(self, what: str = "a store") -> IO[bytes]:
         if self._stdout is None:
             raise UsageError("standard output is closed: name an output with -o")
         if self._stdout.isatty():
-            raise UsageError(
-                f"{what} is binary and would go to a terminal: redirect it (> FILE), pipe it, or use -o PATH"
-            )
+            raise UsageError(f"{what} is binary and would go to a terminal: redirect it (> FILE) or pipe it")
         return self._stdout
 
     def check_output(self, output: str, force: bool) -> None:
@@ -179,7 +177,7 @@ class Session:
         from musigan import store
 
         self.check_output(output, force)
-        target: str | BinaryIO = self.stdout() if output == "-" else output
+        target: str | IO[bytes] = self.stdout() if output == "-" else output
         with store.write(target, kind, attributes) as writer:
             yield writer
             if not writer.items:
@@ -256,8 +254,8 @@ class _StatusLine:
 
 def _columns() -> int:
     try:
-        return os.get_terminal_size(2).columns or 80
-    except OSError:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
         return 80
 
 
@@ -267,19 +265,15 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def _see(name: str) -> str:
-    return f"see {name} --help"
-
-
-def _is_fifo(file: BinaryIO) -> bool:
+def _is_fifo(file: IO[bytes]) -> bool:
     import stat
 
     return stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
 
 
-def _take_streams() -> tuple[BinaryIO | None, BinaryIO | None]:
+def _take_streams() -> tuple[IO[bytes] | None, IO[bytes] | None]:
     """Keep descriptors 0 and 1 for the store; give everyone else the null device and stderr instead."""
-    taken: list[BinaryIO | None] = []
+    taken: list[IO[bytes] | None] = []
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor, mode, substitute in ((0, "rb", null), (1, "wb", 2)):
         try:

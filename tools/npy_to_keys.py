@@ -37,21 +37,24 @@ def main(
 
     Example: mp3-to-npy song.mp3 | npy-to-keys | keys-to-mp3 song-as-keys.mp3
     """
-    from musigan.keys import KeySettings, resolve_device
-
     from musigan import translate
+    from musigan.devices import resolve_device
     from musigan.errors import MusiganError
+    from musigan.keys import KeyRange, KeySettings
+    from musigan.machine import usable_cores
     from musigan.parallel import ordered_map
+    from musigan.store import Item
 
-    settings = KeySettings.create(band, keys or None, frame_seconds, threshold)
+    settings = KeySettings(band, KeyRange.parse(keys) if keys else None, frame_seconds, threshold)
     reader = session.reader(source, "pairs", "waveform")
     if reader.kind == "pairs":
         chunk_seconds = reader.attributes["chunk_seconds"]
-    settings.check(reader.attributes["sample_rate"], chunk_seconds)
+    settings.frame_samples(reader.attributes["sample_rate"])
+    translate.chunk_frames(chunk_seconds, settings)
     device = resolve_device(device)
     attributes = {**reader.attributes, **settings.to_attributes(), "chunk_seconds": chunk_seconds}
 
-    def work(item):  # type: ignore[no-untyped-def]
+    def work(item: Item) -> tuple[Item, translate.KeysItem | MusiganError]:
         try:
             return item, translate.to_keys(item, reader.attributes, settings, chunk_seconds, device)
         except MusiganError as error:
@@ -59,7 +62,7 @@ def main(
 
     progress = session.progress(reader.attributes.get("expected"), "songs")
     with session.writer(output, force, "keys", attributes) as writer:
-        for item, result in ordered_map(work, reader, jobs or _cli.usable_cores()):
+        for item, result in ordered_map(work, reader, jobs or usable_cores()):
             title = item.attributes.get("source", item.name)
             if isinstance(result, MusiganError):
                 session.skip(title, str(result), "that could not be analysed")

@@ -170,7 +170,9 @@ def place_block(array: Array, place: tuple[slice, ...], block: Array) -> None:
 
 def describe(header: Attributes) -> str:
     """One line on a store's header, for people."""
-    parts = [header["kind"], f"{header.get('sample_rate', '?')} Hz", f"chunks of {header.get('chunk_seconds', '?')} s"]
+    parts = [header["kind"], f"{header.get('sample_rate', '?')} Hz"]
+    if "chunk_seconds" in header:
+        parts.append(f"chunks of {header['chunk_seconds']:g} s")
     if header["kind"] == "keys":
         parts += [f"keys {header['low_key']}-{header['high_key']}", f"frames of {header.get('frame_seconds')} s"]
     return ", ".join(parts)

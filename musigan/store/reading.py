@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Reader:
 
 
 class _StreamReader(Reader):
-    def __init__(self, file: BinaryIO, source: str) -> None:
+    def __init__(self, file: IO[bytes], source: str) -> None:
         with _located(source):
             self._entries = zipstream.read_entries(file)
             entry, data = next(self._entries, (None, b""))
@@ -203,7 +203,7 @@ def _names_by_count(header: Attributes) -> list[str]:
     return [item_name(number) for number in range(1, items + 1)]
 
 
-def open_reader(source: str | BinaryIO, kinds: tuple[str, ...] = (), name: str | None = None) -> Reader:
+def open_reader(source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None) -> Reader:
     """Open a store by what it is: a binary file object or FIFO (front to back), a file, a folder or a URL.
 
     `kinds` are the kinds the caller can use; `name` is what messages call the store. Raises StoreError.
@@ -218,7 +218,7 @@ def open_reader(source: str | BinaryIO, kinds: tuple[str, ...] = (), name: str |
     return reader
 
 
-def _open_any(source: str | BinaryIO, name: str | None) -> Reader:
+def _open_any(source: str | IO[bytes], name: str | None) -> Reader:
     if not isinstance(source, str):
         return _StreamReader(source, name or str(getattr(source, "name", "store")))
     label = name or source
@@ -244,7 +244,7 @@ def _open_any(source: str | BinaryIO, name: str | None) -> Reader:
 
 
 @contextmanager
-def spooled(file: BinaryIO, name: str = "standard input") -> Iterator[str]:
+def spooled(file: IO[bytes], name: str = "standard input") -> Iterator[str]:
     """Save a stream to a temporary file, for those who must read it more than once; yields its path.
 
     The stream's end is checked when the file is opened; the file goes away with the block.

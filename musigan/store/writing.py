@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def _group_json(header: Attributes) -> bytes:
 class _StreamSink:
     """A ZIP written from front to back to an open binary file, a pipe as a rule."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._entries = zipstream.EntryWriter(file)
 
     def begin(self, header: Attributes) -> None:
@@ -142,7 +142,7 @@ def exists(target: str) -> bool:
     return "zarr.json" in url_map(target) if is_url(target) else os.path.lexists(target)
 
 
-def _open_sink(target: str | BinaryIO) -> _Sink:
+def _open_sink(target: str | IO[bytes]) -> _Sink:
     if not isinstance(target, str):
         return _StreamSink(target)
     if is_url(target):
@@ -156,7 +156,7 @@ def _open_sink(target: str | BinaryIO) -> _Sink:
 class Writer:
     """Writes a store item by item. A `with` block that ends in an exception leaves nothing that passes for a store."""
 
-    def __init__(self, target: str | BinaryIO, kind: str, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> None:
         self.header: Attributes = {**attributes, "kind": kind, "format": FORMAT}
         self.header["tool"] = {"musigan": __version__, **_library_versions()}
         self.header.pop("items", None)
@@ -200,7 +200,7 @@ class Writer:
             self.abort()
 
 
-def write(target: str | BinaryIO, kind: str, attributes: Mapping[str, Any]) -> Writer:
+def write(target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> Writer:
     """Open a store for writing: a binary file object, a URL, a folder (`*.zarr`) or a file (anything else)."""
     return Writer(target, kind, attributes)
 

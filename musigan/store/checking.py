@@ -1,0 +1,36 @@
+"""Reading a store to its end to say whether it is whole, and what it holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from musigan.errors import StoreError
+from musigan.store.layout import describe
+from musigan.store.reading import Reader
+
+
+def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, name: None) -> Iterator[str]:
+    """Read every item and yield lines for people. Raises StoreError where it is not whole."""
+    items = first_axis = 0
+    splits: Counter[str] = Counter()
+    item_bytes = 0
+    for item in reader:
+        if not np.isfinite(item.array.astype(np.float32)).all():
+            title = item.attributes.get("source", "")
+            raise StoreError(f"{reader.source}: item {item.name} ({title}) holds values that are no numbers")
+        items += 1
+        first_axis += item.array.shape[0]
+        item_bytes += item.array.nbytes
+        splits[str(item.attributes.get("split", "not split"))] += 1
+        on_item(items, str(item.attributes.get("source", item.name)))
+    if not items:
+        raise StoreError(f"{reader.source}: a store without items")
+    yield f"{reader.source}: whole, {describe(reader.attributes)}"
+    unit = "songs" if reader.kind == "waveform" else f"songs with {first_axis} {item.dimension_names[0]}"
+    yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
+    made_with = reader.attributes.get("tool")
+    if isinstance(made_with, dict):
+        yield "  written with " + ", ".join(f"{name} {version}" for name, version in made_with.items())

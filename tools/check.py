@@ -1,0 +1,37 @@
+"""musigan check: whether a store is whole, and what is in it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from musigan_tools import _cli
+
+NAME = "musigan check"
+
+
+@_cli.tool
+def main(
+    session: _cli.Session,
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Files, folders, URLs, or - for a pipe.")],
+) -> None:
+    """Read stores from front to back and say what they hold.
+
+    Every size, checksum and shape is compared; numbers that are none (NaN, infinity) are found. Exit code 0: whole.
+
+    Example: musigan check keys.zarr
+    """
+    from musigan.errors import MusiganError
+    from musigan.store.checking import examine
+
+    failed = []
+    for source in stores:
+        try:
+            with session.reader(source) as reader:
+                for line in examine(reader, lambda done, name: session.status(f"{done} items  {name}")):
+                    session.print(line)
+        except MusiganError as error:
+            session.error(str(error))
+            failed.append(source)
+    if failed:
+        raise MusiganError(f"not whole: {', '.join(failed)}")

@@ -1,0 +1,19 @@
+"""musigan doctor: what this machine has."""
+
+from __future__ import annotations
+
+from musigan_tools import _cli
+
+NAME = "musigan doctor"
+
+
+@_cli.tool
+def main(session: _cli.Session) -> None:
+    """Say what this machine has: decoders, encoders, processors, memory and space.
+
+    Example: musigan doctor
+    """
+    from musigan.machine import report
+
+    for name, finding in report():
+        session.print(f"{name:<12} {finding}")

@@ -1,0 +1,73 @@
+"""mp3-to-npy: audio files and folders in, a store of waveforms out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+from musigan_tools import _cli
+
+Channels = Annotated[Literal["stereo", "mono", "keep"], typer.Option(help="stereo doubles mono; keep: as it is.")]
+Dtype = Annotated[Literal["float16", "int16"], typer.Option(help="The samples' type in the store.")]
+
+
+@_cli.tool
+def main(
+    session: _cli.Session,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Audio files, and folders of them.")],
+    output: _cli.Output = "-",
+    sample_rate: Annotated[int, typer.Option(min=1000, max=192000, help="Samples a second, in Hz.")] = 12000,
+    start: Annotated[float, typer.Option(min=0, help="Second of the song to begin at.")] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How much of each song to keep.")] = 120.0,
+    whole: Annotated[bool, typer.Option("--all", help="Keep songs to their end.")] = False,
+    min_seconds: Annotated[float, typer.Option(min=0, help="Skip shorter songs; 20 s is a pair of chunks.")] = 20.0,
+    channels: Channels = "stereo",
+    dtype: Dtype = "float16",
+    jobs: _cli.Jobs = 0,
+    strict: _cli.Strict = False,
+    force: _cli.Force = False,
+) -> None:
+    """Decode songs into waveforms.
+
+    Folders are searched to their depths, in a stable order. mp3, flac, ogg, opus, wav and aiff need nothing else;
+    m4a, aac, wma and the rest need ffmpeg (pip install "musigan[ffmpeg]"). A recording that comes twice is kept once.
+
+    Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
+    """
+    from musigan import audio, translate
+    from musigan.collection import find_audio
+    from musigan.machine import usable_cores
+
+    kept = None if whole else seconds
+    session.check_output(output, force)
+    found = list(find_audio(paths, session.skip))
+    attributes = {"sample_rate": sample_rate, "expected": len(found)}
+    originals: dict[str, str] = {}
+    duplicates = 0
+    progress = session.progress(len(found), "songs")
+    with session.writer(output, force, "waveform", attributes) as writer:
+        outcomes = audio.decode_many(
+            found,
+            jobs or usable_cores(),
+            sample_rate,
+            start,
+            kept,
+            channels,
+            min(min_seconds, kept or min_seconds),
+        )
+        for outcome in outcomes:
+            source, recording = outcome.found.source, outcome.recording
+            if recording is None:
+                session.skip(source, str(outcome.error), str(outcome.error).split(":")[0])
+                continue
+            for warning in recording.warnings:
+                session.say(f"{source}: {warning}")
+            array, item_attributes = translate.to_waveform(recording, source, dtype)
+            original = originals.setdefault(item_attributes["content"], source)
+            if original != source:
+                session.detail(f"{source}: the same recording as {original}, kept once")
+                duplicates += 1
+                continue
+            writer.add(array, translate.WAVEFORM, item_attributes)
+            progress.step(source)
+    session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))
