@@ -7,14 +7,16 @@ song, at which pairs (or single chunks) begin: with them the song can be put tog
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import SettingsError
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 SILENCE_PEAK = 1e-3  # -60 dBFS: below the noise of a recording, above the dither of an encoder
 
 
@@ -27,10 +29,11 @@ class Cut:
     silent: int
 
 
-def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: float = 0.0) -> Cut:
+def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: float = 0.0, level: float = 1.0) -> Cut:
     """Cut a signal (C, S) into pairs; successive pairs share `overlap` (0 to below 1) of their length.
 
     A pair with a chunk that never passes -60 dBFS is dropped. What is left at the end, shorter than a pair, too.
+    `level` is the factor from the signal's numbers to full scale.
     """
     if not 0 <= overlap < 1:
         raise SettingsError(f"--overlap is {overlap:g}, expected 0 or more and below 1")
@@ -39,17 +42,23 @@ def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: 
     channels, samples = signal.shape
     begins = range(0, samples - 2 * chunk + 1, hop)
     pairs = [signal[:, begin : begin + 2 * chunk].reshape(channels, 2, chunk) for begin in begins]
-    sounding = [bool((np.abs(pair).max(axis=(0, 2)) > SILENCE_PEAK).all()) for pair in pairs]
+    sounding = [bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in pairs]
     kept = [pair.transpose(1, 0, 2) for pair, sounds in zip(pairs, sounding, strict=True) if sounds]
     starts = tuple(begin / sample_rate for begin, sounds in zip(begins, sounding, strict=True) if sounds)
     array = np.stack(kept) if kept else np.empty((0, 2, channels, chunk), signal.dtype)  # (P, 2, C, S)
     return Cut(array, starts, sounding.count(False))
 
 
+def _peaks(pair: Array) -> npt.NDArray[np.float32]:
+    """The loudest sample, (2,), of each chunk of a pair (C, 2, S)."""
+    # Not of the absolute values: the lowest int16 has none.
+    return np.maximum(pair.max(axis=(0, 2)).astype(np.float32), -pair.min(axis=(0, 2)).astype(np.float32))
+
+
 def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
     """Samples of one chunk. Raises SettingsError unless that is a whole number of at least 1."""
     samples = chunk_seconds * sample_rate
-    if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
+    if not math.isfinite(samples) or round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
         raise SettingsError(f"--chunk-seconds {chunk_seconds:g} is not a whole number of samples at {sample_rate:g} Hz")
     return round(samples)
 
@@ -62,31 +71,37 @@ def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool)
     """
     length = array.shape[-1]
     first = min(starts)
-    pieces: list[tuple[int, Array]] = []
-    for start, piece in zip(starts, array, strict=True):
-        begin = round((start - first) * rate)
-        pieces += [(begin + part * length, piece[part]) for part in range(2)] if paired else [(begin, piece)]
+    span = 2 * length if paired else length
+    pieces = [
+        (_position(start - first, rate), np.concatenate(tuple(piece), axis=-1) if paired else piece)
+        for start, piece in zip(starts, array, strict=True)
+    ]
     pieces.sort(key=lambda placed: placed[0])
-    song = np.zeros((*array.shape[2 if paired else 1 : -1], max(begin for begin, _ in pieces) + length), array.dtype)
+    song = np.zeros((*array.shape[2 if paired else 1 : -1], pieces[-1][0] + span), array.dtype)
     filled = 0
     for begin, piece in pieces:
         fresh = max(begin, filled)
-        if fresh < begin + length:
-            song[..., fresh : begin + length] = piece[..., fresh - begin :]
-            filled = begin + length
+        if fresh < begin + span:
+            song[..., fresh : begin + span] = piece[..., fresh - begin :]
+            filled = begin + span
     return song
 
 
 def cut_like(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
     """The inverse of `assemble`, for a song (..., N) on another time axis: `length` counts a chunk, `rate` a second."""
     first = min(starts)
-    begins = [round((start - first) * rate) for start in starts]
+    begins = [_position(start - first, rate) for start in starts]
     if not paired:
         return np.stack([song[..., begin : begin + length] for begin in begins])
     return np.stack([np.stack([song[..., b : b + length], song[..., b + length : b + 2 * length]]) for b in begins])
 
 
+def _position(seconds: float, rate: float) -> int:
+    # Rounded down: a start between two frames may not push the last chunk past the song's last whole frame.
+    return math.floor(seconds * rate + 1e-6)
+
+
 def is_validation(content: str, share: float) -> bool:
     """Whether a song is held back, by a hash of its content: adding songs moves none, a new name moves none."""
-    digest = hashlib.blake2b(content.encode(), digest_size=8, person=b"musigan-split").digest()
+    digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8, person=b"musigan-split").digest()
     return int.from_bytes(digest, "big") < share * 2**64

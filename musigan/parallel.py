@@ -16,7 +16,8 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], jobs: int) -
 
     At most jobs + 1 items are in flight, so memory does not grow with their number. Threads serve, because what is
     slow here (decoding, resampling, Fourier transforms) releases Python's lock. An exception of the function comes
-    out in its item's place.
+    out in its item's place, one of `items` at once. A result that is ready waits for the next item to come in:
+    `items` is only looked at between results.
     """
     if jobs <= 1:
         yield from map(function, items)

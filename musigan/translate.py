@@ -59,7 +59,8 @@ def to_pairs(
     item: Item, header: Attributes, chunk_seconds: float, overlap: float, validation: float
 ) -> tuple[chunks.Cut, Attributes]:
     """Cut a waveform item; `split` goes into its attributes. The pairs may be none."""
-    cut = chunks.cut_pairs(item.array, header["sample_rate"], chunk_seconds, overlap)
+    level = float(item.attributes.get("level", 1.0))
+    cut = chunks.cut_pairs(item.array, header["sample_rate"], chunk_seconds, overlap, level)
     content = content_of(item)
     split = "validation" if chunks.is_validation(content, validation) else "train"
     return cut, {**item.attributes, "content": content, "split": split, "starts": list(cut.starts)}
@@ -67,7 +68,8 @@ def to_pairs(
 
 def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
     """The pairs of one song in another order, which depends on the song and the seed alone."""
-    generator = np.random.default_rng([seed, int(hashlib.blake2b(content.encode(), digest_size=8).hexdigest(), 16)])
+    digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    generator = np.random.default_rng([seed, int(digest, 16)])
     order = generator.permutation(len(cut.starts))
     return chunks.Cut(cut.pairs[order], tuple(cut.starts[i] for i in order), cut.silent)
 
@@ -97,7 +99,7 @@ def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds
         starts = tuple(item.attributes.get("starts") or (i * 2 * chunk_seconds for i in range(len(song))))
         song = chunks.assemble(song, starts, sample_rate, paired=True)
     else:
-        count = int(song.shape[-1] / sample_rate / chunk_seconds)
+        count = song.shape[-1] // chunks.chunk_samples(sample_rate, chunk_seconds)
         if not count:
             seconds = song.shape[-1] / sample_rate
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from musigan.errors import StoreError
 
@@ -31,6 +31,7 @@ _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _END = struct.Struct("<4sHHHHIIH")
 _END64 = struct.Struct("<4sQHHIIQQQQ")
 _LOCATOR64 = struct.Struct("<4sIQI")
+_TAIL64_BYTES = _END64.size + _LOCATOR64.size + _END.size
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _END64_MAGIC, _LOCATOR64_MAGIC = b"PK\x06\x06", b"PK\x06\x07"
 _EXTRA_PADDING, _EXTRA_ZIP64 = 0xD935, 0x0001  # 0xD935: the padding field of Android's zipalign
@@ -38,6 +39,7 @@ _VERSION, _VERSION64 = 20, 45
 _DATE = (1 << 5) | 1  # 1 January 1980: the same input gives the same bytes on any day
 _UTF8_FLAG = 0x0800
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+_UNSAFE = ("", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,27 @@ class Entry:
 
 
 class EntryWriter:
-    """Writes entries to a binary file object that may be a pipe. Nothing is whole until `finish`."""
+    """Writes entries to a buffered binary file object that may be a pipe. Nothing is whole until `finish`."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._position = 0
         self._entries: list[Entry] = []
 
     def add(self, name: str, data: bytes | memoryview) -> None:
-        """Append one entry of at most 1 GiB."""
+        """Append one entry of at most 1 GiB, under a plain relative name that was not used before."""
         size = memoryview(data).nbytes
         if size > MAX_ENTRY_BYTES:
             raise StoreError(f"entry {name} has {size} bytes, more than {MAX_ENTRY_BYTES}: use smaller blocks")
         encoded = name.encode()
+        _safe_name(encoded)
         entry = Entry(name, size, zlib.crc32(data), self._position)
         header_bytes = _LOCAL.size + len(encoded)
         # An extra field is at least 4 bytes long, so a gap of less than that takes one more alignment step.
         padding = (-(self._position + header_bytes + 4)) % ALIGNMENT
         extra = struct.pack("<HH", _EXTRA_PADDING, padding) + bytes(padding)
         header = _LOCAL.pack(
-            _LOCAL_MAGIC, _VERSION, 0, 0, 0, _DATE, entry.crc, size, size, len(encoded), len(extra)
+            _LOCAL_MAGIC, _VERSION, _flags(name), 0, 0, _DATE, entry.crc, size, size, len(encoded), len(extra)
         )  # fmt: skip
         self._file.write(header + encoded + extra)
         self._file.write(data)
@@ -98,21 +101,30 @@ class EntryWriter:
         self._file.flush()
 
 
+def _flags(name: str) -> int:
+    return 0 if name.isascii() else _UTF8_FLAG
+
+
 def _directory_record(entry: Entry) -> bytes:
     encoded = entry.name.encode()
     extra = b"" if entry.offset < _MAX32 else struct.pack("<HHQ", _EXTRA_ZIP64, 8, entry.offset)
     return (
         _CENTRAL.pack(
-            _CENTRAL_MAGIC, _VERSION64 if extra else _VERSION, _VERSION64 if extra else _VERSION, 0, 0, 0, _DATE,
-            entry.crc, entry.size, entry.size, len(encoded), len(extra), 0, 0, 0, 0, min(entry.offset, _MAX32),
+            _CENTRAL_MAGIC, _VERSION64 if extra else _VERSION, _VERSION64 if extra else _VERSION, _flags(entry.name),
+            0, 0, _DATE, entry.crc, entry.size, entry.size, len(encoded), len(extra), 0, 0, 0, 0,
+            min(entry.offset, _MAX32),
         )
         + encoded
         + extra
     )  # fmt: skip
 
 
-def read_entries(file: BinaryIO, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iterator[tuple[Entry, bytes]]:
-    """Yield every entry with its data, in order, from a file object that need not seek.
+def read_entries(
+    file: IO[bytes], limit: Callable[[str], int] = lambda name: MAX_ENTRY_BYTES
+) -> Iterator[tuple[Entry, bytes]]:
+    """Yield every entry with its data, in order, from a file object that need not seek and may be unbuffered.
+
+    `limit` gives the bytes that an entry of a name may have.
 
     Raises StoreError as soon as the bytes are not such an archive, and at the end unless a directory follows that
     names exactly the entries read, with nothing after it. Memory holds one entry.
@@ -126,8 +138,8 @@ def read_entries(file: BinaryIO, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iter
     magic += _exactly(file, 4 - len(magic))
     while magic == _LOCAL_MAGIC:
         entry, header_bytes = _local_header(file, position)
-        if entry.size > max_entry_bytes:
-            raise StoreError(f"entry {entry.name} claims {entry.size} bytes, the limit is {max_entry_bytes}")
+        if entry.size > limit(entry.name):
+            raise StoreError(f"entry {entry.name} claims {entry.size} bytes, the limit is {limit(entry.name)}")
         if entry.name in names:
             raise StoreError(f"entry {entry.name} comes twice: the store is damaged")
         data = _exactly(file, entry.size)
@@ -142,10 +154,11 @@ def read_entries(file: BinaryIO, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iter
         raise StoreError(f"not a store: found {magic!r} where a ZIP entry or the directory should begin")
     # The directory of n entries is short; read it to the end of the stream and hold it against what was read.
     expected = b"".join(_record_key(entry) for entry in seen)
-    found, tail = _read_directory(file, magic, len(seen))
+    found, size, tail = _read_directory(file, magic, len(seen))
     if b"".join(_record_key(entry) for entry in found) != expected:
         raise StoreError("the store's directory names other entries than came: it is damaged")
-    _check_end(tail, len(seen), position)
+    if _parse_end(tail) != (len(seen), size, position):
+        raise StoreError("the end of the store does not agree with its entries: it is damaged")
     if file.read(1):
         raise StoreError("there are bytes after the end of the store: two stores cannot be put together with cat")
 
@@ -154,18 +167,16 @@ def _record_key(entry: Entry) -> bytes:
     return f"{entry.name}\0{entry.size}\0{entry.crc}\0{entry.offset}\n".encode()
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    """Read `size` bytes in pieces, so that a size that lies costs no memory; a short read is a cut stream."""
-    if size <= READ_BYTES:
-        data = file.read(size)
-        if len(data) == size:
-            return data
-    else:
-        buffer = bytearray()
-        while len(buffer) < size and (piece := file.read(min(READ_BYTES, size - len(buffer)))):
-            buffer += piece
-        if len(buffer) == size:
-            return bytes(buffer)
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    """Read `size` bytes in pieces, so that a size that lies costs no memory; only an empty read is the end."""
+    data = file.read(min(size, READ_BYTES)) or b""
+    if len(data) == size:
+        return data
+    buffer = bytearray(data)
+    while len(buffer) < size and (piece := file.read(min(READ_BYTES, size - len(buffer)))):
+        buffer += piece
+    if len(buffer) == size:
+        return bytes(buffer)
     raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
 
 
@@ -175,12 +186,12 @@ def _safe_name(encoded: bytes) -> str:
     except UnicodeDecodeError:
         raise StoreError(f"entry name {encoded!r} is not UTF-8") from None
     parts = name.split("/")
-    if not name or name.startswith("/") or "\\" in name or "\0" in name or any(p in ("", ".", "..") for p in parts):
+    if not name.isprintable() or "\\" in name or len(encoded) > MAX_NAME_BYTES or any(p in _UNSAFE for p in parts):
         raise StoreError(f"entry name {name!r} is not a plain relative path")
     return name
 
 
-def _local_header(file: BinaryIO, offset: int) -> tuple[Entry, int]:
+def _local_header(file: IO[bytes], offset: int) -> tuple[Entry, int]:
     fields = _LOCAL.unpack(_LOCAL_MAGIC + _exactly(file, _LOCAL.size - 4))
     _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = fields
     _check_plain(flags, method, packed, size, name_bytes)
@@ -197,8 +208,8 @@ def _check_plain(flags: int, method: int, packed: int, size: int, name_bytes: in
         )
 
 
-def _central_record(file: BinaryIO) -> Entry:
-    """Read one directory record after its magic."""
+def _central_record(file: IO[bytes]) -> tuple[Entry, int]:
+    """Read one directory record after its magic; return it with its length in bytes."""
     fields = _CENTRAL.unpack(_CENTRAL_MAGIC + _exactly(file, _CENTRAL.size - 4))
     flags, method, crc, packed, size, name_bytes, extra_bytes, comment_bytes = (*fields[3:5], *fields[7:13])
     _check_plain(flags, method, packed, size, name_bytes)
@@ -208,7 +219,7 @@ def _central_record(file: BinaryIO) -> Entry:
     offset = fields[16]
     if offset == _MAX32:
         offset = _zip64_offset(extra)
-    return Entry(name, size, crc, offset)
+    return Entry(name, size, crc, offset), _CENTRAL.size + name_bytes + extra_bytes + comment_bytes
 
 
 def _zip64_offset(extra: bytes) -> int:
@@ -220,33 +231,38 @@ def _zip64_offset(extra: bytes) -> int:
     raise StoreError("the store's directory lacks a 64-bit offset: it is damaged")
 
 
-def _read_directory(file: BinaryIO, magic: bytes, limit: int) -> tuple[list[Entry], bytes]:
-    """Read records while they last; return them and the end of the archive, magics included."""
+def _read_directory(file: IO[bytes], magic: bytes, limit: int) -> tuple[list[Entry], int, bytes]:
+    """Read records while they last; return them, their length in bytes and the end of the archive, magic included."""
     found: list[Entry] = []
+    size = 0
     while magic == _CENTRAL_MAGIC:
         if len(found) >= limit:
             raise StoreError("the store's directory names more entries than came: it is damaged")
-        found.append(_central_record(file))
+        entry, record_bytes = _central_record(file)
+        found.append(entry)
+        size += record_bytes
         magic = _exactly(file, 4)
-    tail = magic
     if magic == _END64_MAGIC:
-        tail += _exactly(file, _END64.size - 4 + _LOCATOR64.size + _END.size)
-    elif magic == _END_MAGIC:
-        tail += _exactly(file, _END.size - 4)
-    else:
-        raise StoreError("the store's directory is damaged")
-    return found, tail
+        return found, size, magic + _exactly(file, _TAIL64_BYTES - 4)
+    if magic == _END_MAGIC:
+        return found, size, magic + _exactly(file, _END.size - 4)
+    raise StoreError("the store's directory is damaged")
 
 
-def _check_end(tail: bytes, count: int, directory_offset: int) -> None:
-    """Hold the end record(s) against the number of entries and the place where the directory began."""
-    magic, _, _, on_disk, total, _, offset, comment = _END.unpack(tail[-_END.size :])
-    if tail.startswith(_END64_MAGIC):
-        fields = _END64.unpack(tail[: _END64.size])
-        total, offset = fields[7], fields[9]
-        on_disk = fields[6]
-    if magic != _END_MAGIC or comment or on_disk != count or total != count or offset != directory_offset:
-        raise StoreError("the end of the store does not agree with its entries: it is damaged")
+def _parse_end(tail: bytes) -> tuple[int, int, int]:
+    """Entries, size and offset of the directory, from the end record and the 64-bit ones that may precede it."""
+    magic, disk, start_disk, on_disk, count, size, offset, comment = _END.unpack(tail[-_END.size :])
+    sound = magic == _END_MAGIC and not disk and not start_disk and not comment and on_disk == count
+    if len(tail) > _END.size:
+        short = (count, size, offset)
+        magic, length, _, _, disk, start_disk, on_disk, count, size, offset = _END64.unpack_from(tail)
+        sound &= (magic, length, disk, start_disk, on_disk) == (_END64_MAGIC, _END64.size - 12, 0, 0, count)
+        sound &= _LOCATOR64.unpack_from(tail, _END64.size) == (_LOCATOR64_MAGIC, 0, offset + size, 1)
+        limits = zip(short, (count, size, offset), (_MAX16, _MAX32, _MAX32), strict=True)
+        sound &= all(value in (full, limit) for value, full, limit in limits)
+    if not sound:
+        raise StoreError("the end of the store is damaged")
+    return count, size, offset
 
 
 def read_directory(buffer: memoryview) -> list[Entry]:
@@ -257,26 +273,24 @@ def read_directory(buffer: memoryview) -> list[Entry]:
     """
     if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
         raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
-    _, _, _, _, count, size, offset, _ = _END.unpack(buffer[-_END.size :])
-    end = len(buffer) - _END.size
-    if offset == _MAX32 or count == _MAX16:
-        end -= _LOCATOR64.size + _END64.size
-        if end < 0 or bytes(buffer[end : end + 4]) != _END64_MAGIC:
-            raise StoreError("the store's 64-bit directory is damaged")
-        fields = _END64.unpack(buffer[end : end + _END64.size])
-        count, size, offset = fields[7], fields[8], fields[9]
-    if offset + size != end or size > MAX_DIRECTORY_BYTES or count * _CENTRAL.size > size:
+    locator = buffer[-_END.size - _LOCATOR64.size :]
+    is64 = len(buffer) >= _TAIL64_BYTES and bytes(locator[:4]) == _LOCATOR64_MAGIC
+    tail_bytes = _TAIL64_BYTES if is64 else _END.size
+    count, size, offset = _parse_end(bytes(buffer[-tail_bytes:]))
+    if offset + size != len(buffer) - tail_bytes or size > MAX_DIRECTORY_BYTES or count * _CENTRAL.size > size:
         raise StoreError("the store's directory is not where it should be: damaged, or two stores in one file")
     view = _MemoryFile(buffer, offset)
     entries: list[Entry] = []
     for _ in range(count):
         if _exactly(view, 4) != _CENTRAL_MAGIC:  # type: ignore[arg-type]
             raise StoreError("the store's directory is damaged")
-        entries.append(_central_record(view))  # type: ignore[arg-type]
+        entries.append(_central_record(view)[0])  # type: ignore[arg-type]
     if view.position != offset + size:
         raise StoreError("the store's directory is damaged")
     if count and min(entry.offset for entry in entries) != 0:
         raise StoreError("the store does not begin at the start of the file: damaged, or two stores in one file")
+    if len({entry.name for entry in entries}) != count:
+        raise StoreError("an entry comes twice: the store is damaged")
     return entries
 
 
@@ -285,11 +299,13 @@ def entry_data(buffer: memoryview, entry: Entry, check: bool = False) -> memoryv
     start = entry.offset + _LOCAL.size
     if start > len(buffer) or bytes(buffer[entry.offset : entry.offset + 4]) != _LOCAL_MAGIC:
         raise StoreError(f"entry {entry.name} is not where the directory says: the store is damaged")
-    fields = _LOCAL.unpack(buffer[entry.offset : start])
-    start += fields[9] + fields[10]
+    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL.unpack(buffer[entry.offset : start])
+    _check_plain(flags, method, packed, size, name_bytes)
+    name = bytes(buffer[start : start + name_bytes])
+    start += name_bytes + extra_bytes
     data = buffer[start : start + entry.size]
-    if fields[8] != entry.size or len(data) != entry.size:
-        raise StoreError(f"entry {entry.name} has another size than the directory says: the store is damaged")
+    if name != entry.name.encode() or (crc, size, len(data)) != (entry.crc, entry.size, entry.size):
+        raise StoreError(f"entry {entry.name} is not what the directory says: the store is damaged")
     if check and zlib.crc32(data) != entry.crc:
         raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
     return data

@@ -14,6 +14,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -325,11 +326,35 @@ def _terminate(*_: object) -> NoReturn:
     raise _Terminated
 
 
+def _wake_on_signals() -> None:
+    """Make sure that Ctrl-C and SIGTERM are heard while a read from a pipe waits.
+
+    Python runs handlers between bytecodes. A signal that falls between two system calls of one buffered read is only
+    noted; the next call then blocks until data come. So another thread hears of every signal, too, and interrupts
+    whatever call the main thread is in by a harmless one, SIGURG.
+    """
+    heard, wake = os.pipe()
+    os.set_blocking(wake, False)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def interrupt() -> None:
+        while number := os.read(heard, 1):
+            for seconds in (0.05, 0.2, 1.0) if number[0] != signal.SIGURG else ():
+                time.sleep(seconds)
+                signal.pthread_kill(main_thread, signal.SIGURG)
+
+    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    threading.Thread(target=interrupt, daemon=True).start()
+
+
 def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any]) -> NoReturn:
     if not verbose:
         warnings.simplefilter("ignore")
     session = Session(name, quiet, verbose, strict=options.get("strict", False))
     signal.signal(signal.SIGTERM, _terminate)
+    _wake_on_signals()
     try:
         code = _guarded(session, function, options)
     except _Terminated:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from reprlib import repr as shown  # what a damaged store says may be long
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,15 @@ DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pairs": (("pairs", "part", "channels", "samples"),),
     "keys": (("pairs", "part", "channels", "keys", "frames"), ("chunks", "channels", "keys", "frames")),
 }
+REQUIRED = {
+    "waveform": ("sample_rate",),
+    "pairs": ("sample_rate", "chunk_seconds"),
+    "keys": ("chunk_seconds", "frame_seconds"),
+}
 DTYPES = ("float16", "float32", "int16")
-MAX_METADATA_BYTES = 16 << 20
+MAX_METADATA_BYTES = 4 << 20  # ten hours of pairs that overlap by 90 % need 0.2 MB
 MAX_ITEM_BYTES = 8 << 30
+MAX_START_SECONDS = 200_000  # longer than what MAX_ITEM_BYTES holds of stereo at 12 kHz
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, Any]
@@ -40,10 +47,14 @@ class ItemInfo:
     dimension_names: tuple[str, ...]
     attributes: Attributes
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(-(-size // block) for size, block in zip(self.shape, self.blocks, strict=True))
+
     def block_keys(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
         """Yield each block's key in the store and its place in the array."""
-        grid = [-(-size // block) for size, block in zip(self.shape, self.blocks, strict=True)]
-        for index in np.ndindex(*grid):
+        for index in np.ndindex(*self.grid):
             place = tuple(
                 slice(i * block, min((i + 1) * block, size))
                 for i, block, size in zip(index, self.blocks, self.shape, strict=True)
@@ -77,6 +88,8 @@ def item_name(number: int) -> str:
 
 
 def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
+    if len(data) > MAX_METADATA_BYTES:
+        raise StoreError(f"{key} has {len(data)} bytes, too many for metadata: the store is damaged")
     try:
         document = json.loads(bytes(data))
     except (ValueError, RecursionError):
@@ -92,27 +105,30 @@ def parse_group(data: bytes | memoryview) -> Attributes:
     if document.get("node_type") != "group" or not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
         raise StoreError('not a musigan store: zarr.json has no "musigan" attribute')
     header = attributes[ATTRIBUTE]
-    if not isinstance(header, dict) or header.get("kind") not in DIMENSIONS:
-        raise StoreError(f"unknown kind of store {header.get('kind') if isinstance(header, dict) else header!r}")
-    if not isinstance(header.get("format"), int) or not 1 <= header["format"] <= FORMAT:
-        raise StoreError(f"store format {header.get('format')!r}, this musigan reads up to {FORMAT}: update musigan")
+    kind = header.get("kind") if isinstance(header, dict) else header
+    if not isinstance(header, dict) or not isinstance(kind, str) or kind not in DIMENSIONS:
+        raise StoreError(f"unknown kind of store {shown(kind)}, expected {', '.join(DIMENSIONS)}")
+    version = header.get("format")
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        raise StoreError(f"store format {shown(version)}, this musigan reads up to {FORMAT}: update musigan")
     for name in ("sample_rate", "chunk_seconds", "frame_seconds"):
-        value = header.get(name, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise StoreError(f"the store's {name} is {value!r}, expected a positive number")
-    if header["kind"] == "keys":
+        value = header.get(name)
+        # The bounds keep products and quotients of these finite.
+        if (name in header or name in REQUIRED[kind]) and not (_is_number(value) and 1e-6 <= value <= 1e7):
+            raise StoreError(f"the store's {name} is {shown(value)}, expected a positive number")
+    if kind == "keys":
         low, high = header.get("low_key"), header.get("high_key")
-        if not isinstance(low, int) or not isinstance(high, int) or not 1 <= low <= high <= 128:
-            raise StoreError(f"the store's keys run from {low!r} to {high!r}, expected piano keys, low to high")
+        if type(low) is not int or type(high) is not int or not 1 <= low <= high <= 128:
+            raise StoreError(f"the store's keys run from {shown(low)} to {shown(high)}, expected piano keys, low first")
     return header
 
 
 def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> ItemInfo:
     document = _parse_json(data, f"{name}/zarr.json")
     try:
-        shape = tuple(int(n) for n in document["shape"])
-        blocks = tuple(int(n) for n in document["chunk_grid"]["configuration"]["chunk_shape"])
-        names = tuple(str(n) for n in document["dimension_names"])
+        shape = _whole_numbers(document["shape"])
+        blocks = _whole_numbers(document["chunk_grid"]["configuration"]["chunk_shape"])
+        names = tuple(document["dimension_names"])
         dtype, attributes = document["data_type"], document.get("attributes", {})
         plain = (
             document["node_type"] == "array"
@@ -123,19 +139,44 @@ def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> Item
         )
         codecs = [codec if isinstance(codec, str) else codec["name"] for codec in document["codecs"]]
         endian = document["codecs"][0].get("configuration", {}).get("endian", "little")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise StoreError(f"{name}/zarr.json lacks what a Zarr array needs: the store is damaged") from None
     if codecs != ["bytes"] or endian != "little":
-        raise StoreError(f"{name} is stored with {', '.join(codecs)}; a store's blocks are plain little-endian bytes")
+        found = ", ".join(shown(codec).strip("'") for codec in codecs[:4])
+        raise StoreError(f"{name} is stored with {found}; a store's blocks are plain little-endian bytes")
     if not plain or dtype not in DTYPES or not isinstance(attributes, dict):
-        raise StoreError(f"{name} is a Zarr array of a form that is not used here ({dtype}); expected {DTYPES}")
-    if len(blocks) != len(shape) or any(n < 1 for n in shape + blocks):
-        raise StoreError(f"{name} has shape {shape} in blocks of {blocks}: these do not add up")
+        raise StoreError(f"{name} is a Zarr array of a form that is not used here ({shown(dtype)}); expected {DTYPES}")
+    if not len(shape) == len(blocks) == len(names) <= 5 or not all(1 <= n <= MAX_ITEM_BYTES for n in shape + blocks):
+        raise StoreError(f"{name} has shape {shown(shape)} in blocks of {shown(blocks)}: these do not add up")
     item_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if item_bytes > MAX_ITEM_BYTES or math.prod(blocks) * np.dtype(dtype).itemsize > zipstream.MAX_ENTRY_BYTES:
         raise StoreError(f"{name} claims {item_bytes} bytes in blocks of {blocks}, more than a song can have")
     check_shape(name, shape, names, header)
+    _check_attributes(name, shape, header["kind"], attributes)
     return ItemInfo(name, shape, dtype, blocks, names, attributes)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _whole_numbers(values: object) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError
+    return tuple(values)
+
+
+def _check_attributes(name: str, shape: tuple[int, ...], kind: str, attributes: Attributes) -> None:
+    """Check the attributes that computing relies on; the others are for people."""
+    level, starts = attributes.get("level", 1.0), attributes.get("starts")
+    if not _is_number(level) or not 0 <= level < math.inf:
+        raise StoreError(f"{name} has the level {shown(level)}, expected a number")
+    if kind == "waveform" or starts is None:
+        return
+    if not isinstance(starts, list) or not all(_is_number(s) and 0 <= s <= MAX_START_SECONDS for s in starts):
+        raise StoreError(f"{name} starts at {shown(starts)}, expected seconds from 0 to {MAX_START_SECONDS}")
+    if len(starts) != shape[0]:
+        raise StoreError(f"{name} has {len(starts)} starts for {shape[0]} pairs or chunks")
 
 
 def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], header: Attributes) -> None:
@@ -143,7 +184,9 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
     kind = header["kind"]
     if names not in DIMENSIONS[kind] or len(shape) != len(names):
         expected = " or ".join(str(list(dimensions)) for dimensions in DIMENSIONS[kind])
-        raise StoreError(f"{name} has dimensions {list(names)} of {shape}; a {kind} store has {expected}")
+        raise StoreError(f"{name} has dimensions {shown(names)} of {shown(shape)}; a {kind} store has {expected}")
+    if min(shape) < 1:
+        raise StoreError(f"{name} is empty: its shape is {shape}")
     sizes = dict(zip(names, shape, strict=True))
     wanted = {"part": 2}
     if kind == "pairs":
@@ -163,9 +206,17 @@ def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:
     return np.frombuffer(data, dtype).reshape(info.blocks)
 
 
-def place_block(array: Array, place: tuple[slice, ...], block: Array) -> None:
-    # Zarr pads the last block of a dimension to full size; only its beginning belongs to the array.
-    array[place] = block[tuple(slice(0, s.stop - s.start) for s in place)]
+def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
+    """One whole item from its blocks, fetched by their keys in order."""
+    array: Array | None = None
+    for key, place in info.block_keys():
+        block = decode_block(fetch(key), info, key)
+        if array is None:  # not before: a shape that lies, without data, costs no memory
+            array = np.empty(info.shape, info.dtype)
+        # Zarr pads the last block of a dimension to full size; only its beginning belongs to the array.
+        array[place] = block[tuple(slice(0, s.stop - s.start) for s in place)]
+    assert array is not None
+    return array
 
 
 def describe(header: Attributes) -> str:

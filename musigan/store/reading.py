@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import shutil
 import tempfile
@@ -9,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-
-import numpy as np
 
 from musigan import zipstream
 from musigan.errors import MusiganError, StoreError, UsageError
@@ -21,10 +20,10 @@ from musigan.store.layout import (
     Item,
     ItemInfo,
     decode_block,
+    gather,
     item_name,
     parse_array,
     parse_group,
-    place_block,
 )  # fmt: skip
 from musigan.store.locations import is_url, url_map
 
@@ -58,7 +57,7 @@ class Reader:
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def block(self, name: str, index: int) -> Array:
-        """Block `index` along an item's first axis, (1, ...): of a file or local folder a read-only memory map."""
+        """Pair or chunk `index` of an item, (1, ...): of a file or local folder a read-only memory map."""
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def close(self) -> None:
@@ -71,37 +70,45 @@ class Reader:
         self.close()
 
 
+def _limit(key: str) -> int:
+    return MAX_METADATA_BYTES if key.endswith("zarr.json") else zipstream.MAX_ENTRY_BYTES
+
+
 class _StreamReader(Reader):
-    def __init__(self, file: IO[bytes], source: str) -> None:
-        with _located(source):
-            self._entries = zipstream.read_entries(file)
-            entry, data = next(self._entries, (None, b""))
-            if entry is None or entry.name != "zarr.json":
-                raise StoreError("not a store: a store's first entry is zarr.json")
-            super().__init__(source, parse_group(data))
+    def __init__(self, file: IO[bytes], source: str, owned: bool = False) -> None:
+        self._file, self._owned, self._begun = file, owned, False
+        try:
+            with _located(source):
+                self._entries = zipstream.read_entries(file, _limit)
+                entry, data = next(self._entries, (None, b""))
+                if entry is None or entry.name != "zarr.json":
+                    raise StoreError("not a store: a store's first entry is zarr.json")
+                super().__init__(source, parse_group(data))
+        except StoreError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[Item]:
+        if self._begun:
+            raise UsageError(f"{self.source}: a pipe can only be read once: save it to a file first")
+        self._begun = True
         with _located(self.source):
             for count, (entry, data) in enumerate(self._entries, 1):
                 name = item_name(count)
                 if entry.name != f"{name}/zarr.json":
                     raise StoreError(f"found entry {entry.name} where {name}/zarr.json should come")
-                yield self._read_item(parse_array(name, data, self.attributes))
+                info = parse_array(name, data, self.attributes)
+                yield Item(info, gather(info, self._fetch_next))
 
-    def _read_item(self, info: ItemInfo) -> Item:
-        expected = dict(info.block_keys())
-        array: Array | None = None
-        while expected:
-            entry, data = next(self._entries, (None, b""))
-            place = expected.pop(entry.name, None) if entry else None
-            if entry is None or place is None:
-                raise StoreError(f"{info.name} lacks {len(expected)} of its blocks: the store is damaged")
-            block = decode_block(data, info, entry.name)
-            if array is None:
-                array = np.empty(info.shape, info.dtype)
-            place_block(array, place, block)
-        assert array is not None
-        return Item(info, array)
+    def _fetch_next(self, key: str) -> bytes:
+        entry, data = next(self._entries, (None, b""))
+        if entry is None or entry.name != key:
+            raise StoreError(f"found {entry.name if entry else 'the end'} where {key} should come: a block is missing")
+        return data
+
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
 
 
 class _KeyedReader(Reader):
@@ -126,20 +133,19 @@ class _KeyedReader(Reader):
         return list(self._infos)
 
     def read(self, name: str) -> Array:
-        info = self._by_name[name]
-        array = np.empty(info.shape, info.dtype)
         with _located(self.source):
-            for key, place in info.block_keys():
-                place_block(array, place, decode_block(self._fetch(key), info, key))
-        return array
+            return gather(self._by_name[name], self._fetch)
 
     def block(self, name: str, index: int) -> Array:
         info = self._by_name[name]
-        if info.blocks[1:] != info.shape[1:]:  # a store written by other hands, in smaller blocks
-            return self.read(name)[index * info.blocks[0] : (index + 1) * info.blocks[0]]
-        key = "/".join((name, "c", str(index), *("0" for _ in info.shape[1:])))
+        if not 0 <= index < info.shape[0]:
+            raise IndexError(f"{name} has {info.shape[0]} {info.dimension_names[0]}, no number {index}")
+        if info.blocks[1:] != info.shape[1:]:  # a waveform, or a store written by other hands in smaller blocks
+            return self.read(name)[index : index + 1]
+        number, row = divmod(index, info.blocks[0])
+        key = "/".join((name, "c", str(number), *("0" for _ in info.shape[1:])))
         with _located(self.source):
-            return decode_block(self._fetch(key), info, key)
+            return decode_block(self._fetch(key), info, key)[row : row + 1]
 
 
 class _ZipReader(_KeyedReader):
@@ -161,9 +167,24 @@ class _ZipReader(_KeyedReader):
             return data
 
         def names(_: Attributes) -> list[str]:
-            return sorted(key.split("/")[0] for key in entries if key.count("/") == 1 and key.endswith("/zarr.json"))
+            count = sum(key.count("/") == 1 and key.endswith("/zarr.json") for key in entries)
+            return [item_name(number) for number in range(1, count + 1)]
 
         super().__init__(source, fetch, names)
+        with _located(source):
+            self._check_blocks(entries)
+
+    def _check_blocks(self, entries: dict[str, zipstream.Entry]) -> None:
+        """Compare what there is with what the metadata names: a missing block shows when the store is opened."""
+        missing = 1 + sum(1 + math.prod(info.grid) for info in self._infos) - len(entries)
+        if missing > 0:
+            raise StoreError(f"it lacks {missing} of its blocks: the store is damaged")
+        expected = {"zarr.json"}
+        for info in self._infos:
+            expected.add(f"{info.name}/zarr.json")
+            expected.update(key for key, _ in info.block_keys())
+        if foreign := entries.keys() - expected:
+            raise StoreError(f"it holds {min(foreign)}, which is no part of it: the store is damaged")
 
 
 class _FolderReader(_KeyedReader):
@@ -179,6 +200,8 @@ class _FolderReader(_KeyedReader):
                     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             except (FileNotFoundError, NotADirectoryError, ValueError):
                 raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished") from None
+            except OSError as error:
+                raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
 
         super().__init__(source, fetch, _names_by_count)
 
@@ -192,13 +215,15 @@ class _UrlReader(_KeyedReader):
                 return memoryview(objects[key])
             except KeyError:
                 raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+            except Exception as error:  # every kind of file system has errors of its own
+                raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
 
         super().__init__(url, fetch, _names_by_count)
 
 
 def _names_by_count(header: Attributes) -> list[str]:
     items = header.get("items")
-    if not isinstance(items, int) or not 0 <= items <= 10_000_000:
+    if type(items) is not int or not 0 <= items <= 10_000_000:
         raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
     return [item_name(number) for number in range(1, items + 1)]
 
@@ -229,7 +254,7 @@ def _open_any(source: str | IO[bytes], name: str | None) -> Reader:
         if path.is_dir():
             return _FolderReader(path, label)
         if path.is_fifo() or path.is_char_device():
-            return _StreamReader(path.open("rb"), label)
+            return _StreamReader(path.open("rb"), label, owned=True)
         with path.open("rb") as file:
             magic = file.read(4)
         if not magic:

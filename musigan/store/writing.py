@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
@@ -14,8 +15,18 @@ import numpy as np
 
 from musigan import __version__, zipstream
 from musigan.errors import UsageError
-from musigan.store.layout import ATTRIBUTE, DTYPES, FORMAT, Array, Attributes, ItemInfo, check_shape, item_name
-from musigan.store.locations import is_url, url_map
+from musigan.store.layout import (
+    ATTRIBUTE,
+    DTYPES,
+    FORMAT,
+    Array,
+    Attributes,
+    check_shape,
+    item_name,
+    parse_array,
+    parse_group,
+)
+from musigan.store.locations import check_replaceable, clear_url, is_stream, is_url, url_children, url_map
 
 
 class _Sink(Protocol):
@@ -56,6 +67,24 @@ class _StreamSink:
         """Leave the stream without its directory: its reader knows by that."""
 
 
+class _DeviceSink(_StreamSink):
+    """The same ZIP to a FIFO or device that has a name."""
+
+    def __init__(self, path: Path) -> None:
+        self._device = path.open("wb")
+        if self._device.isatty():
+            raise UsageError(f"{path} is a terminal and a store is binary: redirect it (> FILE) or pipe it")
+        super().__init__(self._device)
+
+    def finish(self, items: int) -> None:
+        super().finish(items)
+        self._device.close()
+
+    def abort(self) -> None:
+        with suppress(OSError):
+            self._device.close()
+
+
 class _FileSink(_StreamSink):
     """The same ZIP in a file, written aside and renamed."""
 
@@ -68,10 +97,11 @@ class _FileSink(_StreamSink):
         super().finish(items)
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._aside, self._path)
+        _move_into_place(self._aside, self._path)
 
     def abort(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk is what brought us here, perhaps
+            self._file.close()
         self._aside.unlink(missing_ok=True)
 
 
@@ -81,6 +111,7 @@ class _FolderSink:
     def __init__(self, path: Path) -> None:
         self._path, self._aside = path, partial_path(path)
         self._header: Attributes = {}
+        shutil.rmtree(self._aside, ignore_errors=True)  # of a killed process that had the same number
         self._aside.mkdir()
 
     def begin(self, header: Attributes) -> None:
@@ -96,13 +127,7 @@ class _FolderSink:
 
     def finish(self, items: int) -> None:
         self.put("zarr.json", _group_json({**self._header, "items": items}))
-        if self._path.exists():
-            old = partial_path(self._path.with_name(self._path.name + ".old"))
-            self._path.rename(old)
-            self._aside.rename(self._path)
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        else:
-            self._aside.rename(self._path)
+        _move_into_place(self._aside, self._path)
 
     def abort(self) -> None:
         shutil.rmtree(self._aside, ignore_errors=True)
@@ -114,7 +139,8 @@ class _UrlSink:
     def __init__(self, url: str) -> None:
         self._map = url_map(url)
         self._header: Attributes = {}
-        self._map.clear()
+        check_replaceable(url, url_children(self._map))
+        clear_url(self._map)
 
     def begin(self, header: Attributes) -> None:
         self._header = header
@@ -129,17 +155,31 @@ class _UrlSink:
         self.put("zarr.json", _group_json({**self._header, "items": items}))
 
     def abort(self) -> None:
-        self._map.clear()
+        clear_url(self._map)
 
 
 def partial_path(path: Path) -> Path:
     """The name beside `path` under which an output is written until it is whole."""
-    return path.with_name(f".{path.name[:200]}.partial-{os.getpid()}")
+    name = os.fsencode(path.name)[:200].decode(errors="ignore")  # a name has 255 bytes at most
+    return path.with_name(f".{name}.partial-{os.getpid()}")
+
+
+def _move_into_place(aside: Path, path: Path) -> None:
+    """Rename what was written aside; what stood there goes away. A folder cannot be replaced in one step."""
+    if not os.path.lexists(path) or not (aside.is_dir() or path.is_dir()):
+        os.replace(aside, path)
+        return
+    old = aside.with_name(aside.name + ".old")
+    path.rename(old)
+    aside.rename(path)
+    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
 
 
 def exists(target: str) -> bool:
     """Whether something stands where an output is to go."""
-    return "zarr.json" in url_map(target) if is_url(target) else os.path.lexists(target)
+    if is_url(target):
+        return bool(url_children(url_map(target)))
+    return os.path.lexists(target) and not is_stream(Path(target))
 
 
 def _open_sink(target: str | IO[bytes]) -> _Sink:
@@ -150,6 +190,10 @@ def _open_sink(target: str | IO[bytes]) -> _Sink:
     path = Path(target)
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no folder {path.parent}: make it first")
+    if is_stream(path):
+        return _DeviceSink(path)
+    if path.is_dir():
+        check_replaceable(target, os.listdir(path))
     return _FolderSink(path) if path.suffix == ".zarr" else _FileSink(path)
 
 
@@ -161,8 +205,13 @@ class Writer:
         self.header["tool"] = {"musigan": __version__, **_library_versions()}
         self.header.pop("items", None)
         self.items = 0
+        parse_group(_group_json(self.header))  # what readers refuse is not written
         self._sink = _open_sink(target)
-        self._sink.begin(self.header)
+        try:
+            self._sink.begin(self.header)
+        except BaseException:
+            self._sink.abort()
+            raise
 
     def add(self, array: Array, dimension_names: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
         """Append one item; its name is the next number."""
@@ -171,8 +220,11 @@ class Writer:
         if dtype not in DTYPES:
             raise TypeError(f"{dtype} is not one of {DTYPES}")
         check_shape(name, array.shape, tuple(dimension_names), self.header)
-        for key, data in _encode(name, array, self._block_shape(array), tuple(dimension_names), dict(attributes)):
-            self._sink.put(key, data)
+        metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), dict(attributes))
+        info = parse_array(name, metadata, self.header)
+        self._sink.put(f"{name}/zarr.json", metadata)
+        for key, _ in info.block_keys():
+            self._sink.put(key, blocks(key))
         self._sink.flush()
         self.items += 1
 
@@ -194,10 +246,14 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.finish()
-        else:
+        if error is not None:
             self.abort()
+            return
+        try:
+            self.finish()
+        except BaseException:
+            self.abort()
+            raise
 
 
 def write(target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> Writer:
@@ -213,18 +269,19 @@ def _library_versions() -> dict[str, str]:
 
 def _encode(
     name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], attributes: Attributes
-) -> Iterator[tuple[str, bytes | memoryview]]:
-    """Let zarr lay out one array in memory; yield its metadata, then its blocks in order."""
+) -> tuple[bytes, Callable[[str], memoryview]]:
+    """Let zarr lay out one array in memory; return its metadata and what takes out a block by its key."""
     import zarr
     from zarr.storage import MemoryStore
 
     laid_out: dict[str, Any] = {}
     zarr.create_array(
-        store=MemoryStore(laid_out), name=name, shape=array.shape, chunks=blocks, dtype=array.dtype,
-        compressors=None, filters=None, fill_value=0, attributes=attributes, dimension_names=names,
-        config={"write_empty_chunks": True},
+        store=MemoryStore(laid_out), name=name, shape=array.shape, chunks=blocks, fill_value=0,
+        dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=attributes,
+        dimension_names=names, config={"write_empty_chunks": True},
     )[...] = array  # fmt: skip
-    yield f"{name}/zarr.json", laid_out[f"{name}/zarr.json"].to_bytes()
-    info = ItemInfo(name, array.shape, array.dtype.name, blocks, names, attributes)
-    for key, _ in info.block_keys():
-        yield key, memoryview(laid_out.pop(key).as_numpy_array()).cast("B")
+
+    def take(key: str) -> memoryview:
+        return memoryview(laid_out.pop(key).as_numpy_array()).cast("B")
+
+    return laid_out[f"{name}/zarr.json"].to_bytes(), take

@@ -1,0 +1,347 @@
+"""Songs in, songs out: float32 of shape (C, S) at the rate that is asked for.
+
+`decode` reads one file, `decode_many` a folder's worth in threads (libsndfile and soxr release the GIL), `encode`
+writes. Lengths are counted from decoded samples, never believed from a header. Resampling is soxr's HQ filter (aliases
+below -140 dB), block by block, so that memory follows what is kept and not what the file holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from musigan import decoding
+from musigan.collection import Found
+from musigan.encoding import encode
+from musigan.errors import AudioError, UsageError
+from musigan.tags import read_tags
+
+__all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode_many", "doctor_report", "encode"]
+
+Channels = Literal["stereo", "mono", "keep"]
+
+_WILD_WINDOW_SAMPLES = 576  # half a long MP3 frame: what one broken frame spoils
+# A burst that exceeds full scale, and all but the loudest tenth of its surroundings, by this factor is no music. A lossy
+# decoder makes such bursts of damage; uncompressed floats may be meant.
+_WILD_FACTOR_LOSSY = 4.0
+_WILD_FACTOR_LOSSLESS = 1000.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A decoded song.
+
+    signal: float32 (C, S), nominally within +-1 (a file may be louder), always finite.
+    seconds_total: of the whole file where that is known, else None. warnings: one line each, without the file's name.
+    """
+
+    signal: np.ndarray
+    sample_rate: int
+    title: str | None = None
+    artist: str | None = None
+    genre: str | None = None
+    year: str | None = None
+    seconds_total: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """The length that was decoded and kept."""
+        return self.signal.shape[-1] / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a recording, or the error that says why not."""
+
+    found: Found
+    recording: Recording | None = None
+    error: AudioError | None = None
+
+
+def decode(
+    path: str | os.PathLike[str],
+    sample_rate: int = 12000,
+    start_seconds: float = 0.0,
+    seconds: float | None = 120.0,
+    channels: Channels = "stereo",
+    min_seconds: float = 0.0,
+    stop: threading.Event | None = None,
+) -> Recording:
+    """Decode `seconds` of a file (None: all) from `start_seconds` on, resampled to `sample_rate` hz.
+
+    channels: "stereo" doubles a mono file and mixes down surround, "mono" mixes everything, "keep" keeps the file's.
+    stop: set from another thread, it makes this one give up soon.
+    Raises AudioError (without the file's name, which the caller knows) when nothing can be decoded or less than
+    `min_seconds`; UsageError for arguments that make no sense.
+    """
+    if sample_rate < 100 or start_seconds < 0 or (seconds is not None and not seconds > 0):
+        raise UsageError(f"cannot decode {seconds} s from {start_seconds} s at {sample_rate} hz")
+    if channels not in ("stereo", "mono", "keep"):
+        raise UsageError(f"channels are {channels!r}, expected stereo, mono or keep")
+    text_path = os.fspath(path)
+    decoding.check_content(text_path)
+    request = decoding.Request(text_path, start_seconds, seconds)
+    signal, report = _read_first_good(request, _Plan(sample_rate, channels, stop))
+    found_seconds = signal.shape[1] / sample_rate
+    if not signal.shape[1]:
+        after = f" after {start_seconds:g} s" if start_seconds else ""
+        raise AudioError(f"no samples in it{after}, or too few to keep one")
+    if found_seconds < min_seconds:
+        raise AudioError(f"too short: {found_seconds:.2f} s, at least {min_seconds:g} s are needed")
+    tags = read_tags(text_path)
+    return Recording(
+        signal,
+        sample_rate,
+        tags.title,
+        tags.artist,
+        tags.genre,
+        tags.year,
+        report.seconds_total,
+        tuple(report.warnings),
+    )
+
+
+def decode_many(
+    found: Iterable[Found],
+    jobs: int,
+    sample_rate: int = 12000,
+    start_seconds: float = 0.0,
+    seconds: float | None = 120.0,
+    channels: Channels = "stereo",
+    min_seconds: float = 0.0,
+) -> Iterator[Outcome]:
+    """Decode files in `jobs` threads; outcomes come in the order of `found`, errors among them as values.
+
+    At most jobs + 1 recordings exist at once (the one handed out included), however slow the consumer is.
+    """
+    stop = threading.Event()
+
+    def work(item: Found) -> Outcome:
+        try:
+            recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
+            return Outcome(item, recording=recording)
+        except AudioError as error:
+            return Outcome(item, error=error)
+        except MemoryError:
+            return Outcome(item, error=AudioError("not enough memory for it; keep less of it with --seconds"))
+
+    pool = ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="decode")
+    pending: deque[Future[Outcome]] = deque()
+    items = iter(found)
+    try:
+        while True:
+            while len(pending) < max(1, jobs) and (item := next(items, None)) is not None:
+                pending.append(pool.submit(work, item))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def content_hash(signal: np.ndarray) -> str:
+    """An identity of decoded sound, 32 hex digits: equal for copies, links and retagged copies of one recording.
+
+    signal: (C, S). Taken over the samples at 16 bits, so that the file's container and its tags do not count.
+    """
+    digest = hashlib.blake2b(f"{signal.shape[0]} channels".encode(), digest_size=16)
+    for start in range(0, signal.shape[1], 1 << 18):
+        part = signal[:, start : start + (1 << 18)]
+        digest.update(np.rint(np.clip(part.T, -1, 1) * 32767).astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
+def doctor_report() -> dict[str, str]:
+    """What this machine decodes and encodes with: name -> one line of words, for a person."""
+    import soundfile
+    import soxr
+
+    from musigan import ffmpeg
+
+    writes = [name for name in ("MP3", "FLAC", "OGG", "WAV", "AIFF") if name in soundfile.available_formats()]
+    if "OGG" in writes and "OPUS" in soundfile.available_subtypes("OGG"):
+        writes.insert(3, "Opus")
+    program = ffmpeg.find_ffmpeg()
+    return {
+        "libsndfile": f"{soundfile.__libsndfile_version__}, reads and writes {', '.join(writes)}",
+        "soxr": soxr.__version__,
+        "ffmpeg": f"{program[0]} (from {program[1]}), reads m4a, aac, wma, alac, ac3, mp4 and more"
+        if program
+        else f"not found: m4a, aac, wma and others are skipped; {ffmpeg.INSTALL_HINT} brings one",
+    }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to become of the blocks."""
+
+    sample_rate: int
+    channels: Channels
+    stop: threading.Event | None
+
+
+def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray, decoding.Report]:
+    """(signal, report) of the first reader that comes to the end of what is wanted; else of the one that came
+    furthest; raises AudioError if none decodes anything."""
+    best, best_report = np.zeros((1, 0), np.float32), decoding.Report()
+    problem: Exception = AudioError("no audio could be decoded")
+    for reader in decoding.readers():
+        report = decoding.Report()
+        kept = _Collector(request, plan)
+        try:
+            for rate, block in reader(request, report):
+                if plan.stop is not None and plan.stop.is_set():
+                    raise AudioError("interrupted")
+                if kept.add(rate, block, report):
+                    break
+            return kept.signal(), report
+        except (decoding.Unreadable, AudioError) as error:
+            if plan.stop is not None and plan.stop.is_set():
+                raise AudioError("interrupted") from None
+            problem = error
+            signal = kept.signal()
+        if signal.shape[1] > best.shape[1]:
+            report.warnings.append(f"{problem}; kept what decodes")
+            best, best_report = signal, report
+    if not best.shape[1]:
+        raise AudioError(f"no audio could be decoded: {problem}")
+    return best, best_report
+
+
+class _Collector:
+    """Blocks in, resampled signal out: skips to the start, mixes channels, resamples, and knows when it has enough."""
+
+    def __init__(self, request: decoding.Request, plan: _Plan) -> None:
+        self._plan = plan
+        self._to_skip_seconds = request.start_seconds
+        self._wanted = math.inf if request.seconds is None else round(request.seconds * plan.sample_rate)
+        self._parts: list[np.ndarray] = []  # of shape (S, C) at the plan's rate
+        self._samples = 0
+        self._rate = 0
+        self._channels = 0
+        self._stream: Any = None
+
+    def add(self, rate: int, block: np.ndarray, report: decoding.Report) -> bool:
+        """Take a block of shape (S, C); True when nothing more is needed."""
+        if report.skipped_seconds:
+            self._to_skip_seconds -= report.skipped_seconds
+            report.skipped_seconds = 0.0
+        skip = min(len(block), max(0, round(self._to_skip_seconds * rate)))
+        self._to_skip_seconds -= skip / rate
+        block = block[skip:]
+        if not len(block):
+            return False
+        block = _mixed(_tamed(block, report), self._plan.channels, self._channels)
+        self._channels = block.shape[1]
+        if rate != self._rate:
+            self._flush()
+            self._rate = rate
+            self._stream = None if rate == self._plan.sample_rate else self._new_stream(rate)
+        self._keep(block if self._stream is None else self._stream.resample_chunk(block))
+        return self._samples >= self._wanted
+
+    def signal(self) -> np.ndarray:
+        """What was kept, (C, S). Ends the stream."""
+        if self._samples < self._wanted:
+            self._flush()
+        if not self._parts:
+            return np.zeros((1, 0), np.float32)
+        count = min(self._samples, self._wanted)
+        signal = np.empty((self._channels, int(count)), np.float32)
+        at = 0
+        for part in self._parts:
+            used = part[: int(count) - at]
+            signal[:, at : at + len(used)] = used.T
+            at += len(used)
+        self._parts = []
+        return signal
+
+    def _new_stream(self, rate: int) -> Any:
+        import soxr
+
+        return soxr.ResampleStream(rate, self._plan.sample_rate, self._channels, dtype="float32", quality="HQ")
+
+    def _flush(self) -> None:
+        if self._stream is not None:
+            empty = np.zeros((0, self._channels), np.float32)
+            self._keep(self._stream.resample_chunk(empty, last=True))
+            self._stream = None
+
+    def _keep(self, part: np.ndarray) -> None:
+        if len(part):
+            self._parts.append(part)
+            self._samples += len(part)
+
+
+def _tamed(block: np.ndarray, report: decoding.Report) -> np.ndarray:
+    """`block` (S, C) without what no recording holds: values that are no numbers, and bursts far above everything
+    around them. A file that is loud throughout stays as it is."""
+    factor = _WILD_FACTOR_LOSSY if report.lossy else _WILD_FACTOR_LOSSLESS
+    peak = max(float(block.max()), -float(block.min()))
+    if peak <= factor:  # false for NaN
+        return block
+    if not peak < 1e9:
+        block = np.where(np.abs(block) < 1e9, block, np.float32(0))  # NaN compares false
+        _warn_once(report, "damaged: values in it that are no sound became silence")
+    windows = -(-len(block) // _WILD_WINDOW_SAMPLES)
+    padded = np.zeros((windows * _WILD_WINDOW_SAMPLES, block.shape[1]), np.float32)
+    padded[: len(block)] = np.abs(block)
+    peaks = padded.reshape(windows, -1).max(axis=1)
+    wild = peaks > factor * max(1.0, float(np.quantile(peaks, 0.9)))
+    if not wild.any():
+        return block
+    silenced = wild.copy()  # with their neighbours: a frame spoils those it overlaps with
+    silenced[1:] |= wild[:-1]
+    silenced[:-1] |= wild[1:]
+    _warn_once(report, "damaged: bursts of noise in it became silence")
+    return np.where(np.repeat(silenced, _WILD_WINDOW_SAMPLES)[: len(block), None], np.float32(0), block)
+
+
+def _warn_once(report: decoding.Report, warning: str) -> None:
+    if warning not in report.warnings:
+        report.warnings.append(warning)
+
+
+def _mixed(block: np.ndarray, channels: Channels, established: int) -> np.ndarray:
+    """`block` (S, C) with the wanted channels: (S, 1) mono, (S, 2) stereo, or as many as the file began with."""
+    count = block.shape[1]
+    wanted = {"mono": 1, "stereo": 2, "keep": established or count}[channels]
+    if count == wanted:
+        return np.ascontiguousarray(block)
+    if wanted == 1:
+        return block.mean(axis=1, keepdims=True, dtype=np.float32)
+    if count == 1:
+        return np.repeat(block, wanted, axis=1)
+    if wanted == 2:
+        return block @ _stereo_matrix(count)
+    return np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), wanted, axis=1)
+
+
+def _stereo_matrix(count: int) -> np.ndarray:
+    """(count, 2): surround to stereo as ITU-R BS.775 has it (centre and surrounds at -3 dB, no low-frequency
+    effects), scaled so that it cannot clip. Channel orders are WAVE's: L R C LFE Ls Rs ..., or L R Ls Rs for four."""
+    half = math.sqrt(0.5)
+    left, right, both, none = (1.0, 0.0), (0.0, 1.0), (half, half), (0.0, 0.0)
+    side_left, side_right = (half, 0.0), (0.0, half)
+    layouts = {
+        3: [left, right, both],
+        4: [left, right, side_left, side_right],
+        5: [left, right, both, side_left, side_right],
+        6: [left, right, both, none, side_left, side_right],
+        7: [left, right, both, none, both, side_left, side_right],
+        8: [left, right, both, none, side_left, side_right, side_left, side_right],
+    }
+    rows = layouts.get(count) or [(0.5, 0.5)] * count
+    matrix = np.array(rows, np.float32)
+    return matrix / matrix.sum(axis=0)

@@ -1,0 +1,238 @@
+"""Rolls for training, straight from a keys store: random crops, cheap augmentations, seeded per (epoch, index).
+
+Conventions: a roll is (C, K, T) float32 in *model space*, [0, 1]: the store's linear loudness relative to its song's
+level, clipped at 1 and compressed. Only `compress` and `expand` know the compression; real and generated rolls meet
+in this one space. Rolls are read when asked for, so memory does not grow with the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from musigan.errors import MusiganError, SettingsError, StoreError
+from musigan.models import RollShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Compression = Literal["sqrt", "log"]
+LOG_RANGE = 99.0  # `log` spreads 40 dB over [0, 1]
+
+
+def compress(loudness: np.ndarray, how: Compression = "sqrt") -> np.ndarray:
+    """Linear loudness, 1 = the song's level -> model space [0, 1]; 0 stays exactly 0. Any shape, float32 out."""
+    clipped = np.clip(np.asarray(loudness, np.float32), 0.0, 1.0)
+    if how == "sqrt":
+        return np.asarray(np.sqrt(clipped))
+    return np.asarray(np.log1p(LOG_RANGE * clipped) / np.float32(np.log1p(LOG_RANGE)), np.float32)
+
+
+def expand(values: np.ndarray, how: Compression = "sqrt") -> np.ndarray:
+    """Model space [0, 1] -> linear loudness: the inverse of `compress`. Any shape, float32 out."""
+    clipped = np.clip(np.asarray(values, np.float32), 0.0, 1.0)
+    if how == "sqrt":
+        return np.asarray(np.square(clipped))
+    return np.asarray(np.expm1(clipped * np.float32(np.log1p(LOG_RANGE))) / LOG_RANGE, np.float32)
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Changes to a training roll that leave it music. All off leaves the chunks as they are in the store."""
+
+    crop: bool = True  # start anywhere inside a pair of chunks, not only at the chunks' own starts
+    swap_channels: bool = True  # left for right, every second time (stereo only)
+    gain: float = 0.2  # loudness times a random factor in [1 - gain, 1]
+    transpose_keys: int = 2  # up to so many keys up or down, the free edge silent
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise SettingsError(f"augment.gain is {self.gain}; expected 0 to 1, 1 left out")
+        if self.transpose_keys < 0:
+            raise SettingsError(f"augment.transpose_keys is {self.transpose_keys}; expected 0 or more")
+
+
+NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
+
+
+class Info(Protocol):
+    """What is read of a store's item description."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dimension_names(self) -> Any: ...
+    @property
+    def attributes(self) -> Any: ...
+
+
+class Reader(Protocol):
+    """What is read of an open keys store (`musigan.store.open_reader`)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def attributes(self) -> Any: ...
+    def infos(self) -> Sequence[Info]: ...
+    def block(self, name: str, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one roll starts: item, its block along the first axis, and which half of a pair."""
+
+    item: str
+    block: int
+    half: int
+
+
+class RollDataset:
+    """The rolls of one split of a keys store, one per chunk; `reader` stays open as long as this is used.
+
+    Raises StoreError for items of another shape than the first, MusiganError where nothing is left to train on.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        split: Literal["train", "validation"] = "train",
+        augment: AugmentSettings = NO_AUGMENT,
+        compression: Compression = "sqrt",
+        seed: int = 0,
+    ) -> None:
+        self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
+        infos = list(reader.infos())
+        if not infos:
+            raise MusiganError("the keys store holds no songs; nothing to train on")
+        self.shape = _roll_shape(infos)
+        self.paired = len(infos[0].shape) == 5
+        chosen = [info for info in infos if info.attributes.get("split", "train") == split]
+        self.places = [
+            Place(info.name, block, half)
+            for info in chosen
+            for block in range(info.shape[0])
+            for half in range(2 if self.paired else 1)
+        ]
+        self.songs = len(chosen)
+        if split == "train" and not self.places:
+            raise MusiganError(
+                f"none of the {len(infos)} songs of the keys store is marked for training; "
+                "lower --validation of pair-chunks, or add songs"
+            )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def roll(self, epoch: int, index: int) -> np.ndarray:
+        """Roll `index` as epoch `epoch` sees it: (C, K, T) in model space. The same arguments give the same roll."""
+        place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
+        block = self.reader.block(place.item, place.block)
+        frames = self.shape.frames
+        if not self.paired:
+            loudness = block.reshape(self.shape.channels, self.shape.keys, frames)
+        elif self.augment.crop:
+            start = int(rng.integers(0, frames + 1))
+            halves = block.reshape(2, self.shape.channels, self.shape.keys, frames)
+            loudness = np.concatenate((halves[0, :, :, start:], halves[1, :, :, :start]), axis=-1)
+        else:
+            loudness = block.reshape(2, self.shape.channels, self.shape.keys, frames)[place.half]
+        values = self._augment(np.asarray(loudness, np.float32), rng)
+        if not np.isfinite(values).all():
+            raise StoreError(f"item {place.item} of the keys store holds values that are not numbers; make it again")
+        return compress(values, self.compression)
+
+    def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
+        swap, gain, shift = rng.random(), rng.random(), rng.random()
+        if self.augment.swap_channels and loudness.shape[0] == 2 and swap < 0.5:
+            loudness = loudness[::-1]
+        if self.augment.gain:
+            loudness = loudness * np.float32(1.0 - self.augment.gain * gain)
+        span = self.augment.transpose_keys
+        keys = int(np.floor(shift * (2 * span + 1))) - span
+        return transpose(loudness, keys)
+
+    def store_attributes(self) -> dict[str, Any]:
+        """The store's attributes, with `level`: the median factor back to full scale of its songs."""
+        levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
+        attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
+        return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this store from another: plain values, the same for the same content list."""
+        infos = list(self.reader.infos())
+        listing = [[info.name, list(info.shape), str(info.attributes.get("title", ""))] for info in infos]
+        listing.append([info.attributes.get("level") for info in infos])
+        return {
+            "songs": len(infos),
+            "chunks": int(sum(info.shape[0] * (2 if self.paired else 1) for info in infos)),
+            "channels, keys, frames": [self.shape.channels, self.shape.keys, self.shape.frames],
+            "digest": hashlib.sha256(json.dumps(listing, sort_keys=True, default=str).encode()).hexdigest()[:16],
+        }
+
+
+def transpose(roll: np.ndarray, keys: int) -> np.ndarray:
+    """(C, K, T) moved up by `keys` (down if negative); keys moved in from outside are silent."""
+    if keys == 0:
+        return roll
+    moved = np.zeros_like(roll)
+    if keys > 0:
+        moved[:, keys:] = roll[:, :-keys]
+    else:
+        moved[:, :keys] = roll[:, -keys:]
+    return moved
+
+
+def _roll_shape(infos: Sequence[Info]) -> RollShape:
+    """The (C, K, T) that all items share."""
+    first = infos[0]
+    for info in infos:
+        if len(info.shape) not in (4, 5) or (len(info.shape) == 5 and info.shape[1] != 2) or 0 in info.shape[1:]:
+            raise StoreError(
+                f"item {info.name} has shape {tuple(info.shape)}; expected (pairs, 2, channels, keys, frames) or "
+                "(chunks, channels, keys, frames)"
+            )
+        if tuple(info.shape[1:]) != tuple(first.shape[1:]):
+            raise StoreError(
+                f"item {info.name} has rolls of shape {tuple(info.shape[1:])}, item {first.name} of "
+                f"{tuple(first.shape[1:])}; make the store again with one setting for all songs"
+            )
+    channels, keys, frames = first.shape[-3:]
+    return RollShape(int(channels), int(keys), int(frames))
+
+
+def steps_per_epoch(dataset: RollDataset, batch_size: int) -> int:
+    """Batches that one pass over the rolls takes."""
+    return -(-len(dataset) // batch_size)
+
+
+def batch_indices(dataset: RollDataset, batch_size: int, epoch: int) -> list[np.ndarray]:
+    """A shuffled pass over the rolls in batches of exactly `batch_size`: the last is filled from the pass's start."""
+    order = np.random.default_rng([dataset.seed, epoch, 1 << 20]).permutation(len(dataset))
+    filled = np.resize(order, steps_per_epoch(dataset, batch_size) * batch_size)
+    return list(filled.reshape(-1, batch_size))
+
+
+def batches(dataset: RollDataset, batch_size: int, epoch: int, first: int = 0) -> Iterator[Tensor]:
+    """Batches `first` and on of epoch `epoch`: (B, C, K, T) float32, one read ahead while the last is in use."""
+    import torch
+
+    def load(indices: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.stack([dataset.roll(epoch, int(index)) for index in indices]))
+
+    plan = batch_indices(dataset, batch_size, epoch)[first:]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(load, indices) for indices in plan[:1]]
+        for number in range(len(plan)):
+            batch = ahead.pop().result()
+            if number + 1 < len(plan):
+                ahead.append(pool.submit(load, plan[number + 1]))
+            yield batch

@@ -1,0 +1,260 @@
+"""Sound files as blocks of samples at their own rate: three ways to read, tried in turn.
+
+1. libsndfile, in blocks: mp3, flac, ogg, opus, wav, aiff and their kin.
+2. An MP3 that libsndfile leaves early (garbage inside, a wrong or missing length, several recordings in one file):
+   its frames are found and fed to libsndfile without the damage.
+3. ffmpeg, where there is one: everything else.
+
+What is in a file is decided by its content, never by its name. Blocks are (sample rate in hz, float32 of shape (S, C)).
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from musigan import ffmpeg, mpeg
+from musigan.errors import AudioError
+
+Block = tuple[int, np.ndarray]
+
+_BLOCK_FRAMES = 1 << 18
+# Formats libsndfile recognises by a real signature; the rest of its list (HTK, SDS, MAT4, ...) is no one's music and
+# lets random bytes through.
+_FORMATS = frozenset({"WAV", "WAVEX", "AIFF", "FLAC", "OGG", "MP3", "AU", "CAF", "W64", "RF64", "SVX", "VOC"})
+_EXACT_SEEK = frozenset({"WAV", "WAVEX", "AIFF", "AU", "CAF", "W64", "RF64"})  # elsewhere: decode and discard
+_MAX_RESTARTS = 2000  # of the MP3 decoder within one file
+
+_NOT_AUDIO = (  # (offset, signature, what it is)
+    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"GIF8", "a GIF picture"),
+    (8, b"WEBP", "a WebP picture"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"\xfd7zXZ", "an xz archive"),
+    (0, b"7z\xbc\xaf", "a 7z archive"),
+    (0, b"Rar!", "a rar archive"),
+    (0, b"MThd", "a MIDI file"),
+    (0, b"\x00\x05\x16\x07", "a macOS resource fork"),
+)
+_NEEDS_FFMPEG = (
+    (4, b"ftyp", "MP4 (m4a, aac, alac or video)"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (wma)"),
+    (0, b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+    (0, b"\x0b\x77", "AC-3"),
+    (0, b"\xff\xf1", "AAC"),
+    (0, b"\xff\xf9", "AAC"),
+    (0, b"MAC ", "Monkey's Audio (ape)"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"fLaC", "a damaged FLAC"),
+    (0, b"OggS", "a damaged Ogg"),
+)
+_TEXT_STARTS = {  # lower case
+    b"#extm3u": "a playlist",
+    b"[playlist]": "a playlist",
+    b"ffconcat": "a playlist",
+    b"<asx": "a playlist",
+    b"<!doctype": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b"{": "a JSON text",
+}
+
+
+class Unreadable(Exception):
+    """This way of reading does not work for this file, or stopped early; another may do better. Never leaves here
+    and audio.py."""
+
+
+@dataclass
+class Report:
+    """What reading a file taught about it."""
+
+    seconds_total: float | None = None  # of the whole file, where it can be known
+    lossy: bool = False
+    skipped_seconds: float = 0.0  # by an exact seek, so that the caller need not discard as much
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which part of a file is wanted; seconds None: all of it."""
+
+    path: str
+    start_seconds: float
+    seconds: float | None
+
+    @property
+    def end_seconds(self) -> float | None:
+        return None if self.seconds is None else self.start_seconds + self.seconds
+
+
+Reader = Callable[[Request, Report], Iterator[Block]]
+
+
+def check_content(path: str) -> None:
+    """Raise AudioError for what cannot be music: no regular file, no bytes, no permission, a picture, a text."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise AudioError("not a regular file")
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except FileNotFoundError as error:
+        raise AudioError("no such file") from error
+    except PermissionError as error:
+        raise AudioError("permission denied") from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    if not start:
+        raise AudioError("the file is empty (0 bytes)")
+    what = _named(start, _NOT_AUDIO)
+    if what is None and start[:3] == b"ID3" and _is_all_tags(path):
+        what = "nothing but tags"
+    if what is not None:
+        raise AudioError(f"no audio could be decoded: it is {what}")
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for beginning, kind in _TEXT_STARTS.items():
+        if text.startswith(beginning):
+            raise AudioError(f"no audio could be decoded: it is {kind}")
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
+        raise AudioError("no audio could be decoded: it is a text")
+
+
+def _named(start: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | None:
+    return next((what for offset, sign, what in signatures if start[offset : offset + len(sign)] == sign), None)
+
+
+def _is_all_tags(path: str) -> bool:
+    with _mapped(path) as data:
+        end = mpeg.after_tags(data, 0)
+        return len(data) - end < 65536 and not data[end:].strip(b"\0")
+
+
+def readers() -> tuple[Reader, ...]:
+    """The ways to read, in the order to try them."""
+    return read_libsndfile, read_damaged_mpeg, read_ffmpeg
+
+
+def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
+    """Blocks by libsndfile. Raises Unreadable if it does not know the file or stops before the music does."""
+    import soundfile
+
+    name = os.fsencode(request.path) if os.name == "posix" else request.path
+    try:
+        file = soundfile.SoundFile(name)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise Unreadable("libsndfile does not know this format") from error
+    with file:
+        is_mpeg = file.format == "MP3"
+        if file.format not in _FORMATS or (is_mpeg and not _holds_frames(request.path)):
+            raise Unreadable("libsndfile does not know this format")
+        report.lossy = file.format in ("MP3", "OGG")
+        rate, delivered = file.samplerate, 0
+        try:
+            if request.start_seconds and file.format in _EXACT_SEEK and file.seekable():
+                delivered = file.seek(min(file.frames, round(request.start_seconds * rate)))
+                report.skipped_seconds = delivered / rate
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                delivered += len(block)
+                yield rate, block
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise Unreadable(f"damaged after {delivered / rate:.1f} s") from error
+        report.seconds_total = delivered / rate
+        if is_mpeg:
+            _check_mpeg_end(request, delivered / rate, report)
+        elif delivered < 0.98 * file.frames:
+            _warn_of_early_end(delivered / rate, file.frames / rate, report)
+
+
+def _check_mpeg_end(request: Request, delivered_seconds: float, report: Report) -> None:
+    """Raise Unreadable if the file holds more frames than libsndfile found; warn if it holds fewer than it promises."""
+    with _mapped(request.path) as data:
+        scan = mpeg.scan(data, request.end_seconds)
+    slack_seconds = 5 * 1152 / scan.stretches[0].header.sample_rate if scan.stretches else 0.0  # delay and padding
+    if scan.seconds > delivered_seconds + slack_seconds:
+        raise Unreadable(f"damaged after {delivered_seconds:.1f} s")
+    if scan.promised_seconds is not None and len(scan.stretches) == 1:
+        _warn_of_early_end(delivered_seconds, scan.promised_seconds, report)
+
+
+def _warn_of_early_end(delivered_seconds: float, promised_seconds: float, report: Report) -> None:
+    if delivered_seconds < 0.98 * promised_seconds - 0.1:
+        report.warnings.append(f"ends early: {delivered_seconds:.1f} s of the {promised_seconds:.1f} s it promises")
+
+
+def read_damaged_mpeg(request: Request, report: Report) -> Iterator[Block]:
+    """Blocks of every MPEG audio frame in the file, whatever lies between them."""
+    report.lossy = True
+    with _mapped(request.path) as data:
+        if not mpeg.is_mpeg(data):
+            raise Unreadable("no MPEG audio frames in it")
+        scan = mpeg.scan(data, None if request.end_seconds is None else request.end_seconds + 1)
+        if scan.garbage_bytes > 4096:
+            report.warnings.append(f"damaged: {scan.garbage_bytes} bytes in it are no audio; kept what decodes")
+        restarts = 0
+        for stretch in scan.stretches:
+            complete = stretch.promised_frames == len(stretch.offsets)
+            end = stretch.samples - (stretch.padding_samples if complete else 0)
+            position = stretch.delay_samples  # in the samples of the stretch, as `at`
+            delay = mpeg.DECODER_DELAY_SAMPLES if stretch.header.info_offset else 0
+            first = 0
+            while first < len(stretch.offsets):
+                at = first * stretch.header.samples + delay
+                for rate, block in _decode_clean(mpeg.clean_file(data, stretch, first, len(stretch.offsets))):
+                    wanted = block[max(0, position - at) : max(0, end - at)]
+                    at += len(block)
+                    position = max(position, at)
+                    if len(wanted):
+                        yield rate, wanted
+                # Where the decoder gave up, the frame after the one it choked on is the next to try.
+                reached = at // stretch.header.samples
+                if reached >= len(stretch.offsets):
+                    break
+                first = max(reached, first) + 1
+                restarts += 1
+                if restarts > _MAX_RESTARTS:
+                    raise Unreadable("damaged throughout")
+    if restarts:
+        report.warnings.append(f"damaged: the decoder stumbled over {restarts} frames; kept what decodes")
+
+
+def _decode_clean(data: bytes) -> Iterator[Block]:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                yield file.samplerate, block
+    except (soundfile.SoundFileError, RuntimeError):
+        return  # the caller sees by the count of samples how far it came
+
+
+def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
+    """Blocks by the ffmpeg program. Raises AudioError, which names the extra to install where there is none."""
+    if ffmpeg.find_ffmpeg() is None:
+        with open(request.path, "rb") as file:
+            what = _named(file.read(16), _NEEDS_FFMPEG)
+        if what is None:
+            raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
+        raise AudioError(f"it is {what}; {ffmpeg.INSTALL_HINT} would read it")
+    report.lossy = True
+    return ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings)
+
+
+def _mapped(path: str) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _holds_frames(path: str) -> bool:
+    with _mapped(path) as data:
+        return mpeg.is_mpeg(data)

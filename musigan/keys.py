@@ -1,0 +1,360 @@
+"""How loud every piano key is in every frame of a recording.
+
+Conventions: a signal is float32 (C, S), a roll is float32 (C, K, T) and holds linear RMS divided by the song's `level`.
+Key n of a piano (1 to 88) sounds at 440 * 2 ** ((n - 49) / 12) Hz. Frame t covers the samples from t * frame_samples to
+(t + 1) * frame_samples; samples after the last whole frame only serve as context.
+
+The loudness of key n in a frame is the RMS of the signal's envelope behind a Gaussian band-pass of standard deviation
+s(n) around f(n). One forward FFT of the stretch serves all keys: a key's own few thousand bins, weighted and inverted at
+a few samples a frame, are its analytic signal, whose squared modulus is twice the power. Zeros behind the ends keep the
+end from ringing into the beginning, and the part of the filter that they take from the first and last frames is given
+back (normalised convolution).
+
+The transforms are written against names that SciPy and torch share, so a GPU runs the same lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from musigan.cleaning import SILENCE, clean, sounding_level
+from musigan.errors import AudioError, SettingsError
+
+LOWEST_KEY, HIGHEST_KEY = 1, 88
+A4_KEY, A4_HZ = 49, 440.0
+
+MASK_DEVIATIONS = 4.0  # a Gaussian is cut here, at 3e-4 of its top
+CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
+BLOCK_FRAMES = 6400  # 128 s at 20 ms: a usual song is one block, an hour never sits in memory as a spectrum
+
+
+@dataclass(frozen=True)
+class Band:
+    """How wide the bands are, s(n) = base_hz + slope * f(n), and what goes with that by default."""
+
+    base_hz: float
+    slope: float
+    keys: tuple[int, int]
+    threshold: float  # fixed: of the song's maximum; variable: of the song's level
+    cleaned: bool
+
+
+BANDS = {
+    "variable": Band(base_hz=2.0, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
+    "fixed": Band(base_hz=12.5, slope=0.0, keys=(27, 59), threshold=0.025, cleaned=False),
+}
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """The piano keys from `low` to `high`, both included; key 49 is the A of 440 Hz."""
+
+    low: int = LOWEST_KEY
+    high: int = HIGHEST_KEY
+
+    def __post_init__(self) -> None:
+        if not LOWEST_KEY <= self.low <= self.high <= HIGHEST_KEY:
+            raise SettingsError(
+                f"keys {self.low}:{self.high} are not on a piano: give --keys LOW:HIGH within "
+                f"{LOWEST_KEY}:{HIGHEST_KEY}, the lower first"
+            )
+
+    @property
+    def count(self) -> int:
+        return self.high - self.low + 1
+
+    def frequencies_hz(self) -> np.ndarray:
+        """Fundamental of every key, float64 (K,)."""
+        return A4_HZ * 2.0 ** ((np.arange(self.low, self.high + 1) - A4_KEY) / 12)
+
+    @classmethod
+    def parse(cls, text: str) -> KeyRange:
+        """`"27:59"` -> KeyRange(27, 59); one number is that key alone."""
+        low, separator, high = text.partition(":")
+        try:
+            return cls(int(low), int(high) if separator else int(low))
+        except ValueError:
+            raise SettingsError(f"keys {text!r} not understood: give --keys LOW:HIGH, such as 1:88") from None
+
+    def __str__(self) -> str:
+        return f"{self.low}:{self.high}"
+
+
+@dataclass(frozen=True)
+class KeySettings:
+    """What a roll's numbers mean. `keys`, `threshold` and `cleaned` left at None take the band's default."""
+
+    band: str = "variable"  # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN
+    keys: KeyRange = None  # type: ignore[assignment]  # filled in below
+    frame_seconds: float = 0.02
+    threshold: float = None  # type: ignore[assignment]  # of the song's level (variable) or maximum (fixed)
+    cleaned: bool = None  # type: ignore[assignment]  # notes as runs without ghosts, or every band as it is
+
+    def __post_init__(self) -> None:
+        if self.band not in BANDS:
+            raise SettingsError(f"--band {self.band} is unknown: choose one of {', '.join(BANDS)}")
+        default = BANDS[self.band]
+        if self.keys is None:
+            object.__setattr__(self, "keys", KeyRange(*default.keys))
+        if self.threshold is None:
+            object.__setattr__(self, "threshold", default.threshold)
+        if self.cleaned is None:
+            object.__setattr__(self, "cleaned", default.cleaned)
+        if not 0 <= self.threshold < 1:
+            raise SettingsError(f"--threshold {self.threshold} is not from 0 up to 1")
+        if not 0 < self.frame_seconds <= 1:
+            raise SettingsError(f"--frame-seconds {self.frame_seconds} is not over 0 and up to 1")
+
+    def frame_samples(self, sample_rate: int) -> int:
+        """Samples in a frame.
+
+        Raises:
+            SettingsError: the frame is not a whole number of samples at this rate.
+        """
+        exact = self.frame_seconds * sample_rate
+        samples = round(exact)
+        if samples < 1 or abs(exact - samples) > 1e-6 * samples:
+            fits = sorted({max(1, math.floor(exact)), math.ceil(exact)})
+            raise SettingsError(
+                f"--frame-seconds {self.frame_seconds:g} is {exact:g} samples at {sample_rate} Hz, not a whole number; "
+                f"use {' or '.join(f'{n}/{sample_rate} = {n / sample_rate:.9g}' for n in fits)}, "
+                f"or resample to 12000 Hz"
+            )
+        return samples
+
+    def deviations_hz(self) -> np.ndarray:
+        """s(n): standard deviation of every key's Gaussian, float64 (K,)."""
+        band = BANDS[self.band]
+        return band.base_hz + band.slope * self.keys.frequencies_hz()
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Plain JSON for a store's group attributes."""
+        band = BANDS[self.band]
+        return {
+            "frame_seconds": self.frame_seconds,
+            "low_key": self.keys.low,
+            "high_key": self.keys.high,
+            "band": {
+                "name": self.band,
+                "base_hz": band.base_hz,
+                "slope": band.slope,
+                "threshold": self.threshold,
+                "cleaned": self.cleaned,
+            },
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: dict[str, Any]) -> KeySettings:
+        """The settings a store was made with; raises SettingsError when they are incomplete or of another make."""
+        try:
+            band = attributes["band"]
+            settings = cls(
+                band=band["name"],
+                keys=KeyRange(int(attributes["low_key"]), int(attributes["high_key"])),
+                frame_seconds=float(attributes["frame_seconds"]),
+                threshold=float(band["threshold"]),
+                cleaned=bool(band["cleaned"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SettingsError(f"the keys store's attributes are incomplete or garbled ({error}): make it anew") from None
+        ours = BANDS[settings.band]
+        theirs = (band.get("base_hz", ours.base_hz), band.get("slope", ours.slope))
+        if theirs != (ours.base_hz, ours.slope):
+            raise SettingsError(
+                f"the store's {settings.band} bands are {theirs[0]} Hz + {theirs[1]} f wide, this version's "
+                f"{ours.base_hz} Hz + {ours.slope} f: make the keys anew with npy-to-keys"
+            )
+        return settings
+
+
+@dataclass(frozen=True)
+class KeyBand:
+    """One key's share of the spectrum of a padded block."""
+
+    index: int  # row in the roll
+    start: int  # first bin
+    mask: np.ndarray  # float32 (bins,), the Gaussian
+    oversampling: int  # samples of the envelope per frame
+
+
+def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> list[KeyBand]:
+    """The bands of every key under the Nyquist frequency, for a transform over `padded_frames` frames."""
+    bin_hz = 1.0 / (padded_frames * settings.frame_seconds)
+    last_bin = int(sample_rate / 2 / bin_hz)
+    bands = []
+    for index, (center, deviation) in enumerate(zip(settings.keys.frequencies_hz(), settings.deviations_hz())):
+        if center >= sample_rate / 2:
+            break
+        start = max(math.ceil((center - MASK_DEVIATIONS * deviation) / bin_hz), 1)  # bin 0 is no sound
+        stop = min(math.floor((center + MASK_DEVIATIONS * deviation) / bin_hz), last_bin) + 1
+        offsets = (np.arange(start, stop) * bin_hz - center) / deviation
+        mask = np.exp(-0.5 * offsets**2).astype(np.float32)
+        # Two a frame at least: the power between frames is averaged by the trapezoid rule.
+        bands.append(KeyBand(index, start, mask, max(2, math.ceil(len(mask) / padded_frames))))
+    return bands
+
+
+def context_frames(settings: KeySettings) -> int:
+    """Frames around a block that its filters reach."""
+    seconds = CONTEXT_DEVIATIONS / (2 * math.pi * float(settings.deviations_hz().min()))
+    return math.ceil(seconds / settings.frame_seconds) + 1
+
+
+def transforms(device: str) -> tuple[ModuleType | Any, ModuleType | Any]:
+    """(fft, arrays): SciPy and NumPy on the CPU, torch elsewhere."""
+    if device == "cpu":
+        import scipy.fft
+
+        return scipy.fft, np
+    import torch
+
+    return torch.fft, torch
+
+
+def on_device(values: np.ndarray, device: str) -> Any:
+    """The array itself on the CPU, a tensor on that device elsewhere."""
+    if device == "cpu":
+        return values
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def on_host(values: Any, device: str) -> np.ndarray:
+    return values if device == "cpu" else values.cpu().numpy()
+
+
+def envelope(spectrum: Any, band: KeyBand, padded_frames: int, device: str = "cpu") -> Any:
+    """Analytic signal of one band, complex64 (C, padded_frames * band.oversampling), modulated down to bin 0."""
+    fft, arrays = transforms(device)
+    length = padded_frames * band.oversampling
+    bins = len(band.mask)
+    place = {} if device == "cpu" else {"device": device}
+    narrow = arrays.zeros((spectrum.shape[0], length), dtype=arrays.complex64, **place)
+    narrow[:, :bins] = spectrum[:, band.start : band.start + bins] * on_device(band.mask, device)
+    return fft.ifft(narrow)
+
+
+def frame_power(signal: Any, band: KeyBand, padded_frames: int) -> Any:
+    """Mean of |signal|^2 over every frame, (C, padded_frames): trapezoid rule over the frame's own samples."""
+    squared = signal.real**2 + signal.imag**2
+    frames = squared.reshape(squared.shape[0], padded_frames, band.oversampling)
+    power = frames.sum(-1) - 0.5 * frames[:, :, 0]
+    power[:, :-1] += 0.5 * frames[:, 1:, 0]
+    return power / band.oversampling
+
+
+def blocks(frames: int, context: int) -> Iterator[tuple[int, int, int]]:
+    """(first, last + 1, padded length) of equal blocks; the padded length suits the FFT."""
+    import scipy.fft
+
+    count = max(1, math.ceil(frames / BLOCK_FRAMES))
+    size = max(1, math.ceil(frames / count))
+    padded = scipy.fft.next_fast_len(size + 2 * context, real=True)
+    for first in range(0, frames, size):
+        yield first, min(first + size, frames), padded
+
+
+def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
+    """RMS of every band in every frame, neither cleaned nor scaled: float32 (C, K, T) of full scale."""
+    signal = np.asarray(signal, dtype=np.float32)
+    if signal.ndim != 2:
+        raise AudioError(f"a signal is (channels, samples), this one {signal.shape}")
+    samples = settings.frame_samples(sample_rate)
+    channels, length = signal.shape
+    frames = length // samples
+    loudness = np.zeros((channels, settings.keys.count, frames), dtype=np.float32)
+    if not frames:
+        return loudness
+    fft, _ = transforms(device)
+    context = context_frames(settings)
+    mean = signal.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(mean).all():
+        raise AudioError("the signal holds values that are no numbers (NaN or infinite): decode it again")
+    bands: list[KeyBand] = []
+    for first, stop, padded in blocks(frames, context):
+        bands = bands or key_bands(settings, sample_rate, padded)
+        begin = first * samples
+        before = min(begin, context * samples)
+        after = min(length, (stop + context) * samples)
+        block = np.zeros((channels, padded * samples), dtype=np.float32)
+        filled = slice(context * samples - before, context * samples + after - begin)
+        np.subtract(signal[:, begin - before : after], mean, out=block[:, filled])
+        spectrum = fft.rfft(on_device(block, device))
+        del block
+        for band in bands:
+            power = frame_power(envelope(spectrum, band, padded, device), band, padded)
+            rms = on_host(power[:, context : context + stop - first], device) ** 0.5
+            loudness[:, band.index, first:stop] = rms * rms_scale(band, samples)
+    loudness *= end_gains(settings, frames)
+    return loudness
+
+
+def rms_scale(band: KeyBand, frame_samples: int) -> float:
+    """From the root of `frame_power` to RMS: a sine of RMS r has r / sqrt(2) in the bins of positive frequency."""
+    return math.sqrt(2.0) * band.oversampling / frame_samples
+
+
+def end_gains(settings: KeySettings, frames: int) -> np.ndarray:
+    """What undoes the loss of filters that reach over an end of the stretch, float32 (K, frames).
+
+    A frame at distance d (seconds) from an end keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
+    distribution function.
+    """
+    from scipy.special import ndtr
+
+    distance = (np.arange(frames) + 0.5) * settings.frame_seconds
+    share = ndtr(2 * np.pi * settings.deviations_hz()[:, None] * distance)
+    return (1.0 / (share * share[:, ::-1])).astype(np.float32)
+
+
+def analyse(
+    signal: np.ndarray, sample_rate: int, settings: KeySettings | None = None, device: str = "cpu"
+) -> tuple[np.ndarray, float]:
+    """Roll of a contiguous stretch of a song.
+
+    Args:
+        signal: (C, S) float32, full scale 1.
+        sample_rate: Hz; a frame must be a whole number of samples.
+        settings: bands, keys, frame length and threshold.
+        device: "cpu", or a torch device for the transforms ("cuda", "mps").
+
+    Returns:
+        loudness, float32 (C, K, T) with T = S // frame_samples: RMS / level, exactly 0 where nothing sounds and for keys
+        above the Nyquist frequency; and the level, 1.0 for silence.
+
+    Raises:
+        SettingsError: the frame does not fit the sample rate.
+        AudioError: the signal is not (C, S), or holds values that are no numbers.
+    """
+    settings = settings or KeySettings()
+    if settings.cleaned:
+        loudness = note_loudness(signal, sample_rate, settings, device)
+    else:
+        loudness = band_loudness(signal, sample_rate, settings, device)
+        loudest = float(loudness.max(initial=0.0))
+        loudness[loudness < max(settings.threshold * loudest, SILENCE)] = 0.0
+    level = sounding_level(loudness)
+    if level:
+        loudness /= np.float32(level)
+    return loudness, level or 1.0
+
+
+def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str) -> np.ndarray:
+    """Cleaned loudness, float32 (C, K, T) of full scale.
+
+    Whatever the keys asked for, the whole keyboard is looked at: a note below the range still owns overtones within it.
+    """
+    wide = replace(settings, keys=KeyRange())
+    bands = band_loudness(signal, sample_rate, wide, device)
+    frequencies = wide.keys.frequencies_hz()
+    heard = int(np.searchsorted(frequencies, sample_rate / 2))
+    notes = np.zeros_like(bands)
+    notes[:, :heard] = clean(bands[:, :heard], frequencies[:heard], settings.frame_seconds, settings.threshold)
+    return np.ascontiguousarray(notes[:, settings.keys.low - LOWEST_KEY : settings.keys.high - LOWEST_KEY + 1])

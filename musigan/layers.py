@@ -1,0 +1,195 @@
+"""What two models share: packing a roll into a coarse grid, residual blocks, a transformer, minibatch statistics.
+
+Shapes: B batch, C channels, K keys, T frames, L latent steps (tokens), D features. Nothing here mixes the samples of
+a batch except `minibatch_deviation` and `MinibatchDiscrimination`, which only critics use.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
+
+
+def pad_roll(roll: Tensor, keys: int, frames: int) -> Tensor:
+    """(B, C, K, T) with zeros above the highest key and after the last frame, to (B, C, keys, frames)."""
+    return F.pad(roll, (0, frames - roll.shape[-1], 0, keys - roll.shape[-2]))
+
+
+def pack(roll: Tensor, patch_keys: int, patch_frames: int) -> Tensor:
+    """Patches of the key-time plane into channels: (B, C, K, T) -> (B, C*pk*pt, K/pk, T/pt)."""
+    batch, channels, keys, frames = roll.shape
+    grid = roll.reshape(batch, channels, keys // patch_keys, patch_keys, frames // patch_frames, patch_frames)
+    grid = grid.permute(0, 1, 3, 5, 2, 4)  # (B, C, pk, pt, K/pk, T/pt)
+    return grid.reshape(batch, -1, keys // patch_keys, frames // patch_frames)
+
+
+def unpack(grid: Tensor, channels: int, patch_keys: int, patch_frames: int) -> Tensor:
+    """The inverse of `pack`: (B, C*pk*pt, K/pk, T/pt) -> (B, C, K, T)."""
+    batch, _, rows, columns = grid.shape
+    roll = grid.reshape(batch, channels, patch_keys, patch_frames, rows, columns)
+    roll = roll.permute(0, 1, 4, 2, 5, 3)  # (B, C, K/pk, pk, T/pt, pt)
+    return roll.reshape(batch, channels, rows * patch_keys, columns * patch_frames)
+
+
+def hard_gate(logits: Tensor) -> Tensor:
+    """1 where a logit is above 0, else exactly 0; the gradient is the sigmoid's (straight-through).
+
+    Binary neurons as in BinaryMuseGAN (arXiv 1804.09399, section 3.2, the deterministic kind).
+    """
+    soft = torch.sigmoid(logits)
+    return (logits > 0).to(soft.dtype) + soft - soft.detach()
+
+
+def limit(values: Tensor) -> Tensor:
+    """Clip to [0, 1]; outside, the gradient passes only where it leads back inside (as if the clip were not there)."""
+    return _Limit.apply(values)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Limit(torch.autograd.Function):
+    """Clip whose gradient does not die outside the range."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        ctx.save_for_backward(values)
+        return values.clamp(0.0, 1.0)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        (values,) = ctx.saved_tensors
+        # A descent step moves against the gradient: keep it where that is up from below 0 or down from above 1.
+        stuck = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))
+        return gradient.masked_fill(stuck, 0.0)
+
+
+def normed(layer: nn.Module, spectral: bool) -> nn.Module:
+    """`layer`, under spectral normalisation (arXiv 1802.05957) if `spectral`."""
+    return _spectral_norm(layer) if spectral else layer
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with a skip: (B, D, K, T) -> (B, D, K, T).
+
+    Without normalisation; the second convolution starts at zero, so that a fresh block is the identity. Under
+    spectral normalisation it starts small instead: the norm of a zero weight is undefined.
+    """
+
+    def __init__(self, width: int, spectral: bool = False) -> None:
+        super().__init__()
+        self.first = normed(nn.Conv2d(width, width, 3, padding=1), spectral)
+        last = nn.Conv2d(width, width, 3, padding=1)
+        if not spectral:
+            nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.last = normed(last, spectral)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """grid (B, D, K, T)."""
+        inner = self.first(F.leaky_relu(grid, 0.2))
+        return grid + self.last(F.leaky_relu(inner, 0.2))  # type: ignore[no-any-return]
+
+
+class DownBlock(nn.Module):
+    """Residual block that halves the plane: (B, D, K, T) -> (B, D', ceil(K/2), ceil(T/2)), for critics."""
+
+    def __init__(self, width: int, out: int, spectral: bool = True) -> None:
+        super().__init__()
+        self.first = normed(nn.Conv2d(width, width, 3, padding=1), spectral)
+        self.last = normed(nn.Conv2d(width, out, 3, padding=1, stride=2), spectral)
+        self.skip = normed(nn.Conv2d(width, out, 1), spectral)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """grid (B, D, K, T)."""
+        inner = self.last(F.leaky_relu(self.first(F.leaky_relu(grid, 0.2)), 0.2))
+        pooled = F.avg_pool2d(grid, 2, ceil_mode=True, count_include_pad=False)
+        return (inner + self.skip(pooled)) * math.sqrt(0.5)  # type: ignore[no-any-return]
+
+
+def rotary(tokens: Tensor, start: int = 0) -> Tensor:
+    """Rotary positions (arXiv 2104.09864) on (B, H, L, D): attention then depends on how far apart two tokens are."""
+    length, width = tokens.shape[-2:]
+    frequencies = 10000.0 ** (-torch.arange(0, width, 2, device=tokens.device) / width)  # (D/2)
+    angles = (torch.arange(length, device=tokens.device) + start)[:, None] * frequencies  # (L, D/2)
+    cos, sin = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+    even, odd = tokens[..., 0::2], tokens[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)  # (B, H, L, D)
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm attention and feed-forward, both scaled and shifted by a style vector: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, width: int, heads: int, style_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.feed_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.style = nn.Linear(style_dim, 4 * width)
+        self.project = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        for layer in (self.merge, self.feed[2]):
+            nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
+
+    def forward(self, tokens: Tensor, style: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, L, D), style (B, S), mask (L, L), True where a token may look."""
+        batch, length, width = tokens.shape
+        scale, shift, scale2, shift2 = self.style(style)[:, None].chunk(4, -1)  # each (B, 1, D)
+        inner = self.attention_norm(tokens) * (1 + scale) + shift
+        heads = self.project(inner).reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = heads.unbind(0)  # each (B, H, L, D/H)
+        mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value, attn_mask=mask)
+        tokens = tokens + self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
+        return tokens + self.feed(self.feed_norm(tokens) * (1 + scale2) + shift2)  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """A stack of layers in which a token sees its neighbours up to `reach` tokens away: any length, one pass."""
+
+    def __init__(self, width: int, layers: int, heads: int, reach: int, style_dim: int) -> None:
+        super().__init__()
+        self.reach = reach
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, style_dim) for _ in range(layers))
+
+    def forward(self, tokens: Tensor, style: Tensor) -> Tensor:
+        """tokens (B, L, D), style (B, S) -> (B, L, D)."""
+        place = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = (place[:, None] - place[None]).abs() <= self.reach  # (L, L)
+        for layer in self.layers:
+            tokens = layer(tokens, style, mask)
+        return tokens
+
+
+def minibatch_deviation(features: Tensor, group: int = 4) -> Tensor:
+    """Standard deviation over a group of samples, averaged over features: (B, D) -> (B, 1).
+
+    A critic that sees it can tell a batch of lookalikes from real variety (arXiv 1710.10196, section 3). The groups
+    are of neighbours in the batch; a batch that does not divide is one group.
+    """
+    batch = features.shape[0]
+    size = group if batch % group == 0 else batch
+    grouped = features.reshape(batch // size, size, -1)  # (groups, size, D)
+    deviation = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean(1)  # (groups)
+    return deviation.repeat_interleave(size)[:, None]
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Closeness of each sample to the others in learned projections: (B, D) -> (B, D + projections).
+
+    arXiv 1606.03498, section 3.2. The sum over the others is a mean here, so that batch size does not scale it.
+    """
+
+    def __init__(self, features: int, projections: int, width: int) -> None:
+        super().__init__()
+        self.projections = projections
+        self.project = nn.Linear(features, projections * width, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features (B, D)."""
+        batch = features.shape[0]
+        projected = self.project(features).reshape(batch, self.projections, -1)  # (B, P, W)
+        distance = (projected[None] - projected[:, None]).abs().sum(-1)  # (B, B, P)
+        closeness = (torch.exp(-distance).sum(0) - 1) / max(batch - 1, 1)  # (B, P), itself left out
+        return torch.cat((features, closeness), 1)

@@ -1,0 +1,31 @@
+"""Losses of the variational stage. B batch, C channels, K keys, T frames, L latent steps, Z latent dimensions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def reconstruction(roll: Tensor, target: Tensor, beta: float = 0.1) -> Tensor:
+    """Smooth L1 between rolls (B, C, K, T) in model space, over its own scale.
+
+    Mean over all cells of d^2 / (2 beta) for |d| < beta, else |d| - beta / 2 (Huber). Divided by the mean of the
+    target's loudness, so that the value reads as a share of what sounds and quiet music is not learned as silence.
+    """
+    error = F.smooth_l1_loss(roll, target, beta=beta)
+    return error / (target.mean() + 0.01)
+
+
+def activity(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy, in nats per cell, of "this key sounds" (target > 0) given logits; both (B, C, K, T)."""
+    return F.binary_cross_entropy_with_logits(logits, (target > 0).to(logits.dtype))
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats per latent number; both (B, L, Z).
+
+    Averaged over batch and time per dimension, then held above `free_bits` (nats) in each dimension, so that none is
+    paid for staying a little informative (arXiv 1606.04934, appendix C8).
+    """
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)  # (B, L, Z)
+    return divergence.mean((0, 1)).clamp(min=free_bits).mean()

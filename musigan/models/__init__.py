@@ -1,0 +1,54 @@
+"""Model families: settings + networks + training stages. A new family is one file here and one line in `FAMILIES`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from musigan import settings as settings_module
+from musigan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAMILIES = {
+    "musigan": "musigan.models.musigan",
+    "original": "musigan.models.original",
+}
+
+
+@dataclass(frozen=True)
+class RollShape:
+    """What a family is built for: the rolls of one store."""
+
+    channels: int  # stereo channels or instruments
+    keys: int  # keys from low_key to high_key
+    frames: int  # frames of one training roll (one chunk)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One model family. `stages` names objectives of `musigan.training.objectives`, in the order they run."""
+
+    name: str
+    summary: str  # one line: what it is good for
+    paper: str
+    settings: type  # frozen dataclass of the network's sizes
+    build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
+    stages: tuple[str, ...] = ("variational", "critic", "adversarial")
+
+
+def family(name: str) -> Family:
+    """The family registered as `name`; SettingsError names the known ones."""
+    if name not in FAMILIES:
+        raise SettingsError(f"--model {name}: unknown model; known are {', '.join(FAMILIES)}")
+    found: Family = importlib.import_module(FAMILIES[name]).FAMILY
+    return found
+
+
+def build(name: str, network: Mapping[str, Any], shape: RollShape) -> nn.ModuleDict:
+    """Networks of the family `name` with the plain settings `network`, for rolls of `shape`."""
+    chosen = family(name)
+    return chosen.build(settings_module.build(chosen.settings, network, "network"), shape)

@@ -1,0 +1,299 @@
+"""MusiGAN: variational encoder, transformer, convolutional decoder over the key-time plane, residual critic.
+
+The system Andrey Vlasenko describes in MusiGAN's README, with these departures. Frames and keys are packed into
+channels, so that all convolutions run on a coarse plane of keys by time. The transformer turns white noise into a
+sequence of latents, one per `token_frames` frames, with rotary positions (arXiv 2104.09864) and a limited reach, so
+that latents are a function of time and a piece has any length. The encoder gives the latents of real music; the
+critic judges rolls by a 2-D tower and, as in Musika (arXiv 2208.08706), their latents by a small tower over time.
+
+    real roll -> encoder -> latents --+
+                                      +--> decoder -> roll -> critic (roll tower, latent tower)
+    noise -> transformer -> latents --+
+
+A decoded cell is a loudness times a gate that is exactly 0 or 1, so silence is silence. No layer of the generator
+mixes the samples of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musigan.errors import SettingsError
+from musigan.layers import (
+    DownBlock,
+    ResidualBlock,
+    Transformer,
+    hard_gate,
+    limit,
+    minibatch_deviation,
+    normed,
+    pack,
+    pad_roll,
+    unpack,
+)
+from musigan.models import Family, RollShape
+
+
+@dataclass(frozen=True)
+class MusiganSettings:
+    """Sizes of the networks."""
+
+    patch_keys: int = 4  # keys packed into channels
+    patch_frames: int = 10  # frames packed into channels; also the time step of one latent
+    width: int = 64  # channels of the fine plane
+    deep_width: int = 96  # channels of the coarse plane (half as many rows)
+    fine_blocks: int = 1  # residual blocks on the fine plane, encoder and decoder each
+    deep_blocks: int = 1  # residual blocks on the coarse plane, encoder and decoder each
+    latent_dim: int = 32  # numbers per latent step
+    style_dim: int = 32  # numbers of the noise that a whole piece shares
+    transformer_width: int = 128
+    transformer_layers: int = 4
+    transformer_heads: int = 4
+    critic_width: int = 64  # channels of the critic's finest plane
+    latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
+
+    def __post_init__(self) -> None:
+        if self.transformer_width % (2 * self.transformer_heads):
+            raise SettingsError(
+                f"network.transformer_width {self.transformer_width} is not divisible by twice "
+                f"network.transformer_heads ({self.transformer_heads})"
+            )
+        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.style_dim) < 1:
+            raise SettingsError("network sizes must be at least 1")
+
+
+class Noise(NamedTuple):
+    """White noise: `steps` (B, L, Z), one row per latent step, and `style` (B, S), shared by the whole piece."""
+
+    steps: Tensor
+    style: Tensor
+
+
+class Posterior(NamedTuple):
+    """Gaussian of the latents given a roll, both (B, L, Z)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+class Decoded(NamedTuple):
+    """`roll` (B, C, K, T) in [0, 1] and `logits` (B, C, K, T): a key sounds where they are above 0."""
+
+    roll: Tensor
+    logits: Tensor
+
+
+class Judgement(NamedTuple):
+    """What a critic says: logits (B, 1) by view, and the features (B, ...) of the views to match."""
+
+    logits: dict[str, Tensor]
+    features: dict[str, list[Tensor]]
+
+
+class Generator(nn.Module):
+    """Encoder, transformer and decoder."""
+
+    def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
+        super().__init__()
+        s, self.settings, self.shape = settings, settings, shape
+        rows = -(-shape.keys // (2 * s.patch_keys))  # rows of the coarse plane
+        self.padded_keys = rows * 2 * s.patch_keys
+        self.token_frames = s.patch_frames
+        self.rows = rows
+        patch = shape.channels * s.patch_keys * s.patch_frames
+
+        self.key_map = nn.Parameter(torch.zeros(1, s.width, 2 * rows, 1))  # which keys these are
+        self.pack_in = nn.Conv2d(patch, s.width, 1)
+        self.encoder_fine = nn.Sequential(*(ResidualBlock(s.width) for _ in range(s.fine_blocks)))
+        self.encoder_down = nn.Conv2d(s.width, s.deep_width, (4, 3), stride=(2, 1), padding=1)
+        self.encoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
+        self.to_posterior = nn.Conv1d(rows * s.deep_width, 2 * s.latent_dim, 3, padding=1)
+
+        tokens = -(-shape.frames // s.patch_frames)
+        self.noise_in = nn.Linear(s.latent_dim, s.transformer_width)
+        self.transformer = Transformer(
+            s.transformer_width, s.transformer_layers, s.transformer_heads, max(tokens // 2, 1), s.style_dim
+        )
+        self.style_in = nn.Sequential(nn.Linear(s.style_dim, s.style_dim), nn.GELU())
+        self.latents_out = nn.Sequential(
+            nn.LayerNorm(s.transformer_width), nn.Linear(s.transformer_width, s.latent_dim)
+        )
+
+        self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
+        self.decoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
+        self.decoder_up = nn.Conv2d(s.deep_width, 2 * s.width, 3, padding=1)
+        self.decoder_fine = nn.Sequential(*(ResidualBlock(s.width) for _ in range(s.fine_blocks)))
+        self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
+        self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
+
+    @property
+    def halo(self) -> int:
+        """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
+        s = self.settings
+        return s.transformer_layers * self.transformer.reach + 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
+        named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
+        prior = ("noise_in", "transformer", "style_in", "latents_out")
+        encoder = ("encoder", "pack_in", "to_posterior", "key_map")
+        for name, parameter in self.named_parameters():
+            part = "prior" if name.startswith(prior) else "encoder" if name.startswith(encoder) else "decoder"
+            named[part].append(parameter)
+        return named
+
+    def steps(self, frames: int) -> int:
+        """Latent steps that cover `frames` frames."""
+        return -(-frames // self.token_frames)
+
+    def encode(self, roll: Tensor) -> Posterior:
+        """roll (B, C, K, T) -> Gaussian of its latents, (B, L, Z) each."""
+        frames = self.steps(roll.shape[-1]) * self.token_frames
+        patches = pack(pad_roll(roll, self.padded_keys, frames), self.settings.patch_keys, self.token_frames)
+        plane = self.encoder_fine(self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map)
+        plane = self.encoder_deep(F.leaky_relu(self.encoder_down(plane), 0.2))  # (B, D, rows, L)
+        both = self.to_posterior(F.leaky_relu(plane, 0.2).flatten(1, 2)).transpose(1, 2)  # (B, L, 2Z)
+        mean, log_variance = both.chunk(2, -1)
+        return Posterior(mean, log_variance.clamp(-10.0, 4.0))
+
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Noise:
+        """White noise for `batch` pieces of `frames` frames."""
+        device, s = self.key_map.device, self.settings
+        steps = torch.randn(batch, self.steps(frames), s.latent_dim, generator=rng)
+        style = torch.randn(batch, s.style_dim, generator=rng)
+        return Noise(steps.to(device), style.to(device))
+
+    def compose(self, noise: Noise) -> Tensor:
+        """White noise -> latents (B, L, Z)."""
+        return self.latents_out(  # type: ignore[no-any-return]
+            self.transformer(self.noise_in(noise.steps), self.style_in(noise.style))
+        )
+
+    def decode(self, latents: Tensor, frames: int) -> Decoded:
+        """latents (B, L, Z) -> roll (B, C, K, frames)."""
+        s, batch = self.settings, latents.shape[0]
+        plane = self.from_latents(latents.transpose(1, 2)).reshape(batch, s.deep_width, self.rows, -1)
+        plane = self.decoder_deep(plane.contiguous(memory_format=torch.channels_last))
+        plane = self.decoder_up(F.leaky_relu(plane, 0.2))  # (B, 2W, rows, L): two rows from each
+        plane = plane.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
+        plane = self.decoder_fine(plane.contiguous(memory_format=torch.channels_last) + self.key_map)
+        loudness, logits = self.pack_out(F.leaky_relu(plane, 0.2)).chunk(2, 1)
+        loudness = unpack(loudness, self.shape.channels, s.patch_keys, s.patch_frames)
+        logits = unpack(logits, self.shape.channels, s.patch_keys, s.patch_frames) + self.key_bias
+        keys = slice(0, self.shape.keys)
+        loudness, logits = loudness[:, :, keys, :frames], logits[:, :, keys, :frames]
+        return Decoded(limit(loudness) * hard_gate(logits), logits)
+
+    def forward(self, noise: Noise, frames: int) -> tuple[Tensor, Tensor]:
+        """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
+        latents = self.compose(noise)
+        return self.decode(latents, frames).roll, latents
+
+
+class LatentTower(nn.Module):
+    """Judges a sequence of latents: (B, L, Z) -> logit (B, 1), features."""
+
+    def __init__(self, latent_dim: int, width: int) -> None:
+        super().__init__()
+        self.inward = normed(nn.Conv1d(latent_dim, width, 3, padding=1), True)
+        self.layers = nn.ModuleList(
+            normed(nn.Conv1d(width, width, 5, padding=2, stride=stride), True) for stride in (1, 2, 1, 2, 1)
+        )
+        self.outward = normed(nn.Linear(2 * width + 1, 1), True)
+
+    def forward(self, latents: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
+        """latents (B, L, Z); `alone` leaves the other samples of the batch out of it."""
+        plane = F.leaky_relu(self.inward(latents.transpose(1, 2)), 0.2)  # (B, D, L)
+        features = []
+        for layer in self.layers:
+            inner = F.leaky_relu(layer(plane), 0.2)
+            plane = inner if inner.shape != plane.shape else (inner + plane) * 0.7071
+            features.append(plane)
+        pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2D)
+        return _verdict(self.outward, pooled, alone), features
+
+
+class RollTower(nn.Module):
+    """Judges a roll: (B, C, K, T) -> logit (B, 1), features. Key identity comes in as a learned map."""
+
+    def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
+        super().__init__()
+        s, self.settings = settings, settings
+        rows = -(-shape.keys // s.patch_keys)
+        self.padded_keys = rows * s.patch_keys
+        self.key_map = nn.Parameter(0.1 * torch.randn(1, s.critic_width, rows, 1))
+        # Loudness, and its change from frame to frame, so that onsets need not be found first.
+        self.inward = normed(nn.Conv2d(2 * shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1), True)
+        widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
+        self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), True)
+
+    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
+        """roll (B, C, K, T)."""
+        s = self.settings
+        onsets = F.pad(roll.diff(dim=3), (1, 0))
+        frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
+        views = pad_roll(torch.cat((roll, onsets), 1), self.padded_keys, frames)
+        patches = pack(views, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
+        plane = self.inward(patches) + self.key_map
+        features = []
+        for block in self.blocks:
+            plane = block(plane)
+            features.append(plane)
+        plane = F.leaky_relu(plane, 0.2)
+        pooled = torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
+        return _verdict(self.outward, pooled, alone), features
+
+
+def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
+    """Features (B, D) and their spread over the minibatch -> logit (B, 1)."""
+    spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
+    return outward(torch.cat((pooled, spread), 1))  # type: ignore[no-any-return]
+
+
+class Critic(nn.Module):
+    """Judges a roll and its latents, each by a tower of its own."""
+
+    def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
+        super().__init__()
+        self.roll = RollTower(settings, shape)
+        width = settings.latent_critic_width
+        self.latent = LatentTower(settings.latent_dim, width) if width else None
+
+    @property
+    def views(self) -> Sequence[str]:
+        """What this critic can look at."""
+        return ("roll", "latent") if self.latent is not None else ("roll",)
+
+    def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
+        """roll (B, C, K, T), latents (B, L, Z); a view that is None is not judged.
+
+        `alone` judges each sample without the rest of the batch: for ranking, where neighbours must not matter.
+        """
+        logits, features = {}, {}
+        if roll is not None:
+            logits["roll"], features["roll"] = self.roll(roll, alone)
+        if latents is not None and self.latent is not None:
+            logits["latent"], features["latent"] = self.latent(latents, alone)
+        return Judgement(logits, features)
+
+
+def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:
+    """Generator and critic for rolls of `shape`."""
+    networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
+    return networks.to(memory_format=torch.channels_last)
+
+
+FAMILY = Family(
+    name="musigan",
+    summary="variational encoder, transformer and 2-D decoder against a residual critic: new music from noise",
+    paper="Vlasenko, MusiGAN (github.com/Vlasenko2006/MusiGAN)",
+    settings=MusiganSettings,
+    build=build,
+)

@@ -1,0 +1,183 @@
+"""Draw music from a checkpoint: any length, ranked by the critic, the same for the same seed bit for bit.
+
+A piece depends on (seed, number) alone, not on how many are drawn with it. Long pieces come from the model itself:
+latents are a function of time, and where memory calls for windows they overlap by all that a layer can see (the
+generator's `halo`), so the joined result is what one pass would have given. A family without a halo of its own is
+drawn in windows of its training length that fade into each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from musigan.data import expand
+from musigan.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from musigan.models import RollShape
+    from musigan.training.checkpoint import Checkpoint
+
+WINDOW_STEPS = 512  # latent steps decoded at once
+FADE_SHARE = 0.1  # of a window, where windows must fade
+MAX_SECONDS = 24 * 3600.0
+KEPT = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One generated piece: `roll` (C, K, T) in linear loudness, 1 being a song's level; `score` by the critic."""
+
+    number: int  # from 1
+    roll: np.ndarray
+    score: float | None = None
+
+
+class Sampler:
+    """Generator and critic, ready to draw."""
+
+    def __init__(
+        self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
+    ) -> None:
+        self.networks = networks.to(device).eval()
+        self.generator: Any = self.networks["generator"]
+        self.critic: Any = self.networks["critic"]
+        self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Sampler:
+        """From a checkpoint file: the averaged generator and the critic."""
+        from musigan.training import checkpoint as checkpoints
+
+        return cls.from_checkpoint(checkpoints.load(path), device)
+
+    @classmethod
+    def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu") -> Sampler:
+        """From a checkpoint in memory. Raises CheckpointError where the store's settings are missing from it."""
+        from musigan.training import checkpoint as checkpoints
+
+        missing = [name for name in KEPT if name not in saved.store]
+        if missing:
+            raise CheckpointError(f"the checkpoint does not say its store's {', '.join(missing)}; train it again")
+        networks = checkpoints.build_networks(saved, averaged=True)
+        return cls(networks, saved.shape, saved.store, saved.training_settings().compression, device)
+
+    def frames(self, seconds: float) -> int:
+        """Frames in `seconds`; UsageError where that is not a length to draw."""
+        frames = round(seconds / self.store["frame_seconds"]) if 0 < seconds <= MAX_SECONDS else 0
+        if frames < 1:
+            raise UsageError(f"--seconds {seconds:g}: expected more than one frame and at most {MAX_SECONDS:.0f}")
+        return int(frames)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of a keys store for what is drawn: all that synthesis needs."""
+        return {name: self.store[name] for name in KEPT}
+
+    def piece(self, seed: int, number: int, frames: int, scored: bool = False) -> Piece:
+        """Piece `number` (from 1) of `seed`, `frames` frames long."""
+        import torch
+
+        state = np.random.SeedSequence([seed, number]).generate_state(2)
+        rng = torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+        with torch.no_grad():
+            roll, latents = self._draw(frames, rng)
+            score = self._score(roll, latents) if scored else None
+        return Piece(number, expand(roll[0].cpu().numpy(), self.compression), score)
+
+    def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
+        """`count` pieces in order of their numbers."""
+        for number in range(1, count + 1):
+            yield self.piece(seed, number, frames)
+
+    def scores(self, count: int, frames: int, seed: int) -> Iterator[tuple[int, float]]:
+        """(number, score) of `count` pieces: higher is more like real music, says the critic. Memory holds one."""
+        for number in range(1, count + 1):
+            score = self.piece(seed, number, frames, scored=True).score
+            assert score is not None
+            yield number, score
+
+    def _draw(self, frames: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Roll (1, C, K, frames) in model space and its latents (1, L, Z), None where there are no windows to keep."""
+        import torch
+
+        generator = self.generator
+        if generator.halo is None:
+            return self._faded(frames, rng), None
+        noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo
+        total = generator.steps(frames)
+        rolls, latents = [], []
+        for start in range(0, total, WINDOW_STEPS):
+            stop = min(start + WINDOW_STEPS, total)
+            low, high = max(start - halo, 0), min(stop + halo, total)
+            window = generator.compose(noise._replace(steps=noise.steps[:, low:high]))
+            decoded = generator.decode(window, (high - low) * per_step).roll
+            latents.append(window[:, start - low : stop - low])
+            rolls.append(decoded[..., (start - low) * per_step : (stop - low) * per_step])
+        return torch.cat(rolls, -1)[..., :frames], torch.cat(latents, 1)
+
+    def _faded(self, frames: int, rng: torch.Generator) -> Tensor:
+        """Windows of the training length that fade into each other, for families of a fixed length."""
+        import torch
+
+        length = self.shape.frames
+        fade = max(int(length * FADE_SHARE), 1)
+        hop = length - fade
+        count = max(-(-(frames - fade) // hop), 1)
+        total = torch.zeros(1, self.shape.channels, self.shape.keys, hop * count + fade, device=self.device)
+        up = torch.linspace(0, 1, fade + 2, device=self.device)[1:-1]
+        for number in range(count):
+            noise = self.generator.draw(1, length, rng)
+            window = self.generator.decode(self.generator.compose(noise), length).roll.clone()
+            if number:
+                window[..., :fade] *= up
+            if number < count - 1:
+                window[..., -fade:] *= up.flip(0)
+            total[..., number * hop : number * hop + length] += window
+        return total[..., :frames]
+
+    def _score(self, roll: Tensor, latents: Tensor | None) -> float:
+        """Mean over windows of the training length, and over the critic's views, of its logit."""
+        length, frames, found = self.shape.frames, roll.shape[-1], []
+        starts = range(0, max(frames - length, 0) + 1, length)
+        for start in starts:
+            part = None
+            if latents is not None:
+                first = start // self.generator.token_frames
+                part = latents[:, first : first + self.generator.steps(length)]
+            said = self.critic(roll[..., start : start + length], part, alone=True)
+            found.append(sum(logit.item() for logit in said.logits.values()) / len(said.logits))
+        return float(np.mean(found))
+
+
+def best(scores: Mapping[int, float], count: int) -> list[int]:
+    """The numbers of the `count` highest scores, best first; ties keep their order."""
+    return sorted(scores, key=lambda number: (-scores[number], number))[:count]
+
+
+def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:
+    """A piece as an item of a keys store: (chunks, C, K, T) float16, dimension names, attributes."""
+    length, frames = sampler.shape.frames, piece.roll.shape[-1]
+    count = -(-frames // length)
+    padded = np.zeros((*piece.roll.shape[:2], count * length), np.float32)
+    padded[..., :frames] = piece.roll
+    blocks = padded.reshape(*piece.roll.shape[:2], count, length).transpose(2, 0, 1, 3)  # (chunks, C, K, T)
+    step = float(sampler.store["chunk_seconds"])
+    attributes: dict[str, Any] = {
+        "title": f"{name} {piece.number}",
+        "artist": "MusiGAN",
+        "source": f"{name}, seed {seed}, piece {piece.number}",
+        "level": float(sampler.store.get("level", 0.1)),
+        "starts": [index * step for index in range(count)],
+        "seconds": frames * float(sampler.store["frame_seconds"]),
+        "seed": seed,
+    }
+    if piece.score is not None:
+        attributes["score"] = piece.score
+    return np.ascontiguousarray(blocks, np.float16), ("chunks", "channels", "keys", "frames"), attributes

@@ -1,0 +1,203 @@
+"""One file that holds a whole training run: written aside, renamed, read without running anything inside it.
+
+The content is tensors and plain values only, so `torch.load(weights_only=True)` reads it and a pickle that would do
+more is refused. A checkpoint carries its own settings, roll shape and the attributes of the store it was trained on:
+sampling and synthesis need nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musigan.errors import CheckpointError
+from musigan.models import RollShape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from musigan.training.configuration import TrainingSettings
+
+KIND = "musigan checkpoint"
+FORMAT = 1
+
+
+@dataclass
+class Position:
+    """How far a run has come."""
+
+    stage: int = 0  # index into the plan
+    epoch: int = 0  # full epochs done in this stage
+    step_in_epoch: int = 0  # steps done in the epoch that is under way
+    step: int = 0  # steps done in this stage
+    total_steps: int = 0  # steps done in all stages
+    seconds: float = 0.0  # spent training, over all sittings
+    tally: dict[str, list[float]] = field(default_factory=dict)  # sums and counts of the epoch that is under way
+
+
+@dataclass
+class Checkpoint:
+    """What the file holds. `networks`, `average` and `optimisers` are state dicts by name."""
+
+    settings: dict[str, Any]  # TrainingSettings as plain values
+    shape: RollShape
+    store: dict[str, Any]  # attributes of the keys store
+    data: dict[str, Any]  # fingerprint of the keys store
+    plan: list[list[Any]]  # [stage, epochs] in order
+    position: Position
+    networks: dict[str, Any]
+    average: dict[str, Any]
+    optimisers: dict[str, Any]
+    rng: Any  # state of torch's global generator, a byte tensor
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def training_settings(self) -> TrainingSettings:
+        """The effective settings of the run."""
+        from musigan import settings
+        from musigan.errors import SettingsError
+        from musigan.training.configuration import TrainingSettings
+
+        try:
+            return settings.build(TrainingSettings, self.settings)
+        except SettingsError as error:
+            raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` beside `path`, then rename it there: `path` holds the old or the new one, never half."""
+    import torch
+
+    path = Path(path)
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    content |= {"kind": KIND, "format": FORMAT}
+    content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
+    try:
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o666 & ~_umask())
+        os.replace(aside, path)
+    except BaseException as error:
+        Path(aside).unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise CheckpointError(f"{path}: cannot be written ({reason})") from error
+        raise
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse, before hours of work, a path where no checkpoint could be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; expected the name of a checkpoint file such as ckpt.pt")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path}: there is no folder {path.parent}; make it first, or choose another place")
+    if not os.access(path.parent, os.W_OK):
+        raise CheckpointError(f"{path}: the folder {path.parent} cannot be written to; choose another place")
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; CheckpointError in one line for anything that is not one."""
+    import pickle
+
+    import torch
+
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    _check_frame(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)})") from error
+    return _from_content(path, content)
+
+
+def _check_frame(path: Path) -> None:
+    """Refuse what is not a whole file of the kind torch writes, before anything in it is interpreted."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or cut short ({_first_line(error)})") from error
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise CheckpointError(f"{path}: not a checkpoint (compressed entries, which torch does not write)")
+    if sum(e.file_size for e in entries) > path.stat().st_size:
+        raise CheckpointError(f"{path}: refused: claims to hold more bytes than the file has")
+    if not any(e.filename.endswith("data.pkl") for e in entries):
+        raise CheckpointError(f"{path}: not a checkpoint; is it a store? expected a file written by train-gan")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:120] if text else type(error).__name__
+
+
+def _from_content(path: Path, content: Any) -> Checkpoint:
+    """The checkpoint in what torch read."""
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
+    if content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {content.get('format')!r}, this version reads {FORMAT}; update musigan"
+        )
+    try:
+        values = {f.name: content[f.name] for f in fields(Checkpoint)}
+        values["shape"] = RollShape(**values["shape"])
+        values["position"] = Position(**values["position"])
+        for name in ("settings", "store", "data", "networks", "average", "optimisers"):
+            if not isinstance(values[name], dict):
+                raise TypeError(f"{name} is {type(values[name]).__name__}")
+        sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
+        if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
+            raise ValueError(f"roll shape {sizes}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
+    return Checkpoint(**values)
+
+
+def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleDict:
+    """The networks of a checkpoint with its weights; the generator's moving average in its place if `averaged`."""
+    from musigan import models
+    from musigan.errors import SettingsError
+
+    settings = checkpoint.training_settings()
+    try:
+        networks = models.build(settings.model, settings.network, checkpoint.shape)
+    except SettingsError as error:
+        raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+    for name, network in networks.items():
+        weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
+        load_weights(network, weights.get(name), name)
+    return networks
+
+
+def load_weights(network: nn.Module, weights: Any, name: str) -> None:
+    """Load a state dict that must match `network` exactly."""
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"the checkpoint's {name} does not fit its settings ({reason})") from error

@@ -1,0 +1,140 @@
+"""Settings of a training run: frozen, by section, from preset < YAML < flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal
+
+from musigan import models, settings
+from musigan.data import AugmentSettings, Compression
+from musigan.errors import SettingsError
+from musigan.losses.musical import MUSICAL
+
+PRESETS = ("small", "medium", "original")
+
+
+@dataclass(frozen=True)
+class VariationalSettings:
+    """The stage that learns to write real rolls down as latents and back."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, ...] = (0.9, 0.99)
+    kl_warmup: float = 0.3  # share of the stage over which the KL weight rises to its full value
+    free_bits: float = 0.05  # nats per latent dimension that cost nothing
+
+
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """The stage in which generator and critic play against each other."""
+
+    objective: Literal["bce", "hinge", "relativistic"] = "bce"
+    learning_rate: float = 2e-4  # of the transformer
+    decoder_learning_rate: float = 2e-5  # of the decoder, which the variational stage has taught already
+    critic_learning_rate: float = 4e-4
+    betas: tuple[float, ...] = (0.0, 0.9)
+    label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
+    instance_noise: float = 0.05  # standard deviation of the noise on real and fake rolls and latents alike
+    critic_steps: int = 1  # critic steps per generator step
+    roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
+    penalty_distance: float = 0.05  # step of the finite difference in the gradient penalty
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that decides how a run goes, apart from the data."""
+
+    model: str = "musigan"
+    preset: str = "small"
+    epochs: int = 200  # passes over the rolls, all stages together
+    pretrain_epochs: int | None = None  # of these for the variational stage; by default 45 in 100
+    critic_epochs: int | None = None  # of these for the critic alone; by default 2 in 100
+    batch_size: int = 16
+    seed: int = 1
+    compression: Compression = "sqrt"
+    gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
+    ema_half_life: float = 5000.0  # rolls
+    save_every: int = 5  # epochs between checkpoints
+    sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    variational: VariationalSettings = field(default_factory=VariationalSettings)
+    adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)  # the family's own settings
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise SettingsError(f"--epochs {self.epochs}: expected at least 1")
+        if self.batch_size < 1:
+            raise SettingsError(f"--batch-size {self.batch_size}: expected at least 1")
+        if self.seed < 0:
+            raise SettingsError(f"--seed {self.seed}: expected 0 or more")
+        for name in ("pretrain_epochs", "critic_epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= self.epochs:
+                flag = name.replace("_", "-")
+                raise SettingsError(f"--{flag} {value}: expected 0 to {self.epochs}, the number of --epochs")
+        if self.save_every < 1 or self.sample_every < 0 or self.adversarial.roll_every < 1:
+            raise SettingsError("save_every and adversarial.roll_every must be at least 1, sample_every at least 0")
+        unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
+        if unknown:
+            raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
+        chosen = models.family(self.model)
+        network = settings.build(chosen.settings, self.network, "network")
+        object.__setattr__(self, "network", settings.as_mapping(network))
+
+    def weight(self, name: str) -> float:
+        """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""
+        return self.loss_weights.get(name, DEFAULT_WEIGHTS.get(name, 0.0))
+
+    def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
+        """Epochs of each stage of the model, in order; without the adversarial stage its share goes to the first."""
+        pretrain = round(0.45 * self.epochs) if self.pretrain_epochs is None else self.pretrain_epochs
+        critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
+        critic = min(critic, self.epochs - pretrain)
+        if not adversarial:
+            return {"variational": max(self.epochs - critic, 0), "critic": critic}
+        return {"variational": pretrain, "critic": critic, "adversarial": self.epochs - pretrain - critic}
+
+
+DEFAULT_WEIGHTS = {
+    "reconstruction": 1.0,
+    "activity": 1.0,
+    "kl": 0.02,
+    "anchor": 1.0,
+    "anchor_activity": 1.0,
+    "adversarial_roll": 1.0,
+    "adversarial_latent": 1.0,
+    "critic_roll": 1.0,
+    "critic_latent": 1.0,
+    "penalty_roll": 0.0,
+    "penalty_latent": 0.0,
+    "features_roll": 1.0,
+    "features_latent": 1.0,
+    "density": 0.5,
+    "deviation": 0.0,
+    "motion": 0.0,
+    "no_silence": 0.0,
+}
+LOSS_NAMES = tuple(DEFAULT_WEIGHTS)
+assert set(MUSICAL) <= set(LOSS_NAMES)
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The plain settings of the preset `name`."""
+    if name not in PRESETS:
+        raise SettingsError(f"--preset {name}: unknown preset; known are {', '.join(PRESETS)}")
+    with resources.as_file(resources.files("musigan") / "presets" / f"{name}.yaml") as path:
+        return {**settings.read_yaml(path), "preset": name}
+
+
+def preset_for(device: str) -> str:
+    """The preset that trains in reasonable time on `device`."""
+    return "medium" if device.startswith("cuda") else "small"
+
+
+def configure(name: str, config: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None) -> TrainingSettings:
+    """Settings from the preset `name`, under `config` (of a YAML file), under `flags` (None means not given)."""
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    return settings.build(TrainingSettings, settings.merge(settings.merge(preset(name), config or {}), given))

@@ -1,0 +1,101 @@
+"""What a run leaves beside its checkpoint, in a folder of its name: figures by epoch, pictures and sound of samples.
+
+    ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
+    ckpt.run/events.out...       the same for TensorBoard, where it is installed
+    ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from musigan import plots
+from musigan.data import compress
+from musigan.errors import MusiganError
+from musigan.sampling import Sampler
+
+if TYPE_CHECKING:
+    from musigan.training.loop import Reporter, Run
+
+PIECES = 4
+SECONDS = 10.0
+PEAK = 10 ** (-1 / 20)
+
+SoundWriter = Callable[[list[np.ndarray], dict[str, Any], Path], None]
+"""Writes rolls (C, K, T) in linear loudness, with a keys store's attributes, as sound to a path."""
+
+
+class Journal:
+    """Writes the run folder of the checkpoint `target`."""
+
+    def __init__(self, target: Path, history: list[dict[str, Any]], sound: SoundWriter | None = None) -> None:
+        self.folder = target.with_suffix(".run")
+        self.sound = sound if sound is not None else write_sound
+        try:
+            self.folder.mkdir(exist_ok=True)
+            aside = self.folder / ".metrics.jsonl.part"
+            # From the checkpoint's history: what was written after it was saved belongs to steps that will come again.
+            aside.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
+            os.replace(aside, self.folder / "metrics.jsonl")
+        except OSError as error:
+            raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
+        self._events = _event_writer(self.folder)
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """One epoch's figures."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        if self._events is not None:
+            for name, value in entry.items():
+                if isinstance(value, float):
+                    self._events.add_scalar(f"{entry['stage']}/{name}", value, entry["step"])
+            self._events.flush()
+
+    def samples(self, run: Run, epoch: int, reporter: Reporter) -> None:
+        """Picture and sound of a few pieces of the averaged generator."""
+        networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
+        was_training = run.networks["critic"].training
+        sampler = Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
+        rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
+        run.networks["critic"].train(was_training)
+        name = f"samples-{epoch:06d}"
+        try:
+            frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
+            shown = [compress(roll, run.settings.compression) for roll in rolls]
+            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
+            self.sound(rolls, run.store, self.folder / f"{name}.mp3")
+        except (MusiganError, OSError, ImportError) as error:
+            reporter.note(f"samples of epoch {epoch} left out: {error}")
+
+    def close(self) -> None:
+        """Finish the event file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
+    """Rolls (C, K, T) one after another as an MP3, their common peak at -1 dBFS."""
+    from musigan import encoding, synthesis
+    from musigan.keys import KeySettings
+
+    settings, rate = KeySettings.from_attributes(store), int(store["sample_rate"])
+    signals = [synthesis.synthesise(roll, settings, rate) for roll in rolls]  # each (C, S)
+    peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
+    gain = np.float32(PEAK / max(peak, 1e-6))
+    encoding.encode((signal * gain for signal in signals), rate, path, "mp3")
+
+
+def _event_writer(folder: Path) -> Any:
+    """TensorBoard's writer, or None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]

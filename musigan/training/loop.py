@@ -1,0 +1,426 @@
+"""The loop: runs the stages of a plan, whatever the model, and can stop after any step and go on exactly.
+
+Everything random is drawn from the seed and the place in the plan (stage, epoch, step, side), so a run that was
+stopped and resumed sees the same rolls and the same noise as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from musigan import models
+from musigan.data import RollDataset, batches, steps_per_epoch
+from musigan.errors import CheckpointError, MusiganError
+from musigan.settings import as_mapping, differences
+from musigan.training import checkpoint as checkpoints
+from musigan.training.checkpoint import Checkpoint, Position
+from musigan.training.configuration import TrainingSettings
+from musigan.training.ema import Average
+from musigan.training.objectives import OBJECTIVES, Moment, Objective
+
+if TYPE_CHECKING:
+    from musigan.training.journal import Journal
+
+VALIDATION_BATCHES = 4
+STRUCTURAL = ("model", "network", "compression")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for people."""
+
+    stage: str
+    epoch: int  # from 1, of this stage
+    epochs: int
+    step: int  # from 1, of this epoch
+    steps: int
+    losses: Mapping[str, float]  # means over the epoch so far, by name
+    rolls_per_second: float  # of this stage and sitting
+    seconds_left: float  # of all stages, as far as this stage's pace tells
+
+
+class Reporter(Protocol):
+    """Who is told how training goes."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def progress(self, progress: Progress) -> None:
+        """After every step; it is the reporter's choice how many to show."""
+
+
+@dataclass
+class Run:
+    """A training run in memory: all that a checkpoint holds, live."""
+
+    settings: TrainingSettings
+    shape: models.RollShape
+    store: dict[str, Any]
+    data: dict[str, Any]
+    plan: list[tuple[str, int]]
+    networks: nn.ModuleDict
+    average: Average
+    device: torch.device
+    position: Position = field(default_factory=Position)
+    optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def snapshot(self) -> Checkpoint:
+        """The run as a checkpoint."""
+        return Checkpoint(
+            settings=as_mapping(self.settings),
+            shape=self.shape,
+            store=self.store,
+            data=self.data,
+            plan=[list(stage) for stage in self.plan],
+            position=self.position,
+            networks={name: network.state_dict() for name, network in self.networks.items()},
+            average={"generator": self.average.network.state_dict()},
+            optimisers={name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            rng=torch.get_rng_state(),
+            history=self.history,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage of the plan is done."""
+        return self.position.stage >= len(self.plan)
+
+
+def prepare_torch(device: str) -> torch.device:
+    """Threads for every usable core, unless OMP_NUM_THREADS says otherwise; TF32 where there is a GPU for it."""
+    from musigan.machine import usable_cores
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(usable_cores())
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
+    return torch.device(device)
+
+
+def begin(
+    settings: TrainingSettings,
+    dataset: RollDataset,
+    store: Mapping[str, Any],
+    plan: Mapping[str, int],
+    device: torch.device,
+    start: Checkpoint | None = None,
+) -> Run:
+    """A run from nothing, or from the networks of a pretrained checkpoint `start`."""
+    shape = dataset.shape
+    if start is not None:
+        _compatible(start, settings, dataset, same_data=False)
+        networks = checkpoints.build_networks(start, averaged=True)
+    else:
+        torch.manual_seed(settings.seed)
+        networks = models.build(settings.model, settings.network, shape)
+    networks.to(device)
+    average = Average(networks["generator"], settings.ema_half_life)
+    stages = [(name, epochs) for name, epochs in plan.items() if epochs > 0]
+    if not stages:
+        raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
+    return Run(settings, shape, dict(store), dataset.fingerprint(), stages, networks, average, device)
+
+
+def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:
+    """The run of a checkpoint, to go on exactly; CheckpointError where data or structure are others now."""
+    _compatible(saved, settings, dataset, same_data=True)
+    networks = checkpoints.build_networks(saved).to(device)
+    average = Average(networks["generator"], settings.ema_half_life)
+    checkpoints.load_weights(average.network, saved.average.get("generator"), "averaged generator")
+    try:
+        plan = [(str(name), int(epochs)) for name, epochs in saved.plan]
+        torch.set_rng_state(saved.rng)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the checkpoint's plan or random state is damaged ({error})") from error
+    if any(name not in OBJECTIVES for name, _ in plan):
+        raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
+    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
+    run.position, run.history = saved.position, list(saved.history)
+    _extend(run, saved, dataset)
+    if not run.finished:
+        objective = _objective(run)
+        run.optimisers = _optimisers(objective)
+        for name, optimiser in run.optimisers.items():
+            if name in saved.optimisers:  # none yet at the very start of a stage
+                try:
+                    optimiser.load_state_dict(saved.optimisers[name])
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
+    return run
+
+
+def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
+    """Give the last stage the epochs that --epochs now asks for beyond (or short of) what the run was planned for."""
+    before, now = saved.training_settings(), run.settings
+    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "seed"):
+        if getattr(before, name) != getattr(now, name):
+            flag = name.replace("_", "-")
+            raise CheckpointError(
+                f"the checkpoint's run has --{flag} {getattr(before, name)}, now it is {getattr(now, name)}; a resumed "
+                "run keeps it: leave it out"
+            )
+    more = now.epochs - before.epochs
+    if not more:
+        return
+    name, epochs = run.plan[-1]
+    if run.finished and more > 0:
+        steps = epochs * steps_per_epoch(dataset, now.batch_size)
+        run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
+    on_last = run.position.stage >= len(run.plan) - 1
+    if epochs + more < (run.position.epoch + bool(run.position.step_in_epoch) if on_last else 1) or run.finished:
+        raise CheckpointError(
+            f"--epochs {now.epochs}: the checkpoint's run has done {len(run.history)} of {before.epochs}; ask for more"
+        )
+    run.plan[-1] = (name, epochs + more)
+
+
+def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, same_data: bool) -> None:
+    """Refuse a checkpoint of another structure or, to resume, of other data; name both values."""
+    for path, old, new in differences(saved.settings, as_mapping(settings)):
+        if path.split(".")[0] in STRUCTURAL:
+            raise CheckpointError(
+                f"the checkpoint has {path} = {old}, the settings ask for {new}; a trained network keeps its "
+                "structure: leave the setting out, or train from nothing"
+            )
+    if saved.shape != dataset.shape:
+        raise CheckpointError(
+            f"the checkpoint was trained on rolls of {_shape(saved.shape)}, the keys store holds {_shape(dataset.shape)}"
+        )
+    if same_data:
+        for path, old, new in differences(saved.data, dataset.fingerprint()):
+            raise CheckpointError(
+                f"another keys store than the checkpoint's: {path} was {old}, is {new}; resume with the store it was "
+                "trained on, or start from its networks with --start"
+            )
+
+
+def _shape(shape: models.RollShape) -> str:
+    return f"{shape.channels} channels x {shape.keys} keys x {shape.frames} frames"
+
+
+def train(
+    run: Run,
+    dataset: RollDataset,
+    target: Path,
+    reporter: Reporter,
+    journal: Journal | None = None,
+    validation: RollDataset | None = None,
+    steps_limit: int | None = None,
+) -> bool:
+    """Run what is left of the plan; True if it was finished.
+
+    Saves to `target` at ends of epochs and stages, after `steps_limit` steps, and on SIGINT or SIGTERM, which take
+    effect (KeyboardInterrupt, the former handler) once all is saved. Raises MusiganError on a loss that is not a
+    number; `target` then holds the last good state.
+    """
+    checkpoints.check_writable(target)
+    if len(dataset) < run.settings.batch_size:
+        reporter.note(
+            f"only {len(dataset)} rolls of {dataset.songs} songs: batches of {run.settings.batch_size} repeat them; "
+            "more music gives more variety"
+        )
+    with _stop_signals() as stopped:
+        budget = math.inf if steps_limit is None else steps_limit
+        while not run.finished:
+            budget -= _run_epoch(run, dataset, reporter, stopped, budget)
+            if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.batch_size):
+                _end_epoch(run, target, reporter, journal, validation)
+            if (stopped or budget <= 0) and not run.finished:
+                checkpoints.save(target, run.snapshot())
+                reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
+                break
+    return run.finished
+
+
+def _run_epoch(run: Run, dataset: RollDataset, reporter: Reporter, stopped: list[int], budget: float) -> int:
+    """The rest of the epoch under way, or as much as `budget` steps and signals allow; returns the steps taken."""
+    position, settings = run.position, run.settings
+    stage, epochs = run.plan[position.stage]
+    objective = _objective(run)
+    if not run.optimisers:
+        reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
+        run.optimisers = _optimisers(objective)
+    steps = steps_per_epoch(dataset, settings.batch_size)
+    # Stages see different crops: their epochs are numbered apart.
+    crops = position.stage * 1_000_000 + position.epoch
+    taken = 0
+    started = time.monotonic()
+    before = position.seconds
+    for real in batches(dataset, settings.batch_size, crops, first=position.step_in_epoch):
+        _step(run, objective, real.to(run.device), epochs * steps)
+        taken += 1
+        position.seconds = before + time.monotonic() - started
+        pace = (time.monotonic() - started) / taken
+        left = sum(count for _, count in run.plan[position.stage :]) * steps - position.step
+        reporter.progress(
+            Progress(
+                stage=stage, epoch=position.epoch + 1, epochs=epochs, step=position.step_in_epoch, steps=steps,
+                losses=_means(position.tally), rolls_per_second=len(real) / pace, seconds_left=left * pace,
+            )
+        )  # fmt: skip
+        if (stopped or taken >= budget) and position.step_in_epoch < steps:
+            break
+    return taken
+
+
+def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
+    """One step of every side that is due, on a batch of real rolls (B, C, K, T)."""
+    position, settings = run.position, run.settings
+    progress = min(position.step / total, 1.0)
+    for turn, side in enumerate(objective.sides(position.step)):
+        moving = [p for group in run.optimisers[side].param_groups for p in group["params"]]
+        run.networks.requires_grad_(False)
+        for parameter in moving:
+            parameter.requires_grad_(True)
+        seed = np.random.SeedSequence([settings.seed, position.stage, position.step, turn]).generate_state(2)
+        number = int(seed[0]) << 31 | int(seed[1]) >> 1
+        rng = torch.Generator().manual_seed(number)
+        torch.manual_seed(number)  # for dropout
+        terms = objective.losses(side, real, Moment(position.step, progress, rng))
+        weighted = [
+            settings.weight(name) * objective.factor(name, progress) * loss for name, loss in terms.losses.items()
+        ]
+        loss = torch.stack(weighted).sum()
+        if not math.isfinite(loss.item()):
+            raise _not_a_number(position, terms.losses)
+        optimiser = run.optimisers[side]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.gradient_clip:
+            norm = nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
+            if not math.isfinite(norm.item()):
+                raise _not_a_number(position, {"gradient": norm})
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * _schedule(position.step, total)
+        optimiser.step()
+        for name, value in (terms.losses | terms.figures).items():
+            entry = position.tally.setdefault(name, [0.0, 0])
+            position.tally[name] = [entry[0] + value.item(), entry[1] + 1]
+    position.step += 1
+    position.step_in_epoch += 1
+    position.total_steps += 1
+    run.average.update(run.networks["generator"], len(real), position.step * len(real))
+
+
+def _not_a_number(position: Position, losses: Mapping[str, Tensor]) -> MusiganError:
+    bad = [name for name, value in losses.items() if not math.isfinite(value.item())] or list(losses)
+    return MusiganError(
+        f"training came apart in step {position.total_steps + 1}: {', '.join(bad)} is not a finite number; "
+        "the last good checkpoint is kept; resume it with lower learning rates"
+    )
+
+
+def _schedule(step: int, total: int) -> float:
+    """Learning rate factor: up over the first 2 %, then down by a cosine to a tenth."""
+    warmup = max(total // 50, 1)
+    if step < warmup:
+        return (step + 1) / warmup
+    share = (step - warmup) / max(total - warmup, 1)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def _objective(run: Run) -> Objective:
+    """The objective of the stage under way, networks in training mode."""
+    run.networks.train()
+    return OBJECTIVES[run.plan[run.position.stage][0]](run.networks, run.settings)
+
+
+def _optimisers(objective: Objective) -> dict[str, torch.optim.Optimizer]:
+    """Adam for every side of the objective."""
+    made: dict[str, torch.optim.Optimizer] = {}
+    for side, groups in objective.groups().items():
+        made[side] = torch.optim.Adam(groups, betas=objective.betas, foreach=True)
+        for group in made[side].param_groups:
+            group["initial_lr"] = group["lr"]
+    return made
+
+
+def _end_epoch(
+    run: Run,
+    target: Path,
+    reporter: Reporter,
+    journal: Journal | None,
+    validation: RollDataset | None,
+) -> None:
+    """Write down the epoch, move on, and save where it is due."""
+    position, settings = run.position, run.settings
+    stage, epochs = run.plan[position.stage]
+    done = sum(count for _, count in run.plan[: position.stage]) + position.epoch + 1
+    entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": done}
+    entry |= {"step": position.total_steps, "seconds": round(position.seconds, 3)}
+    entry |= _means(position.tally)
+    if validation is not None and len(validation) and stage == "variational":
+        entry |= validate(run, validation)
+    run.history.append(entry)
+    position.epoch, position.step_in_epoch, position.tally = position.epoch + 1, 0, {}
+    stage_over = position.epoch >= epochs
+    if stage_over:
+        # The next stage starts from the smoothed weights, with fresh momentum.
+        run.networks["generator"].load_state_dict(run.average.network.state_dict())
+        run.optimisers = {}
+        position.stage, position.epoch, position.step = position.stage + 1, 0, 0
+    if journal is not None:
+        journal.record(entry)
+        if stage_over or (settings.sample_every and done % settings.sample_every == 0):
+            journal.samples(run, done, reporter)
+    if stage_over or position.epoch % settings.save_every == 0:
+        checkpoints.save(target, run.snapshot())
+
+
+@torch.no_grad()
+def validate(run: Run, validation: RollDataset) -> dict[str, float]:
+    """The variational losses of the averaged generator on held-out songs, without augmentation."""
+    networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
+    objective = OBJECTIVES["variational"](networks, run.settings)
+    size = min(run.settings.batch_size, len(validation))
+    tally: dict[str, list[float]] = {}
+    for number, real in zip(range(VALIDATION_BATCHES), batches(validation, size, epoch=0), strict=False):
+        moment = Moment(number, 1.0, torch.Generator().manual_seed(number))
+        terms = objective.losses("generator", real.to(run.device), moment)
+        for name, value in (terms.losses | terms.figures).items():
+            entry = tally.setdefault(f"validation_{name}", [0.0, 0])
+            tally[f"validation_{name}"] = [entry[0] + value.item(), entry[1] + 1]
+    return _means(tally)
+
+
+def _means(tally: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: total / count for name, (total, count) in tally.items()}
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of stopping at once; deliver the first when all is saved."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    former = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in former.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if caught:
+        signal.raise_signal(caught[0])

@@ -1,0 +1,262 @@
+"""Objectives: what each training stage minimises, as named losses per side. One loop runs them all.
+
+A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop asks for its
+named losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this; what an
+objective asks of them:
+
+    generator.encode(roll) -> mean, log_variance            (B, C, K, T) -> (B, L, Z) each
+    generator.draw(batch, frames, rng) -> noise
+    generator.compose(noise) -> latents                     (B, L, Z)
+    generator.decode(latents, frames) -> roll, logits       (B, C, K, T) each
+    generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
+    critic(roll | None, latents | None, alone) -> logits, features by view;  critic.views
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from musigan.losses import adversarial, likelihood
+from musigan.losses.musical import MUSICAL
+from musigan.training.configuration import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the stage stands when losses are asked for."""
+
+    step: int  # of this stage, from 0
+    progress: float  # 0 to 1 of this stage
+    rng: torch.Generator  # seeded by seed, stage, step and side: the same moment draws the same numbers
+
+
+@dataclass
+class Terms:
+    """Named losses of one side (scalars, weighted by the loop) and figures that are only logged."""
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    figures: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(ABC):
+    """Networks and what is minimised in one stage."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # for people
+
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
+        self.networks, self.settings = networks, settings
+        self.generator: Any = networks["generator"]
+        self.critic: Any = networks["critic"]
+
+    @abstractmethod
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Optimiser groups ({"params", "lr"}) of each side, by the side's name."""
+
+    @abstractmethod
+    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+        """The named losses of `side` on a batch of real rolls (B, C, K, T)."""
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's momentum settings."""
+        first, second = self.settings.adversarial.betas
+        return first, second
+
+    def sides(self, step: int) -> list[str]:
+        """The sides that move in step `step`, in order."""
+        return list(self.groups())
+
+    def factor(self, name: str, progress: float) -> float:
+        """Schedule of the weight of the loss `name`: a factor on it."""
+        return 1.0
+
+
+def _noise(like: Tensor, rng: torch.Generator) -> Tensor:
+    """White noise of the shape and device of `like`, drawn on the CPU so that devices agree."""
+    return torch.randn(like.shape, generator=rng).to(like.device)
+
+
+def _sample(posterior: Any, rng: torch.Generator) -> Tensor:
+    """A draw from the posterior, (B, L, Z)."""
+    return posterior.mean + (0.5 * posterior.log_variance).exp() * _noise(posterior.mean, rng)  # type: ignore[no-any-return]
+
+
+class Variational(Objective):
+    """Real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
+
+    name = "variational"
+    title = "learning to write rolls as latents"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """One side: encoder and decoder."""
+        parts = self.generator.parts()
+        rate = self.settings.variational.learning_rate
+        return {"generator": [{"params": parts["encoder"] + parts["decoder"], "lr": rate}]}
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's momentum settings."""
+        first, second = self.settings.variational.betas
+        return first, second
+
+    def factor(self, name: str, progress: float) -> float:
+        """The KL weight rises linearly at first."""
+        warmup = self.settings.variational.kl_warmup
+        return min(progress / warmup, 1.0) if name == "kl" and warmup > 0 else 1.0
+
+    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+        """Losses of the autoencoder on real (B, C, K, T)."""
+        posterior = self.generator.encode(real)
+        decoded = self.generator.decode(_sample(posterior, moment.rng), real.shape[-1])
+        free_bits = self.settings.variational.free_bits
+        terms = Terms({
+            "reconstruction": likelihood.reconstruction(decoded.roll, real),
+            "activity": likelihood.activity(decoded.logits, real),
+            "kl": likelihood.kl_divergence(posterior.mean, posterior.log_variance, free_bits),
+        })
+        with torch.no_grad():
+            hits = ((decoded.logits > 0) & (real > 0)).sum()
+            terms.figures["overlap"] = 2 * hits / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)
+        return terms
+
+
+class Adversarial(Objective):
+    """Noise to rolls against the critic, which also sees latents; the encoder stands still.
+
+    Whole rolls are decoded and judged every `roll_every` steps, latents in every step: they are a few hundred
+    numbers a second, so most steps are cheap (Musika, arXiv 2208.08706).
+    """
+
+    name = "adversarial"
+    title = "generator against critic"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
+        parts, chosen = self.generator.parts(), self.settings.adversarial
+        generator = [
+            {"params": parts["prior"], "lr": chosen.learning_rate},
+            {"params": parts["decoder"], "lr": chosen.decoder_learning_rate},
+        ]
+        critic = [{"params": list(self.critic.parameters()), "lr": chosen.critic_learning_rate}]
+        return {"critic": critic, "generator": [group for group in generator if group["params"]]}
+
+    def sides(self, step: int) -> list[str]:
+        """The critic, as many times as it steps, then the generator."""
+        return ["critic"] * self.settings.adversarial.critic_steps + ["generator"]
+
+    def whole(self, step: int) -> bool:
+        """Whether rolls are decoded and judged in this step."""
+        return "latent" not in self.critic.views or step % self.settings.adversarial.roll_every == 0
+
+    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+        """Losses of one side on real (B, C, K, T)."""
+        with torch.no_grad():
+            posterior = self.generator.encode(real) if "latent" in self.critic.views else None
+            truth = {"roll": real if self.whole(moment.step) else None}
+            truth["latent"] = None if posterior is None else _sample(posterior, moment.rng)
+        if side == "critic":
+            with torch.no_grad():
+                fake = self._fake(real, moment)
+            return self._critic_losses(truth, fake, moment)
+        return self._generator_losses(truth, self._fake(real, moment), moment)
+
+    def _fake(self, real: Tensor, moment: Moment) -> dict[str, Tensor | None]:
+        """Generated latents and, where due, rolls: views of as many pieces as there are real ones."""
+        frames = real.shape[-1]
+        latents = self.generator.compose(self.generator.draw(len(real), frames, moment.rng))
+        roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
+        return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
+
+    def _blurred(self, views: dict[str, Tensor | None], moment: Moment, extra: float = 0.0) -> dict[str, Any]:
+        """The views under instance noise (arXiv 1610.04490): real and fake alike."""
+        amount = self.settings.adversarial.instance_noise + extra
+        return {k: v if v is None or not amount else v + amount * _noise(v, moment.rng) for k, v in views.items()}
+
+    def _judge(self, views: dict[str, Any]) -> Any:
+        return self.critic(views["roll"], views["latent"])
+
+    def _critic_losses(self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment) -> Terms:
+        """The critic's half on detached fakes; accuracy over both."""
+        chosen, terms = self.settings.adversarial, Terms()
+        half = adversarial.ADVERSARIES[chosen.objective].critic
+        shown = self._blurred(truth, moment), self._blurred(fake, moment)
+        real_said, fake_said = self._judge(shown[0]), self._judge(shown[1])
+        for view, logits in real_said.logits.items():
+            other = fake_said.logits[view]
+            terms.losses[f"critic_{view}"] = half(logits, other, chosen.label_smoothing)
+            right = (logits > 0).float().mean() + (other <= 0).float().mean()
+            terms.figures[f"accuracy_{view}"] = (right / 2).detach()
+        self._penalties(terms, shown, (real_said, fake_said), moment)
+        return terms
+
+    def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
+        """Approximate gradient penalties of the views that have a weight, on real and fake."""
+        views = [view for view in said[0].logits if self.settings.weight(f"penalty_{view}")]
+        distance = self.settings.adversarial.penalty_distance
+        for view in views:
+            parts = []
+            for inputs, judged in zip(shown, said, strict=True):
+                moved = inputs[view] + distance * _noise(inputs[view], moment.rng)
+                again = self._judge({"roll": None, "latent": None, view: moved}).logits[view]
+                parts.append(adversarial.smoothness(judged.logits[view], again, distance))
+            terms.losses[f"penalty_{view}"] = parts[0] + parts[1]
+
+    def _generator_losses(
+        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
+    ) -> Terms:
+        """The generator's half, features to match, musical helpers, and the anchor that keeps the decoder honest."""
+        chosen, terms = self.settings.adversarial, Terms()
+        adversary = adversarial.ADVERSARIES[chosen.objective]
+        with torch.no_grad():
+            real_said = self._judge(self._blurred(truth, moment))
+        fake_said = self._judge(self._blurred(fake, moment))
+        for view, logits in fake_said.logits.items():
+            terms.losses[f"adversarial_{view}"] = adversary.generator(real_said.logits[view], logits, 0.0)
+            if self.settings.weight(f"features_{view}"):
+                terms.losses[f"features_{view}"] = adversarial.feature_matching(
+                    real_said.features[view], fake_said.features[view]
+                )
+        if truth["roll"] is not None and fake["roll"] is not None:
+            for name, loss in MUSICAL.items():
+                if self.settings.weight(name):
+                    terms.losses[name] = loss(fake["roll"], truth["roll"])
+            terms.losses |= self._anchors(truth, moment)
+        return terms
+
+    def _anchors(self, truth: dict[str, Any], moment: Moment) -> dict[str, Tensor]:
+        """Reconstruction of real rolls from their latents: the decoder must go on writing what it learned."""
+        if not (self.settings.weight("anchor") or self.settings.weight("anchor_activity")):
+            return {}
+        roll, latents = truth["roll"], truth["latent"]
+        if latents is None:
+            with torch.no_grad():
+                latents = _sample(self.generator.encode(roll), moment.rng)
+        decoded = self.generator.decode(latents, roll.shape[-1])
+        return {
+            "anchor": likelihood.reconstruction(decoded.roll, roll),
+            "anchor_activity": likelihood.activity(decoded.logits, roll),
+        }
+
+
+class CriticAlone(Adversarial):
+    """The critic's side of the game with the generator standing still: it meets the real game prepared."""
+
+    name = "critic"
+    title = "teaching the critic"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """The critic only."""
+        return {"critic": super().groups()["critic"]}
+
+    def sides(self, step: int) -> list[str]:
+        """The critic only."""
+        return ["critic"]
+
+
+OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, CriticAlone, Adversarial)}

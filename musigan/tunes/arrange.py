@@ -1,0 +1,230 @@
+"""Arrange a tune: melody, harmony, chords and bass, played several times with variation, as notes in seconds.
+
+Conventions: keys are piano keys (49 is A4, 440 Hz), times in seconds, velocities in (0, 1]. The options of a tune's
+`%%musigan` line choose instruments and accompaniment; those with several values change from pass to pass.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from musigan.tunes.abc import Chord, Note, Tune, TuneError
+
+SHORTEST_SECONDS = 60  # a piece repeats its tune until it lasts at least this long
+MIDI_OF_KEY_0 = 20
+
+# Accompaniment, bar by bar on a grid of equal steps: B bass, F the fifth below or above it, C a chord, c a softer
+# one, 0 to 3 single chord tones from below, . nothing new.
+GRIDS = {
+    "strum": {"4/4": "BcCcFcCc", "3/4": "BcCcCc", "6/8": "BccCcc", "9/8": "BccCccCcc", "3/8": "Bcc"},
+    "oompah": {"4/4": "B.C.F.C.", "3/4": "B.C.C.", "6/8": "B.CF.C", "9/8": "B.CC.CC.C", "3/8": "BCC"},
+    "arpeggio": {"4/4": "B1232321", "3/4": "B12321", "6/8": "B12321", "9/8": "B12321232", "3/8": "B13..."},
+    "alberti": {"4/4": "02120212", "3/4": "021212", "6/8": "012321", "9/8": "012321012", "3/8": "0121.."},
+}
+HELD = ("block", "choral", "drone")  # accompaniment that sounds as long as its chord
+
+
+class PlayedNote(NamedTuple):
+    """One note as played."""
+
+    onset_seconds: float
+    duration_seconds: float
+    key: int  # piano key, 49 is A4
+    velocity: float  # 0 to 1
+    part: str  # melody, harmony, chords, bass, or voice 1, voice 2, ... of a round
+    instrument: str
+
+
+class _Note(NamedTuple):
+    """One note on its way: times still in beats, pitch still MIDI."""
+
+    onset: Fraction
+    duration: Fraction
+    pitch: int
+    velocity: float
+    part: str
+    instrument: str
+    spread: int = 0  # place within a strummed chord
+
+
+def passes_of(tune: Tune) -> int:
+    """How often the tune is played to last SHORTEST_SECONDS."""
+    return math.ceil(SHORTEST_SECONDS * tune.beats_per_minute / 60 / tune.length)
+
+
+def arrange(tune: Tune, seed: int | None = None) -> list[PlayedNote]:
+    """All notes of the piece, in order of onset; the same seed (by default one of the title's) gives the same piece."""
+    rng = np.random.default_rng(zlib.crc32(tune.title.encode()) if seed is None else seed)
+    notes = list(_round(tune)) if "round" in tune.options else list(_song(tune))
+    seconds = _clock(tune, rng, max(note.onset + note.duration for note in notes))
+    played = []
+    for note in sorted(notes):
+        start, end = seconds(note.onset), seconds(note.onset + note.duration)
+        start += 0.012 * note.spread + float(rng.normal(0, 0.004))
+        velocity = min(1.0, note.velocity * float(rng.uniform(0.9, 1.1)))
+        key = note.pitch - MIDI_OF_KEY_0
+        if not 1 <= key <= 88:
+            raise TuneError(f"{tune.title}: note {note.pitch} is not on a piano; write the tune an octave nearer")
+        played.append(PlayedNote(max(0.0, start), max(0.05, end - start), key, velocity, note.part, note.instrument))
+    return sorted(played)
+
+
+def _clock(tune: Tune, rng: np.random.Generator, end: Fraction) -> Callable[[Fraction], float]:
+    """Beats to seconds: a tempo that breathes by a few percent and slows down in the last bar."""
+    beats = np.arange(math.ceil(end) + 2)
+    breath = 1 + 0.02 * np.sin(2 * np.pi * beats / float(8 * tune.bar_length) + rng.uniform(0, 2 * np.pi))
+    slowing = 1 + 0.35 * np.clip((beats - float(end - tune.bar_length)) / float(tune.bar_length), 0, 1)
+    times = np.concatenate([[0.0], np.cumsum(60 / tune.beats_per_minute * breath * slowing)[:-1]])
+    return lambda beat: float(np.interp(float(beat), beats, times))
+
+
+def _choice(tune: Tune, name: str, default: str, index: int) -> str:
+    values = tune.options.get(name, default).split(",")
+    return values[index % len(values)]
+
+
+def _song(tune: Tune) -> Iterator[_Note]:
+    """The tune pass after pass: plain, with a second voice, an octave higher and softly, then all together."""
+    passes = passes_of(tune)
+    for index in range(passes):
+        start = index * tune.length
+        last = index == passes - 1
+        lead = _choice(tune, "lead", "piano", index)
+        harmonised = last or index % 2 == 1
+        octave = 12 if index % 3 == 2 and max(note.pitch for note in tune.melody) <= 81 else 0
+        loudness = 0.9 if last else (0.75, 0.85, 0.65)[index % 3]
+        for note in tune.melody:
+            accent = 1.1 if (note.onset - tune.pickup) % tune.bar_length == 0 else 1.0
+            onset, velocity = start + note.onset, loudness * accent
+            yield _Note(onset, note.duration, note.pitch + octave, velocity, "melody", lead)
+            if harmonised and (second := _second_voice(note, tune.chords)) is not None:
+                yield _Note(onset, note.duration, second + octave, 0.6 * velocity, "harmony", lead)
+        for played in _accompany(tune, _choice(tune, "backing", "block", index), 0.8 * loudness):
+            yield played._replace(onset=start + played.onset)
+    yield from _close(tune, passes * tune.length)
+
+
+def _round(tune: Tune) -> Iterator[_Note]:
+    """The same melody in every voice, two bars apart, over a chord that holds."""
+    voices = int(tune.options["round"])
+    passes = passes_of(tune)
+    for voice in range(voices):
+        instrument = _choice(tune, "lead", "piano", voice)
+        for index in range(passes - (voice > 0)):
+            start = voice * 2 * tune.bar_length + index * tune.length
+            octave = (0, 12, 0, -12)[voice % 4]
+            for note in tune.melody:
+                yield _Note(
+                    start + note.onset, note.duration, note.pitch + octave, 0.8, f"voice {voice + 1}", instrument
+                )
+    for index in range(passes):
+        for played in _accompany(tune, _choice(tune, "backing", "block", index), 0.5):
+            yield played._replace(onset=index * tune.length + played.onset)
+
+
+def _close(tune: Tune, end: Fraction) -> Iterator[_Note]:
+    """A tune that ends away from its tonic gets a last tonic chord."""
+    if tune.melody[-1].pitch % 12 == tune.tonic:
+        return
+    third = next((chord.intervals[1] for chord in tune.chords if chord.root == tune.tonic), 4)
+    instrument = _choice(tune, "chords", "piano", 0)
+    for spread, interval in enumerate((-12, 0, third, 7, 12)):
+        pitch = 60 + (tune.tonic + 6) % 12 - 6 + interval
+        yield _Note(end, tune.bar_length, pitch, 0.7, "chords", instrument, spread)
+
+
+def _chord_at(chords: Sequence[Chord], onset: Fraction) -> Chord | None:
+    index = bisect_right(chords, onset, key=lambda chord: chord.onset) - 1
+    if index < 0 or onset >= chords[index].onset + chords[index].duration:
+        return None
+    return chords[index]
+
+
+def _second_voice(note: Note, chords: Sequence[Chord]) -> int | None:
+    """The nearest chord tone at least a minor third below the melody."""
+    chord = _chord_at(chords, note.onset)
+    if chord is None:
+        return None
+    tones = {(chord.root + interval) % 12 for interval in chord.intervals}
+    return next(pitch for pitch in range(note.pitch - 3, note.pitch - 16, -1) if pitch % 12 in tones)
+
+
+def _voicing(chord: Chord) -> list[int]:
+    """Four chord tones from about G3 upwards, the lowest doubled on top where the chord has fewer."""
+    tones = sorted(55 + (chord.root + interval - 55) % 12 for interval in chord.intervals)
+    while len(tones) < 4:
+        tones.append(tones[len(tones) - len(chord.intervals)] + 12)
+    return tones
+
+
+def _bass(chord: Chord) -> int:
+    """The root between E2 and D#3."""
+    return 40 + (chord.root - 40) % 12
+
+
+def _accompany(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
+    """Bass and chords for one pass of the tune."""
+    chord_instrument = _choice(tune, "chords", "piano", 0)
+    bass_instrument = _choice(tune, "bass", "bass", 0)
+    if style in HELD:
+        for note in _held(tune, style, loudness):
+            yield note._replace(instrument=bass_instrument if note.part == "bass" else chord_instrument)
+        return
+    metre = f"{tune.metre[0]}/{tune.metre[1]}"
+    if metre not in GRIDS.get(style, {}):
+        known = ", ".join(sorted({*GRIDS, *HELD}))
+        raise TuneError(f"{tune.title}: no accompaniment {style!r} in {metre}; there are {known}")
+    grid = GRIDS[style][metre]
+    step = tune.bar_length / len(grid)
+    bars = int(tune.length / tune.bar_length) + (1 if tune.pickup else 0)
+    for bar in range(bars):
+        for place, sign in enumerate(grid):
+            # The pickup's own bar began before the tune did.
+            onset = tune.pickup + tune.bar_length * (bar - (1 if tune.pickup else 0)) + place * step
+            chord = _chord_at(tune.chords, onset)
+            if sign == "." or chord is None or not 0 <= onset < tune.length:
+                continue
+            rests = len(grid[place + 1 :]) - len(grid[place + 1 :].lstrip("."))
+            longest = chord.onset + chord.duration - onset
+            yield from _step(sign, chord, onset, min(step * (1 + rests), longest), loudness,
+                             bass_instrument, chord_instrument)  # fmt: skip
+
+
+def _step(
+    sign: str, chord: Chord, onset: Fraction, duration: Fraction, loudness: float, bass: str, chords: str
+) -> Iterator[_Note]:
+    """The notes of one step of the grid."""
+    tones = _voicing(chord)
+    if sign in "BF":
+        fifth = next((interval for interval in chord.intervals if interval in (6, 7)), 7)
+        pitch = _bass(chord) + (fifth - 12 if _bass(chord) > 43 else fifth) * (sign == "F")
+        yield _Note(onset, duration, pitch, loudness, "bass", bass)
+    elif sign.isdigit():
+        yield _Note(onset, max(duration, Fraction(1)), tones[int(sign)], 0.7 * loudness, "chords", chords)
+    else:
+        for spread, pitch in enumerate(tones if sign == "C" else tones[1:]):
+            weight = 0.6 if sign == "C" else 0.4
+            yield _Note(onset, duration, pitch, weight * loudness, "chords", chords, spread)
+
+
+def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
+    """Chords that sound as long as their symbol: closed above a bass, one voice a tone, or a bare drone."""
+    for chord in tune.chords:
+        tones = _voicing(chord)
+        if style == "drone":
+            root = _bass(chord)
+            pitches = [root + 12, root + 19]
+        elif style == "choral":
+            pitches = [tones[0] - 12 if tones[0] > 60 else tones[0], *tones[1:3]]
+        else:
+            pitches = tones[:3]
+        yield _Note(chord.onset, chord.duration, _bass(chord), loudness, "bass", "")
+        for spread, pitch in enumerate(pitches):
+            yield _Note(chord.onset, chord.duration, pitch, 0.5 * loudness, "chords", "", spread)

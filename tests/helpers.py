@@ -1,0 +1,87 @@
+"""What several test modules need: running a tool as its own process, and small music to run it on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musigan import store
+
+RATE = 12000
+MODULES = {
+    "mp3-to-npy": "mp3_to_npy",
+    "pair-chunks": "pair_chunks",
+    "npy-to-keys": "npy_to_keys",
+    "keys-to-mp3": "keys_to_mp3",
+    "pretrain": "pretrain",
+    "train-gan": "train_gan",
+    "sample": "sample",
+    "musigan": "musigan",
+    "musigan check": "check",
+    "musigan doctor": "doctor",
+    "musigan demo-music": "demo_music",
+}
+
+
+def command(tool: str, *arguments: object) -> list[str]:
+    """The words that start a tool in its own process, whether or not its script is on the PATH."""
+    start = f"from musigan_tools.{MODULES[tool]} import main; main()"
+    return [sys.executable, "-c", start, *map(str, arguments)]
+
+
+def run(tool: str, *arguments: object, data: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a tool to its end; without `data` its standard input is empty."""
+    if data is None and "stdin" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    options.setdefault("timeout", 120)
+    return subprocess.run(command(tool, *arguments), input=data, capture_output=True, check=False, **options)
+
+
+def start(tool: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command(tool, *arguments), **options)
+
+
+def tune(seconds: float, keys: Sequence[int], seed: int = 0) -> np.ndarray:
+    """A lopsided little tune, float32 (2, S): notes of half a second, louder on the left, and a little noise."""
+    generator = np.random.default_rng(seed)
+    samples = round(seconds * RATE)
+    times = np.arange(samples) / RATE
+    picked = np.array(keys)[(times / 0.5).astype(int) % len(keys)]
+    note = np.sin(2 * np.pi * 440 * 2 ** ((picked - 49) / 12) * times) * np.exp(-3 * (times % 0.5))
+    sound = np.stack([0.5 * note, 0.2 * note]) + generator.normal(0, 1e-3, (2, samples))
+    return sound.astype(np.float32)
+
+
+def write_wav(path: Path, signal: np.ndarray) -> Path:
+    import soundfile
+
+    soundfile.write(path, signal.T, RATE)
+    return path
+
+
+def waveform_store(path: Path, songs: int = 2, seconds: float = 41.0) -> Path:
+    """A store of short tunes; each is a different one, and a second longer than the one before."""
+    with store.write(str(path), "waveform", {"sample_rate": RATE}) as writer:
+        for number in range(songs):
+            signal = tune(seconds + number, [40 + number, 44, 47 + number, 52], number).astype(np.float16)
+            attributes = {"title": f"Tune {number}", "source": f"tune-{number}.wav", "level": 1.0}
+            writer.add(signal, ("channels", "samples"), attributes)
+    return path
+
+
+def pairs_store(path: Path, songs: int = 2, chunk_seconds: float = 2.0) -> Path:
+    waveform = waveform_store(path.with_suffix(".waveform"), songs, 21.0)
+    done = run("pair-chunks", waveform, "--chunk-seconds", chunk_seconds, "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def keys_store(path: Path, songs: int = 2, chunk_seconds: float = 2.0) -> Path:
+    done = run("npy-to-keys", pairs_store(path.with_suffix(".pairs"), songs, chunk_seconds), "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path

@@ -1,0 +1,486 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musigan import audio, decoding, ffmpeg
+from musigan.audio import content_hash, decode, decode_many
+from musigan.collection import Found
+from musigan.errors import AudioError, UsageError
+from tests import sounds
+from tests.sounds import noise, pitch, tones, write
+
+KINDS = ["mp3", "wav", "float.wav", "flac", "ogg", "opus", "aiff"]
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """6 s MP3 at 44.1 kHz: 500 hz (left) for 3 s, then 800 hz; the right channel an octave above, half as loud."""
+    sound = np.concatenate([tones(3, 44100, 500, 1000), tones(3, 44100, 800, 1600)], axis=1)
+    return write(tmp_path_factory.mktemp("song") / "song.mp3", sound, 44100).read_bytes()
+
+
+# What is decoded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [44100, 48000, 12000])
+def test_pitch_sides_level_and_length_are_kept(kind: str, rate: int, tmp_path: Path) -> None:
+    if (kind, rate) == ("opus", 44100):
+        pytest.skip("Opus has no such rate")
+    path = write(tmp_path / f"x.{kind}", tones(2.5, rate, 441, 662), rate, kind)
+    recording = decode(path)
+    assert recording.sample_rate == 12000
+    assert recording.signal.dtype == np.float32
+    assert recording.signal.flags.c_contiguous
+    assert recording.signal.shape == (2, 30000)
+    left, right = recording.signal[:, 3000:27000]
+    assert pitch(left, 12000) == pytest.approx(441, abs=0.6)
+    assert pitch(right, 12000) == pytest.approx(662, abs=0.6)
+    assert np.std(left) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+    assert np.std(right) == pytest.approx(0.25 / np.sqrt(2), rel=0.03)
+    assert recording.warnings == ()
+    assert recording.seconds_total == pytest.approx(2.5)
+
+
+def test_what_12_khz_cannot_hold_does_not_fold_back(tmp_path: Path) -> None:
+    path = write(tmp_path / "high.wav", tones(2, 44100, 7000, 15000, level=1.0), 44100, "float.wav")
+    assert np.abs(decode(path).signal[:, 1000:-1000]).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["mp3", "wav", "flac", "ogg"])
+def test_the_part_that_is_asked_for(kind: str, tmp_path: Path) -> None:
+    sound = np.concatenate([tones(4, 44100, 500, 700), tones(3, 44100, 900, 1200)], axis=1)
+    sound[:, 4 * 44100 + 22050] = 1.0  # a click at 4.5 s
+    path = write(tmp_path / f"x.{kind}", sound, 44100)
+    part = decode(path, start_seconds=3.5, seconds=2.25).signal
+    assert part.shape == (2, 27000)
+    click = part - decode(path, start_seconds=0.0, seconds=None).signal[:, 42000:69000]
+    assert np.abs(click[:, 200:-200]).max() < 2e-3
+    assert pitch(part[0, :5500], 12000) == pytest.approx(500, abs=3)
+    assert pitch(part[0, 14000:], 12000) == pytest.approx(900, abs=2)
+
+
+def test_start_at_the_rate_of_the_file_is_exact_to_the_sample(tmp_path: Path) -> None:
+    sound = noise(3, 12000)
+    path = write(tmp_path / "x.wav", sound, 12000, "float.wav")
+    np.testing.assert_array_equal(decode(path, start_seconds=1.0, seconds=0.5).signal, sound[:, 12000:18000])
+
+
+def test_a_start_behind_the_end_is_an_error(song: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_bytes(song)
+    with pytest.raises(AudioError, match="no samples in it after 60 s"):
+        decode(tmp_path / "x.mp3", start_seconds=60)
+
+
+def test_no_more_is_read_than_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "long.mp3", noise(60, 22050), 22050)
+    monkeypatch.setattr(decoding, "_BLOCK_FRAMES", 22050)
+    read: list[int] = []
+    reader = decoding.read_libsndfile
+
+    def counting(request: decoding.Request, report: decoding.Report):  # type: ignore[no-untyped-def]
+        for rate, block in reader(request, report):
+            read.append(len(block))
+            yield rate, block
+
+    monkeypatch.setattr(decoding, "read_libsndfile", counting)
+    assert decode(path, seconds=5).seconds == 5
+    assert sum(read) <= 7 * 22050
+
+
+def test_channels(tmp_path: Path) -> None:
+    mono = write(tmp_path / "mono.wav", tones(1, 12000, 500), 12000, "float.wav")
+    stereo = write(tmp_path / "stereo.wav", tones(1, 12000, 500, 800), 12000, "float.wav")
+    doubled = decode(mono, channels="stereo").signal
+    assert doubled.shape == (2, 12000)
+    np.testing.assert_array_equal(doubled[0], doubled[1])
+    assert decode(mono, channels="keep").signal.shape == (1, 12000)
+    assert decode(stereo, channels="keep").signal.shape == (2, 12000)
+    mixed = decode(stereo, channels="mono").signal
+    np.testing.assert_allclose(mixed, tones(1, 12000, 500, 800).mean(axis=0, keepdims=True), atol=1e-6)
+
+
+def test_surround_becomes_stereo_without_its_effects_channel(tmp_path: Path) -> None:
+    six = np.zeros((6, 12000), np.float32)
+    six[0], six[2], six[3], six[5] = 0.5, 0.3, 0.9, 0.2  # left, centre, effects, right surround
+    path = write(tmp_path / "six.wav", six, 12000, "float.wav")
+    total = 1 + 2 * np.sqrt(0.5)
+    left, right = decode(path).signal[:, 6000] * total
+    assert left == pytest.approx(0.5 + 0.3 * np.sqrt(0.5), abs=1e-4)
+    assert right == pytest.approx((0.3 + 0.2) * np.sqrt(0.5), abs=1e-4)
+    assert decode(path, channels="keep").signal.shape[0] == 6
+
+
+@pytest.mark.parametrize("count", range(3, 12))
+def test_no_downmix_clips(count: int) -> None:
+    mixed = audio._mixed(np.ones((5, count), np.float32), "stereo", 0)
+    assert mixed.shape == (5, 2)
+    np.testing.assert_allclose(mixed, 1.0, rtol=1e-6)
+
+
+def test_too_short_is_said_with_both_lengths(song: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_bytes(song)
+    assert decode(tmp_path / "x.mp3", min_seconds=6.0).seconds == 6.0
+    with pytest.raises(AudioError, match=r"too short: 6.00 s, at least 20 s"):
+        decode(tmp_path / "x.mp3", min_seconds=20)
+
+
+@pytest.mark.parametrize("wrong", [{"sample_rate": 0}, {"seconds": 0.0}, {"start_seconds": -1.0}, {"channels": "quad"}])
+def test_arguments_of_no_sense(wrong: dict[str, object], song: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_bytes(song)
+    with pytest.raises(UsageError):
+        decode(tmp_path / "x.mp3", **wrong)  # type: ignore[arg-type]
+
+
+# Names and content
+
+
+@pytest.mark.parametrize(("kind", "name"), [("wav", "x.mp3"), ("mp3", "x.wav"), ("flac", "x"), ("ogg", "x.m4a")])
+def test_content_decides_not_the_name(kind: str, name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, tones(1, 44100, 500, 900), 44100, kind)
+    assert pitch(decode(path).signal[1], 12000) == pytest.approx(900, abs=1)
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf.mp3", "file:x.mp3", "a\nb.mp3", "ü 日本 🎹.mp3", "q'\"$(id)*?.mp3", "L" * 251 + ".mp3"]
+)
+def test_strange_names(name: str, song: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(song)
+    assert decode(name).seconds == 6.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_name_that_is_no_unicode(song: bytes, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp3"))
+    path.write_bytes(song)
+    assert decode(path).seconds == 6.0
+
+
+NOT_MUSIC = {
+    "nothing": (b"", "empty"),
+    "JPEG": (b"\xff\xd8\xff\xe0\0\x10JFIF" + bytes(range(256)) * 40, "JPEG picture"),
+    "PNG": (b"\x89PNG\r\n\x1a\n" + bytes(500), "PNG picture"),
+    "page": (b"\n <!DOCTYPE html><p>404 not found", "HTML page"),
+    "text": ("What a fine day,\nfor a song é.\n".encode() * 30, "no audio could be decoded"),
+    "ascii": (b"What a fine day,\nfor a song.\n" * 30, "a text"),
+    "playlist": (b"\xef\xbb\xbf#EXTM3U\nhttp://localhost/x.mp3\n/etc/passwd\n", "a playlist"),
+    "gzip": (b"\x1f\x8b\x08\0" + bytes(400), "gzip"),
+    "MIDI": (b"MThd\0\0\0\6" + bytes(400), "MIDI"),
+    "tags alone": (sounds.id3_tag(5000, b"\xff\xfb\x90\x00"), "nothing but tags"),
+    "zeros": (bytes(50000), "no audio could be decoded"),
+    "WAV header": (
+        b"RIFF\x24\x80\x1e\0WAVEfmt \x10\0\0\0\1\0\2\0\x44\xac\0\0\x10\xb1\2\0\4\0\x10\0data\0\x80\x1e\0",
+        "no samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_MUSIC)
+@pytest.mark.parametrize("with_ffmpeg", [True, False])
+def test_what_is_no_music(what: str, with_ffmpeg: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not with_ffmpeg:
+        monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
+    content, reason = NOT_MUSIC[what]
+    (tmp_path / "x.mp3").write_bytes(content)
+    with pytest.raises(AudioError, match=reason) as caught:
+        decode(tmp_path / "x.mp3")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_sample_is_too_few(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no samples"):
+        decode(write(tmp_path / "one.wav", np.zeros((2, 1), np.float32), 44100))
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp3")
+    for path, reason in [
+        (tmp_path, "regular"),
+        (tmp_path / "pipe.mp3", "regular"),
+        (tmp_path / "no.mp3", "no such file"),
+    ]:
+        with pytest.raises(AudioError, match=reason):
+            decode(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file(song: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_bytes(song)
+    (tmp_path / "x.mp3").chmod(0)
+    with pytest.raises(AudioError, match="permission denied"):
+        decode(tmp_path / "x.mp3")
+
+
+# Damage, without ffmpeg's help
+
+
+def test_a_truncated_mp3_is_kept_and_told(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    (tmp_path / "x.mp3").write_bytes(song[: len(song) // 2])
+    recording = decode(tmp_path / "x.mp3")
+    assert 2.5 < recording.seconds < 3.1
+    assert any("ends early" in warning for warning in recording.warnings)
+
+
+@pytest.mark.parametrize("filling", ["zeros", "random", "inserted"])
+def test_garbage_in_the_middle_of_an_mp3(filling: str, song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    third = len(song) // 3
+    size = 9000
+    garbage = bytes(size) if filling == "zeros" else np.random.default_rng(3).bytes(size)
+    (tmp_path / "x.mp3").write_bytes(song[:third] + garbage + song[third + (0 if filling == "inserted" else size) :])
+    recording = decode(tmp_path / "x.mp3")
+    assert any("damaged" in warning for warning in recording.warnings)
+    assert recording.seconds > (5.8 if filling == "inserted" else 4.6)
+    assert np.abs(recording.signal).max() < 1.5
+    assert pitch(recording.signal[0, -24000:], 12000) == pytest.approx(800, abs=1)
+
+
+def test_garbage_before_the_first_frame(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    (tmp_path / "x.mp3").write_bytes(np.random.default_rng(4).bytes(9000) + song)
+    assert decode(tmp_path / "x.mp3").seconds == pytest.approx(6.0, abs=0.1)
+
+
+def test_flipped_bits(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    damaged = bytearray(song)
+    for position in np.random.default_rng(5).integers(3000, len(song), 200):
+        damaged[position] ^= 1 << int(position % 8)
+    (tmp_path / "x.mp3").write_bytes(damaged)
+    recording = decode(tmp_path / "x.mp3")
+    assert recording.seconds > 4.5
+    assert np.abs(recording.signal).max() < 5
+
+
+def test_songs_one_after_another_in_one_file(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    other = write(tmp_path / "other.mp3", tones(2, 44100, 1300, 1700), 44100).read_bytes()
+    slow = write(tmp_path / "slow.mp3", tones(2, 22050, 2100), 22050).read_bytes()
+    (tmp_path / "x.mp3").write_bytes(sounds.id3_tag(300) + song + sounds.id3_tag(5000) + other + slow)
+    recording = decode(tmp_path / "x.mp3")
+    assert recording.seconds == pytest.approx(10.0, abs=0.001)
+    assert pitch(recording.signal[0, 75000:93000], 12000) == pytest.approx(1300, abs=1)
+    assert pitch(recording.signal[1, 99000:117000], 12000) == pytest.approx(2100, abs=1)
+
+
+@pytest.mark.parametrize("quiet_first", [True, False])
+def test_variable_bitrate_without_a_header(quiet_first: bool, tmp_path: Path, no_ffmpeg: None) -> None:
+    parts = [np.zeros((2, 44100 * 5), np.float32), noise(5, 44100, 0.3)]
+    sound = np.concatenate(parts if quiet_first else parts[::-1], axis=1)
+    path = write(tmp_path / "x.mp3", sound, 44100, bitrate_mode="VARIABLE", compression_level=0.0)
+    data = path.read_bytes()
+    assert b"Xing" in data[:200] or b"Info" in data[:200]
+    first_sound = data.index(b"\xff", data.index(b"LAME"))
+    path.write_bytes(data[first_sound:])
+    assert decode(path).seconds == pytest.approx(10.0, abs=0.08)
+
+
+def test_a_large_tag_and_its_picture_are_no_sound(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:
+    (tmp_path / "x.mp3").write_bytes(sounds.id3_tag(2_000_000, song[1000:3000]) + song)
+    plain = tmp_path / "plain.mp3"
+    plain.write_bytes(song)
+    np.testing.assert_array_equal(decode(tmp_path / "x.mp3").signal, decode(plain).signal)
+
+
+def test_a_truncated_flac_is_kept_and_told(tmp_path: Path, no_ffmpeg: None) -> None:
+    path = write(tmp_path / "x.flac", noise(20, 44100), 44100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    recording = decode(path)
+    assert 5 < recording.seconds < 15.5
+    assert recording.warnings
+
+
+def test_floats_beyond_full_scale_do_not_wrap(tmp_path: Path) -> None:
+    sound = tones(2, 12000, 300, 500, level=5.6)
+    path = write(tmp_path / "loud.wav", sound, 12000, "float.wav")
+    np.testing.assert_array_equal(decode(path).signal, sound)
+
+
+def test_a_single_loud_hit_in_a_float_file_is_music(tmp_path: Path) -> None:
+    sound = noise(3, 12000, 0.01)
+    sound[:, 20000:20100] = 5.6
+    path = write(tmp_path / "hit.wav", sound, 12000, "float.wav")
+    np.testing.assert_array_equal(decode(path).signal, sound)
+
+
+def test_values_that_are_no_numbers_become_silence(tmp_path: Path) -> None:
+    sound = noise(3, 44100)
+    sound[0, 1000], sound[1, 2000], sound[0, 90000] = np.nan, np.inf, 3e38
+    recording = decode(write(tmp_path / "x.wav", sound, 44100, "float.wav"))
+    assert np.isfinite(recording.signal).all()
+    assert np.abs(recording.signal).max() < 1
+    assert len(recording.warnings) == 1
+
+
+def test_bursts_in_lossy_sound_are_muted_and_their_surroundings_are_not() -> None:
+    report = decoding.Report(lossy=True)
+    block = noise(2, 44100).T.copy()
+    block[30000:30010] = 3417.0
+    tamed = audio._tamed(block, report)
+    assert np.abs(tamed).max() < 1
+    changed = np.flatnonzero((tamed != block).any(axis=1))
+    assert changed.min() > 29000
+    assert changed.max() < 31200
+    loud = noise(2, 44100, level=3.0).T
+    np.testing.assert_array_equal(audio._tamed(loud, decoding.Report(lossy=True)), loud)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.binary(max_size=3000), st.sampled_from([b"", b"ID3\3\0\0\0\0\0\x0a", b"RIFF\xff\xff\0\0WAVE", b"fLaC", b"OggS"])
+)
+def test_random_bytes_are_an_error_or_finite_sound(data: bytes, start: bytes) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
+        path = Path(folder) / "x.mp3"
+        path.write_bytes(start + data)
+        (outcome,) = decode_many([Found(path, "x.mp3")], jobs=1)
+        if outcome.recording is None:
+            assert "\n" not in str(outcome.error)
+        else:
+            assert np.isfinite(outcome.recording.signal).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=8), st.sampled_from([12000, 44100, 8000]))
+def test_how_the_sound_is_cut_into_blocks_does_not_matter(sizes: list[int], rate: int) -> None:
+    sound = noise(sum(sizes) / rate, rate).T[: sum(sizes)]
+    request, plan = decoding.Request("", 0.01, None), audio._Plan(12000, "stereo", None)
+
+    def collect(blocks: list[np.ndarray]) -> np.ndarray:
+        report = decoding.Report()
+        collector = audio._Collector(request, plan)
+        for block in blocks:
+            collector.add(rate, block, report)
+        return collector.signal()
+
+    whole = collect([sound])
+    np.testing.assert_allclose(collect(np.split(sound, np.cumsum(sizes)[:-1])), whole, atol=1e-6)
+
+
+# Identity
+
+
+def test_copies_links_and_retagged_files_are_one_recording(song: bytes, tmp_path: Path) -> None:
+    original = tmp_path / "a.mp3"
+    original.write_bytes(song)
+    shutil.copy(original, tmp_path / "b.mp3")
+    os.link(original, tmp_path / "c.mp3")
+    (tmp_path / "d.mp3").write_bytes(sounds.id3_tag(70000) + song + b"TAG" + b"another title".ljust(125, b"\0"))
+    hashes = {content_hash(decode(path).signal) for path in sorted(tmp_path.iterdir())}
+    assert len(hashes) == 1
+
+
+def test_a_lossless_copy_is_the_same_recording(tmp_path: Path) -> None:
+    samples = np.rint(noise(2, 44100) * 32767).astype(np.int16)
+    files = [tmp_path / name for name in ("a.wav", "b.flac", "c.aiff")]
+    for path in files:
+        soundfile.write(path, samples.T, 44100, "PCM_16")
+    assert len({content_hash(decode(path).signal) for path in files}) == 1
+
+
+def test_other_sound_is_another_recording() -> None:
+    sound = noise(1, 12000)
+    changed = sound.copy()
+    changed[1, 7000] += 0.01
+    others = [sound, sound[::-1], sound[:, :-1], sound[:1], -sound, changed, np.zeros((2, 12000), np.float32)]
+    assert len({content_hash(other) for other in others}) == len(others)
+    assert content_hash(np.asfortranarray(sound)) == content_hash(sound)
+
+
+# Many files
+
+
+def found(path: Path) -> Found:
+    return Found(path, path.name)
+
+
+def test_many_come_in_order_with_errors_in_their_places(tmp_path: Path) -> None:
+    paths = []
+    for i in range(9):
+        path = tmp_path / f"{i}.wav"
+        if i in (2, 5):
+            path.write_bytes(b"")
+        else:
+            write(path, tones(8 if i == 0 else 0.5, 44100, 300 + 100 * i), 44100)
+        paths.append(path)
+    outcomes = list(decode_many(map(found, paths), jobs=3))
+    assert [outcome.found.path for outcome in outcomes] == paths
+    for i, outcome in enumerate(outcomes):
+        if i in (2, 5):
+            assert outcome.recording is None
+            assert "empty" in str(outcome.error)
+        else:
+            assert outcome.error is None
+            assert outcome.recording is not None
+            assert pitch(outcome.recording.signal[0], 12000) == pytest.approx(300 + 100 * i, abs=2)
+
+
+def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    taken: list[int] = []
+
+    def fake(path: Path, *rest: object) -> audio.Recording:
+        started.append(str(path))
+        return audio.Recording(np.zeros((2, 10), np.float32), 12000)
+
+    def items():  # type: ignore[no-untyped-def]
+        for i in range(100):
+            taken.append(i)
+            yield Found(Path(str(i)), str(i))
+
+    monkeypatch.setattr(audio, "decode", fake)
+    outcomes = decode_many(items(), jobs=3)
+    next(outcomes)
+    time.sleep(0.05)
+    assert len(taken) == 3
+    next(outcomes)
+    time.sleep(0.05)
+    assert len(taken) == 4  # three beyond the first, which the caller may still hold
+    outcomes.close()  # type: ignore[attr-defined]
+    assert len(started) <= 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_an_interrupted_decode_ends_soon(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(AudioError, match="interrupted"):
+        decode(write(tmp_path / "x.wav", noise(1, 12000), 12000), stop=stop)
+
+
+def test_a_bug_is_not_swallowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(audio, "decode", lambda *rest: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(decode_many([found(tmp_path)], jobs=2))
+
+
+def test_many_agree_with_one_thread(song: bytes, tmp_path: Path) -> None:
+    for i in range(6):
+        (tmp_path / f"{i}.mp3").write_bytes(song[: len(song) - 997 * i])
+    items = [found(path) for path in sorted(tmp_path.iterdir())]
+    alone, together = (
+        [content_hash(o.recording.signal) for o in decode_many(items, jobs) if o.recording] for jobs in (1, 6)
+    )
+    assert alone == together
+
+
+def test_doctor_report_is_words() -> None:
+    report = audio.doctor_report()
+    assert soundfile.__libsndfile_version__ in report["libsndfile"]
+    assert "MP3" in report["libsndfile"]
+    assert all(isinstance(line, str) and "\n" not in line for line in report.values())

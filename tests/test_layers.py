@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musigan import layers
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4))
+def test_unpack_undoes_pack(channels: int, rows: int, columns: int, patch_keys: int, patch_frames: int) -> None:
+    roll = torch.randn(2, channels, rows * patch_keys, columns * patch_frames)
+    packed = layers.pack(roll, patch_keys, patch_frames)
+    assert packed.shape == (2, channels * patch_keys * patch_frames, rows, columns)
+    assert torch.equal(layers.unpack(packed, channels, patch_keys, patch_frames), roll)
+
+
+def test_pack_keeps_places() -> None:
+    roll = torch.zeros(1, 2, 6, 8)
+    roll[0, 1, 5, 2] = 1.0
+    packed = layers.pack(roll, 3, 4)
+    assert packed.sum() == 1
+    assert packed[0, :, 1, 0].sum() == 1  # keys 3 to 5, frames 0 to 3
+
+
+def test_hard_gate_is_exact_and_passes_gradient() -> None:
+    logits = torch.tensor([-3.0, -0.1, 0.2, 4.0], requires_grad=True)
+    gate = layers.hard_gate(logits)
+    assert gate.detach().tolist() == pytest.approx([0, 0, 1, 1])
+    assert ((gate.detach() == 0) == (logits < 0)).all()
+    gate.sum().backward()
+    assert (logits.grad > 0).all()
+
+
+def test_limit_lets_values_come_back() -> None:
+    values = torch.tensor([-0.5, -0.5, 0.4, 1.5, 1.5], requires_grad=True)
+    out = layers.limit(values)
+    assert out.detach().tolist() == pytest.approx([0, 0, 0.4, 1, 1])
+    out.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]))
+    assert values.grad.tolist() == [0, -1, 1, 1, 0]
+
+
+def test_transformer_knows_order_and_reach() -> None:
+    torch.manual_seed(0)
+    net = layers.Transformer(width=8, layers=1, heads=2, reach=2, style_dim=3).eval()
+    tokens, style = torch.randn(1, 9, 8), torch.randn(1, 3)
+    moved = net(tokens.roll(1, 1), style)
+    assert not torch.allclose(moved, net(tokens, style).roll(1, 1), atol=1e-4)
+    swapped = tokens[:, [0, 1, 2, 5, 4, 3, 6, 7, 8]]
+    assert not torch.allclose(net(swapped, style)[:, 4], net(tokens, style)[:, 4], atol=1e-5)
+    far = tokens.clone()
+    far[:, 8] = torch.randn(8)
+    torch.testing.assert_close(net(far, style)[:, :6], net(tokens, style)[:, :6])
+    assert not torch.allclose(net(far, style)[:, 6], net(tokens, style)[:, 6])
+
+
+def test_transformer_hears_style() -> None:
+    net = layers.Transformer(width=8, layers=1, heads=2, reach=4, style_dim=3)
+    tokens = torch.randn(1, 5, 8)
+    assert not torch.allclose(net(tokens, torch.zeros(1, 3)), net(tokens, torch.ones(1, 3)))
+
+
+def test_minibatch_deviation_tells_lookalikes() -> None:
+    same = torch.ones(4, 6)
+    varied = torch.randn(4, 6)
+    assert layers.minibatch_deviation(same).max() < 1e-3
+    assert layers.minibatch_deviation(varied).min() > 0.1
+    both = layers.minibatch_deviation(torch.cat((same, varied)))
+    assert both[:4].max() < 1e-3 < 0.1 < both[4:].min()
+
+
+def test_minibatch_discrimination_by_hand() -> None:
+    layer = layers.MinibatchDiscrimination(1, 1, 1)
+    torch.nn.init.ones_(layer.project.weight)
+    out = layer(torch.tensor([[0.0], [0.0], [1.0]]))
+    close = torch.exp(torch.tensor(-1.0)).item()
+    expected = torch.tensor([(1 + close) / 2, (1 + close) / 2, close])
+    torch.testing.assert_close(out[:, 1], expected)
+
+
+def test_blocks_start_as_they_should() -> None:
+    grid = torch.randn(2, 5, 7, 9)
+    assert torch.equal(layers.ResidualBlock(5)(grid), grid)
+    assert layers.DownBlock(5, 6)(grid).shape == (2, 6, 4, 5)
+    assert torch.isfinite(layers.ResidualBlock(5, spectral=True)(grid)).all()

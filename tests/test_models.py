@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from musigan import models
+from musigan.errors import SettingsError
+from musigan.models import RollShape
+from musigan.training.objectives import OBJECTIVES, Moment
+from tests import tiny
+
+SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
+
+
+def built(name: str, shape: RollShape = SHAPE) -> nn.ModuleDict:
+    torch.manual_seed(1)
+    return models.build(name, tiny.NETWORKS[name], shape)
+
+
+def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(2)
+    loud = torch.rand(batch, shape.channels, shape.keys, shape.frames, generator=rng)
+    return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
+
+
+def moment(step: int = 0) -> Moment:
+    return Moment(step, 0.5, torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_family_is_complete(name: str) -> None:
+    family = models.family(name)
+    assert family.name == name
+    assert family.summary and family.paper
+    assert set(family.stages) <= set(OBJECTIVES)
+
+
+def test_unknown_family() -> None:
+    with pytest.raises(SettingsError, match="musegun"):
+        models.family("musegun")
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RollShape(1, 5, 10), RollShape(3, 16, 31)])
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_shapes(name: str, shape: RollShape) -> None:
+    networks = built(name, shape).eval()
+    generator: Any = networks["generator"]
+    roll = real(3, shape)
+    posterior = generator.encode(roll)
+    assert posterior.mean.shape == posterior.log_variance.shape
+    decoded = generator.decode(posterior.mean, shape.frames)
+    assert decoded.roll.shape == decoded.logits.shape == roll.shape
+    assert decoded.roll.min() >= 0
+    assert decoded.roll.max() <= 1
+    latents = generator.compose(generator.draw(3, shape.frames, torch.Generator().manual_seed(0)))
+    assert latents.shape == posterior.mean.shape
+    said = networks["critic"](roll, latents)
+    assert set(said.logits) == set(networks["critic"].views)
+    assert all(logit.shape == (3, 1) for logit in said.logits.values())
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_gradient_reaches_every_parameter(name: str) -> None:
+    networks = built(name)
+    settings = tiny.settings(name)
+    for stage in ("variational", "adversarial"):
+        objective = OBJECTIVES[stage](networks, settings)
+        for step in range(2):
+            for side in objective.sides(step):
+                sum(objective.losses(side, real(), moment(step)).losses.values()).backward()
+    # Residual branches that start at zero let nothing through to what is before them, in the first step only.
+    shut = ("first.",) if name == "musigan" else ()
+    missing = [
+        key for key, p in networks.named_parameters()
+        if (p.grad is None or not p.grad.abs().sum()) and not any(word in key for word in shut)
+    ]  # fmt: skip
+    assert not missing
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_parts_name_every_parameter_once(name: str) -> None:
+    generator: Any = built(name)["generator"]
+    named = [id(p) for part in generator.parts().values() for p in part]
+    assert sorted(named) == sorted(id(p) for p in generator.parameters())
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_samples_do_not_mix(name: str) -> None:
+    networks = built(name).eval()
+    generator: Any = networks["generator"]
+    noise = generator.draw(3, tiny.FRAMES, torch.Generator().manual_seed(0))
+    alone = type(noise)(noise.steps[1:2], noise.style[1:2])
+    together = generator.decode(generator.compose(noise), tiny.FRAMES).roll[1:2]
+    torch.testing.assert_close(together, generator.decode(generator.compose(alone), tiny.FRAMES).roll)
+    roll, latents = real(3), generator.compose(noise)
+    scored = networks["critic"](roll, latents, alone=True).logits
+    single = networks["critic"](roll[1:2], latents[1:2], alone=True).logits
+    for view in scored:
+        torch.testing.assert_close(scored[view][1:2], single[view])
+
+
+def test_silence_is_reachable_exactly() -> None:
+    generator: Any = built("musigan")["generator"]
+    with torch.no_grad():
+        generator.key_bias.fill_(-50.0)
+    noise = generator.draw(2, tiny.FRAMES, torch.Generator().manual_seed(0))
+    assert (generator(noise, tiny.FRAMES)[0] == 0).all()
+
+
+def test_keys_are_told_apart() -> None:
+    """The same notes an octave (here: two rows) higher are another thing to the critic and the encoder."""
+    networks = built("musigan").eval()
+    roll = torch.zeros(1, 2, 11, 24)
+    roll[:, :, 1, 4:12] = 0.7
+    with torch.no_grad():
+        networks["generator"].key_map.normal_()
+    moved = roll.roll(4, 2)
+    assert not torch.allclose(networks["generator"].encode(roll).mean, networks["generator"].encode(moved).mean)
+    assert not torch.allclose(networks["critic"](roll, None).logits["roll"], networks["critic"](moved, None).logits["roll"])
+
+
+def test_medium_preset_builds() -> None:
+    from musigan.training.configuration import configure
+
+    chosen = configure("medium")
+    networks = models.build(chosen.model, chosen.network, RollShape(2, 88, 500))
+    assert 3e6 < sum(p.numel() for p in networks.parameters()) < 30e6
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("width", 10), ("deep_width", 12), ("latent_dim", 4), ("fine_blocks", 2), ("deep_blocks", 2), ("patch_keys", 3),
+     ("patch_frames", 6), ("transformer_layers", 3), ("transformer_width", 16), ("critic_width", 8),
+     ("latent_critic_width", 0), ("style_dim", 5)],
+)  # fmt: skip
+def test_every_size_has_an_effect(setting: str, value: int) -> None:
+    plain = {k: v.shape for k, v in built("musigan").state_dict().items()}
+    changed = models.build("musigan", {**tiny.NETWORKS["musigan"], setting: value}, SHAPE)
+    assert plain != {k: v.shape for k, v in changed.state_dict().items()}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from musigan import models, plots, sampling, store
+from musigan.errors import CheckpointError, UsageError
+from musigan.models import RollShape
+from musigan.sampling import Sampler
+from tests import tiny
+
+SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
+
+
+def sampler(name: str = "musigan") -> Sampler:
+    torch.manual_seed(4)
+    torch.set_num_threads(1)
+    networks = models.build(name, tiny.NETWORKS[name], SHAPE)
+    with torch.no_grad():  # past the zeros that residual branches start at, and loud enough to be heard
+        for parameter in networks["generator"].parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
+
+
+@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("frames", [1, 7, 24, 61])
+def test_any_length(name: str, frames: int) -> None:
+    piece = sampler(name).piece(1, 1, frames)
+    assert piece.roll.shape == (tiny.CHANNELS, tiny.KEYS, frames)
+    assert piece.roll.min() >= 0
+    assert piece.roll.max() <= 1
+    assert np.isfinite(piece.roll).all()
+
+
+@pytest.mark.parametrize("name", ["musigan", "original"])
+def test_same_seed_same_bits(name: str) -> None:
+    first = [p.roll for p in sampler(name).pieces(3, 40, seed=5)]
+    again = [p.roll for p in sampler(name).pieces(2, 40, seed=5)]
+    for left, right in zip(first, again, strict=False):
+        np.testing.assert_array_equal(left, right)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], sampler(name).piece(6, 1, 40).roll)
+    np.testing.assert_array_equal(sampler(name).piece(5, 3, 40, scored=True).roll, first[2])
+
+
+def test_windows_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces long enough for several windows are what one pass would have given."""
+    frames = 40 * 4 * 4
+    whole = sampler().piece(1, 1, frames).roll
+    monkeypatch.setattr(sampling, "WINDOW_STEPS", 30)
+    joined = sampler().piece(1, 1, frames).roll
+    assert whole.max() > 0.01
+    np.testing.assert_allclose(joined, whole, atol=1e-4)
+    monkeypatch.setattr(type(sampler().generator), "halo", 1)
+    assert np.abs(sampler().piece(1, 1, frames).roll - whole).max() > 1e-3
+
+
+def test_best_are_the_highest_best_first() -> None:
+    assert sampling.best({1: 0.1, 2: 0.9, 3: -2.0, 4: 0.9, 5: 0.5}, 3) == [2, 4, 5]
+
+
+def test_critic_ranks_what_it_likes() -> None:
+    """Scores rise and fall with the critic's own logit for each piece alone."""
+    drawn = sampler()
+    scores = dict(drawn.scores(4, tiny.FRAMES, seed=2))
+    assert len(set(scores.values())) == 4
+    with torch.no_grad():
+        generator: Any = drawn.generator
+        state = np.random.SeedSequence([2, 3]).generate_state(2)
+        rng = torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+        latents = generator.compose(generator.draw(1, tiny.FRAMES, rng))
+        said = drawn.critic(generator.decode(latents, tiny.FRAMES).roll, latents, alone=True).logits
+    assert scores[3] == pytest.approx(np.mean([logit.item() for logit in said.values()]), abs=1e-5)
+    longer = dict(drawn.scores(2, 3 * tiny.FRAMES, seed=2))
+    assert np.isfinite(list(longer.values())).all()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.001, float("nan"), float("inf"), 1e9])
+def test_lengths_that_cannot_be_drawn(seconds: float) -> None:
+    with pytest.raises(UsageError, match="--seconds"):
+        sampler().frames(seconds)
+
+
+def test_item_carries_all_that_synthesis_needs(tmp_path: Path) -> None:
+    drawn = sampler()
+    piece = drawn.piece(1, 2, 61, scored=True)
+    path = tmp_path / "out"
+    with store.write(str(path), "keys", drawn.attributes()) as writer:
+        writer.add(*sampling.as_item(piece, drawn, 1, "ckpt"))
+    reader = store.open_reader(str(path), ("keys",))
+    (info,) = reader.infos()
+    assert {k: reader.attributes[k] for k in tiny.HEADER} == tiny.HEADER
+    assert info.shape == (3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
+    assert info.attributes["seconds"] == pytest.approx(61 * 0.02)
+    assert info.attributes["level"] == 0.2
+    assert info.attributes["score"] == piece.score
+    joined = np.concatenate(list(reader.read(info.name)), axis=-1)
+    np.testing.assert_allclose(joined[..., :61], piece.roll, atol=1e-3)
+    assert not joined[..., 61:].any()
+
+
+def test_checkpoint_without_store_settings_is_refused() -> None:
+    from musigan.training.checkpoint import Checkpoint, Position
+
+    saved = Checkpoint({}, SHAPE, {"sample_rate": 1}, {}, [], Position(), {}, {}, {}, None)
+    with pytest.raises(CheckpointError, match="frame_seconds"):
+        Sampler.from_checkpoint(saved)
+
+
+def test_key_names() -> None:
+    assert [plots.key_name(key) for key in (1, 4, 40, 49, 51, 52, 88)] == ["A0", "C1", "C4", "A4", "B4", "C5", "C8"]
+
+
+def test_picture_of_rolls(tmp_path: Path) -> None:
+    path = tmp_path / "rolls.png"
+    plots.plot_rolls([np.random.default_rng(0).random((2, 11, 30))] * 3, path, 0.02, 30, ["one", "two"])
+    assert path.read_bytes()[:4] == b"\x89PNG"

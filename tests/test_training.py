@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from musigan.errors import CheckpointError, MusiganError
+from musigan.losses import likelihood
+from musigan.settings import merge
+from musigan.training import checkpoint, loop
+from musigan.training.configuration import TrainingSettings
+from musigan.training.ema import Average
+from musigan.training.journal import Journal
+from musigan.training.objectives import OBJECTIVES
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+
+
+def short(**change: Any) -> TrainingSettings:
+    """One epoch of each stage, the KL felt at once; `change` on top."""
+    basis = {"epochs": 3, "pretrain_epochs": 1, "critic_epochs": 1, "variational": {"free_bits": 0.0}}
+    return tiny.settings(**merge(basis, change))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a short run with nothing changed."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("plain")
+    run, data = start(tiny.write_keys(folder / "keys.zarr.zip"), short())
+    loop.train(run, data, folder / "ckpt.pt", tiny.Silent())
+    return folder / "ckpt.pt"
+
+
+def start(keys: Path, settings: TrainingSettings, adversarial: bool = True) -> tuple[loop.Run, Any]:
+    data = tiny.dataset(keys, settings)
+    return loop.begin(settings, data, data.store_attributes(), settings.stage_epochs(adversarial), CPU), data
+
+
+def go_on(path: Path, keys: Path, settings: TrainingSettings | None = None) -> tuple[loop.Run, Any]:
+    saved = checkpoint.load(path)
+    settings = settings or saved.training_settings()
+    data = tiny.dataset(keys, settings)
+    return loop.resume(saved, settings, data, CPU), data
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    saved = checkpoint.load(path)
+    found = {f"{part}.{k}": v for part, state in saved.networks.items() for k, v in state.items()}
+    return found | {f"average.{k}": v for k, v in saved.average["generator"].items()}
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    assert [k for k in left if not torch.equal(left[k], right[k])] == []
+
+
+@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("limit", [1, 5, 9])
+def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
+    settings = tiny.settings(name)
+    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
+    run, data = start(keys, settings)
+    assert loop.train(run, data, whole, tiny.Silent())
+    run, data = start(keys, settings)
+    sittings = 0
+    while not loop.train(run, data, parts, tiny.Silent(), steps_limit=limit):
+        torch.manual_seed(sittings)  # what else happens in a process must not matter
+        torch.rand(7)
+        run, data = go_on(parts, keys)
+        sittings += 1
+    assert sittings == -(-12 // limit) - 1
+    assert_same_weights(whole, parts)
+    strip = [{k: v for k, v in e.items() if k != "seconds"} for e in checkpoint.load(whole).history]
+    assert strip == [{k: v for k, v in e.items() if k != "seconds"} for e in checkpoint.load(parts).history]
+    assert len(strip) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp_path: Path) -> None:
+    settings = tiny.settings()
+    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
+    run, data = start(keys, settings)
+    loop.train(run, data, whole, tiny.Silent())
+
+    class Terminated(BaseException):
+        pass
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    former = signal.signal(signal.SIGTERM, terminate)
+    try:
+        run, data = start(keys, settings)
+        reporter = tiny.Silent(lambda p: os.kill(os.getpid(), number) if (p.epoch, p.step) == (2, 1) else None)
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
+            loop.train(run, data, parts, reporter)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    saved = checkpoint.load(parts)
+    assert (saved.position.stage, saved.position.epoch, saved.position.step_in_epoch) == (0, 1, 1)
+    assert "--resume" in reporter.notes[-1]
+    run, data = go_on(parts, keys)
+    loop.train(run, data, parts, tiny.Silent())
+    assert_same_weights(whole, parts)
+
+
+@pytest.mark.parametrize(
+    ("stage", "side", "may_move"),
+    [
+        ("variational", "generator", ("generator.encoder", "generator.decoder")),
+        ("critic", "critic", ("critic",)),
+        ("adversarial", "critic", ("critic",)),
+        ("adversarial", "generator", ("generator.prior", "generator.decoder")),
+    ],
+)
+@pytest.mark.parametrize("name", ["musigan", "original"])
+def test_each_side_moves_its_own_parameters_only(
+    name: str, stage: str, side: str, may_move: tuple[str, ...], keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = start(keys, tiny.settings(name, pretrain_epochs=1))
+    run.plan = [(stage, 1)]
+    objective = loop._objective(run)
+    run.optimisers = loop._optimisers(objective)
+    monkeypatch.setattr(objective, "sides", lambda step: [side])
+
+    def parameters() -> dict[str, torch.Tensor]:
+        parts = run.networks["generator"].parts()
+        named = {f"generator.{part}.{i}": p for part, found in parts.items() for i, p in enumerate(found)}
+        named |= {f"critic.{i}": p for i, p in enumerate(run.networks["critic"].parameters())}
+        return {k: v.detach().clone() for k, v in named.items()}
+
+    before = parameters()
+    real = torch.from_numpy(data.roll(0, 0))[None].repeat(4, 1, 1, 1)
+    for _ in range(2):
+        run.position.step = 0  # a step on whole rolls
+        loop._step(run, objective, real, 10)
+    moved = {k for k, v in parameters().items() if not torch.equal(v, before[k])}
+    assert moved
+    assert {k for k in moved if not k.startswith(may_move)} == set()
+    for part in may_move:
+        if any(k.startswith(part) for k in before):
+            assert any(k.startswith(part) for k in moved), part
+
+
+def test_loss_that_is_not_a_number_keeps_the_last_checkpoint(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, path, tiny.Silent(), steps_limit=3)
+    before = path.read_bytes()
+    broken = lambda *a: torch.tensor(float("nan"), requires_grad=True)  # noqa: E731
+    monkeypatch.setattr(likelihood, "kl_divergence", broken)
+    run, data = go_on(path, keys)
+    with pytest.raises(MusiganError, match="kl is not a finite number"):
+        loop.train(run, data, path, tiny.Silent())
+    assert path.read_bytes() == before
+
+
+def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
+    plain, heavier = tmp_path / "a.pt", tmp_path / "b.pt"
+    for path, given in ((plain, {}), (heavier, {"kl": 3.0})):
+        run, data = start(keys, tiny.settings(loss_weights=given, variational={"kl_warmup": 0.0, "free_bits": 0.0}))
+        loop.train(run, data, path, tiny.Silent(), steps_limit=3)
+    left, right = weights(plain), weights(heavier)
+    assert any(not torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adversarial": {"objective": "hinge"}}, {"adversarial": {"objective": "relativistic"}},
+        {"adversarial": {"critic_steps": 2}}, {"adversarial": {"roll_every": 1}},
+        {"adversarial": {"instance_noise": 0.4}}, {"adversarial": {"label_smoothing": 0.4}},
+        {"adversarial": {"learning_rate": 0.01}}, {"adversarial": {"decoder_learning_rate": 0.01}},
+        {"adversarial": {"critic_learning_rate": 0.01}}, {"adversarial": {"betas": [0.5, 0.9]}},
+        {"variational": {"learning_rate": 0.01}}, {"variational": {"betas": [0.5, 0.9]}},
+        {"variational": {"free_bits": 2.0}}, {"variational": {"kl_warmup": 0.9}},
+        {"loss_weights": {"penalty_latent": 1.0}}, {"loss_weights": {"penalty_roll": 1.0}},
+        {"loss_weights": {"motion": 1.0}}, {"loss_weights": {"features_roll": 0.0}},
+        {"loss_weights": {"anchor": 0.0, "anchor_activity": 0.0}},
+        {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"compression": "log"},
+        {"augment": {"gain": 0.5}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_option_has_an_effect(change: dict[str, Any], plain: Path, keys: Path, tmp_path: Path) -> None:
+    """A run through all stages ends in other weights, or in another average, than without the change."""
+    run, data = start(keys, short(**change))
+    loop.train(run, data, tmp_path / "changed.pt", tiny.Silent())
+    left, right = weights(plain), weights(tmp_path / "changed.pt")
+    assert any(not torch.equal(left[k], right[k]) for k in left)
+    assert all(torch.isfinite(value).all() for value in right.values())
+
+
+def test_resume_with_another_store_names_both(keys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, path, tiny.Silent(), steps_limit=1)
+    more = tiny.write_keys(tmp_path / "more.zarr.zip", songs=5)
+    with pytest.raises(CheckpointError, match=r"was 12, is 20"):
+        go_on(path, more)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"network": {**tiny.NETWORKS["musigan"], "width": 8}}, "network.width = 6, the settings ask for 8"),
+        ({"compression": "log"}, "compression = sqrt, the settings ask for log"),
+        ({"batch_size": 5}, "--batch-size 3, now it is 5"),
+        ({"seed": 9}, "--seed 1, now it is 9"),
+        ({"epochs": 3}, "has done"),
+    ],
+)
+def test_resume_with_other_structure_names_both(
+    changes: dict[str, Any], said: str, keys: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, path, tiny.Silent())
+    with pytest.raises(CheckpointError, match=said):
+        go_on(path, keys, tiny.settings(**changes))
+
+
+def test_resume_a_finished_run_with_more_epochs(keys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, path, tiny.Silent())
+    run, data = go_on(path, keys)
+    assert run.finished
+    run, data = go_on(path, keys, tiny.settings(epochs=6))
+    assert loop.train(run, data, path, tiny.Silent())
+    history = checkpoint.load(path).history
+    assert [entry["stage"] for entry in history] == ["variational"] * 2 + ["critic"] + ["adversarial"] * 3
+    assert [entry["total_epoch"] for entry in history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_game_from_a_pretrained_checkpoint(keys: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "pre.pt", tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings(epochs=3), adversarial=False)
+    assert loop.train(run, data, before, tiny.Silent())
+    saved = checkpoint.load(before)
+    assert [entry["stage"] for entry in saved.history] == ["variational"] * 2 + ["critic"]
+    settings = tiny.settings()
+    run = loop.begin(settings, data, data.store_attributes(), {"adversarial": 2}, CPU, saved)
+    kept = weights(before)
+    for name, value in run.networks["generator"].state_dict().items():
+        assert torch.equal(value, kept[f"average.{name}"])
+    assert loop.train(run, data, after, tiny.Silent())
+    # The encoder stands still in the game.
+    now = weights(after)
+    frozen = [k for k in now if k.startswith("networks.generator.encoder") or k.startswith("generator.encoder")]
+    assert frozen
+    assert all(torch.equal(now[k], kept[k.replace("generator.", "average.", 1)]) for k in frozen)
+
+
+def test_training_lowers_the_loss(keys: Path, tmp_path: Path) -> None:
+    run, data = start(keys, tiny.settings(epochs=24, pretrain_epochs=24, critic_epochs=0, variational={"learning_rate": 0.02}))
+    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=tiny.dataset(keys, run.settings, "validation"))
+    assert run.history[-1]["activity"] < 0.7 * run.history[0]["activity"]
+    assert run.history[-1]["validation_activity"] < run.history[0]["validation_activity"]
+
+
+def test_few_songs_are_said_not_crashed_on(tmp_path: Path) -> None:
+    keys = tiny.write_keys(tmp_path / "keys", songs=1, validation=0)
+    reporter = tiny.Silent()
+    run, data = start(keys, tiny.settings(batch_size=32))
+    empty = tiny.dataset(keys, run.settings, "validation")
+    assert loop.train(run, data, tmp_path / "ckpt.pt", reporter, validation=empty)
+    assert any("only 4 rolls of 1 songs" in note for note in reporter.notes)
+
+
+def test_average_follows_by_its_half_life() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    average = Average(network, half_life=10.0)
+    torch.nn.init.ones_(network.weight)
+    average.update(network, rolls=10, rolls_seen=10_000)
+    assert average.network.weight.item() == pytest.approx(0.5)
+    average.update(network, rolls=10, rolls_seen=10_000)
+    assert average.network.weight.item() == pytest.approx(0.75)
+    assert not average.network.weight.requires_grad
+
+
+def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ckpt.pt"
+    heard: list[Path] = []
+
+    def sound(rolls: list[Any], store: dict[str, Any], path: Path) -> None:
+        assert rolls[0].shape[:2] == (tiny.CHANNELS, tiny.KEYS)
+        heard.append(path)
+
+    settings = tiny.settings(sample_every=3)
+    run, data = start(keys, settings)
+    journal = Journal(target, run.history, sound)
+    reporter = tiny.Silent()
+    loop.train(run, data, target, reporter, journal, steps_limit=4)
+    journal.record({"stage": "variational", "epoch": 99, "step": 1})  # written, but not in the checkpoint
+    journal.close()
+    run, data = go_on(target, keys)
+    journal = Journal(target, run.history, sound)
+    loop.train(run, data, target, reporter, journal)
+    journal.close()
+    folder = tmp_path / "ckpt.run"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["total_epoch"] for line in lines] == [1, 2, 3, 4]
+    assert {path.name for path in heard} == {f"samples-{n:06d}.mp3" for n in (2, 3, 4)}
+    assert (folder / "samples-000003.png").read_bytes()[:4] == b"\x89PNG"
+    assert not [note for note in reporter.notes if "left out" in note]
+
+
+def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path) -> None:
+    with_samples, without = tmp_path / "with.pt", tmp_path / "without.pt"
+    run, data = start(keys, tiny.settings(sample_every=1))
+    journal = Journal(with_samples, [], lambda *a: None)
+    loop.train(run, data, with_samples, tiny.Silent(), journal)
+    journal.close()
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, without, tiny.Silent())
+    assert_same_weights(with_samples, without)
+
+
+def test_objectives_are_registered_by_their_names() -> None:
+    assert {name: kind.name for name, kind in OBJECTIVES.items()} == {name: name for name in OBJECTIVES}
+    assert dataclasses.is_dataclass(TrainingSettings)

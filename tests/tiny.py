@@ -1,0 +1,81 @@
+"""Tiny stores and settings for the tests of training and sampling: seconds, not minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musigan import store
+from musigan.data import RollDataset
+from musigan.training.configuration import TrainingSettings, configure
+
+CHANNELS, KEYS, FRAMES = 2, 11, 24
+HEADER = {
+    "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, "frame_seconds": 0.02, "low_key": 30, "high_key": 40,
+    "band": {"name": "variable"},
+}  # fmt: skip
+NETWORKS: dict[str, dict[str, Any]] = {
+    "musigan": {
+        "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "style_dim": 2,
+        "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
+        "latent_critic_width": 6,
+    },
+    "original": {
+        "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
+        "minibatch_projections": 2, "minibatch_width": 3,
+    },
+}  # fmt: skip
+
+
+def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, paired: bool = True) -> Path:
+    """A keys store of held notes: in every song other keys, left louder than right, some cells exactly 0."""
+    rng = np.random.default_rng(seed)
+    names = ("pairs", "part", "channels", "keys", "frames") if paired else ("chunks", "channels", "keys", "frames")
+    with store.write(str(path), "keys", HEADER) as writer:
+        for number in range(songs):
+            long = np.zeros((CHANNELS, KEYS, 2 * 2 * FRAMES), np.float32)
+            for key in rng.choice(KEYS, 4, replace=False):
+                start = int(rng.integers(0, 3 * FRAMES))
+                long[:, key, start : start + 13] = rng.uniform(0.1, 1.2)
+            long[1] *= 0.5
+            blocks = long.reshape(CHANNELS, KEYS, 2, 2, FRAMES).transpose(2, 3, 0, 1, 4)  # (pairs, 2, C, K, T)
+            if not paired:
+                blocks = blocks.reshape(4, CHANNELS, KEYS, FRAMES)
+            split = "validation" if number < validation else "train"
+            attributes = {"title": f"Song {number}", "split": split, "level": 0.1 + 0.1 * number}
+            writer.add(np.ascontiguousarray(blocks, np.float16), names, attributes)
+    return path
+
+
+def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
+    """The rolls of a store as `settings` see them."""
+    reader = store.open_reader(str(path), ("keys",))
+    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed)
+
+
+def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
+    """Settings of a run that takes a second."""
+    basis = {
+        "epochs": 4, "pretrain_epochs": 2, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
+        "network": NETWORKS[model], "adversarial": {"roll_every": 2},
+    }  # fmt: skip
+    return configure("original" if model == "original" else "small", {**basis, **changes})
+
+
+class Silent:
+    """A reporter that remembers what it was told, and can act on it."""
+
+    def __init__(self, act: Any = None) -> None:
+        self.notes: list[str] = []
+        self.steps: list[Any] = []
+        self.act = act
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, progress: Any) -> None:
+        self.steps.append(progress)
+        if self.act is not None:
+            self.act(progress)

@@ -1,0 +1,173 @@
+"""What the two training tools share: options, settings from preset, file and flags, words about how it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from musigan_tools import _cli
+
+if TYPE_CHECKING:
+    from musigan.training.checkpoint import Checkpoint
+    from musigan.training.configuration import TrainingSettings
+    from musigan.training.loop import Progress
+
+Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a step.")]
+Preset = Annotated[
+    str, typer.Option("--preset", help="small, medium or original; by default what suits the device.")
+]
+Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
+Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
+Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
+SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]
+CriticEpochs = Annotated[
+    int | None, typer.Option("--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone.")
+]
+SampleEvery = Annotated[
+    int | None, typer.Option("--sample-every", min=0, help="Epochs between sample pictures and MP3s; 0: none.")
+]
+StepsLimit = Annotated[
+    int | None, typer.Option("--steps-limit", min=1, help="Save and stop after so many steps of this sitting.")
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the settings as YAML and stop.")]
+
+
+class SessionReporter:
+    """Tells a session how training goes: one line, rewritten on a terminal, and an estimate early on."""
+
+    def __init__(self, session: _cli.Session) -> None:
+        self._session, self._estimated, self._since = session, False, time.monotonic()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._session.say(text)
+
+    def progress(self, progress: Progress) -> None:
+        """Where training stands."""
+        if not self._estimated and time.monotonic() - self._since > 20:
+            self._estimated = True
+            self.note(
+                f"{progress.rolls_per_second:.0f} rolls/s: about {_cli.duration(progress.seconds_left)} to go; "
+                "Ctrl-C saves and stops, --resume goes on"
+            )
+        losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+        self._session.status(
+            f"{progress.stage} epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps}, "
+            f"{progress.rolls_per_second:.0f} rolls/s, {_cli.duration(progress.seconds_left)} left  {losses}"
+        )
+
+
+def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[str, Any], device: str) -> Any:
+    """Settings of a run from nothing; without --preset the device decides, and the session says so."""
+    from musigan import settings
+    from musigan.training.configuration import configure, preset_for
+
+    given = settings.read_yaml(config) if config else {}
+    asked = preset or given.get("preset") or flags.get("model")
+    name = str(asked if asked != "musigan" else preset_for(device)) if asked else preset_for(device)
+    if not asked:
+        session.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or original chooses")
+    return configure(name, {key: value for key, value in given.items() if key != "preset"}, flags)
+
+
+def train(
+    session: _cli.Session,
+    source: str,
+    output: str,
+    *,
+    adversarial: bool,
+    resume: str,
+    start: str,
+    force: bool,
+    preset: str,
+    config: str,
+    device: str,
+    steps_limit: int | None,
+    print_config: bool,
+    flags: Mapping[str, Any],
+) -> None:
+    """Train, or print what would be trained."""
+    from musigan.devices import resolve_device
+
+    device = resolve_device(device)
+    saved = _saved(resume or start)
+    if saved is not None:
+        settings = _settings_over(saved, preset, config, flags)
+    else:
+        settings = settings_of(session, preset, config, flags, device)
+    if print_config:
+        from musigan.settings import write_yaml
+
+        for line in write_yaml(settings).splitlines():
+            session.print(line)
+        return
+    target = Path(output or resume or "ckpt.pt")
+    if target.exists() and not force and str(target) != resume:
+        from musigan.errors import MusiganError
+
+        raise MusiganError(f"{target} exists: --resume {target} goes on with it, --force replaces it, -o names another")
+    _train(session, source, target, settings, saved, bool(resume), adversarial, device, steps_limit)
+
+
+def _saved(path: str) -> Checkpoint | None:
+    from musigan.training import checkpoint
+
+    return checkpoint.load(path) if path else None
+
+
+def _settings_over(saved: Checkpoint, preset: str, config: str, flags: Mapping[str, Any]) -> TrainingSettings:
+    """A checkpoint's settings under those given now."""
+    from musigan.settings import build, merge, read_yaml
+    from musigan.training.configuration import TrainingSettings
+
+    given = {key: value for key, value in {**flags, "preset": preset or None}.items() if value is not None}
+    saved.training_settings()
+    return build(TrainingSettings, merge(merge(saved.settings, read_yaml(config) if config else {}), given))
+
+
+def _train(
+    session: _cli.Session,
+    source: str,
+    target: Path,
+    settings: TrainingSettings,
+    saved: Checkpoint | None,
+    resuming: bool,
+    adversarial: bool,
+    device: str,
+    steps_limit: int | None,
+) -> None:
+    """Train on the store `source` into `target`."""
+    from musigan.data import NO_AUGMENT, RollDataset
+    from musigan.training import checkpoint, loop
+    from musigan.training.journal import Journal
+
+    checkpoint.check_writable(target)
+    place = loop.prepare_torch(device)
+    reader = session.random_access_reader(source, "keys")
+    dataset = RollDataset(reader, "train", settings.augment, settings.compression, settings.seed)
+    validation = RollDataset(reader, "validation", NO_AUGMENT, settings.compression, settings.seed)
+    session.say(
+        f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
+        f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
+    )
+    if not validation.songs:
+        session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
+    if saved is not None and resuming:
+        run = loop.resume(saved, settings, dataset, place)
+    else:
+        plan = settings.stage_epochs(adversarial)
+        if saved is not None:
+            plan = {"adversarial": settings.epochs} if adversarial else plan
+        run = loop.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
+    journal = Journal(target, run.history)
+    try:
+        finished = loop.train(run, dataset, target, SessionReporter(session), journal, validation, steps_limit)
+    finally:
+        journal.close()
+    if finished:
+        session.summary(f"{target} is trained; hear it: sample {target} | keys-to-mp3 out.mp3")

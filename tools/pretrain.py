@@ -1,0 +1,49 @@
+"""pretrain: the stages before the game: rolls to latents and back, then the critic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from musigan_tools import _cli, _training
+
+
+@_cli.tool
+def main(
+    session: _cli.Session,
+    source: Annotated[str, typer.Argument(metavar="[KEYS]", help="A keys store, or - for standard input.")] = "-",
+    output: _training.Checkpoint_ = "",
+    epochs: _training.Epochs = None,
+    batch_size: _training.BatchSize = None,
+    critic_epochs: _training.CriticEpochs = None,
+    seed: _training.SeedGiven = None,
+    device: _cli.Device = "auto",
+    preset: _training.Preset = "",
+    model: _training.Model = None,
+    config: _training.Config = "",
+    resume: _training.Resume = "",
+    sample_every: _training.SampleEvery = None,
+    steps_limit: _training.StepsLimit = None,
+    print_config: _training.PrintConfig = False,
+    force: _cli.Force = False,
+) -> None:
+    """Train the stages of a model that come before the adversarial one.
+
+    The variational encoder and decoder learn to write real rolls as latents and back, then the critic learns to tell
+    real from drawn. train-gan does this itself when it starts from nothing; done apart, several games can start from
+    one checkpoint.
+
+    Example: pretrain keys.zarr --epochs 90 -o pre.pt && train-gan keys.zarr --start pre.pt --epochs 110
+    """
+    flags = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "critic_epochs": critic_epochs,
+        "seed": seed,
+        "model": model,
+        "sample_every": sample_every,
+    }
+    _training.train(
+        session, source, output, adversarial=False, resume=resume, start="", force=force, preset=preset,
+        config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+    )  # fmt: skip
