@@ -30,8 +30,8 @@ __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode
 Channels = Literal["stereo", "mono", "keep"]
 
 _WILD_WINDOW_SAMPLES = 576  # half a long MP3 frame: what one broken frame spoils
-# A burst that exceeds full scale, and all but the loudest tenth of its surroundings, by this factor is no music. A lossy
-# decoder makes such bursts of damage; uncompressed floats may be meant.
+# A burst that exceeds full scale, and all but the loudest tenth of its surroundings, by this factor is no music. Lossy
+# decoders make such bursts of damage; uncompressed floats may be meant.
 _WILD_FACTOR_LOSSY = 4.0
 _WILD_FACTOR_LOSSLESS = 1000.0
 

@@ -29,7 +29,6 @@ _BLOCK_FRAMES = 1 << 18
 # lets random bytes through.
 _FORMATS = frozenset({"WAV", "WAVEX", "AIFF", "FLAC", "OGG", "MP3", "AU", "CAF", "W64", "RF64", "SVX", "VOC"})
 _EXACT_SEEK = frozenset({"WAV", "WAVEX", "AIFF", "AU", "CAF", "W64", "RF64"})  # elsewhere: decode and discard
-_MAX_RESTARTS = 2000  # of the MP3 decoder within one file
 
 _NOT_AUDIO = (  # (offset, signature, what it is)
     (0, b"\xff\xd8\xff", "a JPEG picture"),
@@ -200,31 +199,17 @@ def read_damaged_mpeg(request: Request, report: Report) -> Iterator[Block]:
         scan = mpeg.scan(data, None if request.end_seconds is None else request.end_seconds + 1)
         if scan.garbage_bytes > 4096:
             report.warnings.append(f"damaged: {scan.garbage_bytes} bytes in it are no audio; kept what decodes")
-        restarts = 0
         for stretch in scan.stretches:
             complete = stretch.promised_frames == len(stretch.offsets)
-            end = stretch.samples - (stretch.padding_samples if complete else 0)
-            position = stretch.delay_samples  # in the samples of the stretch, as `at`
-            delay = mpeg.DECODER_DELAY_SAMPLES if stretch.header.info_offset else 0
-            first = 0
-            while first < len(stretch.offsets):
-                at = first * stretch.header.samples + delay
-                for rate, block in _decode_clean(mpeg.clean_file(data, stretch, first, len(stretch.offsets))):
-                    wanted = block[max(0, position - at) : max(0, end - at)]
-                    at += len(block)
-                    position = max(position, at)
-                    if len(wanted):
-                        yield rate, wanted
-                # Where the decoder gave up, the frame after the one it choked on is the next to try.
-                reached = at // stretch.header.samples
-                if reached >= len(stretch.offsets):
-                    break
-                first = max(reached, first) + 1
-                restarts += 1
-                if restarts > _MAX_RESTARTS:
-                    raise Unreadable("damaged throughout")
-    if restarts:
-        report.warnings.append(f"damaged: the decoder stumbled over {restarts} frames; kept what decodes")
+            start, end = stretch.delay_samples, stretch.samples - (stretch.padding_samples if complete else 0)
+            at = mpeg.DECODER_DELAY_SAMPLES if stretch.header.info_offset else 0  # in samples of the stretch
+            for rate, block in _decode_clean(mpeg.clean_file(data, stretch)):
+                wanted = block[max(0, start - at) : max(0, end - at)]
+                at += len(block)
+                if len(wanted):
+                    yield rate, wanted
+            if at < end - stretch.header.samples:
+                report.warnings.append(f"damaged: {(end - at) / stretch.header.sample_rate:.1f} s do not decode")
 
 
 def _decode_clean(data: bytes) -> Iterator[Block]:

@@ -74,7 +74,8 @@ def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Ite
             finished = True
         finally:
             timer.cancel()
-            process.kill() if not finished else None
+            if not finished:
+                process.kill()
             if process.stdout is not None:
                 process.stdout.close()
             status = process.wait()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -183,7 +184,8 @@ class KeyBand:
     oversampling: int  # samples of the envelope per frame
 
 
-def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> list[KeyBand]:
+@lru_cache(maxsize=4)
+def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> tuple[KeyBand, ...]:
     """The bands of every key under the Nyquist frequency, for a transform over `padded_frames` frames."""
     bin_hz = 1.0 / (padded_frames * settings.frame_seconds)
     last_bin = int(sample_rate / 2 / bin_hz)
@@ -197,7 +199,7 @@ def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> li
         mask = np.exp(-0.5 * offsets**2).astype(np.float32)
         # Two a frame at least: the power between frames is averaged by the trapezoid rule.
         bands.append(KeyBand(index, start, mask, max(2, math.ceil(len(mask) / padded_frames))))
-    return bands
+    return tuple(bands)
 
 
 def context_frames(settings: KeySettings) -> int:
@@ -277,7 +279,7 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
     mean = signal.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     if not np.isfinite(mean).all():
         raise AudioError("the signal holds values that are no numbers (NaN or infinite): decode it again")
-    bands: list[KeyBand] = []
+    bands: tuple[KeyBand, ...] = ()
     for first, stop, padded in blocks(frames, context):
         bands = bands or key_bands(settings, sample_rate, padded)
         begin = first * samples
@@ -292,7 +294,8 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
             power = frame_power(envelope(spectrum, band, padded, device), band, padded)
             rms = on_host(power[:, context : context + stop - first], device) ** 0.5
             loudness[:, band.index, first:stop] = rms * rms_scale(band, samples)
-    loudness *= end_gains(settings, frames)
+    for band, deviation in zip(bands, settings.deviations_hz(), strict=False):
+        loudness[:, band.index] *= end_gains(deviation, band.oversampling, frames, settings.frame_seconds)
     return loudness
 
 
@@ -301,17 +304,19 @@ def rms_scale(band: KeyBand, frame_samples: int) -> float:
     return math.sqrt(2.0) * band.oversampling / frame_samples
 
 
-def end_gains(settings: KeySettings, frames: int) -> np.ndarray:
-    """What undoes the loss of filters that reach over an end of the stretch, float32 (K, frames).
+def end_gains(deviation_hz: float, oversampling: int, frames: int, frame_seconds: float) -> np.ndarray:
+    """What undoes the loss of a filter that reaches over an end of the stretch, float32 (T,).
 
-    A frame at distance d (seconds) from an end keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
-    distribution function.
+    At distance d (seconds) from an end a filter keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
+    distribution function; its power is averaged over a frame as `frame_power` does.
     """
     from scipy.special import ndtr
 
-    distance = (np.arange(frames) + 0.5) * settings.frame_seconds
-    share = ndtr(2 * np.pi * settings.deviations_hz()[:, None] * distance)
-    return (1.0 / (share * share[:, ::-1])).astype(np.float32)
+    instants = np.arange(frames * oversampling + 1) * (frame_seconds / oversampling)
+    steady = ndtr(2 * np.pi * deviation_hz * instants)
+    power = (steady * steady[::-1]) ** 2
+    trapezoids = 0.5 * (power[1:] + power[:-1])
+    return (1 / np.sqrt(trapezoids.reshape(frames, oversampling).mean(axis=1))).astype(np.float32)
 
 
 def analyse(

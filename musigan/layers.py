@@ -46,19 +46,19 @@ def hard_gate(logits: Tensor) -> Tensor:
 
 def limit(values: Tensor) -> Tensor:
     """Clip to [0, 1]; outside, the gradient passes only where it leads back inside (as if the clip were not there)."""
-    return _Limit.apply(values)  # type: ignore[no-any-return, no-untyped-call]
+    return _Limit.apply(values)
 
 
 class _Limit(torch.autograd.Function):
     """Clip whose gradient does not die outside the range."""
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(values)
         return values.clamp(0.0, 1.0)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         (values,) = ctx.saved_tensors
         # A descent step moves against the gradient: keep it where that is up from below 0 or down from above 1.
         stuck = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))
@@ -89,7 +89,7 @@ class ResidualBlock(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         """grid (B, D, K, T)."""
         inner = self.first(F.leaky_relu(grid, 0.2))
-        return grid + self.last(F.leaky_relu(inner, 0.2))  # type: ignore[no-any-return]
+        return grid + self.last(F.leaky_relu(inner, 0.2))
 
 
 class DownBlock(nn.Module):
@@ -105,7 +105,7 @@ class DownBlock(nn.Module):
         """grid (B, D, K, T)."""
         inner = self.last(F.leaky_relu(self.first(F.leaky_relu(grid, 0.2)), 0.2))
         pooled = F.avg_pool2d(grid, 2, ceil_mode=True, count_include_pad=False)
-        return (inner + self.skip(pooled)) * math.sqrt(0.5)  # type: ignore[no-any-return]
+        return (inner + self.skip(pooled)) * math.sqrt(0.5)
 
 
 def rotary(tokens: Tensor, start: int = 0) -> Tensor:
@@ -142,7 +142,7 @@ class TransformerLayer(nn.Module):
         query, key, value = heads.unbind(0)  # each (B, H, L, D/H)
         mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value, attn_mask=mask)
         tokens = tokens + self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
-        return tokens + self.feed(self.feed_norm(tokens) * (1 + scale2) + shift2)  # type: ignore[no-any-return]
+        return tokens + self.feed(self.feed_norm(tokens) * (1 + scale2) + shift2)
 
 
 class Transformer(nn.Module):

@@ -212,16 +212,17 @@ def after_tags(data: Bytes, position: int) -> int:
             return min(position, len(data))
 
 
-def clean_file(data: Bytes, stretch: Stretch, first: int, count: int) -> bytes:
-    """An MP3 file of `count` of the stretch's frames from number `first` on, with a true Xing header before them.
+def clean_file(data: Bytes, stretch: Stretch) -> bytes:
+    """An MP3 file of the stretch's frames and nothing else, with a true Xing header before them.
 
-    Decoders drop the first DECODER_DELAY_SAMPLES of a layer III file that has such a header.
+    Decoders drop the first DECODER_DELAY_SAMPLES of a layer III file that has such a header. Layers I and II know no
+    such header: a decoder guesses their number from the first frame's size, so the last frame comes again a few times
+    to make up for a guess that is too low, and the caller cuts at the stretch's own count.
     """
-    offsets, sizes = stretch.offsets[first : first + count], stretch.sizes[first : first + count]
-    frames = [bytes(data[offset : offset + size]) for offset, size in zip(offsets, sizes, strict=True)]
+    frames = [bytes(data[at : at + size]) for at, size in zip(stretch.offsets, stretch.sizes, strict=True)]
     if not stretch.header.info_offset:
-        return b"".join(frames)  # layers I and II have no such header; their frames are of one size
-    head = bytearray(data[offsets[0] : offsets[0] + 4])
+        return b"".join(frames + frames[-1:] * (2 + len(frames) // 50))
+    head = bytearray(frames[0][:4])
     head[1] |= 1  # no checksum
     for bitrate_index in range(1, 15):
         head[2] = bitrate_index << 4 | head[2] & 0x0C

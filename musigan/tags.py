@@ -61,9 +61,10 @@ def _read_ape(path: str | os.PathLike[str]) -> Any:
 
 def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str | None:
     for key in keys:
-        if key not in fields:
+        try:
+            value = fields[key]
+        except (KeyError, ValueError):  # ValueError: Vorbis comments refuse to be asked for names outside ASCII
             continue
-        value = fields[key]
         if key == "TCON":
             value = value.genres  # numbers of the ID3v1 table become words
         elif hasattr(value, "text"):

@@ -87,9 +87,11 @@ def test_a_program_that_hangs_is_stopped(unknown: Path, tmp_path: Path, monkeypa
 
 
 def test_the_program_ends_when_enough_is_read(unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "answer").write_bytes(au(12000, noise(5, 12000)))
-    fake(tmp_path, f"echo $$ > {tmp_path}/pid; cat {tmp_path}/answer; exec cat /dev/zero", monkeypatch)
+    (tmp_path / "answer").write_bytes(au(12000, noise(40, 12000)))
+    fake(tmp_path, f"echo $$ > {tmp_path}/pid; cat {tmp_path}/answer; exec sleep 30", monkeypatch)
+    before = time.perf_counter()
     assert decode(unknown, seconds=2).seconds == 2
+    assert time.perf_counter() - before < 10
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 

@@ -56,8 +56,10 @@ def test_each_half_wants_the_opposite(name: str) -> None:
     chosen = adversarial.ADVERSARIES[name]
     real, fake = torch.zeros(3, 1, requires_grad=True), torch.zeros(3, 1, requires_grad=True)
     chosen.critic(real, fake, 0.0).backward()
-    assert real.grad is not None and (real.grad < 0).all()
-    assert fake.grad is not None and (fake.grad > 0).all()
+    assert real.grad is not None
+    assert (real.grad < 0).all()
+    assert fake.grad is not None
+    assert (fake.grad > 0).all()
     fake.grad = None
     chosen.generator(real, fake, 0.0).backward()
     assert (fake.grad < 0).all()
@@ -114,6 +116,8 @@ def test_musical_loss_rises_with_its_fault(name: str, fault) -> None:
     value = loss(faulty, real)
     assert value.item() > 0.1
     value.backward()
-    assert faulty.grad is not None and faulty.grad.abs().sum() > 0
+    assert faulty.grad is not None
+    assert faulty.grad.abs().sum() > 0
     silence = torch.zeros_like(real)
-    assert torch.isfinite(loss(silence, real)) and torch.isfinite(loss(real, silence))
+    assert torch.isfinite(loss(silence, real))
+    assert torch.isfinite(loss(real, silence))

@@ -34,7 +34,8 @@ def moment(step: int = 0) -> Moment:
 def test_family_is_complete(name: str) -> None:
     family = models.family(name)
     assert family.name == name
-    assert family.summary and family.paper
+    assert family.summary
+    assert family.paper
     assert set(family.stages) <= set(OBJECTIVES)
 
 
@@ -119,7 +120,9 @@ def test_keys_are_told_apart() -> None:
         networks["generator"].key_map.normal_()
     moved = roll.roll(4, 2)
     assert not torch.allclose(networks["generator"].encode(roll).mean, networks["generator"].encode(moved).mean)
-    assert not torch.allclose(networks["critic"](roll, None).logits["roll"], networks["critic"](moved, None).logits["roll"])
+    assert not torch.allclose(
+        networks["critic"](roll, None).logits["roll"], networks["critic"](moved, None).logits["roll"]
+    )
 
 
 def test_medium_preset_builds() -> None:

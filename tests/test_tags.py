@@ -57,6 +57,17 @@ def test_control_characters_and_overlong_text_go(song: Path) -> None:
     assert read.year is None
 
 
+@pytest.mark.parametrize("kind", ["flac", "ogg", "opus"])
+def test_vorbis_comments_with_a_title_alone(kind: str, tmp_path: Path) -> None:
+    import mutagen
+
+    path = write(tmp_path / f"x.{kind}", noise(0.5, 48000), 48000)
+    file = mutagen.File(path)
+    file["TITLE"] = ["Alone"]
+    file.save()
+    assert read_tags(path) == Tags(title="Alone")
+
+
 def test_no_tags(song: Path, tmp_path: Path) -> None:
     assert read_tags(song) == Tags()
     (tmp_path / "text").write_text("no song")

@@ -231,9 +231,7 @@ def test_resume_with_another_store_names_both(keys: Path, tmp_path: Path) -> Non
         ({"epochs": 3}, "has done"),
     ],
 )
-def test_resume_with_other_structure_names_both(
-    changes: dict[str, Any], said: str, keys: Path, tmp_path: Path
-) -> None:
+def test_resume_with_other_structure_names_both(changes: dict[str, Any], said: str, keys: Path, tmp_path: Path) -> None:
     path = tmp_path / "ckpt.pt"
     run, data = start(keys, tiny.settings())
     loop.train(run, data, path, tiny.Silent())
@@ -274,8 +272,12 @@ def test_game_from_a_pretrained_checkpoint(keys: Path, tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(keys: Path, tmp_path: Path) -> None:
-    run, data = start(keys, tiny.settings(epochs=24, pretrain_epochs=24, critic_epochs=0, variational={"learning_rate": 0.02}))
-    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=tiny.dataset(keys, run.settings, "validation"))
+    run, data = start(
+        keys, tiny.settings(epochs=24, pretrain_epochs=24, critic_epochs=0, variational={"learning_rate": 0.02})
+    )
+    loop.train(
+        run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=tiny.dataset(keys, run.settings, "validation")
+    )
     assert run.history[-1]["activity"] < 0.7 * run.history[0]["activity"]
     assert run.history[-1]["validation_activity"] < run.history[0]["validation_activity"]
 

@@ -16,6 +16,7 @@ mixes the samples of a batch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -171,9 +172,7 @@ class Generator(nn.Module):
 
     def compose(self, noise: Noise) -> Tensor:
         """White noise -> latents (B, L, Z)."""
-        return self.latents_out(  # type: ignore[no-any-return]
-            self.transformer(self.noise_in(noise.steps), self.style_in(noise.style))
-        )
+        return self.latents_out(self.transformer(self.noise_in(noise.steps), self.style_in(noise.style)))
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, frames)."""
@@ -231,7 +230,7 @@ class RollTower(nn.Module):
         # Loudness, and its change from frame to frame, so that onsets need not be found first.
         self.inward = normed(nn.Conv2d(2 * shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1), True)
         widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
-        self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in itertools.pairwise(widths))
         self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), True)
 
     def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
@@ -254,7 +253,7 @@ class RollTower(nn.Module):
 def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
     """Features (B, D) and their spread over the minibatch -> logit (B, 1)."""
     spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
-    return outward(torch.cat((pooled, spread), 1))  # type: ignore[no-any-return]
+    return outward(torch.cat((pooled, spread), 1))
 
 
 class Critic(nn.Module):
@@ -287,7 +286,9 @@ class Critic(nn.Module):
 def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:
     """Generator and critic for rolls of `shape`."""
     networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
-    return networks.to(memory_format=torch.channels_last)
+    for network in networks.values():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks
 
 
 FAMILY = Family(

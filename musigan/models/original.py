@@ -10,6 +10,7 @@ transformer, and the 131 M parameters that no output depended on are gone. The d
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,9 +70,7 @@ class Generator(nn.Module):
         self.decoder1 = nn.Sequential(
             nn.ConvTranspose1d(width, width, 7, stride=2, padding=3, output_padding=1), nn.ReLU(), nn.BatchNorm1d(width)
         )
-        self.decoder2 = nn.Sequential(
-            nn.ConvTranspose1d(width, width, 2, stride=2), nn.ReLU(), nn.BatchNorm1d(width)
-        )
+        self.decoder2 = nn.Sequential(nn.ConvTranspose1d(width, width, 2, stride=2), nn.ReLU(), nn.BatchNorm1d(width))
         self.decoder3 = nn.Sequential(
             nn.ConvTranspose1d(width, width, 3, stride=5, padding=1, output_padding=4), nn.ReLU(), nn.BatchNorm1d(width)
         )
@@ -123,7 +122,7 @@ class Critic(nn.Module):
     def __init__(self, settings: OriginalSettings, shape: RollShape) -> None:
         super().__init__()
         widths = [shape.channels] + [settings.critic_width * 2**index for index in range(settings.critic_layers)]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.layers = nn.ModuleList(
             normed(nn.Conv1d(a, b, 4, stride=2, padding=1), index > 0) for index, (a, b) in enumerate(pairs)
         )

@@ -54,7 +54,10 @@ class ItemInfo:
 
     def block_keys(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
         """Yield each block's key in the store and its place in the array."""
-        for index in np.ndindex(*self.grid):
+        grid = self.grid
+        # Not np.ndindex: it makes a list of all numbers first, and how many there are is the store's word only.
+        for number in range(math.prod(grid)):
+            index = [int(i) for i in np.unravel_index(number, grid)]
             place = tuple(
                 slice(i * block, min((i + 1) * block, size))
                 for i, block, size in zip(index, self.blocks, self.shape, strict=True)
@@ -212,7 +215,10 @@ def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
     for key, place in info.block_keys():
         block = decode_block(fetch(key), info, key)
         if array is None:  # not before: a shape that lies, without data, costs no memory
-            array = np.empty(info.shape, info.dtype)
+            try:
+                array = np.empty(info.shape, info.dtype)
+            except MemoryError:
+                raise StoreError(f"{info.name} has shape {info.shape}: more than fits into memory") from None
         # Zarr pads the last block of a dimension to full size; only its beginning belongs to the array.
         array[place] = block[tuple(slice(0, s.stop - s.start) for s in place)]
     assert array is not None

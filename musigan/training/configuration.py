@@ -81,7 +81,7 @@ class TrainingSettings:
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
         chosen = models.family(self.model)
-        network = settings.build(chosen.settings, self.network, "network")
+        network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
 
     def weight(self, name: str) -> float:
@@ -134,7 +134,9 @@ def preset_for(device: str) -> str:
     return "medium" if device.startswith("cuda") else "small"
 
 
-def configure(name: str, config: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None) -> TrainingSettings:
+def configure(
+    name: str, config: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None
+) -> TrainingSettings:
     """Settings from the preset `name`, under `config` (of a YAML file), under `flags` (None means not given)."""
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     return settings.build(TrainingSettings, settings.merge(settings.merge(preset(name), config or {}), given))

@@ -24,7 +24,8 @@ class Average:
         """Move the average towards `network` after a step over `rolls` rolls, the `rolls_seen`-th of the stage."""
         half_life = max(min(self.half_life, 0.1 * rolls_seen), 1e-8)
         share = 1.0 - 0.5 ** (rolls / half_life)
-        averaged, live = list(self.network.parameters()), [p.detach() for p in network.parameters()]
+        averaged: list[torch.Tensor] = list(self.network.parameters())
+        live = [parameter.detach() for parameter in network.parameters()]
         torch._foreach_lerp_(averaged, live, share)
         for kept, new in zip(self.network.buffers(), network.buffers(), strict=True):
             kept.copy_(new)

@@ -1,8 +1,8 @@
 """What a run leaves beside its checkpoint, in a folder of its name: figures by epoch, pictures and sound of samples.
 
-    ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
-    ckpt.run/events.out...       the same for TensorBoard, where it is installed
-    ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
+ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
+ckpt.run/events.out...       the same for TensorBoard, where it is installed
+ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
 """
 
 from __future__ import annotations
@@ -98,4 +98,4 @@ def _event_writer(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

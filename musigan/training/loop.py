@@ -199,7 +199,8 @@ def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollData
             )
     if saved.shape != dataset.shape:
         raise CheckpointError(
-            f"the checkpoint was trained on rolls of {_shape(saved.shape)}, the keys store holds {_shape(dataset.shape)}"
+            f"the checkpoint was trained on rolls of {_shape(saved.shape)}, the keys store holds "
+            f"{_shape(dataset.shape)}"
         )
     if same_data:
         for path, old, new in differences(saved.data, dataset.fingerprint()):
@@ -300,7 +301,7 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
             raise _not_a_number(position, terms.losses)
         optimiser = run.optimisers[side]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if settings.gradient_clip:
             norm = nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
             if not math.isfinite(norm.item()):

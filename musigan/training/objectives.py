@@ -84,7 +84,7 @@ def _noise(like: Tensor, rng: torch.Generator) -> Tensor:
 
 def _sample(posterior: Any, rng: torch.Generator) -> Tensor:
     """A draw from the posterior, (B, L, Z)."""
-    return posterior.mean + (0.5 * posterior.log_variance).exp() * _noise(posterior.mean, rng)  # type: ignore[no-any-return]
+    return posterior.mean + (0.5 * posterior.log_variance).exp() * _noise(posterior.mean, rng)
 
 
 class Variational(Objective):
@@ -115,11 +115,13 @@ class Variational(Objective):
         posterior = self.generator.encode(real)
         decoded = self.generator.decode(_sample(posterior, moment.rng), real.shape[-1])
         free_bits = self.settings.variational.free_bits
-        terms = Terms({
-            "reconstruction": likelihood.reconstruction(decoded.roll, real),
-            "activity": likelihood.activity(decoded.logits, real),
-            "kl": likelihood.kl_divergence(posterior.mean, posterior.log_variance, free_bits),
-        })
+        terms = Terms(
+            {
+                "reconstruction": likelihood.reconstruction(decoded.roll, real),
+                "activity": likelihood.activity(decoded.logits, real),
+                "kl": likelihood.kl_divergence(posterior.mean, posterior.log_variance, free_bits),
+            }
+        )
         with torch.no_grad():
             hits = ((decoded.logits > 0) & (real > 0)).sum()
             terms.figures["overlap"] = 2 * hits / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)

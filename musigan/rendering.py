@@ -1,0 +1,171 @@
+"""From a keys store to audio files: pieces put together, synthesised, joined, mastered, tagged, written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan import __version__, chunks
+from musigan.encoding import encode, format_of
+from musigan.errors import MusiganError
+from musigan.keys import KeySettings
+from musigan.mastering import CEILING_DB, crossfade, master
+from musigan.parallel import ordered_map
+from musigan.store import Attributes, Item
+from musigan.synthesis import synthesise
+from musigan.timbre import timbre_named
+
+Float = npt.NDArray[np.float32]
+OVERTONE_RATE = 44100  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
+STREAM_FORMAT = "mp3"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One item as sound: signal (C, S) and the item's attributes."""
+
+    signal: Float
+    attributes: Attributes
+
+
+@dataclass
+class Sound:
+    """How a store of keys is to sound; counts what was made."""
+
+    settings: KeySettings
+    sample_rate: int
+    timbre: str = "sine"
+    gain_db: float = 0.0
+    fade_seconds: float = 0.02
+    crossfade_seconds: float = 0.5
+    rendered: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+
+    @classmethod
+    def of_store(
+        cls, header: Attributes, timbre: str, sample_rate: int, gain_db: float, fade: float, crossfade: float
+    ) -> Sound:
+        """Settings from a store's header; `sample_rate` 0 takes the store's for pure tones, 44.1 kHz for others."""
+        settings = KeySettings.from_attributes(header)
+        own_rate = int(header["sample_rate"])
+        rate = sample_rate or (own_rate if timbre_named(timbre).pure else max(own_rate, OVERTONE_RATE))
+        settings.frame_samples(rate)
+        return cls(settings, rate, timbre, gain_db, fade, crossfade)
+
+    def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
+        """Synthesise items, in order; each peaks at -1 dBFS, so that what was drawn quiet is heard."""
+
+        def render(item: Item) -> Piece:
+            roll = piece_roll(item, self.settings)
+            signal = synthesise(roll, self.settings, self.sample_rate, self.timbre)
+            peak = float(np.abs(signal).max(initial=0.0))
+            return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
+
+        for piece in ordered_map(render, items, jobs):
+            self.rendered += 1
+            self.seconds += piece.signal.shape[1] / self.sample_rate
+            on_piece(str(piece.attributes.get("title", "")))
+            yield piece
+
+    def mastered(self, signals: Iterable[Float]) -> Iterator[Float]:
+        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to -1 dBFS."""
+        joined = crossfade(_same_channels(signals), self.sample_rate, self.crossfade_seconds)
+        return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
+
+
+def piece_roll(item: Item, settings: KeySettings) -> Float:
+    """An item's roll in one stretch, (C, K, T): chunks at their starts, cut to `seconds` where that is given."""
+    paired = item.dimension_names[0] == "pairs"
+    rate = 1 / settings.frame_seconds
+    length = item.array.shape[-1] * (2 if paired else 1) / rate
+    starts = tuple(item.attributes.get("starts") or (index * length for index in range(len(item.array))))
+    if len(starts) != len(item.array):
+        raise MusiganError(f"item {item.name} has {len(starts)} starts for {len(item.array)} chunks: it is damaged")
+    roll = chunks.assemble(item.array, starts, rate, paired)
+    seconds = item.attributes.get("seconds")
+    return roll[..., : round(seconds * rate) if seconds else None].astype(np.float32)
+
+
+def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:
+    """Pieces of one channel become as wide as the first piece; one file has one number of channels."""
+    channels = 0
+    for signal in signals:
+        channels = channels or signal.shape[0]
+        if signal.shape[0] != channels:
+            signal = np.repeat(signal.mean(axis=0, keepdims=True), channels, axis=0)
+        yield signal
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the sound goes: a file, a numbered file a piece, or a stream for `-`."""
+
+    out: str
+    bitrate: str | None = None
+    split: bool = False
+    force: bool = False
+
+    def check(self, stream: Callable[[str], Any] | None) -> None:
+        """Refuse, before any work, what could not be written or would be lost."""
+        if self.out == "-":
+            if self.split:
+                raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
+            assert stream is not None
+            stream("sound")
+            return
+        self.format  # noqa: B018  an ending that says nothing is refused here
+        if not Path(self.out).absolute().parent.is_dir():
+            raise MusiganError(f"{self.out}: there is no folder {Path(self.out).parent}: make it first")
+        if not self.split:
+            self.refuse_existing(self.out)
+
+    @property
+    def format(self) -> str:
+        return STREAM_FORMAT if self.out == "-" else format_of(self.out)
+
+    def numbered(self, number: int) -> str:
+        """out.mp3 -> out-001.mp3"""
+        root, ending = os.path.splitext(self.out)
+        return f"{root}-{number:03d}{ending}"
+
+    def refuse_existing(self, path: str) -> str:
+        if not self.force and os.path.lexists(path):
+            raise MusiganError(f"{path} exists: choose another name, or replace it with --force")
+        return path
+
+
+def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: IO[bytes] | None) -> list[str]:
+    """Write pieces to the target; return the names of the files. Raises MusiganError when there are no pieces."""
+    files: list[str] = []
+    if target.split:
+        for number, piece in enumerate(pieces, 1):
+            path = target.refuse_existing(target.numbered(number))
+            blocks = sound.mastered([piece.signal])
+            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.attributes, title))
+            files.append(path)
+        if not files:
+            raise MusiganError("the store holds no pieces")
+        return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
+    first = next(pieces, None)
+    if first is None:
+        raise MusiganError("the store holds no pieces")
+    blocks = sound.mastered(piece.signal for piece in chain([first], pieces))
+    encode(
+        blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.attributes, title)
+    )
+    return ["standard output" if stream else target.out]
+
+
+def tags(attributes: Attributes, title: str = "") -> dict[str, str]:
+    """Tags of a file from its first piece: where it comes from, a checkpoint's name for instance, is the comment."""
+    own = {name: str(attributes[name]) for name in ("title", "artist", "genre", "year") if attributes.get(name)}
+    if title:
+        own["title"] = title
+    return {**own, "comment": str(attributes.get("source", "")), "software": f"musigan {__version__}"}

@@ -1,0 +1,45 @@
+"""keys-to-mp3: piano keys in, an audio file out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from musigan_tools import _cli
+
+
+@_cli.tool
+def main(
+    session: _cli.Session,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="mp3, wav, flac, ogg, ... by its ending; - for a pipe.")],
+    source: _cli.Source = "-",
+    timbre: Annotated[str, typer.Option(help="sine, harmonic, piano, organ, strings, flute, plucked.")] = "sine",
+    gain: Annotated[float, typer.Option(min=-60, max=60, help="dB above a peak of -1 dBFS; a limiter holds it.")] = 0.0,
+    fade: Annotated[float, typer.Option(min=0, max=600, help="Seconds of fade at both ends.")] = 0.02,
+    crossfade: Annotated[float, typer.Option(min=0, max=600, help="Seconds by which pieces overlap.")] = 0.5,
+    bitrate: Annotated[str, typer.Option(help="192k, or for MP3 V0 to V9: variable.  [default: V2]")] = "",
+    title: Annotated[str, typer.Option(help="Title tag; by default the pieces' own.")] = "",
+    split: Annotated[bool, typer.Option("--split", help="One file a piece: out-001.mp3, out-002.mp3, ...")] = False,
+    sample_rate: Annotated[int, typer.Option(min=0, max=192000, help="Hz; 0: what the timbre needs.")] = 0,
+    jobs: _cli.Jobs = 0,
+    force: _cli.Force = False,
+) -> None:
+    """Turn keys back into sound.
+
+    Pieces follow each other with a short crossfade; the chunks of one song join without a seam. MP3, WAV, FLAC,
+    OGG and Opus need nothing else; other endings need ffmpeg.
+
+    Example: sample ckpt.pt | keys-to-mp3 out.mp3
+    """
+    from musigan import rendering
+    from musigan.machine import usable_cores
+
+    target = rendering.Target(out, bitrate or None, split, force)
+    target.check(session.stdout if out == "-" else None)
+    reader = session.reader(source, "keys")
+    sound = rendering.Sound.of_store(reader.attributes, timbre, sample_rate, gain, fade, crossfade)
+    progress = session.progress(reader.attributes.get("expected"), "pieces")
+    pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
+    stream = session.stdout("sound") if out == "-" else None
+    files = rendering.write(pieces, sound, target, title, stream)
+    session.summary(f"{sound.rendered} pieces, {_cli.duration(sound.seconds)} of sound in {', '.join(files)}")
