@@ -138,10 +138,20 @@ def clean(loudness: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float
     return notes
 
 
+LEAK = None
+LEAK_MARGIN = 1.2
+LEAK_CAP = .9
+LIMIT_CAP = 99.
+
+
 def candidates(amplitude: np.ndarray, floor: float, frame_seconds: float) -> np.ndarray:
     """Cells of (K, T) that may belong to notes, bool (K, T): step 1 of the module's description."""
     need = needed(amplitude)
     weak = (amplitude >= WEAK_NEED * need) & (amplitude >= WEAK_THRESHOLD * floor)
+    if LEAK is not None:
+        up, down = LEAK_MARGIN * LEAK
+        weak[1:] &= amplitude[1:] >= np.minimum(up[:-1], LEAK_CAP)[:, None] * amplitude[:-1]
+        weak[:-1] &= amplitude[:-1] >= np.minimum(down[1:], LEAK_CAP)[:, None] * amplitude[1:]
     weak &= beyond_smear(amplitude, max(1, round(EDGE_SECONDS / frame_seconds)))
     runs = Runs.of(weak).joined(round(GAP_SECONDS / frame_seconds))
     return standing_out(runs, weak & (amplitude >= need) & (amplitude >= floor), STRICT_SHARE, frame_seconds)
@@ -216,7 +226,7 @@ def ghosts(
             continue
         limit = np.full(keys, ratio)
         if distance <= WEAK_FUNDAMENTAL_KEYS:
-            limit *= 1 + WEAK_FUNDAMENTAL_HZ / frequencies_hz
+            limit *= np.minimum(1 + WEAK_FUNDAMENTAL_HZ / frequencies_hz, LIMIT_CAP)
         expected = rich.ravel()[below] * flat[below] * np.square(limit).astype(np.float32)[key[above:] - distance]
         better = expected > reach[above:]
         reach[above:][better] = expected[better]

@@ -115,19 +115,20 @@ else
 fi
 
 plan="$state minutes $minutes epochs ${EPOCHS:-}"
+duration="about $minutes minutes"
+[ -z "${EPOCHS:-}" ] || duration="$EPOCHS epochs in all"
 if is trained "$plan" && [ -e "$work/ckpt.pt" ]; then
     say "3. training: $work/ckpt.pt is there already"
-elif is training "$plan" && [ -e "$work/ckpt.pt" ]; then
-    say "3. training: going on with $work/ckpt.pt"
-    train --resume "$work/ckpt.pt"
-    record trained "$plan"
 else
-    duration="about $minutes minutes"
-    [ -z "${EPOCHS:-}" ] || duration="$EPOCHS epochs"
     say "3. training: $duration, into $work/ckpt.pt; Ctrl-C saves and stops, and the next run goes on"
-    [ ! -e "$work/ckpt.pt" ] || mv -f "$work/ckpt.pt" "$work/ckpt-before.pt"
-    record training "$plan"
-    train --epochs "${EPOCHS:-$(epochs)}"
+    if [ -e "$work/ckpt.pt" ] && is training "$state"; then
+        train --resume "$work/ckpt.pt" --epochs "${EPOCHS:-$(epochs)}"
+    else
+        # What was learned from other music is kept, though no further than the next time.
+        [ ! -e "$work/ckpt.pt" ] || mv -f "$work/ckpt.pt" "$work/ckpt-before.pt"
+        record training "$state"
+        train --epochs "${EPOCHS:-$(epochs)}"
+    fi
     record trained "$plan"
 fi
 

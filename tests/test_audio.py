@@ -294,6 +294,15 @@ def test_a_few_frames_by_chance_are_no_music(frames: int, song: bytes, tmp_path:
     (tmp_path / "x.mp3").write_bytes(b"\x01\x02unknown" * 50 + chance + bytes(range(200)) * 50)
     with pytest.raises(AudioError, match="no audio could be decoded"):
         decode(tmp_path / "x.mp3")
+    request = decoding.Request(str(tmp_path / "x.mp3"), 0.0, None)
+    with pytest.raises(decoding.Unreadable, match="does not know this format"):
+        next(decoding.read_libsndfile(request, decoding.Report()))
+
+
+def test_layer_2_whose_frames_differ_in_size(tmp_path: Path, no_ffmpeg: None) -> None:
+    short, long = b"\xff\xfd\xa0\0".ljust(626, b"\0"), b"\xff\xfd\xa2\0".ljust(627, b"\0")  # silence at 192 kb/s
+    (tmp_path / "x.mp2").write_bytes(short * 81 + bytes(3000) + long + short * 900)
+    assert decode(tmp_path / "x.mp2", sample_rate=44100).signal.shape[1] == 982 * 1152
 
 
 def test_a_large_tag_and_its_picture_are_no_sound(song: bytes, tmp_path: Path, no_ffmpeg: None) -> None:

@@ -30,8 +30,9 @@ def test_few_are_in_flight(jobs: int) -> None:
 
     def items() -> Iterator[int]:
         nonlocal taken
-        for taken in range(1, 31):  # noqa: B007
-            yield taken
+        for number in range(30):
+            taken = number + 1
+            yield number
 
     ahead = []
     for done, _ in enumerate(ordered_map(lambda n: n, items(), jobs), 1):

@@ -244,7 +244,12 @@ def test_stopped_training_goes_on(ready: Checkout) -> None:
     assert "sample" not in ready.tools_called()
     assert ready.music(EPOCHS="9").returncode == 0
     (train,) = (call for call in ready.calls() if call.startswith("train-gan"))
-    assert f"--resume {ready.work}/ckpt.pt" in train
+    assert train.endswith(f"--resume {ready.work}/ckpt.pt --epochs 9")
+    # More epochs than before: training goes on as well.
+    assert ready.music(EPOCHS="12").returncode == 0
+    (train,) = (call for call in ready.calls() if call.startswith("train-gan"))
+    assert train.endswith(f"--resume {ready.work}/ckpt.pt --epochs 12")
+    assert not (ready.work / "ckpt-before.pt").exists()
 
 
 def test_training_that_takes_too_long_is_stopped(ready: Checkout) -> None:

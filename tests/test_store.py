@@ -295,7 +295,7 @@ def test_an_exception_leaves_nothing(after: int, tmp_path: Path) -> None:
     for url in (place("url", folder), f"file://{folder}/x.zarr"):
         with pytest.raises(Trouble):
             interrupted(url, after)
-        assert not [path for path in fsspec.get_mapper(url)]
+        assert not list(fsspec.get_mapper(url))
         assert not store.exists(url)
         with pytest.raises(StoreError):
             store.open_reader(url)
@@ -372,6 +372,15 @@ def test_a_folder_of_other_things_is_never_replaced(name: str, tmp_path: Path) -
     assert (folder / "song.mp3").read_text() == "dear to me"
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert len(list(folder.iterdir())) == 1
+
+
+def test_what_lies_beside_a_store_behind_a_url_stays(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/x.zarr"
+    fill(url, "pairs", songs((3, 2, 2, 7), 3))
+    (tmp_path / "x.zarr" / "README.txt").write_text("dear to me")
+    with pytest.raises(Trouble):
+        interrupted(url, 1)
+    assert [path.name for path in (tmp_path / "x.zarr").iterdir()] == ["README.txt"]
 
 
 @pytest.mark.parametrize("ending", [".zip", ".zarr"])

@@ -160,7 +160,7 @@ def test_wrong_kind_names_both_and_the_tool(tmp_path: Path) -> None:
     for source in (io.BytesIO(data), str(tmp_path / "p.zip")):
         with pytest.raises(StoreError, match="store of pairs, expected keys, as npy-to-keys writes it"):
             store.open_reader(source, ("keys",))
-    with pytest.raises(StoreError, match="standard input: .* expected waveform, as mp3-to-npy"):
+    with pytest.raises(StoreError, match=r"standard input: .* expected waveform, as mp3-to-npy"):
         store.open_reader(io.BytesIO(data), ("waveform",), "standard input")
     assert store.open_reader(io.BytesIO(data), ("waveform", "pairs")).kind == "pairs"
 
@@ -288,7 +288,7 @@ def test_more_than_fits_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("key", ["zarr.json", "000001/zarr.json"])
 @pytest.mark.parametrize(
     "data",
-    [b"[" * 1_000_000, b'{"a":' * 800_000, b"[" + b"[]," * 1_300_000 + b"[]]", b"1" * 5000, b"\xff\xfe", b"\0"],
+    [b"[" * 1_000_000, b'{"a":' * 800_000, b"[" + b"[]," * 400_000 + b"[]]", b"1" * 5000, b"\xff\xfe", b"\0"],
 )
 def test_metadata_bombs(key: str, data: bytes, tmp_path: Path) -> None:
     contents = entries(archive())
@@ -316,7 +316,7 @@ def test_folders_that_count_wrong(count: object, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "x.zarr" / "zarr.json").read_text())
     document["attributes"]["musigan"]["items"] = count
     (tmp_path / "x.zarr" / "zarr.json").write_text(json.dumps(document))
-    with pytest.raises(StoreError, match="items|missing"):
+    with pytest.raises(StoreError, match=r"items|missing"):
         store.open_reader(f"{tmp_path}/x.zarr")
 
 
@@ -344,7 +344,7 @@ def test_wrong_order_in_a_stream() -> None:
     contents = list(entries(archive()).items())
     for first in range(len(contents) - 1):
         swapped = [*contents[:first], contents[first + 1], contents[first], *contents[first + 2 :]]
-        with pytest.raises(StoreError, match="should come|first entry"):
+        with pytest.raises(StoreError, match=r"should come|first entry"):
             items(zipped(dict(swapped)))
 
 
@@ -354,17 +354,18 @@ def test_blocks_of_wrong_size(tmp_path: Path) -> None:
     for data in (b"", contents[key][:-1], contents[key] + b"\0"):
         refused(zipped({**contents, key: data}), tmp_path, f"block {key} has {len(data)} bytes")
         unzipped({**contents, key: data}, tmp_path / "x.zarr")
-        with pytest.raises(StoreError, match="missing or empty|says otherwise"):
+        with pytest.raises(StoreError, match=r"missing or empty|says otherwise"):
             items(tmp_path / "x.zarr")
 
 
 def test_a_cut_at_every_byte_is_found(tmp_path: Path) -> None:
-    data = archive(count=1)
+    data = archive("waveform", (2, 14), 1)
     path = tmp_path / "cut.zip"
-    for length in range(len(data)):
+    path.write_bytes(data)
+    for length in reversed(range(len(data))):
         with pytest.raises(StoreError):
             items(data[:length])
-        path.write_bytes(data[:length])
+        os.truncate(path, length)
         with pytest.raises(StoreError):
             items(path)
 
@@ -454,7 +455,7 @@ def test_kill_9_leaves_nothing_that_passes_for_a_store(where: str, tmp_path: Pat
     left = list(tmp_path.iterdir())
     assert left
     for path in left:
-        with pytest.raises(StoreError, match="cut short|zarr.json is missing"):
+        with pytest.raises(StoreError, match=r"cut short|zarr\.json is missing"):
             items(path)
         with pytest.raises(Exception):  # noqa: B017, PT011  zarr has its own errors
             zarr.open_group(zarr.storage.ZipStore(path, mode="r") if path.is_file() else path, mode="r")

@@ -11,6 +11,7 @@ Exit codes: 0 all well; 3 the output is whole but inputs were skipped; 1 failure
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -99,7 +100,7 @@ class Session:
 
     def error(self, text: str) -> None:
         """One line on stderr, always."""
-        self._status.line(f"{self.name}: {_one_line(text)}")
+        self._status.line(f"{self.name}: {text}")
 
     def print(self, text: str) -> None:
         """One line of the tool's answer, on standard output."""
@@ -119,7 +120,7 @@ class Session:
             raise MusiganError(f"{what}: {reason} (--strict)")
         self.skipped[group or reason] += 1
         if not self.quiet:
-            self._status.line(f"{self.name}: skipped {_one_line(what)}: {_one_line(reason)}")
+            self._status.line(f"{self.name}: skipped {what}: {reason}")
 
     def summary(self, done: str) -> None:
         """The last line: what was done, and what was skipped, counted by reason."""
@@ -186,8 +187,11 @@ class Session:
                 raise MusiganError("nothing usable came in" + (f" ({reasons})" if reasons else ""))
 
     def close(self) -> None:
+        """Let go of what was opened; the last words of the answer go out, or raise OSError."""
         self._status.clear()
         self._stack.close()
+        if self._stdout is not None:
+            self._stdout.flush()
 
 
 class Progress:
@@ -220,8 +224,8 @@ class _StatusLine:
     """The line at the bottom of the terminal; other lines go above it. A stderr that is gone is no reason to stop."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._tty = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._stream = stream  # None where a tool was started without
+        self._tty = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = False
         self._last = time.monotonic()
 
@@ -238,7 +242,7 @@ class _StatusLine:
 
     def line(self, text: str) -> None:
         self.clear()
-        self._write(text + "\n")
+        self._write(_one_line(text) + "\n")
 
     def clear(self) -> None:
         if self._shown:
@@ -246,11 +250,11 @@ class _StatusLine:
             self._shown = False
 
     def _write(self, text: str) -> None:
-        try:
+        if self._stream is None:
+            return
+        with suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):
-            pass
 
 
 def _columns() -> int:
@@ -273,24 +277,38 @@ def _is_fifo(file: IO[bytes]) -> bool:
 
 
 def _take_streams() -> tuple[IO[bytes] | None, IO[bytes] | None]:
-    """Keep descriptors 0 and 1 for the store; give everyone else the null device and stderr instead."""
-    taken: list[IO[bytes] | None] = []
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor, mode, substitute in ((0, "rb", null), (1, "wb", 2)):
-        try:
-            # Not below 3: were a standard descriptor closed, the copy would take its place.
-            import fcntl
+    """Keep descriptors 0 and 1 for the store; give everyone else the null device and stderr instead.
 
-            taken.append(os.fdopen(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3), mode))
-        except OSError:
-            taken.append(None)
-        try:
-            os.dup2(substitute, descriptor)
-        except OSError:
-            os.dup2(null, descriptor)
+    Afterwards all three standard descriptors are open: a file opened later cannot take the place of a closed one.
+    """
+    kept = [_copy(descriptor) for descriptor in (0, 1)]
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    if not _is_open(2):
+        os.dup2(null, 2)
+    os.dup2(2, 1)
     if null > 2:
         os.close(null)
-    return taken[0], taken[1]
+    stdin, stdout = (
+        None if descriptor is None else os.fdopen(descriptor, mode)
+        for descriptor, mode in zip(kept, ("rb", "wb"), strict=True)
+    )
+    return stdin, stdout
+
+
+def _copy(descriptor: int) -> int | None:
+    import fcntl
+
+    # Not below 3: were a standard descriptor closed, the copy would take its place.
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) if _is_open(descriptor) else None
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def tool(function: Callable[..., None]) -> Callable[[], None]:
@@ -316,10 +334,35 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
         # On a terminal rich would draw boxes at the price of twice the start-up time.
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(call)
-        app(prog_name=name)
+        with plain_answers(name):
+            app(prog_name=name, standalone_mode=False)
 
     main.__doc__ = function.__doc__
     return main
+
+
+@contextmanager
+def plain_answers(name: str) -> Iterator[None]:
+    """Around what is done before there is a session: help, version, wrong usage. One line for whatever goes wrong."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return
+    except (BrokenPipeError, SystemExit):  # the CLI library answers the one with the other
+        code, problem = CLOSED_PIPE, ""
+    except OSError as error:
+        code, problem = 1, f"standard output: {error.strerror or error}"
+    except KeyboardInterrupt:
+        code, problem = INTERRUPTED, "interrupted"
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of the CLI library's
+            raise
+        said = error.format_message().replace("Value error, ", "").rstrip(".")
+        code, problem = 2, f"{said} ({name} -h says how)"
+    if problem:
+        _StatusLine(sys.stderr).line(f"{name}: {problem}")
+    os._exit(code)  # an ordinary exit would try, and fail, to flush once more
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -331,20 +374,25 @@ def _wake_on_signals() -> None:
 
     Python runs handlers between bytecodes. A signal that falls between two system calls of one buffered read is only
     noted; the next call then blocks until data come. So another thread hears of every signal, too, and interrupts
-    whatever call the main thread is in by a harmless one, SIGURG.
+    whatever call the main thread is in by a harmless one, SIGURG, until its handler, which comes last, has run.
     """
     heard, wake = os.pipe()
     os.set_blocking(wake, False)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
+    handled = threading.Event()
 
     def interrupt() -> None:
         while number := os.read(heard, 1):
-            for seconds in (0.05, 0.2, 1.0) if number[0] != signal.SIGURG else ():
-                time.sleep(seconds)
+            if number[0] == signal.SIGURG:
+                continue
+            handled.clear()
+            pause = 0.05
+            while not handled.wait(pause):
                 signal.pthread_kill(main_thread, signal.SIGURG)
+                pause = min(2 * pause, 1.0)
 
-    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.signal(signal.SIGURG, lambda *_: handled.set())
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     threading.Thread(target=interrupt, daemon=True).start()
 
@@ -357,45 +405,48 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
     _wake_on_signals()
     try:
         code = _guarded(session, function, options)
+    except KeyboardInterrupt:
+        session.error("interrupted")
+        code = INTERRUPTED
     except _Terminated:
         session.error("stopped")
         code = TERMINATED
-    _leave(session, code)
+    # At once: what had to be written is written, and threads that still decode have no reader.
+    os._exit(code)
 
 
 def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
-    """Run the tool; turn whatever happens into one line and an exit code."""
+    """Run the tool; turn whatever goes wrong into one line and an exit code."""
     try:
         try:
+            _check_finite(options)
             function(session, **options)
         finally:
             session.close()
         return SKIPPED if session.skipped else 0
-    except MusiganError as error:
-        problem, code = str(error), error.exit_code
-    except KeyboardInterrupt:
-        session.error("interrupted")
-        return INTERRUPTED
     except BrokenPipeError:
         return CLOSED_PIPE
-    except MemoryError:
-        problem, code = "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
-    except OSError as error:
-        problem, code = f"{error.filename or 'input or output'}: {error.strerror or error}", 1
     except Exception as error:
-        problem, code = f"internal error: {type(error).__name__}: {error} (-v shows where)", 1
-    if session.verbose:
-        traceback.print_exc()
+        if session.verbose:
+            traceback.print_exc()
+        problem, code = _explained(error)
     session.error(problem)
     return code
 
 
-def _leave(session: Session, code: int) -> NoReturn:
-    """Exit at once: what had to be written is written, and threads that still decode have no reader."""
-    for stream in (session._stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):
-            code = CLOSED_PIPE if code == 0 and stream is session._stdout else code
-    os._exit(code)
+def _check_finite(options: dict[str, Any]) -> None:
+    """Python takes "nan" and "inf" for numbers, and NaN passes any comparison that is meant to refuse it."""
+    for option, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{option.replace('_', '-')} is {value}, expected a finite number")
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """What an error is in a line, and the exit code it means."""
+    if isinstance(error, MusiganError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input or output'}: {error.strerror or error}", 1
+    return f"internal error: {type(error).__name__}: {error} (-v shows where)", 1

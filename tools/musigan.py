@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from musigan_tools import _cli
+
 from musigan import __version__
 
 # Command: module and one line for the listing. A table, so that only the chosen command is imported.
@@ -37,21 +39,28 @@ Example:
 
 def main() -> None:
     """Run the command named first; the rest of the line is its own."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        listing = "\n".join(f"  {name:<12} {line}" for name, (_, line) in COMMANDS.items())
-        print(USAGE.format(commands=listing), file=sys.stdout if arguments else sys.stderr)
-        sys.exit(0 if arguments else 2)
-    if arguments[0] == "--version":
-        print(f"musigan {__version__}")
+    command, *arguments = sys.argv[1:] or [""]
+    if command in COMMANDS:
+        sys.argv = [command, *arguments]
+        importlib.import_module(f"musigan_tools.{COMMANDS[command][0]}").main()
         return
-    if arguments[0] not in COMMANDS:
-        import difflib
+    with _cli.plain_answers("musigan"):
+        code = _answer(command)
+    sys.exit(code)
 
-        close = difflib.get_close_matches(arguments[0], COMMANDS, 1)
-        hint = f", did you mean {close[0]}?" if close else "; musigan --help lists them"
-        print(f"musigan: no command {arguments[0]!r}{hint}", file=sys.stderr)
-        sys.exit(2)
-    module = importlib.import_module(f"musigan_tools.{COMMANDS[arguments[0]][0]}")
-    sys.argv = [arguments[0], *arguments[1:]]
-    module.main()
+
+def _answer(word: str) -> int:
+    """Answer a line that names no command; returns the exit code."""
+    if word in ("", "-h", "--help", "help"):
+        listing = "\n".join(f"  {name:<12} {line}" for name, (_, line) in COMMANDS.items())
+        print(USAGE.format(commands=listing), file=sys.stdout if word else sys.stderr)
+        return 0 if word else 2
+    if word == "--version":
+        print(f"musigan {__version__}")
+        return 0
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, 1)
+    hint = f", did you mean {close[0]}?" if close else "; musigan --help lists them"
+    print(f"musigan: no command {word!r}{hint}", file=sys.stderr)
+    return 2

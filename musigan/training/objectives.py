@@ -137,6 +137,7 @@ class Adversarial(Objective):
 
     name = "adversarial"
     title = "generator against critic"
+    _last: tuple[Tensor, Any] | None = None
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
@@ -159,7 +160,7 @@ class Adversarial(Objective):
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Losses of one side on real (B, C, K, T)."""
         with torch.no_grad():
-            posterior = self.generator.encode(real) if "latent" in self.critic.views else None
+            posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
             truth["latent"] = None if posterior is None else _sample(posterior, moment.rng)
         if side == "critic":
@@ -167,6 +168,12 @@ class Adversarial(Objective):
                 fake = self._fake(real, moment)
             return self._critic_losses(truth, fake, moment)
         return self._generator_losses(truth, self._fake(real, moment), moment)
+
+    def _encoded(self, real: Tensor) -> Any:
+        """Posterior of a batch; both sides of a step ask for the same one, and the encoder stands still."""
+        if self._last is None or self._last[0] is not real:
+            self._last = (real, self.generator.encode(real))
+        return self._last[1]
 
     def _fake(self, real: Tensor, moment: Moment) -> dict[str, Tensor | None]:
         """Generated latents and, where due, rolls: views of as many pieces as there are real ones."""
