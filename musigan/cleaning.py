@@ -45,6 +45,7 @@ OVERTONES = {12: 1.5, 19: 1.2, 24: 0.5, 28: 0.5, 31: 0.5, 34: 0.5, 36: 0.5, 38: 
 WEAK_FUNDAMENTAL_HZ = 75.0
 WEAK_FUNDAMENTAL_KEYS = 24  # overtones up to here profit
 EVIDENCE = (12, 19, 24, 28, 31, 34, 36)  # a note has ghosts only if candidates stand at ...
+EVIDENCE_RATIO = 0.1
 EVIDENCE_COUNT = 2  # ... so many of these overtones: an octave of pure tones is two notes
 GHOST_SHARE = 0.8  # of a run's cells must be within the overtone's reach
 GHOST_SECONDS = 0.18  # powers are compared over so long a time
@@ -197,7 +198,7 @@ def beyond_smear(values: np.ndarray, reach: int) -> np.ndarray:
 
 def without_ghosts(power: np.ndarray, mask: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float) -> np.ndarray:
     """Overtones folded into their notes, (C, K, T) -> (C, K, T): steps 2 and 3."""
-    rich = overtone_rich(mask)
+    rich = overtone_rich(power.mean(axis=0), mask, frame_seconds)
     for _ in range(GHOST_ROUNDS):
         ghost, note = ghosts(power.mean(axis=0), mask, rich, frequencies_hz, frame_seconds)
         if not ghost.any():
@@ -240,16 +241,18 @@ def ghosts(
     return ghost, owner
 
 
-def overtone_rich(mask: np.ndarray) -> np.ndarray:
-    """Whether candidates stand at enough overtones of a cell for it to be a note with overtones, bool (K, T).
+def overtone_rich(power: np.ndarray, mask: np.ndarray, frame_seconds: float) -> np.ndarray:
+    """Whether a cell of (K, T) has enough loud overtones among the candidates to be a note with overtones, bool (K, T).
 
     Of the highest notes, whose overtones leave the keyboard, fewer are asked.
     """
+    smooth = mean_over_time(power, round(GHOST_SECONDS / frame_seconds) // 2) * mask
+    least = EVIDENCE_RATIO**2 * smooth
     count = np.zeros(mask.shape, dtype=np.int8)
     possible = np.zeros(mask.shape[0], dtype=np.int8)
     for distance in EVIDENCE:
         if distance < mask.shape[0]:
-            count[:-distance] += mask[distance:]
+            count[:-distance] += mask[distance:] & (smooth[distance:] >= least[:-distance])
             possible[:-distance] += 1
     return count >= np.minimum(EVIDENCE_COUNT, possible)[:, None]
 

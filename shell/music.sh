@@ -43,7 +43,7 @@ if [ -n "$music" ] && [ ! -e "$music" ]; then
     fail "there is no $music: name a folder of music, or none for the tunes that come along"
 fi
 # An MP3 that this script did not write may be someone's song: the two arguments are easily swapped.
-if [ -e "$out" ] && ! grep -qxF "$out" "$work/written" 2>/dev/null; then
+if [ -e "$out" ] && ! grep -qxF "$out" "$work/.written" 2>/dev/null; then
     fail "$out exists, and this script did not write it: choose another name"
 fi
 
@@ -54,13 +54,13 @@ whole() {
     [ "$code" -eq 3 ] || return "$code"
 }
 
-# is STATE TEXT: whether a step was recorded with just this; record STATE TEXT: remember it.
-is() { [ "$(cat "$work/.$1" 2>/dev/null)" = "$2" ]; }
+# What is done, as hidden files in the folder of work.
 record() { printf '%s\n' "$2" >"$work/.$1"; }
+recall() { cat "$work/.$1" 2>/dev/null || echo 0; }
+is() { [ "$(recall "$1")" = "$2" ]; }
 
 # Names, sizes and times of all the music: changes when any of it does.
 listing() { find -L "$1" -type f -exec ls -lnL {} + | LC_ALL=C sort | cksum; }
-
 
 # epochs: how many passes over the music fit into the minutes.
 epochs() {
@@ -114,26 +114,37 @@ else
     record keys "$state"
 fi
 
-plan="$state minutes $minutes epochs ${EPOCHS:-}"
-duration="about $minutes minutes"
-[ -z "${EPOCHS:-}" ] || duration="$EPOCHS epochs in all"
-if is trained "$plan" && [ -e "$work/ckpt.pt" ]; then
-    say "3. training: $work/ckpt.pt is there already"
+wanted=${EPOCHS:-$(epochs)}
+planned=0
+trained=0
+if is training "$state" && [ -e "$work/ckpt.pt" ]; then
+    planned=$(recall planned)
+    trained=$(recall trained)
+fi
+if [ "$trained" -ge "$wanted" ]; then
+    say "3. training: $work/ckpt.pt has its $trained epochs already"
 else
+    duration="$wanted epochs"
+    [ -n "${EPOCHS:-}" ] || duration="about $minutes minutes, $duration"
     say "3. training: $duration, into $work/ckpt.pt; Ctrl-C saves and stops, and the next run goes on"
-    if [ -e "$work/ckpt.pt" ] && is training "$state"; then
-        train --resume "$work/ckpt.pt" --epochs "${EPOCHS:-$(epochs)}"
-    else
+    if [ "$planned" -eq 0 ]; then
         # What was learned from other music is kept, though no further than the next time.
         [ ! -e "$work/ckpt.pt" ] || mv -f "$work/ckpt.pt" "$work/ckpt-before.pt"
         record training "$state"
-        train --epochs "${EPOCHS:-$(epochs)}"
+        record trained 0
+        record planned "$wanted"
+        train --epochs "$wanted"
+    elif [ "$planned" -lt "$wanted" ]; then
+        record planned "$wanted"
+        train --resume "$work/ckpt.pt" --epochs "$wanted"
+    else
+        train --resume "$work/ckpt.pt"
     fi
-    record trained "$plan"
+    record trained "$wanted"
 fi
 
 say "4. new music into $out"
-printf '%s\n' "$out" >>"$work/written"
+printf '%s\n' "$out" >>"$work/.written"
 sample "$work/ckpt.pt" --seed "$seed" | keys-to-mp3 "$out" --force
 
 cat >&2 <<END
@@ -142,7 +153,7 @@ Wrote $out. What next:
   . $(printf %q "$VENV/bin/activate")    # puts the tools on your PATH
   sample $(printf %q "$work/ckpt.pt") -n 1 --seconds 60 --seed 2 | keys-to-mp3 another.mp3
   sample $(printf %q "$work/ckpt.pt") --best 2 --of 40 | keys-to-mp3 best.mp3 --timbre harmonic
-  MINUTES=60 $(printf %q "$0") $(printf %q "${1:-}")    # longer training makes better music
+  MINUTES=60 $(printf %q "$0")${1:+ $(printf %q "$1")}    # longer training makes better music
   $(printf %q "$0") ~/Music mine.mp3    # your own songs: dozens at least, hundreds are better
 Pictures and sounds of how training went: $work/ckpt.run
 END

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,53 @@ def run(tool: str, *arguments: object, data: bytes | None = None, **options: Any
         options["stdin"] = subprocess.DEVNULL
     options.setdefault("timeout", 120)
     return subprocess.run(command(tool, *arguments), input=data, capture_output=True, check=False, **options)
+
+
+_FORKS = """
+import importlib, json, os, sys
+module, folder, lines = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+main = importlib.import_module(f"musigan_tools.{module}").main
+for number, line in enumerate(lines):
+    if not os.fork():
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), descriptor)
+        sys.argv[1:] = line
+        code = 0
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code or 0
+        sys.stdout.flush()
+        os._exit(code)
+    with open(f"{folder}/{number}.code", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(os.wait()[1])))
+"""
+
+
+def run_each(tool: str, *lines: Sequence[object], **options: Any) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run a tool once for each line of arguments, in forks of one process: most of a short run is starting Python."""
+    words = [[str(word) for word in line] for line in lines]
+    with tempfile.TemporaryDirectory() as name:
+        call = [sys.executable, "-c", _FORKS, MODULES[tool], name, json.dumps(words)]
+        subprocess.run(call, stdin=subprocess.DEVNULL, timeout=120, check=True, **options)
+        return [
+            subprocess.CompletedProcess(
+                line,
+                int(Path(name, f"{number}.code").read_text()),
+                Path(name, f"{number}.out").read_bytes(),
+                Path(name, f"{number}.err").read_bytes(),
+            )
+            for number, line in enumerate(words)
+        ]
+
+
+def one_line(stderr: bytes) -> str:
+    """What a tool said, which must be one line and nothing that only a programmer understands."""
+    text = stderr.decode()
+    assert len(text.splitlines()) == 1, text
+    assert "Traceback" not in text
+    assert "internal error" not in text
+    return text
 
 
 def start(tool: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
@@ -85,3 +134,9 @@ def keys_store(path: Path, songs: int = 2, chunk_seconds: float = 2.0) -> Path:
     done = run("npy-to-keys", pairs_store(path.with_suffix(".pairs"), songs, chunk_seconds), "-o", path)
     assert done.returncode == 0, done.stderr
     return path
+
+
+def one_store_of_each(folder: Path) -> dict[str, Path]:
+    """Stores of two songs of 21 s and 22 s, as files, by their kind; the chunks last 2 s."""
+    keys = keys_store(folder / "keys.zip")
+    return {"waveform": folder / "keys.waveform", "pairs": folder / "keys.pairs", "keys": keys}

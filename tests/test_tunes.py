@@ -194,6 +194,14 @@ def test_round_enters_two_bars_apart() -> None:
     assert np.diff(entries) == pytest.approx([4, 4, 4], abs=0.15)
 
 
+def test_chords_are_struck_again_in_every_bar() -> None:
+    """One chord symbol over eight bars, played four times; the bass strikes it once a bar of two seconds."""
+    played = tunes.arrange(tunes.load("frere-jacques"))
+    bass = [note.onset_seconds for note in played if note.part == "bass"]
+    assert len(bass) == 4 * 8
+    assert np.diff(bass[:10]) == pytest.approx(2, abs=0.1)
+
+
 def test_a_tune_that_ends_elsewhere_gets_a_tonic_chord() -> None:
     last = tunes.arrange(tunes.load("canon-in-d"))[-5:]
     assert {(note.key + 20) % 12 for note in last} == {2, 6, 9}  # D F# A

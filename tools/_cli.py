@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from musigan import __version__
-from musigan.errors import MusiganError, UsageError
+from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.nativestderr import quiet_native_stderr
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ class Session:
         """Open the store a tool reads. The session closes it."""
         from musigan import store
 
+        if not source:
+            raise UsageError('the name of a store is empty (""): an unset variable?')
         named = store.open_reader(self.stdin(), kinds, STDIN) if source == "-" else store.open_reader(source, kinds)
         return self._stack.enter_context(named)
 
@@ -146,6 +148,8 @@ class Session:
         from musigan import store
 
         if source == "-":
+            if not self.stdin().peek(1):  # type: ignore[attr-defined]
+                raise StoreError(f"{STDIN}: nothing came in: the tool before this one failed, or the file is empty")
             path = self._stack.enter_context(store.spooled(self.stdin(), STDIN))
             return self._stack.enter_context(store.open_reader(path, kinds, STDIN))
         return self.reader(source, *kinds)
@@ -168,6 +172,8 @@ class Session:
         """Refuse an output that would be lost or would go to a terminal, before any work is done."""
         from musigan import store
 
+        if not output:
+            raise UsageError('the name of the output is empty (""): an unset variable?')
         if output == "-":
             self.stdout()
         elif not force and store.exists(output):

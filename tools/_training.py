@@ -123,7 +123,14 @@ def _settings_over(saved: Checkpoint, preset: str, config: str, flags: Mapping[s
     from musigan.settings import build, merge, read_yaml
     from musigan.training.configuration import TrainingSettings
 
-    given = {key: value for key, value in {**flags, "preset": preset or None}.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None}
+    if preset and preset != saved.settings.get("preset"):
+        from musigan.errors import SettingsError
+
+        raise SettingsError(
+            f"--preset {preset}: the checkpoint was made with {saved.settings.get('preset')}, and a trained network keeps "
+            "its sizes: leave --preset out, or train from nothing"
+        )
     saved.training_settings()
     return build(TrainingSettings, merge(merge(saved.settings, read_yaml(config) if config else {}), given))
 

@@ -31,6 +31,8 @@ def main(
                 for line in examine(reader, lambda done, name: session.status(f"{done} items  {name}")):
                     session.print(line)
         except MusiganError as error:
+            if len(stores) == 1:
+                raise
             session.error(str(error))
             failed.append(source)
     if failed:

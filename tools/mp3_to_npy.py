@@ -36,8 +36,11 @@ def main(
     """
     from musigan import audio, translate
     from musigan.collection import find_audio
+    from musigan.errors import UsageError
     from musigan.machine import usable_cores
 
+    if "" in paths:
+        raise UsageError('the name of a file or folder is empty (""): an unset variable?')
     kept = None if whole else seconds
     session.check_output(output, force)
     found = list(find_audio(paths, session.skip))

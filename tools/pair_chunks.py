@@ -15,7 +15,7 @@ def main(
     output: _cli.Output = "-",
     chunk_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Length of a chunk.")] = 10.0,
     overlap: Annotated[
-        float, typer.Option(help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
+        float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
     ] = 0.0,
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back, whole songs only.")] = 0.1,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Pairs of a song in a random order.")] = False,

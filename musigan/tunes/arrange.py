@@ -215,7 +215,7 @@ def _step(
 
 
 def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
-    """Chords that sound as long as their symbol: closed above a bass, one voice a tone, or a bare drone."""
+    """Chords that sound as long as their symbol or their bar: closed above a bass, in open voices, or a bare drone."""
     for chord in tune.chords:
         tones = _voicing(chord)
         if style == "drone":
@@ -225,6 +225,16 @@ def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
             pitches = [tones[0] - 12 if tones[0] > 60 else tones[0], *tones[1:3]]
         else:
             pitches = tones[:3]
-        yield _Note(chord.onset, chord.duration, _bass(chord), loudness, "bass", "")
-        for spread, pitch in enumerate(pitches):
-            yield _Note(chord.onset, chord.duration, pitch, 0.5 * loudness, "chords", "", spread)
+        for onset, duration in _within_bars(tune, chord):
+            yield _Note(onset, duration, _bass(chord), loudness, "bass", "")
+            for spread, pitch in enumerate(pitches):
+                yield _Note(onset, duration, pitch, 0.5 * loudness, "chords", "", spread)
+
+
+def _within_bars(tune: Tune, chord: Chord) -> Iterator[tuple[Fraction, Fraction]]:
+    """Onset and duration of the parts of a chord that bar lines cut: strings that were plucked do not last longer."""
+    onset, end = chord.onset, chord.onset + chord.duration
+    while onset < end:
+        next_bar = onset + tune.bar_length - (onset - tune.pickup) % tune.bar_length
+        yield onset, min(next_bar, end) - onset
+        onset = next_bar
