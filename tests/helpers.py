@@ -106,7 +106,7 @@ def tune(seconds: float, keys: Sequence[int], seed: int = 0) -> np.ndarray:
     return sound.astype(np.float32)
 
 
-def write_wav(path: Path, signal: np.ndarray) -> Path:
+def write_sound(path: Path, signal: np.ndarray) -> Path:
     import soundfile
 
     soundfile.write(path, signal.T, RATE)

@@ -1,0 +1,70 @@
+"""Every command of the README runs, in a folder of small music; training ones stop after a few steps."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import helpers
+
+README = Path(__file__).parent.parent / "README.md"
+# What another machine has: a player, a GPU, the package index.
+ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv")
+SHORT = {"train-gan": "--steps-limit 2", "pretrain": "--steps-limit 2"}
+LIMIT_SECONDS = 240
+
+
+def blocks() -> list[list[str]]:
+    """The commands of each fenced block that holds any, in order."""
+    fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    tools = (*helpers.MODULES, "python")
+    commands = [[line for line in block.splitlines() if line.startswith(tools)] for block in fenced]
+    return [[line for line in lines if not ELSEWHERE.search(line)] for lines in commands if lines]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's home: songs in Music, the tools on the PATH, and what earlier commands of the README leave behind."""
+    home = tmp_path_factory.mktemp("home")
+    for name, seconds in {"Music/Jazz/a.wav": 61, "Music/Blues/b.wav": 63, "song.flac": 95, "song.mp3": 41}.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        helpers.write_sound(home / name, helpers.tune(seconds, [40, 44, 49]))
+    tools = home / "bin"
+    tools.mkdir()
+    for tool, module in helpers.MODULES.items():
+        if " " not in tool:
+            shim = tools / tool
+            start = f"from musigan_tools.{module} import main; main()"
+            shim.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{start}" "$@" {SHORT.get(tool, "")}\n')
+            shim.chmod(0o755)
+    (tools / "python").symlink_to(sys.executable)
+    return home
+
+
+def shell(command: str, home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS,
+    )  # fmt: skip
+
+
+def test_every_command_runs(home: Path) -> None:
+    """In order, as a reader would try them; an output that an earlier command left is out of the way first."""
+    problems = []
+    for lines in blocks():
+        for line in lines:
+            for output in re.findall(r"(?:-o|>) (\S+)", line):
+                subprocess.run(["rm", "-rf", str(home / output)], check=True)
+            if line.startswith("train-gan keys.zarr --epochs"):
+                (home / "ckpt.pt").unlink(missing_ok=True)
+            done = shell(line, home, home)
+            if done.returncode:
+                problems.append(f"{line}\n  {done.returncode}: {done.stderr.strip()}")
+    assert not problems, "\n".join(problems)
+    assert sum(len(lines) for lines in blocks()) > 15
