@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musigan.cleaning import SILENCE, Runs, clean
+from musigan.cleaning import SILENCE, Cleaner, Runs
 from musigan.errors import AudioError, SettingsError
 from musigan.keys import BLOCK_FRAMES, KeyRange, KeySettings, analyse, band_loudness
 
@@ -284,5 +284,5 @@ def test_cleaning_a_clean_roll_changes_nothing() -> None:
     roll[0, 30, 5:30], roll[1, 30, 5:30] = 0.3, 0.2
     roll[:, 42, 10:40] = 0.2
     roll[1, 61, 30:34] = 0.1
-    cleaned = clean(roll, KeyRange().frequencies_hz(), 0.02, 0.02)
+    cleaned = Cleaner(KeyRange().frequencies_hz(), KeySettings().deviations_hz(), 0.02, 0.02).clean(roll)
     np.testing.assert_allclose(cleaned, roll, rtol=1e-6)

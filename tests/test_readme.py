@@ -42,16 +42,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             start = f"from musigan_tools.{module} import main; main()"
             shim.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{start}" "$@" {SHORT.get(tool, "")}\n')
             shim.chmod(0o755)
-    (tools / "python").symlink_to(sys.executable)
+    (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python").chmod(0o755)
     return home
 
 
-def shell(command: str, home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        ["bash", "-o", "pipefail", "-c", command], cwd=home, env=environment, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS,
     )  # fmt: skip
+
+
+def outputs(line: str) -> list[str]:
+    """What a command writes."""
+    named = re.findall(r"(?:-o|>|keys-to-mp3) ([^-]\S*)", line)
+    return named if "--resume" in line or "-o" in line else [*named, "ckpt.pt"] if "train-gan keys" in line else named
 
 
 def test_every_command_runs(home: Path) -> None:
@@ -59,11 +66,9 @@ def test_every_command_runs(home: Path) -> None:
     problems = []
     for lines in blocks():
         for line in lines:
-            for output in re.findall(r"(?:-o|>) (\S+)", line):
+            for output in outputs(line):
                 subprocess.run(["rm", "-rf", str(home / output)], check=True)
-            if line.startswith("train-gan keys.zarr --epochs"):
-                (home / "ckpt.pt").unlink(missing_ok=True)
-            done = shell(line, home, home)
+            done = shell(line.replace("--of 100", "--of 5"), home)
             if done.returncode:
                 problems.append(f"{line}\n  {done.returncode}: {done.stderr.strip()}")
     assert not problems, "\n".join(problems)

@@ -243,7 +243,7 @@ def test_colour_settings_of_the_terminal_change_nothing(stores: dict[str, Path])
 def test_skipped_inputs_exit_3_and_strict_stops(tmp_path: Path) -> None:
     music = tmp_path / "music"
     music.mkdir()
-    helpers.write_wav(music / "b.wav", helpers.tune(25, [40, 47]))
+    helpers.write_sound(music / "b.wav", helpers.tune(25, [40, 47]))
     (music / "a.mp3").write_bytes(b"")
     (music / "cover.jpg").write_bytes(b"no music, and no fuss about it")
     done, strict = run_each(

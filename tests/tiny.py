@@ -18,7 +18,7 @@ HEADER = {
 }  # fmt: skip
 NETWORKS: dict[str, dict[str, Any]] = {
     "musigan": {
-        "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "style_dim": 2,
+        "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6,
     },
@@ -58,7 +58,7 @@ def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> Rol
 def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
     """Settings of a run that takes a second."""
     basis = {
-        "epochs": 4, "pretrain_epochs": 2, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
+        "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
     return configure("original" if model == "original" else "small", {**basis, **changes})
