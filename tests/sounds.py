@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def write(path: Path, signal: np.ndarray, rate: int, kind: str | None = None, **
         for start in range(0, signal.shape[1], 4096):
             file.write(signal[:, start : start + 4096].T)
     return path
+
+
+def two_tone_mp3() -> bytes:
+    """6 s MP3 at 44.1 kHz: 500 hz (left) for 3 s, then 800 hz; the right channel an octave above, half as loud."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound = np.concatenate([tones(3, 44100, 500, 1000), tones(3, 44100, 800, 1600)], axis=1)
+        return write(Path(folder) / "song.mp3", sound, 44100).read_bytes()
 
 
 def pitch(signal: np.ndarray, rate: int) -> float:

@@ -33,8 +33,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Songs enough to keep a pipe busy after the first has come through."""
     folder = tmp_path_factory.mktemp("music")
-    for number in range(10):
-        helpers.write_sound(folder / f"{number}.wav", helpers.tune(45, [40 + number, 47, 52], number))
+    song = helpers.tune(45, [40, 47, 52])
+    for number in range(24):
+        helpers.write_sound(folder / f"{number}.wav", song * (1 - 0.02 * number))
     return folder
 
 
