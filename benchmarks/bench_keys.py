@@ -1,4 +1,4 @@
-"""Speed of the key analysis against the definition done literally, in one process; and of the default chain there and back.
+"""Speed of the key analysis against its definition done literally, in one process; and the default there and back.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_keys.py [RECORDING ...]
 
@@ -49,7 +49,9 @@ def sound(seconds: float) -> np.ndarray:
     for start in range(0, count, RATE // 2):
         clock = np.arange(min(RATE, count - start)) / RATE
         for frequency in random.choice(frequencies, 4, replace=False):
-            tone = sum(0.06 / n * np.sin(2 * np.pi * n * frequency * clock) for n in range(1, 5) if n * frequency < RATE / 2)
+            tone = sum(
+                0.06 / n * np.sin(2 * np.pi * n * frequency * clock) for n in range(1, 5) if n * frequency < RATE / 2
+            )
             signal[:, start : start + clock.size] += random.uniform(0.3, 1, (2, 1)) * tone * np.exp(-3 * clock)
     return signal.astype(np.float32)
 
@@ -64,7 +66,9 @@ def best_seconds(work: Callable[[], Any], runs: int) -> float:
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.sum(a * b, dtype=np.float64) / np.sqrt(np.sum(a * a, dtype=np.float64) * np.sum(b * b, dtype=np.float64)))
+    return float(
+        np.sum(a * b, dtype=np.float64) / np.sqrt(np.sum(a * a, dtype=np.float64) * np.sum(b * b, dtype=np.float64))
+    )
 
 
 def against_definition(signal: np.ndarray) -> None:
@@ -92,7 +96,7 @@ def there_and_back(signal: np.ndarray, name: str) -> None:
     synthesis = best_seconds(lambda: synthesise(roll, settings, RATE, level=level), 3)
     back, _ = analyse(synthesise(roll, settings, RATE, level=level), RATE, settings)
     print(
-        f"{name}: default analysis {seconds / analysis:5.0f} times realtime ({analysis:.3f} s, bands alone {bands:.3f} s), "
+        f"{name}: default analysis {seconds / analysis:5.0f} times realtime ({analysis:.3f} s, bands {bands:.3f} s), "
         f"synthesis {seconds / synthesis:5.0f}, roll to sound to roll cosine {cosine(roll, back):.4f}"
     )
 

@@ -4,11 +4,14 @@ Conventions: a signal is float32 (C, S), a roll is float32 (C, K, T) and holds l
 Key n of a piano (1 to 88) sounds at 440 * 2 ** ((n - 49) / 12) Hz. Frame t covers the samples from t * frame_samples to
 (t + 1) * frame_samples; samples after the last whole frame only serve as context.
 
-The loudness of key n in a frame is the RMS of the signal's envelope behind a Gaussian band-pass of standard deviation
-s(n) around f(n). One forward FFT of the stretch serves all keys: a key's own few thousand bins, weighted and inverted at
-a few samples a frame, are its analytic signal, whose squared modulus is twice the power. Zeros behind the ends keep the
-end from ringing into the beginning, and the part of the filter that they take from the first and last frames is given
-back (normalised convolution).
+The loudness of a key's band in a frame is the RMS of the signal behind a Gaussian band-pass of standard deviation s(n)
+around f(n). One forward FFT of the stretch serves all keys: a key's own few thousand bins, weighted and inverted at a
+few samples a frame, are its analytic signal, whose squared modulus is twice the power. Zeros behind the ends keep the
+end from ringing into the beginning, and what they take from the first and last frames is given back (normalised
+convolution).
+
+By default the bands are then cleaned into notes (musigan/cleaning.py): a note's loudness is that of its fundamental and
+of the overtones found to be its own, and everything else is exactly 0.
 
 The transforms are written against names that SciPy and torch share, so a GPU runs the same lines.
 """
@@ -16,15 +19,16 @@ The transforms are written against names that SciPy and torch share, so a GPU ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from musigan.cleaning import SILENCE, clean, sounding_level
+from musigan.cleaning import SILENCE, Cleaner, sounding_level
 from musigan.errors import AudioError, SettingsError
 
 LOWEST_KEY, HIGHEST_KEY = 1, 88
@@ -32,6 +36,7 @@ A4_KEY, A4_HZ = 49, 440.0
 
 MASK_DEVIATIONS = 4.0  # a Gaussian is cut here, at 3e-4 of its top
 CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
+BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough to work on, and still in the cache
 BLOCK_FRAMES = 6400  # 128 s at 20 ms: a usual song is one block, an hour never sits in memory as a spectrum
 
 
@@ -47,7 +52,7 @@ class Band:
 
 
 BANDS = {
-    "variable": Band(base_hz=2.0, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
+    "variable": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
     "fixed": Band(base_hz=12.5, slope=0.0, keys=(27, 59), threshold=0.025, cleaned=False),
 }
 
@@ -163,7 +168,9 @@ class KeySettings:
                 cleaned=bool(band["cleaned"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise SettingsError(f"the keys store's attributes are incomplete or garbled ({error}): make it anew") from None
+            raise SettingsError(
+                f"the keys store's attributes are incomplete or garbled ({error}): make it anew"
+            ) from None
         ours = BANDS[settings.band]
         theirs = (band.get("base_hz", ours.base_hz), band.get("slope", ours.slope))
         if theirs != (ours.base_hz, ours.slope):
@@ -189,10 +196,12 @@ def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> tu
     """The bands of every key under the Nyquist frequency, for a transform over `padded_frames` frames."""
     bin_hz = 1.0 / (padded_frames * settings.frame_seconds)
     last_bin = int(sample_rate / 2 / bin_hz)
+    deviations = settings.deviations_hz()
     bands = []
-    for index, (center, deviation) in enumerate(zip(settings.keys.frequencies_hz(), settings.deviations_hz())):
+    for index, center in enumerate(settings.keys.frequencies_hz()):
         if center >= sample_rate / 2:
             break
+        deviation = deviations[index]
         start = max(math.ceil((center - MASK_DEVIATIONS * deviation) / bin_hz), 1)  # bin 0 is no sound
         stop = min(math.floor((center + MASK_DEVIATIONS * deviation) / bin_hz), last_bin) + 1
         offsets = (np.arange(start, stop) * bin_hz - center) / deviation
@@ -232,24 +241,44 @@ def on_host(values: Any, device: str) -> np.ndarray:
     return values if device == "cpu" else values.cpu().numpy()
 
 
-def envelope(spectrum: Any, band: KeyBand, padded_frames: int, device: str = "cpu") -> Any:
-    """Analytic signal of one band, complex64 (C, padded_frames * band.oversampling), modulated down to bin 0."""
+def batches(bands: Sequence[KeyBand], most: int) -> Iterator[Sequence[KeyBand]]:
+    """Consecutive bands of one oversampling, at most `most` together."""
+    for _, group in groupby(bands, key=lambda band: band.oversampling):
+        alike = list(group)
+        for first in range(0, len(alike), most):
+            yield alike[first : first + most]
+
+
+def band_rms(
+    spectrum: Any, bands: Sequence[KeyBand], padded_frames: int, frame_samples: int, device: str = "cpu"
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """RMS in every frame of bands of a spectrum (C, bins), a few at a time: their rows, and float32 (C, G, T)."""
     fft, arrays = transforms(device)
-    length = padded_frames * band.oversampling
-    bins = len(band.mask)
     place = {} if device == "cpu" else {"device": device}
-    narrow = arrays.zeros((spectrum.shape[0], length), dtype=arrays.complex64, **place)
-    narrow[:, :bins] = spectrum[:, band.start : band.start + bins] * on_device(band.mask, device)
-    return fft.ifft(narrow)
+    channels = spectrum.shape[0]
+    for batch in batches(bands, max(1, BATCH_FRAMES // padded_frames)):
+        length = padded_frames * batch[0].oversampling
+        narrow = arrays.zeros((channels, len(batch), length), dtype=arrays.complex64, **place)
+        for row, band in enumerate(batch):
+            bins = len(band.mask)
+            # Modulated down to bin 0: its modulus is what counts.
+            narrow[:, row, :bins] = spectrum[:, band.start : band.start + bins] * on_device(band.mask, device)
+        power = on_host(frame_power(fft.ifft(narrow), padded_frames), device)
+        yield [band.index for band in batch], np.sqrt(power) * np.float32(rms_scale(batch[0], frame_samples))
 
 
-def frame_power(signal: Any, band: KeyBand, padded_frames: int) -> Any:
-    """Mean of |signal|^2 over every frame, (C, padded_frames): trapezoid rule over the frame's own samples."""
+def frame_power(signal: Any, frames: int) -> Any:
+    """Mean of |signal|^2 over every frame, (..., T * samples) -> (..., T): trapezoid rule over the frame's samples."""
     squared = signal.real**2 + signal.imag**2
-    frames = squared.reshape(squared.shape[0], padded_frames, band.oversampling)
-    power = frames.sum(-1) - 0.5 * frames[:, :, 0]
-    power[:, :-1] += 0.5 * frames[:, 1:, 0]
-    return power / band.oversampling
+    parts = squared.reshape(*squared.shape[:-1], frames, -1)
+    oversampling = parts.shape[-1]  # 2 at least
+    half = 0.5 * parts[..., 0]
+    power = half + parts[..., 1]
+    power[..., :-1] += half[..., 1:]  # a frame's last instant is the next one's first
+    for instant in range(2, oversampling):
+        power += parts[..., instant]
+    power /= oversampling
+    return power
 
 
 def blocks(frames: int, context: int) -> Iterator[tuple[int, int, int]]:
@@ -290,10 +319,8 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
         np.subtract(signal[:, begin - before : after], mean, out=block[:, filled])
         spectrum = fft.rfft(on_device(block, device))
         del block
-        for band in bands:
-            power = frame_power(envelope(spectrum, band, padded, device), band, padded)
-            rms = on_host(power[:, context : context + stop - first], device) ** 0.5
-            loudness[:, band.index, first:stop] = rms * rms_scale(band, samples)
+        for rows, rms in band_rms(spectrum, bands, padded, samples, device):
+            loudness[:, rows, first:stop] = rms[:, :, context : context + stop - first]
     for band, deviation in zip(bands, settings.deviations_hz(), strict=False):
         loudness[:, band.index] *= end_gains(deviation, band.oversampling, frames, settings.frame_seconds)
     return loudness
@@ -304,6 +331,7 @@ def rms_scale(band: KeyBand, frame_samples: int) -> float:
     return math.sqrt(2.0) * band.oversampling / frame_samples
 
 
+@lru_cache(maxsize=256)
 def end_gains(deviation_hz: float, oversampling: int, frames: int, frame_seconds: float) -> np.ndarray:
     """What undoes the loss of a filter that reaches over an end of the stretch, float32 (T,).
 
@@ -331,8 +359,8 @@ def analyse(
         device: "cpu", or a torch device for the transforms ("cuda", "mps").
 
     Returns:
-        loudness, float32 (C, K, T) with T = S // frame_samples: RMS / level, exactly 0 where nothing sounds and for keys
-        above the Nyquist frequency; and the level, 1.0 for silence.
+        loudness, float32 (C, K, T) with T = S // frame_samples: RMS / level, exactly 0 where nothing sounds and for
+        keys above the Nyquist frequency; and the level, 1.0 for silence.
 
     Raises:
         SettingsError: the frame does not fit the sample rate.
@@ -351,15 +379,17 @@ def analyse(
     return loudness, level or 1.0
 
 
-def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str) -> np.ndarray:
+def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
     """Cleaned loudness, float32 (C, K, T) of full scale.
 
     Whatever the keys asked for, the whole keyboard is looked at: a note below the range still owns overtones within it.
     """
     wide = replace(settings, keys=KeyRange())
     bands = band_loudness(signal, sample_rate, wide, device)
-    frequencies = wide.keys.frequencies_hz()
-    heard = int(np.searchsorted(frequencies, sample_rate / 2))
+    heard = int(np.searchsorted(wide.keys.frequencies_hz(), sample_rate / 2))
+    cleaner = Cleaner(
+        wide.keys.frequencies_hz()[:heard], wide.deviations_hz()[:heard], settings.frame_seconds, settings.threshold
+    )
     notes = np.zeros_like(bands)
-    notes[:, :heard] = clean(bands[:, :heard], frequencies[:heard], settings.frame_seconds, settings.threshold)
+    notes[:, :heard] = cleaner.clean(bands[:, :heard])
     return np.ascontiguousarray(notes[:, settings.keys.low - LOWEST_KEY : settings.keys.high - LOWEST_KEY + 1])

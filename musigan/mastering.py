@@ -1,7 +1,7 @@
 """From stretches of sound to one finished signal: joined, faded, levelled, limited.
 
-Conventions: every function takes an iterable of float32 (C, S) pieces and yields (C, S) pieces as they come; together they
-are one signal. Only a piece and what the next step must hold back are in memory.
+Conventions: every function takes an iterable of float32 (C, S) pieces and yields (C, S) pieces as they come; together
+they are one signal. Only a piece and what the next step must hold back are in memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def master(
 
 
 def crossfade(pieces: Pieces, sample_rate: int, seconds: float) -> Iterator[np.ndarray]:
-    """Each piece fades into the next over `seconds`, at equal power; pieces too short for that over half their length."""
+    """Each piece fades into the next over `seconds`, at equal power; one too short for that, over half its length."""
     overlap = samples_of(seconds, sample_rate, "--crossfade")
     tail: np.ndarray | None = None
     for piece in pieces:

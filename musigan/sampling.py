@@ -116,7 +116,7 @@ class Sampler:
         for start in range(0, total, WINDOW_STEPS):
             stop = min(start + WINDOW_STEPS, total)
             low, high = max(start - halo, 0), min(stop + halo, total)
-            window = generator.compose(noise._replace(steps=noise.steps[:, low:high]))
+            window = generator.compose(noise[:, low:high])
             decoded = generator.decode(window, (high - low) * per_step).roll
             latents.append(window[:, start - low : stop - low])
             rolls.append(decoded[..., (start - low) * per_step : (stop - low) * per_step])

@@ -1,7 +1,7 @@
 """What a note sounds like beyond its fundamental.
 
-A note's loudness in a roll is that of the whole note, so a timbre shares it out: the powers of the partials heard add up
-to the note's power in every frame, whatever the timbre.
+A note's loudness in a roll is that of the whole note, so a timbre shares it out: the powers of the partials heard add
+up to the note's power in every frame, whatever the timbre.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ class Timbre:
     """Amplitudes of the partials at 1, 2, 3, ... times the fundamental."""
 
     amplitudes: tuple[float, ...]
-    decay: float = 0.0  # partial n loses exp(-decay * (n - 1)) a second against the fundamental: strings struck, plucked
+    decay: float = (
+        0.0  # partial n loses exp(-decay * (n - 1)) a second against the fundamental: strings struck, plucked
+    )
     rolloff_hz: float = float("inf")  # partials far above this grow quiet (-12 dB an octave): a body, a bell, a room
 
     @property
@@ -27,7 +29,9 @@ class Timbre:
         """Whether there is nothing but the fundamental."""
         return len(self.amplitudes) == 1
 
-    def shares(self, frequency_hz: float, nyquist_hz: float, age_seconds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def shares(
+        self, frequency_hz: float, nyquist_hz: float, age_seconds: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """The partials under `nyquist_hz` of a note, as (number, share of its amplitude).
 
         Args:

@@ -48,6 +48,8 @@ _FORKS = """
 import importlib, json, os, sys
 module, folder, lines = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 main = importlib.import_module(f"musigan_tools.{module}").main
+for name in sys.argv[4].split():
+    importlib.import_module(name)
 for number, line in enumerate(lines):
     if not os.fork():
         for descriptor, name in ((1, "out"), (2, "err")):
@@ -65,11 +67,13 @@ for number, line in enumerate(lines):
 """
 
 
-def run_each(tool: str, *lines: Sequence[object], **options: Any) -> list[subprocess.CompletedProcess[bytes]]:
-    """Run a tool once for each line of arguments, in forks of one process: most of a short run is starting Python."""
+def run_each(
+    tool: str, *lines: Sequence[object], imports: str = "zarr", **options: Any
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run a tool once for each line of arguments, in forks of one process: most of a short run is importing modules."""
     words = [[str(word) for word in line] for line in lines]
     with tempfile.TemporaryDirectory() as name:
-        call = [sys.executable, "-c", _FORKS, MODULES[tool], name, json.dumps(words)]
+        call = [sys.executable, "-c", _FORKS, MODULES[tool], name, json.dumps(words), imports]
         subprocess.run(call, stdin=subprocess.DEVNULL, timeout=120, check=True, **options)
         return [
             subprocess.CompletedProcess(

@@ -49,7 +49,14 @@ def music() -> np.ndarray:
     """Ten seconds of notes with overtones over noise, lopsided in time and between the channels."""
     random = np.random.default_rng(5)
     sound = 1e-3 * random.standard_normal((2, 10 * RATE))
-    for key, start, length in [(28, 0.3, 2.0), (35, 1.1, 0.8), (40, 2.5, 3.0), (44, 2.6, 2.5), (56, 6.0, 0.3), (47, 7, 2)]:
+    for key, start, length in [
+        (28, 0.3, 2.0),
+        (35, 1.1, 0.8),
+        (40, 2.5, 3.0),
+        (44, 2.6, 2.5),
+        (56, 6.0, 0.3),
+        (47, 7, 2),
+    ]:
         for partial in (1, 2, 3, 4):
             place = key + 12 * np.log2(partial)
             note = tone(place, length, 0.06 / partial**1.5, start, 10.0)

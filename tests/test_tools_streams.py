@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -47,9 +48,9 @@ def _signals_as_on_a_terminal() -> Iterator[None]:
     signal.signal(signal.SIGINT, former)
 
 
-def wait_until(happened: object, seconds: float = 30) -> None:
+def wait_until(happened: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -59,14 +60,18 @@ class Pipe:
 
     def __init__(self, music: Path, target: Path) -> None:
         with target.open("wb") as file:
-            first = start("mp3-to-npy", music, "-j", 1, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)
+            first = start(
+                "mp3-to-npy", music, "-j", 1, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+            )
             group = first.pid
             second = start(
-                "pair-chunks", stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=group
+                "pair-chunks",
+                stdin=first.stdout,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=group,
             )
-            third = start(
-                "npy-to-keys", stdin=second.stdout, stdout=file, stderr=subprocess.PIPE, process_group=group
-            )
+            third = start("npy-to-keys", stdin=second.stdout, stdout=file, stderr=subprocess.PIPE, process_group=group)
         for process in (first, second):
             assert process.stdout is not None
             process.stdout.close()
@@ -202,14 +207,14 @@ def test_songs_pass_on_as_they_come(stores: dict[str, Path]) -> None:
     assert process.stdout is not None
     first_out = threading.Event()
 
-    def feed() -> None:
-        process.stdin.write(data[: len(data) * 2 // 3])
-        process.stdin.flush()
+    def feed(stdin: IO[bytes]) -> None:
+        stdin.write(data[: len(data) * 2 // 3])
+        stdin.flush()
         assert first_out.wait(60)
-        process.stdin.write(data[len(data) * 2 // 3 :])
-        process.stdin.close()
+        stdin.write(data[len(data) * 2 // 3 :])
+        stdin.close()
 
-    feeder = threading.Thread(target=feed)
+    feeder = threading.Thread(target=feed, args=(process.stdin,))
     feeder.start()
     received = b""
     # A whole first song, whose blocks have 2 x 2 x 10 s of float16.
@@ -231,7 +236,9 @@ def test_stopped_half_way_nothing_passes_for_a_store(
     number: signal.Signals, code: int, name: str, stores: dict[str, Path], tmp_path: Path
 ) -> None:
     data = stores["waveform"].read_bytes()
-    process = start("pair-chunks", "-o", tmp_path / name, stdin=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0)
+    process = start(
+        "pair-chunks", "-o", tmp_path / name, stdin=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
+    )
     assert process.stdin is not None
     assert process.stderr is not None
     process.stdin.write(data[: len(data) * 2 // 3])
@@ -249,18 +256,18 @@ def test_stopped_half_way_nothing_passes_for_a_store(
 
 
 def test_signals_between_the_system_calls_of_a_read_are_heard(stores: dict[str, Path]) -> None:
-    """Ctrl-C at many moments around a read that will wait for ever; each must end the tool soon."""
+    """Ctrl-C at any moment from the start on, into a read that will wait for ever; each must end the tool soon."""
     data = stores["waveform"].read_bytes()
     script = (
         "import os, signal, sys, threading, time\n"
-        "from musigan_tools import _cli\n"
+        "from musigan_tools import _signals\n"
         "pause = float(sys.argv.pop())\n"
-        "real = _cli._wake_on_signals\n"
+        "real = _signals.wake_on_signals\n"
         "def wake():\n"
         "    real()\n"
         "    def kill(): time.sleep(pause); os.kill(os.getpid(), signal.SIGINT)\n"
         "    threading.Thread(target=kill, daemon=True).start()\n"
-        "_cli._wake_on_signals = wake\n"
+        "_signals.wake_on_signals = wake\n"
         "from musigan_tools.pair_chunks import main; main()\n"
     )
     running = []
@@ -280,6 +287,21 @@ def test_signals_between_the_system_calls_of_a_read_are_heard(stores: dict[str, 
             pass
         assert process.wait(20) == 130
         assert "interrupted" in one_line(process.stderr.read())
+
+
+def test_a_signal_that_was_only_noted_still_interrupts_a_read() -> None:
+    """Another thread takes the signal while the main one is in a read that no signal has interrupted."""
+    script = (
+        "import os, signal, threading, time\n"
+        "from musigan_tools import _signals\n"
+        "_signals.wake_on_signals()\n"
+        "def kill(): time.sleep(0.2); os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=kill, daemon=True).start()\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "try: os.read(os.pipe()[0], 1)\n"
+        "except KeyboardInterrupt: os._exit(130)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 130
 
 
 def test_ctrl_c_while_threads_decode_ends_at_once(tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from musigan import models
 from musigan.errors import CheckpointError, MusiganError
+from musigan.keys import KeyRange, KeySettings
 from musigan.losses import likelihood
 from musigan.settings import merge
-from musigan.training import checkpoint, loop
+from musigan.training import checkpoint, loop, runs
 from musigan.training.configuration import TrainingSettings
 from musigan.training.ema import Average
-from musigan.training.journal import Journal
+from musigan.training.journal import Journal, write_sound
 from musigan.training.objectives import OBJECTIVES
 from tests import tiny
 
@@ -50,16 +52,16 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-def start(keys: Path, settings: TrainingSettings, adversarial: bool = True) -> tuple[loop.Run, Any]:
+def start(keys: Path, settings: TrainingSettings, adversarial: bool = True) -> tuple[runs.Run, Any]:
     data = tiny.dataset(keys, settings)
-    return loop.begin(settings, data, data.store_attributes(), settings.stage_epochs(adversarial), CPU), data
+    return runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(adversarial), CPU), data
 
 
-def go_on(path: Path, keys: Path, settings: TrainingSettings | None = None) -> tuple[loop.Run, Any]:
+def go_on(path: Path, keys: Path, settings: TrainingSettings | None = None) -> tuple[runs.Run, Any]:
     saved = checkpoint.load(path)
     settings = settings or saved.training_settings()
     data = tiny.dataset(keys, settings)
-    return loop.resume(saved, settings, data, CPU), data
+    return runs.resume(saved, settings, data, CPU), data
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -142,8 +144,8 @@ def test_each_side_moves_its_own_parameters_only(
         pytest.skip("a stage that this family does not have")
     run, data = start(keys, tiny.settings(name))
     run.plan = [(stage, 1)]
-    objective = loop._objective(run)
-    run.optimisers = loop._optimisers(objective)
+    objective = runs.objective_of(run)
+    run.optimisers = runs.optimisers_of(objective)
     monkeypatch.setattr(objective, "sides", lambda step: [side])
 
     def parameters() -> dict[str, torch.Tensor]:
@@ -263,7 +265,7 @@ def test_game_from_a_pretrained_checkpoint(keys: Path, tmp_path: Path) -> None:
     saved = checkpoint.load(before)
     assert [entry["stage"] for entry in saved.history] == ["variational", "prior", "critic"]
     settings = tiny.settings()
-    run = loop.begin(settings, data, data.store_attributes(), {"adversarial": 2}, CPU, saved)
+    run = runs.begin(settings, data, data.store_attributes(), {"adversarial": 2}, CPU, saved)
     kept = weights(before)
     for name, value in run.networks["generator"].state_dict().items():
         assert torch.equal(value, kept[f"average.{name}"])
@@ -348,3 +350,18 @@ def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path) -
 def test_objectives_are_registered_by_their_names() -> None:
     assert {name: kind.name for name, kind in OBJECTIVES.items()} == {name: name for name in OBJECTIVES}
     assert dataclasses.is_dataclass(TrainingSettings)
+
+
+def test_samples_sound(tmp_path: Path) -> None:
+    """The MP3 of samples has their length, its tone where the roll has one, and a peak near -1 dBFS."""
+    import soundfile
+
+    settings = KeySettings(keys=KeyRange(45, 52))
+    roll = np.zeros((2, 8, 50), np.float32)
+    roll[:, 4, 5:45] = 0.5  # A4, key 49
+    write_sound([roll, roll], {**settings.to_attributes(), "sample_rate": 12000}, tmp_path / "out.mp3")
+    signal, rate = soundfile.read(tmp_path / "out.mp3")
+    assert len(signal) / rate == pytest.approx(2.0, abs=0.15)
+    assert np.abs(signal).max() == pytest.approx(0.89, abs=0.09)
+    spectrum = np.abs(np.fft.rfft(signal[:, 0]))
+    assert spectrum.argmax() * rate / len(signal) == pytest.approx(440, abs=3)

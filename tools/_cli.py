@@ -15,16 +15,17 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from musigan_tools import _signals, _streams, _words
+from musigan_tools._words import duration as duration
 
 from musigan import __version__
 from musigan.errors import MusiganError, StoreError, UsageError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
 STDIN = "standard input"
-_SECONDS_BETWEEN_LINES = 15.0
 
 Source = Annotated[str, typer.Argument(metavar="[IN]", help="A store: file, folder, URL, or - for standard input.")]
 Output = Annotated[
@@ -56,10 +56,6 @@ _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but err
 _Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: details, warnings, tracebacks.")]
 
 
-class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that what is half written is cleaned away."""
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"musigan {__version__}")
@@ -77,14 +73,14 @@ class Session:
     def __init__(self, name: str, quiet: bool = False, verbose: bool = False, strict: bool = False) -> None:
         self.name, self.quiet, self.verbose, self.strict = name, quiet, verbose, strict
         self.skipped: Counter[str] = Counter()
-        self._stdin, self._stdout = _take_streams()
+        self._stdin, self._stdout = _streams.take_streams()
         if not verbose:
             quiet_native_stderr()
         self._stack = ExitStack()
         # Tools in the middle of a pipe share the terminal with the last one, whose progress is the pipe's.
-        in_pipe = self._stdout is not None and _is_fifo(self._stdout)
+        in_pipe = self._stdout is not None and _streams.is_fifo(self._stdout)
         self._shows_progress = not quiet and (verbose or not in_pipe)
-        self._status = _StatusLine(sys.stderr)
+        self._status = _words.StatusLine(sys.stderr)
 
     # -- words ------------------------------------------------------------------------------------------------
 
@@ -106,7 +102,7 @@ class Session:
         """One line of the tool's answer, on standard output."""
         self._status.clear()
         if self._stdout is not None:
-            self._stdout.write(_one_line(text).encode("utf-8", "backslashreplace") + b"\n")
+            self._stdout.write(_words.one_line(text).encode("utf-8", "backslashreplace") + b"\n")
             self._stdout.flush()
 
     def status(self, text: str) -> None:
@@ -216,107 +212,6 @@ class Progress:
         self._session.status(f"{text}  {note}" if note else text)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-class _StatusLine:
-    """The line at the bottom of the terminal; other lines go above it. A stderr that is gone is no reason to stop."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream  # None where a tool was started without
-        self._tty = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._shown = False
-        self._last = time.monotonic()
-
-    def show(self, text: str) -> None:
-        now = time.monotonic()
-        if self._tty:
-            if now - self._last > 0.1 or not self._shown:
-                columns = _columns()
-                self._write("\r\x1b[K" + _one_line(text)[: columns - 1])
-                self._shown, self._last = True, now
-        elif now - self._last > _SECONDS_BETWEEN_LINES:
-            self._write(_one_line(text) + "\n")
-            self._last = now
-
-    def line(self, text: str) -> None:
-        self.clear()
-        self._write(_one_line(text) + "\n")
-
-    def clear(self) -> None:
-        if self._shown:
-            self._write("\r\x1b[K")
-            self._shown = False
-
-    def _write(self, text: str) -> None:
-        if self._stream is None:
-            return
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def _one_line(text: str) -> str:
-    """Control characters of file names and tags do not reach the terminal."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-
-
-def _is_fifo(file: IO[bytes]) -> bool:
-    import stat
-
-    return stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
-
-
-def _take_streams() -> tuple[IO[bytes] | None, IO[bytes] | None]:
-    """Keep descriptors 0 and 1 for the store; give everyone else the null device and stderr instead.
-
-    Afterwards all three standard descriptors are open: a file opened later cannot take the place of a closed one.
-    """
-    kept = [_copy(descriptor) for descriptor in (0, 1)]
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    if not _is_open(2):
-        os.dup2(null, 2)
-    os.dup2(2, 1)
-    if null > 2:
-        os.close(null)
-    stdin, stdout = (
-        None if descriptor is None else os.fdopen(descriptor, mode)
-        for descriptor, mode in zip(kept, ("rb", "wb"), strict=True)
-    )
-    return stdin, stdout
-
-
-def _copy(descriptor: int) -> int | None:
-    import fcntl
-
-    # Not below 3: were a standard descriptor closed, the copy would take its place.
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) if _is_open(descriptor) else None
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
-
-
 def tool(function: Callable[..., None]) -> Callable[[], None]:
     """Make a console entry point of `function(session, ...options)`: the shared options are added here."""
     name = getattr(sys.modules[function.__module__], "NAME", function.__module__.rsplit(".", 1)[-1].replace("_", "-"))
@@ -341,7 +236,9 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(call)
         with plain_answers(name):
-            app(prog_name=name, standalone_mode=False)
+            # Ctrl-C before there is a session comes back as a number.
+            if app(prog_name=name, standalone_mode=False) == INTERRUPTED:
+                raise KeyboardInterrupt
 
     main.__doc__ = function.__doc__
     return main
@@ -367,54 +264,22 @@ def plain_answers(name: str) -> Iterator[None]:
         said = error.format_message().replace("Value error, ", "").rstrip(".")
         code, problem = 2, f"{said} ({name} -h says how)"
     if problem:
-        _StatusLine(sys.stderr).line(f"{name}: {problem}")
+        _words.StatusLine(sys.stderr).line(f"{name}: {problem}")
     os._exit(code)  # an ordinary exit would try, and fail, to flush once more
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
-
-
-def _wake_on_signals() -> None:
-    """Make sure that Ctrl-C and SIGTERM are heard while a read from a pipe waits.
-
-    Python runs handlers between bytecodes. A signal that falls between two system calls of one buffered read is only
-    noted; the next call then blocks until data come. So another thread hears of every signal, too, and interrupts
-    whatever call the main thread is in by a harmless one, SIGURG, until its handler, which comes last, has run.
-    """
-    heard, wake = os.pipe()
-    os.set_blocking(wake, False)
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    handled = threading.Event()
-
-    def interrupt() -> None:
-        while number := os.read(heard, 1):
-            if number[0] == signal.SIGURG:
-                continue
-            handled.clear()
-            pause = 0.05
-            while not handled.wait(pause):
-                signal.pthread_kill(main_thread, signal.SIGURG)
-                pause = min(2 * pause, 1.0)
-
-    signal.signal(signal.SIGURG, lambda *_: handled.set())
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    threading.Thread(target=interrupt, daemon=True).start()
 
 
 def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any]) -> NoReturn:
     if not verbose:
         warnings.simplefilter("ignore")
     session = Session(name, quiet, verbose, strict=options.get("strict", False))
-    signal.signal(signal.SIGTERM, _terminate)
-    _wake_on_signals()
     try:
+        signal.signal(signal.SIGTERM, _signals.terminate)
+        _signals.wake_on_signals()
         code = _guarded(session, function, options)
     except KeyboardInterrupt:
         session.error("interrupted")
         code = INTERRUPTED
-    except _Terminated:
+    except _signals.Terminated:
         session.error("stopped")
         code = TERMINATED
     # At once: what had to be written is written, and threads that still decode have no reader.

@@ -128,8 +128,8 @@ def _settings_over(saved: Checkpoint, preset: str, config: str, flags: Mapping[s
         from musigan.errors import SettingsError
 
         raise SettingsError(
-            f"--preset {preset}: the checkpoint was made with {saved.settings.get('preset')}, and a trained network keeps "
-            "its sizes: leave --preset out, or train from nothing"
+            f"--preset {preset}: the checkpoint was made with {saved.settings.get('preset')}, and a trained network "
+            "keeps its sizes: leave --preset out, or train from nothing"
         )
     saved.training_settings()
     return build(TrainingSettings, merge(merge(saved.settings, read_yaml(config) if config else {}), given))
@@ -148,11 +148,11 @@ def _train(
 ) -> None:
     """Train on the store `source` into `target`."""
     from musigan.data import NO_AUGMENT, RollDataset
-    from musigan.training import checkpoint, loop
+    from musigan.training import checkpoint, loop, runs
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
-    place = loop.prepare_torch(device)
+    place = runs.prepare_torch(device)
     reader = session.random_access_reader(source, "keys")
     dataset = RollDataset(reader, "train", settings.augment, settings.compression, settings.seed)
     validation = RollDataset(reader, "validation", NO_AUGMENT, settings.compression, settings.seed)
@@ -163,12 +163,12 @@ def _train(
     if not validation.songs:
         session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
     if saved is not None and resuming:
-        run = loop.resume(saved, settings, dataset, place)
+        run = runs.resume(saved, settings, dataset, place)
     else:
         plan = settings.stage_epochs(adversarial)
         if saved is not None:
             plan = {"adversarial": settings.epochs} if adversarial else plan
-        run = loop.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
+        run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
     journal = Journal(target, run.history)
     try:
         finished = loop.train(run, dataset, target, SessionReporter(session), journal, validation, steps_limit)

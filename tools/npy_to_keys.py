@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from musigan_tools import _cli
@@ -45,7 +45,9 @@ def main(
     from musigan.parallel import ordered_map
     from musigan.store import Item
 
-    settings = KeySettings(band, KeyRange.parse(keys) if keys else None, frame_seconds, threshold)
+    # None: the band's own.
+    chosen: dict[str, Any] = {"keys": KeyRange.parse(keys) if keys else None, "threshold": threshold}
+    settings = KeySettings(band, frame_seconds=frame_seconds, **chosen)
     reader = session.reader(source, "pairs", "waveform")
     if reader.kind == "pairs":
         chunk_seconds = reader.attributes["chunk_seconds"]

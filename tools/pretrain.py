@@ -29,9 +29,9 @@ def main(
 ) -> None:
     """Train the stages of a model that come before the adversarial one.
 
-    The variational encoder and decoder learn to write real rolls as latents and back, then the critic learns to tell
-    real from drawn. train-gan does this itself when it starts from nothing; done apart, several games can start from
-    one checkpoint.
+    The variational encoder and decoder learn to write real rolls as latents and back, the transformer learns which
+    latents music has, then the critic learns to tell real from drawn. train-gan does this itself when it starts from
+    nothing; done apart, several games can start from one checkpoint.
 
     Example: pretrain keys.zarr --epochs 90 -o pre.pt && train-gan keys.zarr --start pre.pt --epochs 110
     """

@@ -32,7 +32,7 @@ def main(
     from musigan import sampling
     from musigan.devices import resolve_device
     from musigan.errors import UsageError
-    from musigan.training.loop import prepare_torch
+    from musigan.training.runs import prepare_torch
 
     if of and not best:
         raise UsageError("--of says how many --best chooses among: add --best")

@@ -16,7 +16,7 @@ def main(
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
     pretrain_epochs: Annotated[
-        int | None, typer.Option(min=0, help="Of the epochs, how many learn to write rolls, before the game.")
+        int | None, typer.Option(min=0, help="Of the epochs, how many come before the game.")
     ] = None,
     critic_epochs: _training.CriticEpochs = None,
     seed: _training.SeedGiven = None,
@@ -35,9 +35,9 @@ def main(
 ) -> None:
     """Train a GAN on the keys of your music.
 
-    From nothing, the networks first learn to write rolls as latents and back (pretrain does just that), then
-    generator and critic play. The checkpoint, ckpt.pt unless -o says otherwise, holds all that sample needs; figures,
-    pictures and sounds of samples appear in a folder beside it (ckpt.run).
+    From nothing, the networks first learn to write rolls as latents and back, and the transformer which latents music
+    has (pretrain does just that); then generator and critic play. The checkpoint, ckpt.pt unless -o says otherwise,
+    holds all that sample needs; figures, pictures and sounds of samples appear in a folder beside it (ckpt.run).
 
     Example: train-gan keys.zarr --epochs 200 && sample ckpt.pt | keys-to-mp3 out.mp3
     """

@@ -2,13 +2,14 @@
 
 The system Andrey Vlasenko describes in MusiGAN's README, with these departures. Frames and keys are packed into
 channels, so that all convolutions run on a coarse plane of keys by time. The transformer turns white noise into a
-sequence of latents, one per `token_frames` frames, with rotary positions (arXiv 2104.09864) and a limited reach, so
-that latents are a function of time and a piece has any length. The encoder gives the latents of real music; the
-critic judges rolls by a 2-D tower and, as in Musika (arXiv 2208.08706), their latents by a small tower over time.
+sequence of latents, one per `token_frames` frames, in a few rounds, each a step of a flow from noise to music
+(arXiv 2210.02747, 2209.03003) that is taught on the latents of real music before the game. Its rotary positions
+(arXiv 2104.09864) and limited reach make latents a function of time: a piece has any length. The critic judges rolls
+by a 2-D tower and, as in Musika (arXiv 2208.08706), their latents by a small tower over time.
 
-    real roll -> encoder -> latents --+
-                                      +--> decoder -> roll -> critic (roll tower, latent tower)
-    noise -> transformer -> latents --+
+    real roll -> encoder -> latents ----------+
+                                              +--> decoder -> roll -> critic (roll tower, latent tower)
+    noise -> transformer, rounds -> latents --+
 
 A decoded cell is a loudness times a gate that is exactly 0 or 1, so silence is silence. No layer of the generator
 mixes the samples of a batch.
@@ -52,7 +53,8 @@ class MusiganSettings:
     fine_blocks: int = 1  # residual blocks on the fine plane, encoder and decoder each
     deep_blocks: int = 1  # residual blocks on the coarse plane, encoder and decoder each
     latent_dim: int = 32  # numbers per latent step
-    style_dim: int = 32  # numbers of the noise that a whole piece shares
+    rounds: int = 8  # passes through the transformer from noise to latents
+    time_dim: int = 32  # numbers that tell the transformer how far the noise has come
     transformer_width: int = 128
     transformer_layers: int = 4
     transformer_heads: int = 4
@@ -65,15 +67,10 @@ class MusiganSettings:
                 f"network.transformer_width {self.transformer_width} is not divisible by twice "
                 f"network.transformer_heads ({self.transformer_heads})"
             )
-        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.style_dim) < 1:
+        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.rounds) < 1:
             raise SettingsError("network sizes must be at least 1")
-
-
-class Noise(NamedTuple):
-    """White noise: `steps` (B, L, Z), one row per latent step, and `style` (B, S), shared by the whole piece."""
-
-    steps: Tensor
-    style: Tensor
+        if self.time_dim < 2 or self.time_dim % 2:
+            raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
 
 
 class Posterior(NamedTuple):
@@ -119,12 +116,15 @@ class Generator(nn.Module):
         tokens = -(-shape.frames // s.patch_frames)
         self.noise_in = nn.Linear(s.latent_dim, s.transformer_width)
         self.transformer = Transformer(
-            s.transformer_width, s.transformer_layers, s.transformer_heads, max(tokens // 2, 1), s.style_dim
+            s.transformer_width, s.transformer_layers, s.transformer_heads, max(tokens // 2, 1), s.time_dim
         )
-        self.style_in = nn.Sequential(nn.Linear(s.style_dim, s.style_dim), nn.GELU())
+        self.time_in = nn.Sequential(nn.Linear(s.time_dim, s.time_dim), nn.GELU())
         self.latents_out = nn.Sequential(
             nn.LayerNorm(s.transformer_width), nn.Linear(s.transformer_width, s.latent_dim)
         )
+
+        nn.init.zeros_(self.latents_out[1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.latents_out[1].bias)  # type: ignore[arg-type]
 
         self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
         self.decoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
@@ -137,12 +137,12 @@ class Generator(nn.Module):
     def halo(self) -> int:
         """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
         s = self.settings
-        return s.transformer_layers * self.transformer.reach + 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
+        return s.rounds * s.transformer_layers * self.transformer.reach + 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
-        prior = ("noise_in", "transformer", "style_in", "latents_out")
+        prior = ("noise_in", "transformer", "time_in", "latents_out")
         encoder = ("encoder", "pack_in", "to_posterior", "key_map")
         for name, parameter in self.named_parameters():
             part = "prior" if name.startswith(prior) else "encoder" if name.startswith(encoder) else "decoder"
@@ -163,16 +163,28 @@ class Generator(nn.Module):
         mean, log_variance = both.chunk(2, -1)
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
-    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Noise:
-        """White noise for `batch` pieces of `frames` frames."""
-        device, s = self.key_map.device, self.settings
-        steps = torch.randn(batch, self.steps(frames), s.latent_dim, generator=rng)
-        style = torch.randn(batch, s.style_dim, generator=rng)
-        return Noise(steps.to(device), style.to(device))
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
+        """White noise (B, L, Z) for `batch` pieces of `frames` frames."""
+        return torch.randn(batch, self.steps(frames), self.settings.latent_dim, generator=rng).to(self.key_map.device)
 
-    def compose(self, noise: Noise) -> Tensor:
-        """White noise -> latents (B, L, Z)."""
-        return self.latents_out(self.transformer(self.noise_in(noise.steps), self.style_in(noise.style)))
+    def velocity(self, latents: Tensor, time: Tensor) -> Tensor:
+        """Where latents (B, L, Z) that have come `time` (B) of the way, 0 noise and 1 music, should move: (B, L, Z)."""
+        half = self.settings.time_dim // 2
+        angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
+        style = self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
+        return self.latents_out(self.transformer(self.noise_in(latents), style))
+
+    @property
+    def rounds(self) -> int:
+        """Rounds from noise to latents."""
+        return self.settings.rounds
+
+    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Latents (B, L, Z) after the rounds `first` to `last`, from white noise (all rounds) or from halfway."""
+        for index in range(first, self.rounds if last is None else last):
+            time = latents.new_full((len(latents),), index / self.rounds)
+            latents = latents + self.velocity(latents, time) / self.rounds
+        return latents
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, frames)."""
@@ -189,7 +201,7 @@ class Generator(nn.Module):
         loudness, logits = loudness[:, :, keys, :frames], logits[:, :, keys, :frames]
         return Decoded(limit(loudness) * hard_gate(logits), logits)
 
-    def forward(self, noise: Noise, frames: int) -> tuple[Tensor, Tensor]:
+    def forward(self, noise: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
         latents = self.compose(noise)
         return self.decode(latents, frames).roll, latents
@@ -293,6 +305,7 @@ def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:
 
 FAMILY = Family(
     name="musigan",
+    stages=("variational", "prior", "critic", "adversarial"),
     summary="variational encoder, transformer and 2-D decoder against a residual critic: new music from noise",
     paper="Vlasenko, MusiGAN (github.com/Vlasenko2006/MusiGAN)",
     settings=MusiganSettings,

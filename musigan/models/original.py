@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from musigan.errors import SettingsError
 from musigan.layers import MinibatchDiscrimination, limit, normed
 from musigan.models import Family, RollShape
-from musigan.models.musigan import Decoded, Judgement, Noise, Posterior
+from musigan.models.musigan import Decoded, Judgement, Posterior
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class OriginalSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder over rows of C x (K*T) values."""
 
+    rounds = 0  # from noise to latents
     halo = None  # a row has the length it was built for: longer pieces are windows that fade into each other
 
     def __init__(self, settings: OriginalSettings, shape: RollShape) -> None:
@@ -92,15 +93,14 @@ class Generator(nn.Module):
         mean, log_variance = self.to_posterior(coarse.transpose(1, 2)).chunk(2, -1)
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
-    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Noise:
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
         """White noise for `batch` rolls; every roll has the length the network was built for."""
         s = self.settings
-        steps = torch.randn(batch, s.latent_steps, s.latent_dim, generator=rng)
-        return Noise(steps.to(self.positions.device), steps.new_zeros(batch, 0))
+        return torch.randn(batch, s.latent_steps, s.latent_dim, generator=rng).to(self.positions.device)
 
-    def compose(self, noise: Noise) -> Tensor:
+    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Latents are the white noise itself, as a posterior close to N(0, 1) would give them."""
-        return noise.steps
+        return latents
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, T), through the transformer."""

@@ -26,16 +26,27 @@ class VariationalSettings:
 
 
 @dataclass(frozen=True)
+class PriorSettings:
+    """The stage that teaches the transformer the way from noise to the latents of real music."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, ...] = (0.9, 0.99)
+    draws: int = 2  # noises per roll and step: encoding a roll costs more than a pass through the transformer
+
+
+@dataclass(frozen=True)
 class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
     objective: Literal["bce", "hinge", "relativistic"] = "bce"
-    learning_rate: float = 2e-4  # of the transformer
+    learning_rate: float = 1e-4  # of the transformer
     decoder_learning_rate: float = 2e-5  # of the decoder, which the variational stage has taught already
-    critic_learning_rate: float = 4e-4
+    critic_learning_rate: float = 2e-4
     betas: tuple[float, ...] = (0.0, 0.9)
     label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
-    instance_noise: float = 0.05  # standard deviation of the noise on real and fake rolls and latents alike
+    instance_noise: float = 0.05  # standard deviation of the noise on real and fake rolls alike
+    latent_noise: float = 0.2  # the same for latents, whose own deviation is about 1
+    learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
     critic_steps: int = 1  # critic steps per generator step
     roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
     penalty_distance: float = 0.05  # step of the finite difference in the gradient penalty
@@ -48,8 +59,8 @@ class TrainingSettings:
     model: str = "musigan"
     preset: str = "small"
     epochs: int = 200  # passes over the rolls, all stages together
-    pretrain_epochs: int | None = None  # of these for the variational stage; by default 45 in 100
-    critic_epochs: int | None = None  # of these for the critic alone; by default 2 in 100
+    pretrain_epochs: int | None = None  # of these before the game; by default about 70 in 100
+    critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
     seed: int = 1
     compression: Compression = "sqrt"
@@ -59,6 +70,7 @@ class TrainingSettings:
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     variational: VariationalSettings = field(default_factory=VariationalSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     loss_weights: dict[str, float] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)  # the family's own settings
@@ -77,6 +89,10 @@ class TrainingSettings:
                 raise SettingsError(f"--{flag} {value}: expected 0 to {self.epochs}, the number of --epochs")
         if self.save_every < 1 or self.sample_every < 0 or self.adversarial.roll_every < 1:
             raise SettingsError("save_every and adversarial.roll_every must be at least 1, sample_every at least 0")
+        if self.prior.draws < 1 or self.adversarial.critic_steps < 1 or self.adversarial.learning_rounds < 1:
+            raise SettingsError(
+                "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"
+            )
         unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
@@ -89,19 +105,24 @@ class TrainingSettings:
         return self.loss_weights.get(name, DEFAULT_WEIGHTS.get(name, 0.0))
 
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
-        """Epochs of each stage of the model, in order; without the adversarial stage its share goes to the first."""
-        pretrain = round(0.45 * self.epochs) if self.pretrain_epochs is None else self.pretrain_epochs
+        """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
+        stages = models.family(self.model).stages
+        before = [name for name in stages if name not in ("critic", "adversarial")]
+        pretrain = round(0.7 * self.epochs) if self.pretrain_epochs is None else self.pretrain_epochs
+        pretrain = pretrain if adversarial else self.epochs
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
-        critic = min(critic, self.epochs - pretrain)
-        if not adversarial:
-            return {"variational": max(self.epochs - critic, 0), "critic": critic}
-        return {"variational": pretrain, "critic": critic, "adversarial": self.epochs - pretrain - critic}
+        critic = min(critic, pretrain)
+        shares = {"critic": critic, "adversarial": self.epochs - pretrain if adversarial else 0}
+        for index, name in enumerate(before):  # what is left, in equal parts; the odd epoch to the first
+            shares[name] = (pretrain - critic + len(before) - 1 - index) // len(before)
+        return {name: shares[name] for name in stages}
 
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
     "activity": 1.0,
     "kl": 0.02,
+    "flow": 1.0,
     "anchor": 1.0,
     "anchor_activity": 1.0,
     "adversarial_roll": 1.0,

@@ -22,7 +22,8 @@ from musigan.errors import MusiganError
 from musigan.sampling import Sampler
 
 if TYPE_CHECKING:
-    from musigan.training.loop import Reporter, Run
+    from musigan.training.loop import Reporter
+    from musigan.training.runs import Run
 
 PIECES = 4
 SECONDS = 10.0

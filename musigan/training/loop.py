@@ -7,13 +7,12 @@ stopped and resumed sees the same rolls and the same noise as one that was not.
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,21 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musigan import models
 from musigan.data import RollDataset, batches, steps_per_epoch
-from musigan.errors import CheckpointError, MusiganError
-from musigan.settings import as_mapping, differences
+from musigan.errors import MusiganError
 from musigan.training import checkpoint as checkpoints
-from musigan.training.checkpoint import Checkpoint, Position
-from musigan.training.configuration import TrainingSettings
-from musigan.training.ema import Average
+from musigan.training.checkpoint import Position
 from musigan.training.objectives import OBJECTIVES, Moment, Objective
+from musigan.training.runs import Run, objective_of, optimisers_of
 
 if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
-STRUCTURAL = ("model", "network", "compression")
 
 
 @dataclass(frozen=True)
@@ -61,157 +56,6 @@ class Reporter(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """After every step; it is the reporter's choice how many to show."""
-
-
-@dataclass
-class Run:
-    """A training run in memory: all that a checkpoint holds, live."""
-
-    settings: TrainingSettings
-    shape: models.RollShape
-    store: dict[str, Any]
-    data: dict[str, Any]
-    plan: list[tuple[str, int]]
-    networks: nn.ModuleDict
-    average: Average
-    device: torch.device
-    position: Position = field(default_factory=Position)
-    optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def snapshot(self) -> Checkpoint:
-        """The run as a checkpoint."""
-        return Checkpoint(
-            settings=as_mapping(self.settings),
-            shape=self.shape,
-            store=self.store,
-            data=self.data,
-            plan=[list(stage) for stage in self.plan],
-            position=self.position,
-            networks={name: network.state_dict() for name, network in self.networks.items()},
-            average={"generator": self.average.network.state_dict()},
-            optimisers={name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            rng=torch.get_rng_state(),
-            history=self.history,
-        )
-
-    @property
-    def finished(self) -> bool:
-        """Whether every stage of the plan is done."""
-        return self.position.stage >= len(self.plan)
-
-
-def prepare_torch(device: str) -> torch.device:
-    """Threads for every usable core, unless OMP_NUM_THREADS says otherwise; TF32 where there is a GPU for it."""
-    from musigan.machine import usable_cores
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(usable_cores())
-    if device.startswith("cuda"):
-        torch.set_float32_matmul_precision("high")
-    return torch.device(device)
-
-
-def begin(
-    settings: TrainingSettings,
-    dataset: RollDataset,
-    store: Mapping[str, Any],
-    plan: Mapping[str, int],
-    device: torch.device,
-    start: Checkpoint | None = None,
-) -> Run:
-    """A run from nothing, or from the networks of a pretrained checkpoint `start`."""
-    shape = dataset.shape
-    if start is not None:
-        _compatible(start, settings, dataset, same_data=False)
-        networks = checkpoints.build_networks(start, averaged=True)
-    else:
-        torch.manual_seed(settings.seed)
-        networks = models.build(settings.model, settings.network, shape)
-    networks.to(device)
-    average = Average(networks["generator"], settings.ema_half_life)
-    stages = [(name, epochs) for name, epochs in plan.items() if epochs > 0]
-    if not stages:
-        raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
-    return Run(settings, shape, dict(store), dataset.fingerprint(), stages, networks, average, device)
-
-
-def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:
-    """The run of a checkpoint, to go on exactly; CheckpointError where data or structure are others now."""
-    _compatible(saved, settings, dataset, same_data=True)
-    networks = checkpoints.build_networks(saved).to(device)
-    average = Average(networks["generator"], settings.ema_half_life)
-    checkpoints.load_weights(average.network, saved.average.get("generator"), "averaged generator")
-    try:
-        plan = [(str(name), int(epochs)) for name, epochs in saved.plan]
-        torch.set_rng_state(saved.rng)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"the checkpoint's plan or random state is damaged ({error})") from error
-    if any(name not in OBJECTIVES for name, _ in plan):
-        raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
-    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
-    run.position, run.history = saved.position, list(saved.history)
-    _extend(run, saved, dataset)
-    if not run.finished:
-        objective = _objective(run)
-        run.optimisers = _optimisers(objective)
-        for name, optimiser in run.optimisers.items():
-            if name in saved.optimisers:  # none yet at the very start of a stage
-                try:
-                    optimiser.load_state_dict(saved.optimisers[name])
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
-    return run
-
-
-def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
-    """Give the last stage the epochs that --epochs now asks for beyond (or short of) what the run was planned for."""
-    before, now = saved.training_settings(), run.settings
-    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "seed"):
-        if getattr(before, name) != getattr(now, name):
-            flag = name.replace("_", "-")
-            raise CheckpointError(
-                f"the checkpoint's run has --{flag} {getattr(before, name)}, now it is {getattr(now, name)}; a resumed "
-                "run keeps it: leave it out"
-            )
-    more = now.epochs - before.epochs
-    if not more:
-        return
-    name, epochs = run.plan[-1]
-    if run.finished and more > 0:
-        steps = epochs * steps_per_epoch(dataset, now.batch_size)
-        run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
-    on_last = run.position.stage >= len(run.plan) - 1
-    if epochs + more < (run.position.epoch + bool(run.position.step_in_epoch) if on_last else 1) or run.finished:
-        raise CheckpointError(
-            f"--epochs {now.epochs}: the checkpoint's run has done {len(run.history)} of {before.epochs}; ask for more"
-        )
-    run.plan[-1] = (name, epochs + more)
-
-
-def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, same_data: bool) -> None:
-    """Refuse a checkpoint of another structure or, to resume, of other data; name both values."""
-    for path, old, new in differences(saved.settings, as_mapping(settings)):
-        if path.split(".")[0] in STRUCTURAL:
-            raise CheckpointError(
-                f"the checkpoint has {path} = {old}, the settings ask for {new}; a trained network keeps its "
-                "structure: leave the setting out, or train from nothing"
-            )
-    if saved.shape != dataset.shape:
-        raise CheckpointError(
-            f"the checkpoint was trained on rolls of {_shape(saved.shape)}, the keys store holds "
-            f"{_shape(dataset.shape)}"
-        )
-    if same_data:
-        for path, old, new in differences(saved.data, dataset.fingerprint()):
-            raise CheckpointError(
-                f"another keys store than the checkpoint's: {path} was {old}, is {new}; resume with the store it was "
-                "trained on, or start from its networks with --start"
-            )
-
-
-def _shape(shape: models.RollShape) -> str:
-    return f"{shape.channels} channels x {shape.keys} keys x {shape.frames} frames"
 
 
 def train(
@@ -252,10 +96,10 @@ def _run_epoch(run: Run, dataset: RollDataset, reporter: Reporter, stopped: list
     """The rest of the epoch under way, or as much as `budget` steps and signals allow; returns the steps taken."""
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
-    objective = _objective(run)
+    objective = objective_of(run)
     if not run.optimisers:
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
-        run.optimisers = _optimisers(objective)
+        run.optimisers = optimisers_of(objective)
     steps = steps_per_epoch(dataset, settings.batch_size)
     # Stages see different crops: their epochs are numbered apart.
     crops = position.stage * 1_000_000 + position.epoch
@@ -333,22 +177,6 @@ def _schedule(step: int, total: int) -> float:
         return (step + 1) / warmup
     share = (step - warmup) / max(total - warmup, 1)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-def _objective(run: Run) -> Objective:
-    """The objective of the stage under way, networks in training mode."""
-    run.networks.train()
-    return OBJECTIVES[run.plan[run.position.stage][0]](run.networks, run.settings)
-
-
-def _optimisers(objective: Objective) -> dict[str, torch.optim.Optimizer]:
-    """Adam for every side of the objective."""
-    made: dict[str, torch.optim.Optimizer] = {}
-    for side, groups in objective.groups().items():
-        made[side] = torch.optim.Adam(groups, betas=objective.betas, foreach=True)
-        for group in made[side].param_groups:
-            group["initial_lr"] = group["lr"]
-    return made
 
 
 def _end_epoch(

@@ -6,7 +6,8 @@ objective asks of them:
 
     generator.encode(roll) -> mean, log_variance            (B, C, K, T) -> (B, L, Z) each
     generator.draw(batch, frames, rng) -> noise
-    generator.compose(noise) -> latents                     (B, L, Z)
+    generator.compose(latents, first, last) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
+    generator.velocity(latents, time) -> velocity           (B, L, Z), for the stage `prior`
     generator.decode(latents, frames) -> roll, logits       (B, C, K, T) each
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
     critic(roll | None, latents | None, alone) -> logits, features by view;  critic.views
@@ -72,6 +73,15 @@ class Objective(ABC):
         """The sides that move in step `step`, in order."""
         return list(self.groups())
 
+    _last: tuple[Tensor, Any] | None = None
+
+    def _encoded(self, real: Tensor) -> Any:
+        """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
+        if self._last is None or self._last[0] is not real:
+            with torch.no_grad():
+                self._last = (real, self.generator.encode(real))
+        return self._last[1]
+
     def factor(self, name: str, progress: float) -> float:
         """Schedule of the weight of the loss `name`: a factor on it."""
         return 1.0
@@ -128,6 +138,40 @@ class Variational(Objective):
         return terms
 
 
+def _flow(generator: Any, latents: Tensor, rng: torch.Generator) -> Tensor:
+    """The flow-matching loss of a generator's transformer on latents (B, L, Z), most often midway.
+
+    Times are logistic-normal (arXiv 2403.03206): the ends of the way are easy.
+    """
+    noise = _noise(latents, rng)
+    time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
+    between = noise + time[:, None, None] * (latents - noise)
+    return likelihood.flow_matching(generator.velocity(between, time), noise, latents)
+
+
+class Prior(Objective):
+    """The transformer learns which latents music has: a flow from white noise to the latents of real rolls."""
+
+    name = "prior"
+    title = "teaching the transformer"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """One side: the transformer."""
+        return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's momentum settings."""
+        first, second = self.settings.prior.betas
+        return first, second
+
+    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+        """Flow matching on the latents of real (B, C, K, T), each under several noises."""
+        posterior = self._encoded(real)
+        latents = torch.cat([_sample(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
+        return Terms({"flow": _flow(self.generator, latents, moment.rng)})
+
+
 class Adversarial(Objective):
     """Noise to rolls against the critic, which also sees latents; the encoder stands still.
 
@@ -137,7 +181,7 @@ class Adversarial(Objective):
 
     name = "adversarial"
     title = "generator against critic"
-    _last: tuple[Tensor, Any] | None = None
+    _begun: Tensor | None = None
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
@@ -163,29 +207,39 @@ class Adversarial(Objective):
             posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
             truth["latent"] = None if posterior is None else _sample(posterior, moment.rng)
+        if side == "critic" or self._begun is None:
+            with torch.no_grad():
+                self._begun = self._begin(real, moment)
         if side == "critic":
             with torch.no_grad():
                 fake = self._fake(real, moment)
             return self._critic_losses(truth, fake, moment)
-        return self._generator_losses(truth, self._fake(real, moment), moment)
+        fake, self._begun = self._fake(real, moment), None
+        return self._generator_losses(truth, fake, moment)
 
-    def _encoded(self, real: Tensor) -> Any:
-        """Posterior of a batch; both sides of a step ask for the same one, and the encoder stands still."""
-        if self._last is None or self._last[0] is not real:
-            self._last = (real, self.generator.encode(real))
-        return self._last[1]
+    def _early_rounds(self) -> int:
+        """Rounds of the generator that the game does not teach."""
+        return max(self.generator.rounds - self.settings.adversarial.learning_rounds, 0)
+
+    def _begin(self, real: Tensor, moment: Moment) -> Tensor:
+        """Noise for as many pieces as there are real ones, through the rounds that are not taught: (B, L, Z).
+
+        The generator's turn goes on from what the critic's began: nothing has moved there in between.
+        """
+        noise = self.generator.draw(len(real), real.shape[-1], moment.rng)
+        return self.generator.compose(noise, 0, self._early_rounds())
 
     def _fake(self, real: Tensor, moment: Moment) -> dict[str, Tensor | None]:
         """Generated latents and, where due, rolls: views of as many pieces as there are real ones."""
         frames = real.shape[-1]
-        latents = self.generator.compose(self.generator.draw(len(real), frames, moment.rng))
+        latents = self.generator.compose(self._begun, self._early_rounds())
         roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
-    def _blurred(self, views: dict[str, Tensor | None], moment: Moment, extra: float = 0.0) -> dict[str, Any]:
+    def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
         """The views under instance noise (arXiv 1610.04490): real and fake alike."""
-        amount = self.settings.adversarial.instance_noise + extra
-        return {k: v if v is None or not amount else v + amount * _noise(v, moment.rng) for k, v in views.items()}
+        amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
+        return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
 
     def _judge(self, views: dict[str, Any]) -> Any:
         return self.critic(views["roll"], views["latent"])
@@ -231,6 +285,8 @@ class Adversarial(Objective):
                 terms.losses[f"features_{view}"] = adversarial.feature_matching(
                     real_said.features[view], fake_said.features[view]
                 )
+        if truth["latent"] is not None and self.settings.weight("flow"):
+            terms.losses["flow"] = _flow(self.generator, truth["latent"], moment.rng)
         if truth["roll"] is not None and fake["roll"] is not None:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
@@ -244,8 +300,7 @@ class Adversarial(Objective):
             return {}
         roll, latents = truth["roll"], truth["latent"]
         if latents is None:
-            with torch.no_grad():
-                latents = _sample(self.generator.encode(roll), moment.rng)
+            latents = _sample(self._encoded(roll), moment.rng)
         decoded = self.generator.decode(latents, roll.shape[-1])
         return {
             "anchor": likelihood.reconstruction(decoded.roll, roll),
@@ -268,4 +323,4 @@ class CriticAlone(Adversarial):
         return ["critic"]
 
 
-OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, CriticAlone, Adversarial)}
+OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}

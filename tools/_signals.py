@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM as exceptions, wherever they fall."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import NoReturn
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that what is half written is cleaned away."""
+
+
+def terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def wake_on_signals() -> None:
+    """Make sure that Ctrl-C and SIGTERM are heard while a read from a pipe waits.
+
+    Python runs handlers between bytecodes. A signal that falls between two system calls of one buffered read is only
+    noted; the next call then blocks until data come. So another thread hears of every signal, too, and interrupts
+    whatever call the main thread is in by a harmless one, SIGURG, until its handler, which comes last, has run.
+    """
+    heard, wake = os.pipe()
+    os.set_blocking(wake, False)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    handled = threading.Event()
+
+    def interrupt() -> None:
+        while number := os.read(heard, 1):
+            if number[0] == signal.SIGURG:
+                continue
+            handled.clear()
+            pause = 0.05
+            while not handled.wait(pause):
+                signal.pthread_kill(main_thread, signal.SIGURG)
+                pause = min(2 * pause, 1.0)
+
+    signal.signal(signal.SIGURG, lambda *_: handled.set())
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    threading.Thread(target=interrupt, daemon=True).start()

@@ -1,0 +1,71 @@
+"""Words on stderr: one line each, and one at the bottom of the terminal that is rewritten."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class StatusLine:
+    """The line at the bottom of the terminal; other lines go above it. A stderr that is gone is no reason to stop."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream  # None where a tool was started without
+        self._tty = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown = False
+        self._last = time.monotonic()
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if self._tty:
+            if now - self._last > 0.1 or not self._shown:
+                columns = _columns()
+                self._write("\r\x1b[K" + one_line(text)[: columns - 1])
+                self._shown, self._last = True, now
+        elif now - self._last > _SECONDS_BETWEEN_LINES:
+            self._write(one_line(text) + "\n")
+            self._last = now
+
+    def line(self, text: str) -> None:
+        self.clear()
+        self._write(one_line(text) + "\n")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+            self._shown = False
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def one_line(text: str) -> str:
+    """Control characters of file names and tags do not reach the terminal."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
