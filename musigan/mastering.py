@@ -12,7 +12,8 @@ import numpy as np
 
 from musigan.errors import SettingsError
 
-CEILING_DB = -1.0  # dBFS
+# dBFS between samples stays below -1 in the file: interpolation to 44.1 kHz and a lossy encoder add up to 1.3 dB.
+CEILING_DB = -2.5
 LOOKAHEAD_SECONDS = 0.01  # the limiter begins to turn down so long before a peak, and is back so long after it
 
 Pieces = Iterable[np.ndarray]

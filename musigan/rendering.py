@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ class Sound:
         return cls(settings, rate, timbre, gain_db, fade, crossfade)
 
     def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
-        """Synthesise items, in order; each peaks at -1 dBFS, so that what was drawn quiet is heard."""
+        """Synthesise items, in order; each as loud as the ceiling allows, so that what was drawn quiet is heard."""
 
         def render(item: Item) -> Piece:
             roll = piece_roll(item, self.settings)
@@ -75,7 +75,7 @@ class Sound:
             yield piece
 
     def mastered(self, signals: Iterable[Float]) -> Iterator[Float]:
-        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to -1 dBFS."""
+        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling."""
         joined = crossfade(_same_channels(signals), self.sample_rate, self.crossfade_seconds)
         return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
 
@@ -141,7 +141,7 @@ class Target:
         return path
 
 
-def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: IO[bytes] | None) -> list[str]:
+def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: BinaryIO | None) -> list[str]:
     """Write pieces to the target; return the names of the files. Raises MusiganError when there are no pieces."""
     files: list[str] = []
     if target.split:

@@ -156,7 +156,7 @@ class Block:
         reach = math.ceil(MASK_DEVIATIONS * width_hz / bin_hz)
         first = max(round(frequency_hz / bin_hz) - reach, 0)
         stop = min(round(frequency_hz / bin_hz) + reach + 1, spectrum.shape[1])
-        oversampling = max(2, math.ceil((2 * reach + 1) / self.padded))
+        oversampling = scipy.fft.next_fast_len(max(2, math.ceil((2 * reach + 1) / self.padded)))
         shape = interpolated(self.surrounded(loudness), oversampling)
         place = np.arange(shape.shape[1]) / shape.shape[1]
         # Whole bins shift the envelope's spectrum to `first`; what is left of the frequency turns the envelope.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from musigan.cleaning import SILENCE, Cleaner, Runs
 from musigan.errors import AudioError, SettingsError
-from musigan.keys import BLOCK_FRAMES, KeyRange, KeySettings, analyse, band_loudness
+from musigan.keys import BLOCK_FRAMES, KeyRange, KeySettings, analyse, band_loudness, low_spectrum
 
 RATE = 12000
 FRAME = 240  # samples
@@ -251,11 +251,25 @@ def test_long_stretches_are_made_in_blocks() -> None:
     assert set(np.nonzero(roll)[1]) == {51}
 
 
+@pytest.mark.parametrize(
+    ("length", "stop"), [(4800, 100), (4800, 301), (4800, 602), (4800, 2401), (4801, 50), (1000, 63)]
+)
+def test_the_low_spectrum_is_the_whole_ones_beginning(length: int, stop: int) -> None:
+    signal = np.random.default_rng(8).standard_normal((2, length)).astype(np.float32)
+    low = low_spectrum(signal, stop)
+    assert low.shape[1] >= stop
+    np.testing.assert_allclose(low, np.fft.rfft(signal)[:, : low.shape[1]], atol=2e-4)
+
+
 def test_torch_gives_the_same_bands(music: np.ndarray) -> None:
     pytest.importorskip("torch")
     ours = band_loudness(music, RATE, KeySettings())
     theirs = band_loudness(music, RATE, KeySettings(), device="cpu:0")  # torch's own CPU
     np.testing.assert_allclose(theirs, ours, atol=2e-6)
+    fixed = KeySettings("fixed")
+    np.testing.assert_allclose(
+        band_loudness(music, RATE, fixed, device="cpu:0"), band_loudness(music, RATE, fixed), atol=2e-6
+    )
 
 
 def test_other_frames_and_rates() -> None:

@@ -13,8 +13,10 @@ def main(
     session: _cli.Session,
     out: Annotated[str, typer.Argument(metavar="OUT", help="mp3, wav, flac, ogg, ... by its ending; - for a pipe.")],
     source: _cli.Source = "-",
-    timbre: Annotated[str, typer.Option(help="sine, harmonic, piano, organ, strings, flute, plucked.")] = "sine",
-    gain: Annotated[float, typer.Option(min=-60, max=60, help="dB above a peak of -1 dBFS; a limiter holds it.")] = 0.0,
+    timbre: Annotated[str, typer.Option(help="sine, harmonic, piano, organ, strings, flute, reed, plucked.")] = "sine",
+    gain: Annotated[
+        float, typer.Option(min=-60, max=60, help="dB louder; a limiter holds the peak below -1 dBFS.")
+    ] = 0.0,
     fade: Annotated[float, typer.Option(min=0, max=600, help="Seconds of fade at both ends.")] = 0.02,
     crossfade: Annotated[float, typer.Option(min=0, max=600, help="Seconds by which pieces overlap.")] = 0.5,
     bitrate: Annotated[str, typer.Option(help="192k, or for MP3 V0 to V9: variable.  [default: V2]")] = "",
