@@ -14,7 +14,7 @@ from tests import helpers
 
 README = Path(__file__).parent.parent / "README.md"
 # What another machine has: a player, a GPU, the package index.
-ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv")
+ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
 SHORT = {"train-gan": "--steps-limit 2", "pretrain": "--steps-limit 2"}
 LIMIT_SECONDS = 240
 
