@@ -11,9 +11,7 @@ import hashlib
 import math
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +21,7 @@ from musigan import decoding
 from musigan.collection import Found
 from musigan.encoding import encode
 from musigan.errors import AudioError, UsageError
+from musigan.parallel import ordered_map
 from musigan.tags import read_tags
 
 __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode_many", "doctor_report", "encode"]
@@ -135,19 +134,10 @@ def decode_many(
         except MemoryError:
             return Outcome(item, error=AudioError("not enough memory for it; keep less of it with --seconds"))
 
-    pool = ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="decode")
-    pending: deque[Future[Outcome]] = deque()
-    items = iter(found)
     try:
-        while True:
-            while len(pending) < max(1, jobs) and (item := next(items, None)) is not None:
-                pending.append(pool.submit(work, item))
-            if not pending:
-                return
-            yield pending.popleft().result()
+        yield from ordered_map(work, found, jobs)
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def content_hash(signal: np.ndarray) -> str:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
 def encode(
     signal_blocks: Iterable[np.ndarray],
     sample_rate: int,
-    target: str | os.PathLike[str] | BinaryIO,
+    target: str | os.PathLike[str] | IO[bytes],
     format: str,
     bitrate: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -207,7 +207,7 @@ def _write_pydub(
 
 
 @contextmanager
-def _aside(target: str | os.PathLike[str] | BinaryIO) -> Iterator[str]:
+def _aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
     """The path of a file beside the target, which becomes the target when all went well and vanishes otherwise."""
     is_path = isinstance(target, (str, os.PathLike))
     folder = os.path.dirname(os.path.abspath(os.fspath(target))) if is_path else None  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +141,7 @@ class Target:
         return path
 
 
-def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: BinaryIO | None) -> list[str]:
+def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: IO[bytes] | None) -> list[str]:
     """Write pieces to the target; return the names of the files. Raises MusiganError when there are no pieces."""
     files: list[str] = []
     if target.split:

@@ -22,7 +22,6 @@ from musigan.errors import MusiganError
 from musigan.sampling import Sampler
 
 if TYPE_CHECKING:
-    from musigan.training.loop import Reporter
     from musigan.training.runs import Run
 
 PIECES = 4
@@ -59,7 +58,7 @@ class Journal:
                     self._events.add_scalar(f"{entry['stage']}/{name}", value, entry["step"])
             self._events.flush()
 
-    def samples(self, run: Run, epoch: int, reporter: Reporter) -> None:
+    def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Picture and sound of a few pieces of the averaged generator."""
         networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
         was_training = run.networks["critic"].training
@@ -73,7 +72,7 @@ class Journal:
             plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
             self.sound(rolls, run.store, self.folder / f"{name}.mp3")
         except (MusiganError, OSError, ImportError) as error:
-            reporter.note(f"samples of epoch {epoch} left out: {error}")
+            note(f"samples of epoch {epoch} left out: {error}")
 
     def close(self) -> None:
         """Finish the event file."""

@@ -206,7 +206,7 @@ def _end_epoch(
     if journal is not None:
         journal.record(entry)
         if stage_over or (settings.sample_every and done % settings.sample_every == 0):
-            journal.samples(run, done, reporter)
+            journal.samples(run, done, reporter.note)
     if stage_over or position.epoch % settings.save_every == 0:
         checkpoints.save(target, run.snapshot())
 
