@@ -94,13 +94,18 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class KeySettings:
-    """What a roll's numbers mean. `keys`, `threshold` and `cleaned` left at None take the band's default."""
+    """What a roll's numbers mean. What is left at None takes the band's default.
+
+    A store or checkpoint made with other widths than this version's keeps its own: `base_hz` and `slope` travel along.
+    """
 
     band: str = "variable"  # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN
     keys: KeyRange = None  # type: ignore[assignment]  # filled in below
     frame_seconds: float = 0.02
     threshold: float = None  # type: ignore[assignment]  # of the song's level (variable) or maximum (fixed)
     cleaned: bool = None  # type: ignore[assignment]  # notes as runs without ghosts, or every band as it is
+    base_hz: float = None  # type: ignore[assignment]  # s(n) = base_hz + slope * f(n)
+    slope: float = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.band not in BANDS:
@@ -108,14 +113,15 @@ class KeySettings:
         default = BANDS[self.band]
         if self.keys is None:
             object.__setattr__(self, "keys", KeyRange(*default.keys))
-        if self.threshold is None:
-            object.__setattr__(self, "threshold", default.threshold)
-        if self.cleaned is None:
-            object.__setattr__(self, "cleaned", default.cleaned)
+        for name in ("threshold", "cleaned", "base_hz", "slope"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(default, name))
         if not 0 <= self.threshold < 1:
             raise SettingsError(f"--threshold {self.threshold} is not from 0 up to 1")
         if not 0 < self.frame_seconds <= 1:
             raise SettingsError(f"--frame-seconds {self.frame_seconds} is not over 0 and up to 1")
+        if not (0 < self.base_hz <= 1000 and 0 <= self.slope <= 1):
+            raise SettingsError(f"bands of {self.base_hz} Hz + {self.slope} f cannot be: the store is damaged")
 
     def frame_samples(self, sample_rate: int) -> int:
         """Samples in a frame.
@@ -136,20 +142,18 @@ class KeySettings:
 
     def deviations_hz(self) -> np.ndarray:
         """s(n): standard deviation of every key's Gaussian, float64 (K,)."""
-        band = BANDS[self.band]
-        return band.base_hz + band.slope * self.keys.frequencies_hz()
+        return self.base_hz + self.slope * self.keys.frequencies_hz()
 
     def to_attributes(self) -> dict[str, Any]:
         """Plain JSON for a store's group attributes."""
-        band = BANDS[self.band]
         return {
             "frame_seconds": self.frame_seconds,
             "low_key": self.keys.low,
             "high_key": self.keys.high,
             "band": {
                 "name": self.band,
-                "base_hz": band.base_hz,
-                "slope": band.slope,
+                "base_hz": self.base_hz,
+                "slope": self.slope,
                 "threshold": self.threshold,
                 "cleaned": self.cleaned,
             },
@@ -157,28 +161,22 @@ class KeySettings:
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> KeySettings:
-        """The settings a store was made with; raises SettingsError when they are incomplete or of another make."""
+        """The settings a store was made with; raises SettingsError when they are incomplete or cannot be."""
         try:
             band = attributes["band"]
-            settings = cls(
+            return cls(
                 band=band["name"],
                 keys=KeyRange(int(attributes["low_key"]), int(attributes["high_key"])),
                 frame_seconds=float(attributes["frame_seconds"]),
                 threshold=float(band["threshold"]),
                 cleaned=bool(band["cleaned"]),
+                base_hz=float(band["base_hz"]),
+                slope=float(band["slope"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SettingsError(
                 f"the keys store's attributes are incomplete or garbled ({error}): make it anew"
             ) from None
-        ours = BANDS[settings.band]
-        theirs = (band.get("base_hz", ours.base_hz), band.get("slope", ours.slope))
-        if theirs != (ours.base_hz, ours.slope):
-            raise SettingsError(
-                f"the store's {settings.band} bands are {theirs[0]} Hz + {theirs[1]} f wide, this version's "
-                f"{ours.base_hz} Hz + {ours.slope} f: make the keys anew with npy-to-keys"
-            )
-        return settings
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,13 @@ def test_attributes_survive_json() -> None:
         attributes = json.loads(json.dumps(wanted.to_attributes()))
         assert attributes["low_key"] == wanted.keys.low
         assert KeySettings.from_attributes(attributes) == wanted
+    # Keys of a version with other bands are still made into sound as they were meant.
     attributes["band"]["base_hz"] = 99.0
-    with pytest.raises(SettingsError, match="anew"):
-        KeySettings.from_attributes(attributes)
+    assert KeySettings.from_attributes(attributes).deviations_hz().tolist() == [99.0] * 42
+    for nonsense in (-1.0, float("nan"), "wide", None):
+        attributes["band"]["base_hz"] = nonsense
+        with pytest.raises(SettingsError):
+            KeySettings.from_attributes(attributes)
     with pytest.raises(SettingsError):
         KeySettings.from_attributes({"low_key": 1})
 
