@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,7 +24,7 @@ from musigan.synthesis import synthesise
 from musigan.timbre import timbre_named
 
 Float = npt.NDArray[np.float32]
-OVERTONE_RATE = 44100  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
+OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
 STREAM_FORMAT = "mp3"
 
 
@@ -54,10 +55,19 @@ class Sound:
     ) -> Sound:
         """Settings from a store's header; `sample_rate` 0 takes the store's for pure tones, 44.1 kHz for others."""
         settings = KeySettings.from_attributes(header)
-        own_rate = int(header["sample_rate"])
-        rate = sample_rate or (own_rate if timbre_named(timbre).pure else max(own_rate, OVERTONE_RATE))
+        rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), timbre)
         settings.frame_samples(rate)
         return cls(settings, rate, timbre, gain_db, fade, crossfade)
+
+    @staticmethod
+    def _rate_for(settings: KeySettings, own_rate: int, timbre: str) -> int:
+        """The rate a timbre needs at which frames are whole samples; a multiple of the store's always fits."""
+        if timbre_named(timbre).pure or own_rate >= OVERTONE_RATES[0]:
+            return own_rate
+        for rate in OVERTONE_RATES:
+            if abs(settings.frame_seconds * rate - round(settings.frame_seconds * rate)) < 1e-6:
+                return rate
+        return own_rate * -(-OVERTONE_RATES[0] // own_rate)
 
     def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
         """Synthesise items, in order; each as loud as the ceiling allows, so that what was drawn quiet is heard."""
@@ -125,6 +135,8 @@ class Target:
             raise MusiganError(f"{self.out}: there is no folder {Path(self.out).parent}: make it first")
         if not self.split:
             self.refuse_existing(self.out)
+        elif not self.force and (there := self.numbered_files()):
+            raise MusiganError(f"{there[0]} exists: choose another name, or replace such files with --force")
 
     @property
     def format(self) -> str:
@@ -134,6 +146,13 @@ class Target:
         """out.mp3 -> out-001.mp3"""
         root, ending = os.path.splitext(self.out)
         return f"{root}-{number:03d}{ending}"
+
+    def numbered_files(self) -> list[str]:
+        """What is there already of the files that --split would number."""
+        root, ending = os.path.splitext(os.path.basename(self.out))
+        wanted = re.compile(re.escape(root) + r"-\d{3,}" + re.escape(ending))
+        folder = Path(self.out).absolute().parent
+        return sorted(str(path) for path in folder.iterdir() if wanted.fullmatch(path.name))
 
     def refuse_existing(self, path: str) -> str:
         if not self.force and os.path.lexists(path):

@@ -145,7 +145,10 @@ class Sampler:
     def _score(self, roll: Tensor, latents: Tensor | None) -> float:
         """Mean over windows of the training length, and over the critic's views, of its logit."""
         length, frames, found = self.shape.frames, roll.shape[-1], []
-        starts = range(0, max(frames - length, 0) + 1, length)
+        starts = list(range(0, max(frames - length, 0) + 1, length))
+        if starts[-1] + length < frames:  # the end of the piece is judged too
+            per_step = self.generator.token_frames if latents is not None else 1
+            starts.append((frames - length) // per_step * per_step)
         for start in starts:
             part = None
             if latents is not None:

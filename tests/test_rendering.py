@@ -123,3 +123,20 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> N
 def test_help_names_every_timbre() -> None:
     text = helpers.run("keys-to-mp3", "--help").stdout.decode()
     assert all(name in text for name in TIMBRES)
+
+
+@pytest.mark.parametrize(("frame_seconds", "rate"), [(0.02, 44100), (0.016, 48000), (0.0125, 48000)])
+def test_a_timbre_with_overtones_gets_a_rate_that_its_frames_fit(frame_seconds: float, rate: int) -> None:
+    header = {**HEADER, **KeySettings(keys=KeyRange(40, 60), frame_seconds=frame_seconds).to_attributes()}
+    made = rendering.Sound.of_store(header, "piano", 0, 0.0, 0.0, 0.5)
+    assert made.sample_rate == rate
+    assert rendering.Sound.of_store(header, "sine", 0, 0.0, 0.0, 0.5).sample_rate == RATE
+
+
+def test_split_looks_for_existing_files_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "out-007.mp3").write_text("precious")
+    (tmp_path / "out-x.mp3").write_text("not one of them")
+    with pytest.raises(MusiganError, match=r"out-007\.mp3 exists"):
+        rendering.Target(str(tmp_path / "out.mp3"), split=True).check(None)
+    rendering.Target(str(tmp_path / "out.mp3"), split=True, force=True).check(None)
+    rendering.Target(str(tmp_path / "other.mp3"), split=True).check(None)

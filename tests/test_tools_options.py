@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -218,3 +219,26 @@ def test_an_empty_name_is_not_the_folder_we_are_in(tmp_path: Path, stores: dict[
         assert done.returncode == 2
         assert "empty" in one_line(done.stderr)
     assert os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_a_recording_in_two_folders_under_one_name_is_kept_once(music: Path, tmp_path: Path) -> None:
+    shutil.copytree(music, tmp_path / "again")
+    done = run("mp3-to-npy", music / "B-sides", tmp_path / "again" / "B-sides", "-o", tmp_path / "out")
+    assert done.returncode == 0
+    assert [item.attributes["source"] for item in items(tmp_path / "out")] == ["1.wav", "2.flac"]
+    assert b"2 duplicates left out" in done.stderr
+
+
+def test_training_spools_what_comes_through_a_fifo(stores: dict[str, Path], tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", f"cat '{stores['keys']}' > '{fifo}'"]):
+        done = run("pretrain", fifo, "--epochs", 1, "--steps-limit", 1, "-o", tmp_path / "a.pt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.pt").exists()
+
+
+def test_two_numbers_of_pieces_are_one_too_many(tmp_path: Path) -> None:
+    done = run("sample", tmp_path / "any.pt", "-n", 5, "--best", 2)
+    assert done.returncode == 2
+    assert b"--best 2 --of" in done.stderr

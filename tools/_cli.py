@@ -14,6 +14,7 @@ import inspect
 import math
 import os
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -143,6 +144,10 @@ class Session:
         """Open a store to read in any order; a stream is spooled to a temporary file first."""
         from musigan import store
 
+        if os.path.exists(source) and stat.S_ISFIFO(os.stat(source).st_mode):
+            with open(source, "rb") as fifo:
+                path = self._stack.enter_context(store.spooled(fifo, source))
+            return self._stack.enter_context(store.open_reader(path, kinds, source))
         if source == "-":
             if not self.stdin().peek(1):  # type: ignore[attr-defined]
                 raise StoreError(f"{STDIN}: nothing came in: the tool before this one failed, or the file is empty")

@@ -66,11 +66,12 @@ def main(
             for warning in recording.warnings:
                 session.say(f"{source}: {warning}")
             array, item_attributes = translate.to_waveform(recording, source, dtype)
-            original = originals.setdefault(item_attributes["content"], source)
-            if original != source:
-                session.detail(f"{source}: the same recording as {original}, kept once")
+            content = item_attributes["content"]
+            if content in originals:
+                session.detail(f"{source}: the same recording as {originals[content]}, kept once")
                 duplicates += 1
                 continue
+            originals[content] = source
             writer.add(array, translate.WAVEFORM, item_attributes)
             progress.step(source)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

@@ -13,7 +13,7 @@ def main(
     session: _cli.Session,
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint of pretrain or train-gan.")],
     output: _cli.Output = "-",
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 4,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many pieces; 4 by default.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of each piece; any length.")] = 30.0,
     seed: _cli.Seed = 1,
     best: Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")] = 0,
@@ -36,6 +36,8 @@ def main(
 
     if of and not best:
         raise UsageError("--of says how many --best chooses among: add --best")
+    if best and count:
+        raise UsageError(f"-n {count} and --best {best} both say how many pieces: --best {best} --of MANY chooses")
     if best and of and of < best:
         raise UsageError(f"--best {best} --of {of}: cannot choose {best} among {of}")
     session.check_output(output, force)
@@ -43,7 +45,7 @@ def main(
     prepare_torch(place)
     sampler = sampling.Sampler.load(checkpoint, place)
     frames = sampler.frames(seconds)
-    numbers, scored = list(range(1, count + 1)), {}
+    numbers, scored = list(range(1, (count or 4) + 1)), {}
     if best:
         among = of or 25 * best
         ranking = session.progress(among, "pieces judged")

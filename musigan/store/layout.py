@@ -25,7 +25,7 @@ DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 REQUIRED = {
     "waveform": ("sample_rate",),
     "pairs": ("sample_rate", "chunk_seconds"),
-    "keys": ("chunk_seconds", "frame_seconds"),
+    "keys": ("sample_rate", "chunk_seconds", "frame_seconds"),
 }
 DTYPES = ("float16", "float32", "int16")
 MAX_METADATA_BYTES = 4 << 20  # ten hours of pairs that overlap by 90 % need 0.2 MB
@@ -174,6 +174,9 @@ def _check_attributes(name: str, shape: tuple[int, ...], kind: str, attributes: 
     level, starts = attributes.get("level", 1.0), attributes.get("starts")
     if not _is_number(level) or not 0 <= level < math.inf:
         raise StoreError(f"{name} has the level {shown(level)}, expected a number")
+    seconds = attributes.get("seconds", 1.0)
+    if not _is_number(seconds) or not 0 < seconds < math.inf:
+        raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
     if kind == "waveform" or starts is None:
         return
     if not isinstance(starts, list) or not all(_is_number(s) and 0 <= s <= MAX_START_SECONDS for s in starts):
