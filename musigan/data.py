@@ -171,6 +171,8 @@ class RollDataset:
         infos = list(self.reader.infos())
         listing = [[info.name, list(info.shape), str(info.attributes.get("title", ""))] for info in infos]
         listing.append([info.attributes.get("level") for info in infos])
+        # The same songs, cut or held back otherwise, are other rolls.
+        listing.append([[info.attributes.get("split"), info.attributes.get("starts")] for info in infos])
         return {
             "songs": len(infos),
             "chunks": int(sum(info.shape[0] * (2 if self.paired else 1) for info in infos)),

@@ -108,11 +108,11 @@ class DownBlock(nn.Module):
         return (inner + self.skip(pooled)) * math.sqrt(0.5)
 
 
-def rotary(tokens: Tensor, start: int = 0) -> Tensor:
+def rotary(tokens: Tensor) -> Tensor:
     """Rotary positions (arXiv 2104.09864) on (B, H, L, D): attention then depends on how far apart two tokens are."""
     length, width = tokens.shape[-2:]
     frequencies = 10000.0 ** (-torch.arange(0, width, 2, device=tokens.device) / width)  # (D/2)
-    angles = (torch.arange(length, device=tokens.device) + start)[:, None] * frequencies  # (L, D/2)
+    angles = torch.arange(length, device=tokens.device)[:, None] * frequencies  # (L, D/2)
     cos, sin = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
     even, odd = tokens[..., 0::2], tokens[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)  # (B, H, L, D)

@@ -7,6 +7,8 @@ values, so what a checkpoint stores and `--print-config` shows is what `--config
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -55,7 +57,11 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return tuple(_convert(arguments[0], element, path) for element in value)
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _convert(arguments[1], element, f"{path}.{key}") for key, element in value.items()}
+    if hint is float and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        value = float(value)  # YAML 1.1, which PyYAML reads, takes 1e-4 for a word
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise SettingsError(f"setting '{path}' is {value}; expected a finite number")
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value

@@ -149,6 +149,7 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
         ({"format": None}, "format None"),
         ({"settings": ...}, "incomplete"),
         ({"position": {"stag": 1}}, "incomplete"),
+        ({"plan": [3]}, "incomplete"),
         ({"shape": {"channels": -1, "keys": 3, "frames": 5}}, "roll shape"),
         ({"shape": {"channels": 2, "keys": 200, "frames": 5}}, "does not fit"),
         ({"settings": {"epoks": 3}}, "epoks"),

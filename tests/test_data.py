@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,19 @@ def test_fingerprint_tells_stores_apart(tmp_path: Path) -> None:
     more = tiny.dataset(tiny.write_keys(tmp_path / "c", songs=4), tiny.settings())
     assert one.fingerprint() == same.fingerprint()
     assert one.fingerprint() != more.fingerprint()
+
+
+@pytest.mark.parametrize("other", [{"split": "train"}, {"starts": [0.0, 0.4]}])
+def test_fingerprint_tells_how_songs_were_cut_and_held_back(other: dict[str, Any], tmp_path: Path) -> None:
+    blocks = np.full((2, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.5, np.float16)
+    prints = []
+    for name, changes in (("a", {}), ("b", other)):
+        with store.write(str(tmp_path / name), "keys", tiny.HEADER) as writer:
+            for split in ("train", "validation"):
+                attributes = {"title": "x", "level": 0.1, "split": split, "starts": [0.0, 0.48]}
+                writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), {**attributes, **changes})
+        prints.append(tiny.dataset(tmp_path / name, tiny.settings()).fingerprint())
+    assert prints[0] != prints[1]
 
 
 def test_level_is_the_median(tmp_path: Path) -> None:

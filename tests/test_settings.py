@@ -43,6 +43,16 @@ def test_flags_over_file_over_preset() -> None:
         ({"model": "musegun"}, "musegun"),
         ({"network": {"transformer_heads": 7}}, "transformer_heads"),
         ({"augment": {"gain": 1.5}}, "augment.gain"),
+        ({"variational": {"betas": [0.9]}}, "variational.betas"),
+        ({"prior": {"betas": [0.9, 0.99, 0.999]}}, "prior.betas"),
+        ({"adversarial": {"betas": [0.0, 1.0]}}, "adversarial.betas"),
+        ({"adversarial": {"critic_learning_rate": 0}}, "adversarial.critic_learning_rate"),
+        ({"prior": {"learning_rate": -1e-4}}, "prior.learning_rate"),
+        ({"prior": {"learning_rate": float("nan")}}, "prior.learning_rate"),
+        ({"prior": {"learning_rate": "fast"}}, "prior.learning_rate"),
+        ({"adversarial": {"penalty_distance": 0}}, "adversarial.penalty_distance"),
+        ({"gradient_clip": -1}, "gradient_clip"),
+        ({"seed": 2**63}, "--seed"),
     ],
 )
 def test_wrong_setting_is_named(given: dict, named: str) -> None:
@@ -70,6 +80,23 @@ def test_stage_epochs_add_up() -> None:
         assert sum(chosen.stage_epochs(adversarial=False).values()) == epochs
 
 
+def test_a_game_follows_unless_it_was_asked_away() -> None:
+    assert configure("small", {"epochs": 1}).stage_epochs()["adversarial"] == 1
+    assert configure("small", {"epochs": 2, "pretrain_epochs": 2}).stage_epochs()["adversarial"] == 0
+    assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 30
+
+
+def test_yaml_floats_without_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("prior: {learning_rate: 2e-4, betas: [5e-1, 0.9]}\nloss_weights: {kl: 1E-3}\n")
+    chosen = configure("small", settings.read_yaml(path))
+    assert (chosen.prior.learning_rate, chosen.prior.betas, chosen.weight("kl")) == (2e-4, (0.5, 0.9), 1e-3)
+    path.write_text("epochs: 1e2\n")
+    with pytest.raises(SettingsError, match="epochs"):
+        configure("small", settings.read_yaml(path))
+
+
 def test_preset_by_device() -> None:
+    assert preset_for("cuda", "original") == "original"
     assert preset_for("cpu") == "small"
     assert preset_for("cuda:1") == "medium"

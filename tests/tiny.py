@@ -9,12 +9,12 @@ import numpy as np
 
 from musigan import store
 from musigan.data import RollDataset
+from musigan.keys import KeyRange, KeySettings
 from musigan.training.configuration import TrainingSettings, configure
 
 CHANNELS, KEYS, FRAMES = 2, 11, 24
 HEADER = {
-    "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, "frame_seconds": 0.02, "low_key": 30, "high_key": 40,
-    "band": {"name": "variable"},
+    "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, **KeySettings(keys=KeyRange(30, 40)).to_attributes(),
 }  # fmt: skip
 NETWORKS: dict[str, dict[str, Any]] = {
     "musigan": {

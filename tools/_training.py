@@ -61,15 +61,17 @@ class SessionReporter:
 
 
 def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[str, Any], device: str) -> Any:
-    """Settings of a run from nothing; without --preset the device decides, and the session says so."""
-    from musigan import settings
+    """Settings of a run from nothing; without a preset, model and device decide, and the session says so."""
+    from musigan import models, settings
     from musigan.training.configuration import configure, preset_for
 
     given = settings.read_yaml(config) if config else {}
-    asked = preset or given.get("preset") or flags.get("model")
-    name = str(asked if asked != "musigan" else preset_for(device)) if asked else preset_for(device)
-    if not asked:
-        session.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or original chooses")
+    model = str(flags.get("model") or given.get("model") or "musigan")
+    models.family(model)  # an unknown one is the model's fault, not the preset's
+    name = str(preset or given.get("preset") or preset_for(device, model))
+    if not (preset or given.get("preset")):
+        reason = f"suits this machine ({device})" if model == "musigan" else f"goes with the model {model}"
+        session.say(f"preset {name}, which {reason}; --preset small, medium or original chooses")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, flags)
 
 
@@ -91,11 +93,16 @@ def train(
 ) -> None:
     """Train, or print what would be trained."""
     from musigan.devices import resolve_device
+    from musigan.errors import MusiganError, UsageError
 
+    if resume and start:
+        raise UsageError("--resume goes on with a run, --start begins one from pretrained networks: give one of them")
     device = resolve_device(device)
     saved = _saved(resume or start)
     if saved is not None:
-        settings = _settings_over(saved, preset, config, flags)
+        if resume:
+            _refuse_other_tool(saved, resume, adversarial)
+        settings = _settings_over(saved, bool(start), preset, config, flags)
     else:
         settings = settings_of(session, preset, config, flags, device)
     if print_config:
@@ -105,9 +112,7 @@ def train(
             session.print(line)
         return
     target = Path(output or resume or "ckpt.pt")
-    if target.exists() and not force and str(target) != resume:
-        from musigan.errors import MusiganError
-
+    if target.exists() and not force and not (resume and target.resolve() == Path(resume).resolve()):
         raise MusiganError(f"{target} exists: --resume {target} goes on with it, --force replaces it, -o names another")
     _train(session, source, target, settings, saved, bool(resume), adversarial, device, steps_limit)
 
@@ -118,21 +123,42 @@ def _saved(path: str) -> Checkpoint | None:
     return checkpoint.load(path) if path else None
 
 
-def _settings_over(saved: Checkpoint, preset: str, config: str, flags: Mapping[str, Any]) -> TrainingSettings:
-    """A checkpoint's settings under those given now."""
+def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> None:
+    """A pretraining is resumed by pretrain, a run with a game by train-gan."""
+    from musigan.errors import UsageError
+
+    has_game = any(stage == "adversarial" for stage, _ in saved.plan)
+    if adversarial and not has_game:
+        raise UsageError(
+            f"{resume} is a pretraining without a game: --start {resume} begins the game from it "
+            f"(pretrain --resume {resume} goes on with the pretraining)"
+        )
+    if has_game and not adversarial:
+        raise UsageError(f"{resume} is a run of train-gan: train-gan --resume {resume} goes on with it")
+
+
+def _settings_over(
+    saved: Checkpoint, starting: bool, preset: str, config: str, flags: Mapping[str, Any]
+) -> TrainingSettings:
+    """A checkpoint's settings under those given now; how long it was pretrained says nothing about a game it starts."""
+    from musigan.errors import SettingsError
     from musigan.settings import build, merge, read_yaml
-    from musigan.training.configuration import TrainingSettings
+    from musigan.training.configuration import TrainingSettings, settings_to_start
 
     given = {key: value for key, value in flags.items() if value is not None}
+    file = read_yaml(config) if config else {}
+    preset = preset or str(file.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
-        from musigan.errors import SettingsError
-
         raise SettingsError(
             f"--preset {preset}: the checkpoint was made with {saved.settings.get('preset')}, and a trained network "
             "keeps its sizes: leave --preset out, or train from nothing"
         )
     saved.training_settings()
-    return build(TrainingSettings, merge(merge(saved.settings, read_yaml(config) if config else {}), given))
+    base = settings_to_start(saved.settings) if starting else saved.settings
+    settings = build(TrainingSettings, merge(merge(base, file), given))
+    if starting and settings.pretrain_epochs is not None:
+        raise SettingsError("--pretrain-epochs together with --start: the pretraining is done; leave it out")
+    return settings
 
 
 def _train(
@@ -148,12 +174,14 @@ def _train(
 ) -> None:
     """Train on the store `source` into `target`."""
     from musigan.data import NO_AUGMENT, RollDataset
+    from musigan.keys import KeySettings
     from musigan.training import checkpoint, loop, runs
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
     place = runs.prepare_torch(device)
     reader = session.random_access_reader(source, "keys")
+    KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
     dataset = RollDataset(reader, "train", settings.augment, settings.compression, settings.seed)
     validation = RollDataset(reader, "validation", NO_AUGMENT, settings.compression, settings.seed)
     session.say(
@@ -165,9 +193,9 @@ def _train(
     if saved is not None and resuming:
         run = runs.resume(saved, settings, dataset, place)
     else:
-        plan = settings.stage_epochs(adversarial)
-        if saved is not None:
-            plan = {"adversarial": settings.epochs} if adversarial else plan
+        plan = settings.stage_epochs(adversarial) if saved is None else settings.game_epochs()
+        if adversarial and not plan["adversarial"]:
+            session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
     journal = Journal(target, run.history)
     try:

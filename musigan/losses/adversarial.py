@@ -49,17 +49,16 @@ def relativistic_generator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -
 
 @dataclass(frozen=True)
 class Adversary:
-    """The two halves of one objective, and whether the generator's half looks at real logits."""
+    """The two halves of one objective."""
 
     critic: Half
     generator: Half
-    paired: bool
 
 
 ADVERSARIES = {
-    "bce": Adversary(bce_critic, bce_generator, False),
-    "hinge": Adversary(hinge_critic, hinge_generator, False),
-    "relativistic": Adversary(relativistic_critic, relativistic_generator, True),
+    "bce": Adversary(bce_critic, bce_generator),
+    "hinge": Adversary(hinge_critic, hinge_generator),
+    "relativistic": Adversary(relativistic_critic, relativistic_generator),
 }
 
 

@@ -167,6 +167,7 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
         values = {f.name: content[f.name] for f in fields(Checkpoint)}
         values["shape"] = RollShape(**values["shape"])
         values["position"] = Position(**values["position"])
+        values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
         for name in ("settings", "store", "data", "networks", "average", "optimisers"):
             if not isinstance(values[name], dict):
                 raise TypeError(f"{name} is {type(values[name]).__name__}")

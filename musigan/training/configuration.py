@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any, Literal
 
@@ -15,6 +15,18 @@ from musigan.losses.musical import MUSICAL
 PRESETS = ("small", "medium", "original")
 
 
+def _check_adam(section: str, settings: Any) -> None:
+    """Refuse learning rates and betas that Adam cannot work with."""
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if entry.name.endswith("learning_rate") and not value > 0:
+            raise SettingsError(f"setting '{section}.{entry.name}' is {value:g}; expected more than 0")
+    if len(settings.betas) != 2 or not all(0 <= beta < 1 for beta in settings.betas):
+        raise SettingsError(
+            f"setting '{section}.betas' is {list(settings.betas)}; expected two numbers from 0 up to 1, 1 left out"
+        )
+
+
 @dataclass(frozen=True)
 class VariationalSettings:
     """The stage that learns to write real rolls down as latents and back."""
@@ -24,6 +36,9 @@ class VariationalSettings:
     kl_warmup: float = 0.3  # share of the stage over which the KL weight rises to its full value
     free_bits: float = 0.05  # nats per latent dimension that cost nothing
 
+    def __post_init__(self) -> None:
+        _check_adam("variational", self)
+
 
 @dataclass(frozen=True)
 class PriorSettings:
@@ -32,6 +47,9 @@ class PriorSettings:
     learning_rate: float = 1e-3
     betas: tuple[float, ...] = (0.9, 0.99)
     draws: int = 2  # noises per roll and step: encoding a roll costs more than a pass through the transformer
+
+    def __post_init__(self) -> None:
+        _check_adam("prior", self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,11 @@ class AdversarialSettings:
     critic_steps: int = 1  # critic steps per generator step
     roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
     penalty_distance: float = 0.05  # step of the finite difference in the gradient penalty
+
+    def __post_init__(self) -> None:
+        _check_adam("adversarial", self)
+        if not self.penalty_distance > 0:
+            raise SettingsError(f"setting 'adversarial.penalty_distance' is {self.penalty_distance:g}; expected over 0")
 
 
 @dataclass(frozen=True)
@@ -80,8 +103,10 @@ class TrainingSettings:
             raise SettingsError(f"--epochs {self.epochs}: expected at least 1")
         if self.batch_size < 1:
             raise SettingsError(f"--batch-size {self.batch_size}: expected at least 1")
-        if self.seed < 0:
-            raise SettingsError(f"--seed {self.seed}: expected 0 or more")
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingsError(f"--seed {self.seed}: expected 0 or more, and less than 2**63")
+        if self.gradient_clip < 0:
+            raise SettingsError(f"setting 'gradient_clip' is {self.gradient_clip:g}; expected 0 (off) or more")
         for name in ("pretrain_epochs", "critic_epochs"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= self.epochs:
@@ -108,7 +133,8 @@ class TrainingSettings:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
         stages = models.family(self.model).stages
         before = [name for name in stages if name not in ("critic", "adversarial")]
-        pretrain = round(0.7 * self.epochs) if self.pretrain_epochs is None else self.pretrain_epochs
+        share = min(round(0.7 * self.epochs), self.epochs - 1)  # the game has one epoch at least
+        pretrain = share if self.pretrain_epochs is None else self.pretrain_epochs
         pretrain = pretrain if adversarial else self.epochs
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
         critic = min(critic, pretrain)
@@ -116,6 +142,11 @@ class TrainingSettings:
         for index, name in enumerate(before):  # what is left, in equal parts; the odd epoch to the first
             shares[name] = (pretrain - critic + len(before) - 1 - index) // len(before)
         return {name: shares[name] for name in stages}
+
+    def game_epochs(self) -> dict[str, int]:
+        """Epochs of each stage of a game that starts from pretrained networks: the critic alone only if asked for."""
+        critic = self.critic_epochs or 0
+        return {"critic": critic, "adversarial": self.epochs - critic}
 
 
 DEFAULT_WEIGHTS = {
@@ -150,9 +181,17 @@ def preset(name: str) -> dict[str, Any]:
         return {**settings.read_yaml(path), "preset": name}
 
 
-def preset_for(device: str) -> str:
-    """The preset that trains in reasonable time on `device`."""
+def preset_for(device: str, model: str = "musigan") -> str:
+    """The preset of a family that trains in reasonable time on `device`."""
+    if model == "original":
+        return model
     return "medium" if device.startswith("cuda") else "small"
+
+
+def settings_to_start(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A pretrained checkpoint's plain settings for a game of its own: epochs are the preset's, not those behind it."""
+    kept = {key: value for key, value in saved.items() if key not in ("epochs", "pretrain_epochs", "critic_epochs")}
+    return {**kept, "epochs": preset(str(saved.get("preset", "small")))["epochs"]}
 
 
 def configure(

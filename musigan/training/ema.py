@@ -29,8 +29,3 @@ class Average:
         torch._foreach_lerp_(averaged, live, share)
         for kept, new in zip(self.network.buffers(), network.buffers(), strict=True):
             kept.copy_(new)
-
-    @torch.no_grad()
-    def restart(self, network: nn.Module) -> None:
-        """Begin again at the weights of `network`."""
-        self.network.load_state_dict(network.state_dict())

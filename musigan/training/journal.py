@@ -26,18 +26,13 @@ if TYPE_CHECKING:
 
 PIECES = 4
 SECONDS = 10.0
-PEAK = 10 ** (-1 / 20)
-
-SoundWriter = Callable[[list[np.ndarray], dict[str, Any], Path], None]
-"""Writes rolls (C, K, T) in linear loudness, with a keys store's attributes, as sound to a path."""
 
 
 class Journal:
     """Writes the run folder of the checkpoint `target`."""
 
-    def __init__(self, target: Path, history: list[dict[str, Any]], sound: SoundWriter | None = None) -> None:
-        self.folder = target.with_suffix(".run")
-        self.sound = sound if sound is not None else write_sound
+    def __init__(self, target: Path, history: list[dict[str, Any]]) -> None:
+        self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
         try:
             self.folder.mkdir(exist_ok=True)
             aside = self.folder / ".metrics.jsonl.part"
@@ -46,7 +41,7 @@ class Journal:
             os.replace(aside, self.folder / "metrics.jsonl")
         except OSError as error:
             raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
-        self._events = _event_writer(self.folder)
+        self._events = _event_writer(self.folder, history[-1]["step"] + 1 if history else 0)
 
     def record(self, entry: dict[str, Any]) -> None:
         """One epoch's figures."""
@@ -59,20 +54,23 @@ class Journal:
             self._events.flush()
 
     def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
-        """Picture and sound of a few pieces of the averaged generator."""
+        """Picture and sound of a few pieces of the averaged generator; what goes wrong is noted, training goes on."""
         networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
-        was_training = run.networks["critic"].training
-        sampler = Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
-        rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
-        run.networks["critic"].train(was_training)
+        was_training = {name: network.training for name, network in networks.items()}
         name = f"samples-{epoch:06d}"
         try:
+            sampler = Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
+            rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
             plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
-            self.sound(rolls, run.store, self.folder / f"{name}.mp3")
-        except (MusiganError, OSError, ImportError) as error:
-            note(f"samples of epoch {epoch} left out: {error}")
+            write_sound(rolls, run.store, self.folder / f"{name}.mp3")
+        except Exception as error:  # samples are a courtesy: hours of training must not end with one
+            kind = "" if isinstance(error, MusiganError) else f"{type(error).__name__}: "
+            note(f"samples of epoch {epoch} left out: {kind}{' '.join(str(error).split())}")
+        finally:
+            for name, network in networks.items():
+                network.train(was_training[name])
 
     def close(self) -> None:
         """Finish the event file."""
@@ -81,21 +79,24 @@ class Journal:
 
 
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
-    """Rolls (C, K, T) one after another as an MP3, their common peak at -1 dBFS."""
-    from musigan import encoding, synthesis
+    """Rolls (C, K, T) one after another as an MP3, their common peak at the ceiling of all our files."""
+    from musigan.encoding import encode
     from musigan.keys import KeySettings
+    from musigan.mastering import CEILING_DB
+    from musigan.rendering import Sound
+    from musigan.synthesis import synthesise
 
-    settings, rate = KeySettings.from_attributes(store), int(store["sample_rate"])
-    signals = [synthesis.synthesise(roll, settings, rate) for roll in rolls]  # each (C, S)
+    sound = Sound(KeySettings.from_attributes(store), int(store["sample_rate"]), crossfade_seconds=0.02)
+    signals = [synthesise(roll, sound.settings, sound.sample_rate) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
-    gain = np.float32(PEAK / max(peak, 1e-6))
-    encoding.encode((signal * gain for signal in signals), rate, path, "mp3")
+    gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
+    encode(sound.mastered(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
 
 
-def _event_writer(folder: Path) -> Any:
-    """TensorBoard's writer, or None where it is not installed."""
+def _event_writer(folder: Path, first_step: int) -> Any:
+    """TensorBoard's writer, or None where it is not installed; what is there from `first_step` on is void."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=first_step)

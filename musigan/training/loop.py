@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from musigan.data import RollDataset, batches, steps_per_epoch
 from musigan.errors import MusiganError
 from musigan.training import checkpoint as checkpoints
-from musigan.training.checkpoint import Position
 from musigan.training.objectives import OBJECTIVES, Moment, Objective
 from musigan.training.runs import Run, objective_of, optimisers_of
 
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
+
+# Time of a step, relative to a variational one's: measured on the preset small, and about right for others.
+RELATIVE_COST = {"variational": 1.0, "prior": 0.5, "critic": 1.2, "adversarial": 2.0}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,29 @@ class Progress:
     steps: int
     losses: Mapping[str, float]  # means over the epoch so far, by name
     rolls_per_second: float  # of this stage and sitting
-    seconds_left: float  # of all stages, as far as this stage's pace tells
+    seconds_left: float  # of all stages, as far as this stage's pace and RELATIVE_COST tell
+
+
+@dataclass
+class Pace:
+    """How fast a stage has gone in this sitting, the time between epochs left out."""
+
+    stage: int = -1
+    steps: int = 0
+    seconds: float = 0.0
+
+    def enter(self, stage: int) -> None:
+        """Start anew if this is another stage than before."""
+        if stage != self.stage:
+            self.stage, self.steps, self.seconds = stage, 0, 0.0
+
+    def seconds_left(self, run: Run, steps: int) -> float:
+        """For the rest of the plan, at `steps` steps an epoch."""
+        cost = {name: RELATIVE_COST.get(name, 1.0) for name, _ in run.plan}
+        (stage, epochs), *later = run.plan[self.stage :]
+        left: float = epochs * steps - run.position.step
+        left += sum(epochs * steps * cost[name] / cost[stage] for name, epochs in later)
+        return left * self.seconds / max(self.steps, 1)
 
 
 class Reporter(Protocol):
@@ -81,18 +105,21 @@ def train(
         )
     with _stop_signals() as stopped:
         budget = math.inf if steps_limit is None else steps_limit
+        pace = Pace()
         while not run.finished:
-            budget -= _run_epoch(run, dataset, reporter, stopped, budget)
+            budget -= _run_epoch(run, dataset, reporter, stopped, budget, pace)
             if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.batch_size):
                 _end_epoch(run, target, reporter, journal, validation)
             if (stopped or budget <= 0) and not run.finished:
-                checkpoints.save(target, run.snapshot())
+                _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
                 break
     return run.finished
 
 
-def _run_epoch(run: Run, dataset: RollDataset, reporter: Reporter, stopped: list[int], budget: float) -> int:
+def _run_epoch(
+    run: Run, dataset: RollDataset, reporter: Reporter, stopped: list[int], budget: float, pace: Pace
+) -> int:
     """The rest of the epoch under way, or as much as `budget` steps and signals allow; returns the steps taken."""
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
@@ -104,18 +131,19 @@ def _run_epoch(run: Run, dataset: RollDataset, reporter: Reporter, stopped: list
     # Stages see different crops: their epochs are numbered apart.
     crops = position.stage * 1_000_000 + position.epoch
     taken = 0
-    started = time.monotonic()
-    before = position.seconds
+    pace.enter(position.stage)
+    since = time.monotonic()
     for real in batches(dataset, settings.batch_size, crops, first=position.step_in_epoch):
         _step(run, objective, real.to(run.device), epochs * steps)
         taken += 1
-        position.seconds = before + time.monotonic() - started
-        pace = (time.monotonic() - started) / taken
-        left = sum(count for _, count in run.plan[position.stage :]) * steps - position.step
+        before, since = since, time.monotonic()
+        position.seconds += since - before
+        pace.steps, pace.seconds = pace.steps + 1, pace.seconds + since - before
         reporter.progress(
             Progress(
                 stage=stage, epoch=position.epoch + 1, epochs=epochs, step=position.step_in_epoch, steps=steps,
-                losses=_means(position.tally), rolls_per_second=len(real) / pace, seconds_left=left * pace,
+                losses=_means(position.tally), rolls_per_second=pace.steps * len(real) / max(pace.seconds, 1e-9),
+                seconds_left=pace.seconds_left(run, steps),
             )
         )  # fmt: skip
         if (stopped or taken >= budget) and position.step_in_epoch < steps:
@@ -142,14 +170,14 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
         ]
         loss = torch.stack(weighted).sum()
         if not math.isfinite(loss.item()):
-            raise _not_a_number(position, terms.losses)
+            raise _not_a_number(run, terms.losses)
         optimiser = run.optimisers[side]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if settings.gradient_clip:
             norm = nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
             if not math.isfinite(norm.item()):
-                raise _not_a_number(position, {"gradient": norm})
+                raise _not_a_number(run, {"gradient": norm})
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * _schedule(position.step, total)
         optimiser.step()
@@ -162,12 +190,20 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
     run.average.update(run.networks["generator"], len(real), position.step * len(real))
 
 
-def _not_a_number(position: Position, losses: Mapping[str, Tensor]) -> MusiganError:
+def _not_a_number(run: Run, losses: Mapping[str, Tensor]) -> MusiganError:
     bad = [name for name, value in losses.items() if not math.isfinite(value.item())] or list(losses)
+    if run.saved:
+        advice = "the last good checkpoint is kept: --resume it with lower learning rates in a --config file"
+    else:
+        advice = "no checkpoint was saved yet: start again with lower learning rates in a --config file"
     return MusiganError(
-        f"training came apart in step {position.total_steps + 1}: {', '.join(bad)} is not a finite number; "
-        "the last good checkpoint is kept; resume it with lower learning rates"
+        f"training came apart in step {run.position.total_steps + 1}: {', '.join(bad)} is not a finite number; {advice}"
     )
+
+
+def _save(run: Run, target: Path) -> None:
+    checkpoints.save(target, run.snapshot())
+    run.saved = True
 
 
 def _schedule(step: int, total: int) -> float:
@@ -203,12 +239,13 @@ def _end_epoch(
         run.networks["generator"].load_state_dict(run.average.network.state_dict())
         run.optimisers = {}
         position.stage, position.epoch, position.step = position.stage + 1, 0, 0
+    draws = settings.sample_every and (stage_over or done % settings.sample_every == 0)
+    if stage_over or draws or position.epoch % settings.save_every == 0:
+        _save(run, target)
     if journal is not None:
         journal.record(entry)
-        if stage_over or (settings.sample_every and done % settings.sample_every == 0):
+        if draws:
             journal.samples(run, done, reporter.note)
-    if stage_over or position.epoch % settings.save_every == 0:
-        checkpoints.save(target, run.snapshot())
 
 
 @torch.no_grad()

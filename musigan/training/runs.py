@@ -38,6 +38,7 @@ class Run:
     position: Position = field(default_factory=Position)
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    saved: bool = False  # whether a checkpoint holds it: an earlier sitting's, or one of this sitting
 
     def snapshot(self) -> Checkpoint:
         """The run as a checkpoint."""
@@ -110,18 +111,26 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
     if any(name not in OBJECTIVES for name, _ in plan):
         raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
     run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
-    run.position, run.history = saved.position, list(saved.history)
+    run.position, run.history, run.saved = saved.position, list(saved.history), True
     _extend(run, saved, dataset)
     if not run.finished:
         objective = objective_of(run)
         run.optimisers = optimisers_of(objective)
         for name, optimiser in run.optimisers.items():
             if name in saved.optimisers:  # none yet at the very start of a stage
-                try:
-                    optimiser.load_state_dict(saved.optimisers[name])
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
+                _load_optimiser(optimiser, saved.optimisers[name], name)
     return run
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> None:
+    """Momentum from the checkpoint; rates and betas stay those of the settings, which may have been changed since."""
+    chosen = [{key: group[key] for key in ("lr", "initial_lr", "betas")} for group in optimiser.param_groups]
+    try:
+        optimiser.load_state_dict(saved)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
+    for group, values in zip(optimiser.param_groups, chosen, strict=True):
+        group.update(values)
 
 
 def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
@@ -151,7 +160,7 @@ def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
 
 def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, same_data: bool) -> None:
     """Refuse a checkpoint of another structure or, to resume, of other data; name both values."""
-    for path, old, new in differences(saved.settings, as_mapping(settings)):
+    for path, old, new in differences(as_mapping(saved.training_settings()), as_mapping(settings)):
         if path.split(".")[0] in STRUCTURAL:
             raise CheckpointError(
                 f"the checkpoint has {path} = {old}, the settings ask for {new}; a trained network keeps its "
