@@ -12,6 +12,7 @@ Format: PKWARE APPNOTE 6.3.10, the subset named above.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -58,7 +59,8 @@ class EntryWriter:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._position = 0
-        self._entries: list[Entry] = []
+        self._directory = bytearray()  # as it will be written: a fifth of what a list of entries takes
+        self._count = 0
 
     def add(self, name: str, data: bytes | memoryview) -> None:
         """Append one entry of at most 1 GiB, under a plain relative name that was not used before."""
@@ -78,15 +80,15 @@ class EntryWriter:
         self._file.write(header + encoded + extra)
         self._file.write(data)
         self._position += header_bytes + len(extra) + size
-        self._entries.append(entry)
+        self._directory += _directory_record(entry)
+        self._count += 1
 
     def flush(self) -> None:
         self._file.flush()
 
     def finish(self) -> None:
         """Write the central directory: from here on the archive is whole."""
-        directory = b"".join(_directory_record(entry) for entry in self._entries)
-        count, start = len(self._entries), self._position
+        directory, count, start = bytes(self._directory), self._count, self._position
         end = b""
         if count >= _MAX16 or start + len(directory) >= _MAX32:
             end += _END64.pack(
@@ -129,8 +131,8 @@ def read_entries(
     Raises StoreError as soon as the bytes are not such an archive, and at the end unless a directory follows that
     names exactly the entries read, with nothing after it. Memory holds one entry.
     """
-    position = 0
-    seen: list[Entry] = []
+    position = count = 0
+    seen = hashlib.blake2b()  # of all entries: a list of them would grow with the store
     names: set[str] = set()
     magic = file.read(4)
     if not magic:
@@ -146,18 +148,18 @@ def read_entries(
         if zlib.crc32(data) != entry.crc:
             raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
         names.add(entry.name)
-        seen.append(entry)
+        seen.update(_record_key(entry))
+        count += 1
         position += header_bytes + entry.size
         yield entry, data
         magic = _exactly(file, 4)
     if magic not in (_CENTRAL_MAGIC, _END_MAGIC):
         raise StoreError(f"not a store: found {magic!r} where a ZIP entry or the directory should begin")
     # The directory of n entries is short; read it to the end of the stream and hold it against what was read.
-    expected = b"".join(_record_key(entry) for entry in seen)
-    found, size, tail = _read_directory(file, magic, len(seen))
-    if b"".join(_record_key(entry) for entry in found) != expected:
+    found, size, tail = _read_directory(file, magic, count)
+    if found != seen.digest():
         raise StoreError("the store's directory names other entries than came: it is damaged")
-    if _parse_end(tail) != (len(seen), size, position):
+    if _parse_end(tail) != (count, size, position):
         raise StoreError("the end of the store does not agree with its entries: it is damaged")
     if file.read(1):
         raise StoreError("there are bytes after the end of the store: two stores cannot be put together with cat")
@@ -231,21 +233,22 @@ def _zip64_offset(extra: bytes) -> int:
     raise StoreError("the store's directory lacks a 64-bit offset: it is damaged")
 
 
-def _read_directory(file: IO[bytes], magic: bytes, limit: int) -> tuple[list[Entry], int, bytes]:
-    """Read records while they last; return them, their length in bytes and the end of the archive, magic included."""
-    found: list[Entry] = []
-    size = 0
+def _read_directory(file: IO[bytes], magic: bytes, limit: int) -> tuple[bytes, int, bytes]:
+    """Read records while they last; return a digest of them, their size in bytes, and the end of the archive."""
+    found = hashlib.blake2b()
+    count = size = 0
     while magic == _CENTRAL_MAGIC:
-        if len(found) >= limit:
+        if count >= limit:
             raise StoreError("the store's directory names more entries than came: it is damaged")
         entry, record_bytes = _central_record(file)
-        found.append(entry)
+        found.update(_record_key(entry))
+        count += 1
         size += record_bytes
         magic = _exactly(file, 4)
     if magic == _END64_MAGIC:
-        return found, size, magic + _exactly(file, _TAIL64_BYTES - 4)
+        return found.digest(), size, magic + _exactly(file, _TAIL64_BYTES - 4)
     if magic == _END_MAGIC:
-        return found, size, magic + _exactly(file, _END.size - 4)
+        return found.digest(), size, magic + _exactly(file, _END.size - 4)
     raise StoreError("the store's directory is damaged")
 
 
