@@ -62,10 +62,20 @@ is() { [ "$(recall "$1")" = "$2" ]; }
 # Names, sizes and times of all the music: changes when any of it does.
 listing() { find -L "$1" -type f -exec ls -lnL {} + | LC_ALL=C sort | cksum; }
 
+# pairs: how many pairs of chunks the music has.
+pairs() { musigan check "$work/keys.zarr" 2>/dev/null | sed -n 's/.* with \([0-9][0-9]*\) pairs.*/\1/p'; }
+
+# batch_size: a small collection is taken in small steps; in five minutes there would be too few large ones.
+batch_size() {
+    local pairs
+    pairs=$(pairs)
+    echo $((${pairs:-500} < 250 ? 4 : 16))
+}
+
 # epochs: how many passes over the music fit into the minutes.
 epochs() {
     local pairs passes
-    pairs=$(musigan check "$work/keys.zarr" 2>/dev/null | sed -n 's/.* with \([0-9][0-9]*\) pairs.*/\1/p')
+    pairs=$(pairs)
     passes=$((minutes * 60 * ROLLS_PER_SECOND / (2 * ${pairs:-500})))
     echo $((passes < 4 ? 4 : passes > 1000 ? 1000 : passes))
 }
@@ -133,7 +143,7 @@ else
         record training "$state"
         record trained 0
         record planned "$wanted"
-        train --epochs "$wanted"
+        train --epochs "$wanted" --batch-size "$(batch_size)"
     elif [ "$planned" -lt "$wanted" ]; then
         record planned "$wanted"
         train --resume "$work/ckpt.pt" --epochs "$wanted"
