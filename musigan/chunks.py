@@ -51,8 +51,8 @@ def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: 
 
 def _peaks(pair: Array) -> npt.NDArray[np.float32]:
     """The loudest sample, (2,), of each chunk of a pair (C, 2, S)."""
-    # Not of the absolute values: the lowest int16 has none.
-    return np.maximum(pair.max(axis=(0, 2)).astype(np.float32), -pair.min(axis=(0, 2)).astype(np.float32))
+    # As float32 first: the lowest int16 has no absolute value, and float16 is compared one number at a time.
+    return np.abs(pair.astype(np.float32)).max(axis=(0, 2))
 
 
 def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:

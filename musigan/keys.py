@@ -37,7 +37,7 @@ A4_KEY, A4_HZ = 49, 440.0
 MASK_DEVIATIONS = 4.0  # a Gaussian is cut here, at 3e-4 of its top
 CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
 BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough to work on, and still in the cache
-BLOCK_FRAMES = 6400  # 128 s at 20 ms: a usual song is one block, an hour never sits in memory as a spectrum
+BLOCK_FRAMES = 2048  # 41 s at 20 ms: a spectrum that stays near the cache, and little context beside it
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -25,11 +27,13 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], jobs: int) -
     pool = ThreadPoolExecutor(jobs)
     waiting: deque[Future[Out]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            while len(waiting) > jobs or (waiting and waiting[0].done()):
+        # Threads of the linear algebra's own would only get in the way of these.
+        with threadpool_limits(1, "blas"):
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                while len(waiting) > jobs or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

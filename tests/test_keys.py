@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musigan.cleaning import SILENCE, Cleaner, Runs
+from musigan.cleaning import SILENCE, Cleaner, Runs, fold, mean_within
 from musigan.errors import AudioError, SettingsError
 from musigan.keys import BLOCK_FRAMES, KeyRange, KeySettings, analyse, band_loudness, low_spectrum
 
@@ -292,7 +292,9 @@ def test_runs_are_the_mask(rows: list[list[bool]], gap: int) -> None:
     assert runs.lengths.sum() == mask.sum()
     np.testing.assert_array_equal(runs.mask(len(rows)), mask)
     values = np.arange(mask.size, dtype=float).reshape(mask.shape)
-    assert runs.sums(values).sum() == values[mask].sum()
+    for start, stop, total, count in zip(runs.starts, runs.stops, runs.sums(values), runs.counts(mask), strict=True):
+        assert total == values.ravel()[start:stop].sum()
+        assert count == stop - start
     joined = runs.joined(gap).mask(len(rows))
     assert (joined >= mask).all()
     for row, filled in zip(rows, joined, strict=True):
@@ -302,6 +304,23 @@ def test_runs_are_the_mask(rows: list[list[bool]], gap: int) -> None:
                 inside = text[start + 1 : stop]
                 if row[start] and row[stop] and not any(map(int, inside)):
                     assert filled[start + 1 : stop].all() == (len(inside) <= gap)
+
+
+@given(st.integers(0, 9), st.sampled_from([0, 1]), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_mean_within_is_a_moving_average_with_zeros_beyond_the_ends(reach: int, axis: int, seed: int) -> None:
+    values = np.random.default_rng(seed).random((5, 8), np.float32)
+    window = np.ones(2 * reach + 1) / (2 * reach + 1)
+    expected = np.apply_along_axis(lambda line: np.convolve(line, window)[reach : reach + line.size], axis, values)
+    np.testing.assert_allclose(mean_within(values, reach, axis), expected, atol=1e-6)
+
+
+def test_the_power_of_an_overtone_of_an_overtone_ends_in_the_note() -> None:
+    power = np.arange(1, 25, dtype=np.float32).reshape(2, 4, 3)
+    # Frame 1 (cells 1, 4, 7, 10): key 3 belongs to key 2, that to key 0; key 1 is a ghost without a note.
+    folded = fold(power, ghosts=np.array([4, 7, 10]), notes=np.array([4, 1, 7]))
+    np.testing.assert_array_equal(folded[:, :, 1], [[2 + 8 + 11, 5, 0, 0], [14 + 20 + 23, 17, 0, 0]])
+    np.testing.assert_array_equal(folded[:, :, ::2], power[:, :, ::2])
 
 
 def test_cleaning_a_clean_roll_changes_nothing() -> None:

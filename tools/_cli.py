@@ -293,9 +293,12 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
 
 def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
     """Run the tool; turn whatever goes wrong into one line and an exit code."""
+    from musigan.machine import keep_freed_memory
+
     try:
         try:
             _check_finite(options)
+            keep_freed_memory()
             function(session, **options)
         finally:
             session.close()
