@@ -112,6 +112,15 @@ def _umask() -> int:
     return mask
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is of the kind torch writes; a store is a ZIP, too, but holds no data.pkl."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint onto the CPU; CheckpointError in one line for anything that is not one."""
     import pickle

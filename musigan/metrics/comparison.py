@@ -1,0 +1,97 @@
+"""Two described sets side by side, in coordinates fitted on training songs; and estimates with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from musigan.metrics import diversity
+from musigan.metrics.description import Description
+from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
+
+COMPONENTS = 48
+TINY_SHARE = 0.05  # of the typical deviation: a feature that hardly varies in training songs is not blown up further
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Scaled musical features and principal components of the random ones, fitted on training songs."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    random_centre: np.ndarray
+    components: np.ndarray  # (D, P), of unit variance over the training songs' strongest direction
+
+    @classmethod
+    def fit(cls, training: Description) -> Coordinates:
+        """Fit on a description of training rolls."""
+        deviation = training.musical.std(axis=0)
+        typical = np.median(deviation[deviation > 0]) if (deviation > 0).any() else 1.0
+        centred = training.random - training.random.mean(axis=0)
+        _, strengths, directions = np.linalg.svd(centred, full_matrices=False)
+        kept = max(1, min(COMPONENTS, len(training) // 2, int((strengths > 1e-6 * strengths[0]).sum())))
+        # All by one factor, so that strong directions count for more; the sum of variances becomes their number.
+        total = np.sqrt(np.square(strengths[:kept]).sum() / max(len(training) - 1, 1) / kept)
+        return cls(
+            training.musical.mean(axis=0),
+            np.where(deviation > TINY_SHARE * typical, deviation, TINY_SHARE * typical),
+            training.random.mean(axis=0),
+            directions[:kept].T / max(float(total), 1e-12),
+        )
+
+    def musical(self, described: Description) -> np.ndarray:
+        """Standardised musical features, (N, F)."""
+        return np.asarray((described.musical - self.centre) / self.scale)
+
+    def random(self, described: Description) -> np.ndarray:
+        """Principal components of the random features, (N, P)."""
+        return np.asarray((described.random - self.random_centre) @ self.components)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What all comparisons share."""
+
+    coordinates: Coordinates
+    centres: np.ndarray  # of k-means clusters of training rolls, in standardised musical features
+    seed: int = 0
+    bootstraps: int = 100
+    forest: bool = True
+    network: bool = False
+
+    @classmethod
+    def fit(
+        cls, training: Description, seed: int, bootstraps: int = 100, forest: bool = True, network: bool = False
+    ) -> Judge:
+        """Fit scalers, components and clusters on a description of training rolls."""
+        coordinates = Coordinates.fit(training)
+        centres = diversity.bin_centres(coordinates.musical(training), seed)
+        return cls(coordinates, centres, seed, bootstraps, forest, network)
+
+
+class Comparison:
+    """A set of rolls held against a reference."""
+
+    def __init__(self, judge: Judge, real: Description, fake: Description) -> None:
+        self.judge, self.real, self.fake = judge, real, fake
+        self.real_musical, self.fake_musical = (judge.coordinates.musical(side) for side in (real, fake))
+        self.real_random, self.fake_random = (judge.coordinates.random(side) for side in (real, fake))
+
+    def bootstrap(self, statistic: Callable[[np.ndarray, np.ndarray], float]) -> Estimate:
+        """Estimate of statistic(rows of real, rows of fake), songs drawn anew with replacement."""
+        value = statistic(np.arange(len(self.real)), np.arange(len(self.fake)))
+        generator = np.random.default_rng(self.judge.seed)
+        draws = Resampler(self.real.songs, generator), Resampler(self.fake.songs, generator)
+        return Estimate.of(
+            value, deviation_of([statistic(draws[0](), draws[1]()) for _ in range(self.judge.bootstraps)])
+        )
+
+    def mean_of(self, values: np.ndarray, songs: np.ndarray, scale: float = 1.0) -> Estimate:
+        """Estimate of the mean of values (N,), NaN left out, over rolls of `songs`."""
+        if not np.isfinite(values).any():
+            return Estimate(np.nan, np.nan, np.nan)
+        draw = Resampler(songs, np.random.default_rng(self.judge.seed))
+        means = [mean_of(values[draw()]) for _ in range(self.judge.bootstraps)]
+        return Estimate.of(scale * mean_of(values), scale * deviation_of(means))

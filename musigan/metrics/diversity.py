@@ -1,0 +1,65 @@
+"""Do samples differ from each other as songs do, and fall into as many kinds?
+
+diversity   mean distance between two samples over that between two real rolls: 1 is good, 0 is one piece over and
+            over
+NDB         number of statistically different bins over the number of bins: real rolls are clustered by k-means, and
+            each bin's share of samples is held against its share of real ones by a two-proportion test at 5 %
+            (Richardson and Weiss, 1805.12462): 0.05 by chance
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musigan.metrics.distances import squared_distances
+from musigan.metrics.estimates import Estimate, Metric
+
+if TYPE_CHECKING:
+    from musigan.metrics.comparison import Comparison
+
+METRICS = (Metric("diversity", "diversity", "reference"), Metric("NDB / k", "diversity", "low", most=1))
+BINS = 50
+ROLLS_PER_BIN = 10  # at least, or no difference would be significant
+
+
+def mean_pairwise(points: np.ndarray) -> float:
+    """Mean distance between two different points of (N, F)."""
+    distances = np.sqrt(squared_distances(points, points)[np.triu_indices(len(points), 1)])
+    return float(distances.mean()) if distances.size else np.nan
+
+
+def bin_centres(points: np.ndarray, seed: int) -> np.ndarray:
+    """Centres of k-means clusters of (N, F): BINS of them, fewer where the rolls are few."""
+    from sklearn.cluster import KMeans
+
+    count = int(np.clip(len(points) // ROLLS_PER_BIN, 1, BINS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer distinct points than clusters
+        return np.asarray(KMeans(count, n_init=3, random_state=seed).fit(points).cluster_centers_)
+
+
+def different_bins(real: np.ndarray, fake: np.ndarray, centres: np.ndarray) -> float:
+    """Share of bins in which the proportions of (N, F) and (M, F) differ significantly."""
+    shares = []
+    for points in (real, fake):
+        nearest = squared_distances(points, centres).argmin(axis=1)
+        shares.append(np.bincount(nearest, minlength=len(centres)) / len(points))
+    pooled = (shares[0] * len(real) + shares[1] * len(fake)) / (len(real) + len(fake))
+    error = np.sqrt(pooled * (1 - pooled) * (1 / len(real) + 1 / len(fake)))
+    z = np.abs(shares[0] - shares[1]) / np.maximum(error, 1e-12)
+    return float((z > 1.96).mean())
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """The metrics of METRICS."""
+    real, fake = comparison.real_musical, comparison.fake_musical
+    centres = comparison.judge.centres
+    return {
+        "diversity": comparison.bootstrap(
+            lambda r, f: mean_pairwise(comparison.fake_random[f]) / mean_pairwise(comparison.real_random[r])
+        ),
+        "NDB / k": comparison.bootstrap(lambda r, f: different_bins(real[r], fake[f], centres)),
+    }

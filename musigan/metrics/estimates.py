@@ -1,0 +1,66 @@
+"""Metrics by name, and estimates with the interval that a bootstrap over songs gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Good = Literal["low", "high", "reference"]  # which values are good; "reference": those of real rolls
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name, family, direction and bounds of a metric."""
+
+    name: str
+    family: str
+    good: Good
+    least: float = 0.0
+    most: float = np.inf
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric's value with its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+    def within(self, metric: Metric) -> Estimate:
+        """The same with the interval cut to the values that the metric can have."""
+        return Estimate(self.value, max(self.low, metric.least), min(self.high, metric.most))
+
+    @classmethod
+    def of(cls, value: float, deviation: float) -> Estimate:
+        """Value plus and minus 1.96 standard deviations."""
+        return cls(float(value), float(value - 1.96 * deviation), float(value + 1.96 * deviation))
+
+
+class Resampler:
+    """Draws the rows of as many songs as there are, with replacement."""
+
+    def __init__(self, songs: np.ndarray, generator: np.random.Generator) -> None:
+        _, inverse = np.unique(songs, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        self._groups = np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
+        self._generator = generator
+
+    def __call__(self) -> np.ndarray:
+        """Rows of one draw."""
+        chosen = self._generator.integers(len(self._groups), size=len(self._groups))
+        return np.concatenate([self._groups[number] for number in chosen])
+
+
+def mean_of(values: np.ndarray) -> float:
+    """Mean of what is finite; NaN where nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else np.nan
+
+
+def deviation_of(values: list[float]) -> float:
+    """Standard deviation of what is finite; 0 where nothing is."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.std(finite)) if finite else 0.0

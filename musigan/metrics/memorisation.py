@@ -1,0 +1,134 @@
+"""Were training songs copied? How near each roll comes to any of them, over shifts in time and key.
+
+copy distance   1 - the largest cosine of the first or the second half of a roll with any stretch of a training song,
+                moved by up to six keys and any time; pictures of 0.1 s frames. A copy has nearly 0, and so has one
+                that goes over into another half way.
+C_T             z-score of the Mann-Whitney test whether samples lie as far from the training songs as held-out ones
+                do (Meehan et al., 2004.05675, one cell): about 0 is good, far below means copying, far above means
+                far from music.
+copies          share of rolls nearer to a training song than all but one in a hundred held-out rolls are to one, and
+                nearer than half the median held-out distance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musigan.metrics.estimates import Estimate, Metric
+
+if TYPE_CHECKING:
+    from musigan.metrics.comparison import Comparison
+
+METRICS = (
+    Metric("copy distance", "memorisation", "reference", most=1),
+    Metric("C_T", "memorisation", "reference", least=-np.inf),
+    Metric("copies", "memorisation", "low", most=1),
+)
+MOST_KEYS = 6
+HOP = 5  # frames of a picture between the windows searched first
+PROJECTED = 256  # dimensions of the random projection in which is searched (Johnson and Lindenstrauss)
+CANDIDATES = 4  # windows a roll is compared with exactly
+MOST_WINDOWS = 40_000
+SEED = 7
+
+
+class CopyFinder:
+    """Windows of the training songs, ready to be searched."""
+
+    def __init__(self, songs: Iterable[tuple[str, np.ndarray]], frames: int) -> None:
+        """`songs` are names and pictures (K, T) of whole songs; rolls have `frames` frames, windows half as many."""
+        frames //= 2
+        kept = [(name, np.asarray(song, np.float16)) for name, song in songs if song.shape[1] >= frames]
+        self._names, self._songs = [name for name, _ in kept], [song for _, song in kept]
+        self._frames = frames
+        places = [
+            (n, start) for n, song in enumerate(self._songs) for start in range(0, song.shape[1] - frames + 1, HOP)
+        ]
+        generator = np.random.default_rng(SEED)
+        if len(places) > MOST_WINDOWS:
+            places = [places[i] for i in np.sort(generator.choice(len(places), MOST_WINDOWS, replace=False))]
+        self._places = places
+        self._of_song = np.array([self._names[n] for n, _ in places])
+        keys = self._songs[0].shape[0] if self._songs else 0
+        self._columns = frames // HOP
+        self._projection = generator.standard_normal((keys * self._columns, PROJECTED), np.float32)
+        parts = [places[first : first + 512] for first in range(0, len(places), 512)]
+        projected = [self._projected([self._songs[n][:, s : s + frames] for n, s in part]) for part in parts]
+        self._windows = np.concatenate(projected) if projected else np.zeros((0, PROJECTED), np.float32)
+
+    def distance(self, picture: np.ndarray, but_for: str | None = None) -> float:
+        """Copy distance of a picture (K, T) to all songs `but_for` one; NaN where there are none, 1 for silence."""
+        if not self._places or set(self._names) <= {but_for}:
+            return np.nan
+        halves = [np.asarray(picture[:, first : first + self._frames], np.float32) for first in (0, self._frames)]
+        variants = [_moved(half, by) for half in halves for by in range(-MOST_KEYS, MOST_KEYS + 1)]
+        likeness = self._projected(variants) @ self._windows.T  # (halves and shifts, windows)
+        if but_for is not None:
+            likeness[:, self._of_song == but_for] = -1
+        best = 0.0
+        for flat in np.argpartition(likeness.ravel(), -CANDIDATES)[-CANDIDATES:]:
+            shift, window = divmod(int(flat), len(self._places))
+            number, start = self._places[window]
+            best = max(best, self._best_cosine(variants[shift], self._songs[number], start))
+        return 1.0 - best
+
+    def _best_cosine(self, picture: np.ndarray, song: np.ndarray, start: int) -> float:
+        """The largest cosine with the song's stretches that begin within HOP of `start`."""
+        norm = float(np.linalg.norm(picture))
+        cosines = [0.0]
+        for begin in range(max(start - HOP, 0), min(start + HOP, song.shape[1] - self._frames) + 1):
+            stretch = song[:, begin : begin + self._frames].astype(np.float32)
+            cosines.append(float((picture * stretch).sum()) / max(norm * float(np.linalg.norm(stretch)), 1e-9))
+        return max(cosines)
+
+    def _projected(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """Directions (N, PROJECTED) of coarse pictures."""
+        coarse = np.array(
+            [p[:, : self._columns * HOP].reshape(len(p), self._columns, HOP).mean(axis=2).ravel() for p in pictures],
+            np.float32,
+        ).reshape(len(pictures), -1)
+        points = coarse @ self._projection if len(pictures) else np.zeros((0, PROJECTED), np.float32)
+        return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9))
+
+
+def _moved(picture: np.ndarray, keys: int) -> np.ndarray:
+    """(K, T) moved up by `keys`, down if negative; what leaves the keyboard is lost."""
+    moved = np.zeros_like(picture, np.float32)
+    rows = np.arange(len(picture))
+    there = (rows + keys >= 0) & (rows + keys < len(picture))
+    moved[rows[there] + keys] = picture[there]
+    return moved
+
+
+def c_t(fake: np.ndarray, held_out: np.ndarray) -> float:
+    """Z-score of the Mann-Whitney U of distances to the training songs: negative where fakes are nearer."""
+    from scipy.stats import rankdata
+
+    fake, held_out = fake[np.isfinite(fake)], held_out[np.isfinite(held_out)]
+    n, m = len(fake), len(held_out)
+    if not n or not m:
+        return np.nan
+    ranks = rankdata(np.concatenate((fake, held_out)))
+    u = ranks[:n].sum() - n * (n + 1) / 2
+    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+
+
+def copies(fake: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """1 for each fake (N,) that is suspiciously near to a training song, else 0."""
+    if not np.isfinite(held_out).any():
+        return np.full(len(fake), np.nan)
+    limit = min(float(np.nanquantile(held_out, 0.01)), 0.5 * float(np.nanmedian(held_out)))
+    return (fake < limit).astype(float)
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """The metrics of METRICS."""
+    real, fake = comparison.real.copies, comparison.fake.copies
+    return {
+        "copy distance": comparison.mean_of(fake, comparison.fake.songs),
+        "C_T": comparison.bootstrap(lambda r, f: c_t(fake[f], real[r])),
+        "copies": comparison.mean_of(copies(fake, real), comparison.fake.songs),
+    }

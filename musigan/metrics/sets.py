@@ -1,0 +1,169 @@
+"""Sets of rolls to be judged: where they come from, and how many of which songs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from musigan.chunks import is_validation
+from musigan.data import NO_AUGMENT, RollDataset, expand
+from musigan.errors import MusiganError, StoreError
+from musigan.metrics.description import Geometry, picture
+
+if TYPE_CHECKING:
+    from musigan.models import RollShape
+    from musigan.sampling import Sampler
+    from musigan.store import Reader
+
+Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class RollSet:
+    """Rolls that are read when asked for; `songs` says of which song each is."""
+
+    songs: np.ndarray  # (N,) str
+    roll: Callable[[int], np.ndarray]  # number -> (C, K, T), linear loudness
+
+    def __len__(self) -> int:
+        return len(self.songs)
+
+    def drawn(self, count: int, seed: int) -> RollSet:
+        """At most `count` of the rolls, evenly among the songs, in a random order."""
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(len(self))
+        _, inverse = np.unique(self.songs[order], return_inverse=True)
+        turn = np.zeros(len(order), int)  # how many of its song come before a roll
+        for song in range(inverse.max(initial=-1) + 1):
+            mine = inverse == song
+            turn[mine] = np.arange(mine.sum())
+        return self.chosen(order[np.argsort(turn, kind="stable")][:count])
+
+    def whole_songs(self, most: int, seed: int) -> RollSet:
+        """All rolls of some songs, chosen at random: as many songs as have at most `most` rolls together."""
+        names, counts = np.unique(self.songs, return_counts=True)
+        order = np.random.default_rng(seed).permutation(len(names))
+        kept = names[order[np.cumsum(counts[order]) <= most]]
+        return self.chosen(np.flatnonzero(np.isin(self.songs, kept)))
+
+    def chosen(self, numbers: np.ndarray) -> RollSet:
+        """The rolls of these numbers."""
+        return RollSet(self.songs[numbers], lambda number: self.roll(int(numbers[number])))
+
+    def rolls(self) -> Iterator[np.ndarray]:
+        """One after another."""
+        return (self.roll(number) for number in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Real music: rolls to learn from, rolls held back, and the training songs whole (as pictures)."""
+
+    geometry: Geometry
+    shape: RollShape
+    training: RollSet
+    held_out: RollSet
+    training_songs: Songs
+    split: str  # how it was divided, for people
+
+
+def collection_of(reader: Reader) -> Collection:
+    """A keys store, divided by song as it says; in halves, by the songs' content, where it does not say.
+
+    Raises MusiganError where there are fewer than two songs.
+    """
+    infos = reader.infos()
+    held = {info.name for info in infos if info.attributes.get("split") == "validation"}
+    split = "as the store says"
+    if not held or len(held) == len(infos):
+        held = {info.name for info in infos if is_validation(str(info.attributes.get("content", info.name)), 0.5)}
+        split = "in halves, for the store holds none back"
+    if len(held) in (0, len(infos)):
+        raise MusiganError(
+            f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
+            "more songs are needed"
+        )
+    rolls, shape = _rolls_of(reader)
+    geometry = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    is_held = np.isin(rolls.songs, list(held))
+
+    def songs() -> Iterator[tuple[str, np.ndarray]]:
+        """Pictures of the training songs."""
+        from musigan.keys import KeySettings
+        from musigan.rendering import piece_roll
+        from musigan.store import Item
+
+        settings = KeySettings.from_attributes(reader.attributes)
+        for info in infos:
+            if info.name not in held:
+                roll = piece_roll(Item(info, reader.read(info.name)), settings)
+                yield info.name, picture(roll, geometry.frame_seconds)
+
+    training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held, is_held))
+    return Collection(geometry, shape, training, held_out, songs, split)
+
+
+def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
+    """Pieces of a checkpoint in the place of real music: `count` held back, twice as many to learn from."""
+    geometry = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    frames = sampler.shape.frames
+    songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
+    rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
+    training, held_out = rolls.chosen(np.arange(count, 3 * count)), rolls.chosen(np.arange(count))
+
+    def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        """Pictures of the pieces to learn from."""
+        for name, roll in zip(training.songs, training.rolls(), strict=True):
+            yield str(name), picture(roll, geometry.frame_seconds)
+
+    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn")
+
+
+def store_set(reader: Reader, like: Collection) -> RollSet:
+    """All rolls of a keys store of samples, which must be of the shape of the real ones."""
+    rolls, shape = _rolls_of(reader)
+    ours = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    _require_alike(reader.source, shape, ours, like)
+    return rolls
+
+
+def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
+    """`count` pieces of a checkpoint, as long as the real rolls, drawn when asked for."""
+    ours = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    _require_alike(name, sampler.shape, ours, like)
+    frames = like.shape.frames
+    songs = np.array([f"piece {number}" for number in range(1, count + 1)])
+    return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
+
+
+def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
+    """Every chunk of every song, whatever its split."""
+    sides = [RollDataset(reader, split, NO_AUGMENT) for split in _splits(reader)]
+    places = [(side, number) for side in sides for number in range(len(side))]
+    songs = np.array([side.places[number].item for side, number in places])
+
+    def roll(number: int) -> np.ndarray:
+        """One chunk, linear."""
+        side, index = places[number]
+        return expand(side.roll(0, index), side.compression)
+
+    return RollSet(songs, roll), sides[0].shape
+
+
+def _splits(reader: Reader) -> Sequence[Any]:
+    found = {info.attributes.get("split", "train") for info in reader.infos()}
+    if not found:
+        raise StoreError(f"{reader.source}: holds no songs: nothing to judge")
+    return sorted(found & {"train", "validation"})
+
+
+def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
+    for what, ours, theirs in (
+        ("channels, keys and frames", shape, like.shape),
+        ("frame length and lowest key", geometry, like.geometry),
+    ):
+        if ours != theirs:
+            raise MusiganError(f"{name}: its {what} are {ours}, those of the real music {theirs}: both must be alike")

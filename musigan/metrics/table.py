@@ -1,0 +1,113 @@
+"""The judge's table for people, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from musigan.metrics.estimates import Estimate
+from musigan.metrics.evaluation import FLOOR, METRICS, REFERENCE, SAME_SONGS, SPLITS, Table
+
+ROW_WIDTH, CELL_WIDTH = 14, 21
+MOST_COLUMNS = 4
+LEGEND = (
+    f"{REFERENCE}: songs nobody learned from, which all rows are held against. {FLOOR}: songs that were learned from. "
+    f"{SPLITS}: other divisions of the same songs. {SAME_SONGS}: two halves of the rolls of the same songs.",
+    "Each value with its 95 % interval. *: told from the floor. +: low is good; -: high is good; =: as held-out is good.",
+)
+_SIGNS = {"low": "+", "high": "-", "reference": "="}
+
+
+def lines(table: Table) -> Iterator[str]:
+    """The table as text: a block of rows for each family of metrics, and which metric catches which row."""
+    yield f"{table.rolls} rolls in each set; songs divided {table.split}"
+    yield from LEGEND
+    caught = table.caught()
+    families: dict[str, list[Any]] = {}
+    for metric in METRICS:
+        if any(metric.name in row for row in table.rows.values()):
+            families.setdefault(metric.family, []).append(metric)
+    for family, metrics in families.items():
+        for first in range(0, len(metrics), MOST_COLUMNS):
+            shown = metrics[first : first + MOST_COLUMNS]
+            yield ""
+            titles = "".join(f"{metric.name} {_SIGNS[metric.good]}".rjust(CELL_WIDTH) for metric in shown)
+            yield f"{family:{ROW_WIDTH}}{titles}"
+            for row, found in table.rows.items():
+                cells = (
+                    _cell(found.get(metric.name), metric.name in caught.get(row, ())).rjust(CELL_WIDTH)
+                    for metric in shown
+                )
+                yield f"{row:{ROW_WIDTH}}{''.join(cells)}"
+    yield ""
+    yield from _who_catches_whom(table, caught)
+
+
+def _who_catches_whom(table: Table, caught: dict[str, list[str]]) -> Iterator[str]:
+    width = max(len(metric.name) for metric in METRICS) + 2
+    yield "told from the floor".ljust(width) + "".join(f"{row:>14}" for row in caught)
+    for metric in METRICS:
+        if any(metric.name in row for row in table.rows.values()):
+            marks = ("yes" if metric.name in found else "." for found in caught.values())
+            yield metric.name.ljust(width) + "".join(f"{mark:>14}" for mark in marks)
+
+
+def _cell(estimate: Estimate | None, marked: bool) -> str:
+    if estimate is None:
+        return ""
+    if not math.isfinite(estimate.value):
+        return "undefined" + "*" * marked
+    return f"{_short(estimate.value)} ({_short(estimate.low)}..{_short(estimate.high)}){'*' if marked else ' '}"
+
+
+def _short(value: float) -> str:
+    """Three figures that mean something, without exponents."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.3f}"
+    return "0" if float(text) == 0 else text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def to_json(table: Table) -> str:
+    """The table as one JSON object; what is undefined is null."""
+    content = {
+        "rolls": table.rolls,
+        "split": table.split,
+        "metrics": {metric.name: {"family": metric.family, "good": metric.good} for metric in METRICS},
+        "rows": {
+            row: {
+                "songs": table.songs[row],
+                "metrics": {
+                    name: {"value": _finite(e.value), "low": _finite(e.low), "high": _finite(e.high)}
+                    for name, e in found.items()
+                },
+            }
+            for row, found in table.rows.items()
+        },
+        "told from the floor": table.caught(),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def to_csv(table: Table) -> str:
+    """One line for each row and metric; what is undefined is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("row", "songs", "family", "metric", "value", "low", "high", "told_from_floor"))
+    caught = table.caught()
+    for row, found in table.rows.items():
+        for metric in METRICS:
+            if metric.name in found:
+                e = found[metric.name]
+                values = ("" if not math.isfinite(v) else repr(float(v)) for v in (e.value, e.low, e.high))
+                told = int(metric.name in caught.get(row, ()))
+                writer.writerow((row, table.songs[row], metric.family, metric.name, *values, told))
+    return out.getvalue()
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

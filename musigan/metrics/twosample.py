@@ -1,0 +1,126 @@
+"""Can a classifier tell the samples from real rolls? (Lopez-Paz and Oquab, 1610.06545.)
+
+The cross-validated accuracy is the metric: 0.5 is a coin, 1.0 trivial to tell apart. Folds keep songs whole on both
+sides, or the classifier would win by knowing the song. Classes weigh alike.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musigan.metrics.estimates import Estimate, Metric, mean_of
+
+if TYPE_CHECKING:
+    from musigan.metrics.comparison import Comparison
+
+FOLDS = 5
+METRICS = tuple(
+    Metric(f"told apart, {kind}", "two-sample", "low", most=1) for kind in ("logistic", "forest", "network")
+)
+EPOCHS = 12  # of the convolutional network
+CLIP = 10.0  # standard deviations: silence would overflow the logistic regression
+
+
+def folds(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A fold's number (N,) for every roll, all rolls of one song in the same."""
+    names = np.unique(songs)
+    order = generator.permutation(len(names))
+    return np.asarray((order % FOLDS)[np.searchsorted(names, songs)])
+
+
+def right_answers(
+    kind: str, real: np.ndarray, fake: np.ndarray, real_songs: np.ndarray, fake_songs: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each real one (N,) and each fake (M,): 1 where a classifier that never saw its song was right, else 0.
+
+    kind: "logistic" or "forest" on features (N, F), "network" on pictures (N, K, T). A song on both sides stays in one
+    fold. NaN where there are fewer songs than folds.
+    """
+    generator = np.random.default_rng(seed)
+    songs = np.concatenate((real_songs, fake_songs))
+    if min(len(np.unique(real_songs)), len(np.unique(fake_songs))) < FOLDS:
+        return np.full(len(real), np.nan), np.full(len(fake), np.nan)
+    fold = folds(songs, generator)
+    points = np.concatenate((real, fake))
+    labels = np.repeat((0, 1), (len(real), len(fake)))
+    answers = np.full(len(points), np.nan)
+    for number in range(FOLDS):
+        learn, test = fold != number, fold == number
+        if len(np.unique(labels[learn])) == 2 and test.any():
+            answers[test] = _CLASSIFIERS[kind](points[learn], labels[learn], points[test], seed) == labels[test]
+    return answers[: len(real)], answers[len(real) :]
+
+
+def _logistic(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=0.1, max_iter=300, class_weight="balanced")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged to the last digit is good enough
+        model.fit(np.clip(points, -CLIP, CLIP), labels)
+    return np.asarray(model.predict(np.clip(asked, -CLIP, CLIP)))
+
+
+def _forest(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.ensemble import RandomForestClassifier
+
+    model = RandomForestClassifier(100, min_samples_leaf=2, class_weight="balanced", random_state=seed, n_jobs=-1)
+    return np.asarray(model.fit(points, labels).predict(asked))
+
+
+def _network(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    """A small convolutional network on pictures (N, K, T)."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            nn.Conv2d(1, 16, (5, 9), (2, 4)), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, (3, 5), (2, 2)), nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 48, 3, 2), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d((3, 1)), nn.Flatten(), nn.Dropout(0.2),
+            nn.Linear(144, 1),
+        )  # fmt: skip
+        optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
+        images = torch.from_numpy(np.asarray(points, np.float32))[:, None]
+        truth = torch.from_numpy(labels.astype(np.float32))
+        balance = torch.tensor(float((labels == 0).sum() / max((labels == 1).sum(), 1)))
+        for _ in range(EPOCHS):
+            for batch in torch.randperm(len(images)).split(32):
+                said = network(images[batch])[:, 0]
+                loss = nn.functional.binary_cross_entropy_with_logits(said, truth[batch], pos_weight=balance)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+        network.eval()
+        with torch.no_grad():
+            said = torch.cat(
+                [network(part) for part in torch.from_numpy(np.asarray(asked, np.float32))[:, None].split(64)]
+            )
+    return (said[:, 0] > 0).numpy().astype(int)
+
+
+_CLASSIFIERS = {"logistic": _logistic, "forest": _forest, "network": _network}
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """The metrics of METRICS: balanced accuracy, as far as the judge asks for the slower ones."""
+    sides = comparison.real, comparison.fake
+    features = [
+        np.concatenate(both, axis=1)
+        for both in (
+            (comparison.real_musical, comparison.real_random),
+            (comparison.fake_musical, comparison.fake_random),
+        )
+    ]
+    kinds = ["logistic"] + ["forest"] * comparison.judge.forest + ["network"] * comparison.judge.network
+    found = {}
+    for kind in kinds:
+        real, fake = [side.pictures for side in sides] if kind == "network" else features
+        answers = right_answers(kind, real, fake, sides[0].songs, sides[1].songs, comparison.judge.seed)
+        found[f"told apart, {kind}"] = comparison.bootstrap(
+            lambda r, f, right=answers: 0.5 * (mean_of(right[0][r]) + mean_of(right[1][f]))  # type: ignore[misc]
+        )
+    return found
