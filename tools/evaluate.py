@@ -53,8 +53,8 @@ def main(
     if real == "-" and fake == "-":
         raise UsageError("standard input holds one store: name a file for the other")
     options = Options(
-        count, seed, bootstraps, splits, tuple(BASELINES) if baselines else (), True, network, True,
-        jobs or usable_cores(),
+        count=count, seed=seed, bootstraps=bootstraps, splits=splits, baselines=tuple(BASELINES) if baselines else (),
+        network=network, jobs=jobs or usable_cores(),
     )  # fmt: skip
     music = _music(session, real, options.count, device)
     samples = _samples(session, fake, music, options.count, seed, device) if fake else None

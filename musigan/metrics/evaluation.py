@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from musigan.errors import MusiganError
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.comparison import Comparison, Judge
-from musigan.metrics.description import Description, describe
+from musigan.metrics.description import PICTURE_SECONDS, Description, describe
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.sets import Collection, RollSet
@@ -20,7 +20,6 @@ JUDGES = (distances, twosample, notemetrics, memorisation, diversity)
 METRICS: tuple[Metric, ...] = tuple(metric for family in JUDGES for metric in family.METRICS)
 REFERENCE, FLOOR, SAME_SONGS, SPLITS, SAMPLES = "held-out", "floor", "same songs", "song splits", "samples"
 FEWEST_ROLLS = 8
-POOL = 1500  # training rolls described, of whole songs: song splits divide them anew
 UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 
 
@@ -36,6 +35,7 @@ class Options:
     forest: bool = True
     network: bool = False
     copies: bool = True  # look for copies of training songs
+    pool: int = 1500  # training rolls described, of whole songs: song splits divide them anew
     jobs: int = 1
 
 
@@ -79,6 +79,10 @@ def measure(judge: Judge, real: Description, fake: Description) -> dict[str, Est
     found: dict[str, Estimate] = {}
     for family in JUDGES:
         found |= family.measure(comparison)
+    return _bounded(found)
+
+
+def _bounded(found: dict[str, Estimate]) -> dict[str, Estimate]:
     return {metric.name: found[metric.name].within(metric) for metric in METRICS if metric.name in found}
 
 
@@ -89,83 +93,94 @@ def evaluate(
 
     `step` is told each row before it is worked on. Raises MusiganError where there are too few rolls.
     """
-    count = min(options.count, len(real.held_out), len(real.training) // 2 or 1)
-    count = count if samples is None else min(count, len(samples))
-    if count < FEWEST_ROLLS:
-        raise MusiganError(
-            f"sets of {count} rolls are too small to judge by; at least {FEWEST_ROLLS} of each are needed"
-        )
-    work = _Evaluation(real, options, count)
     step(REFERENCE)
-    work.prepare()
-    table = Table(count, {}, real.split)
-    for row, fake in work.rows(samples, step):
-        table.rows[row], table.songs[row] = fake
+    work = Evaluation(real, options, len(samples) if samples is not None else None)
+    table = Table(work.count, {}, real.split)
+
+    def fill(row: str, measured: Callable[[], Measured]) -> None:
+        """Work out one row."""
+        step(row)
+        table.rows[row], table.songs[row] = measured()
+
+    fill(REFERENCE, work.reference)
+    if samples is not None:
+        fill(SAMPLES, lambda: work.samples(samples))
+    fill(FLOOR, work.floor)
+    if options.splits:
+        fill(SPLITS, work.other_splits)
+    fill(SAME_SONGS, work.same_songs)
+    for name in options.baselines:
+        fill(name, lambda name=name: work.baseline(name))  # type: ignore[misc]
     return table
 
 
-class _Evaluation:
-    """Descriptions and the judge, as one evaluation needs them."""
+Measured = tuple[dict[str, Estimate], int]  # estimates by metric, and of how many songs
 
-    def __init__(self, real: Collection, options: Options, count: int) -> None:
-        self.real, self.options, self.count = real, options, count
 
-    def prepare(self) -> None:
-        """Describe reference and training rolls, and fit the judge."""
-        real, options = self.real, self.options
-        frames = max(1, round(real.shape.frames * real.geometry.frame_seconds / 0.1))
-        self.finder = CopyFinder(real.training_songs(), frames) if options.copies else None
-        pool = real.training.whole_songs(max(POOL, 2 * self.count), options.seed)
-        self.training_rolls = pool.drawn(len(pool), options.seed)
-        self.held_out = self.describe(real.held_out.drawn(self.count, options.seed))
-        self.training = self.describe(self.training_rolls, own=True)
-        self.judge = Judge.fit(self.training, options.seed, options.bootstraps, options.forest, options.network)
+class Evaluation:
+    """Real music described and a judge fitted on it, ready to measure sets of rolls.
 
-    def describe(self, rolls: RollSet, own: bool = False) -> Description:
-        """Describe a set of rolls."""
-        return describe(rolls.rolls(), rolls.songs, self.real.geometry, self.finder, own, self.options.jobs)
+    Raises MusiganError where there are too few rolls; `available` is how many there are to be judged.
+    """
 
-    def rows(
-        self, samples: RollSet | None, step: Callable[[str], None]
-    ) -> Iterator[tuple[str, tuple[dict[str, Estimate], int]]]:
-        """(row, (estimates, songs)) in the table's order."""
-        judge, held_out = self.judge, self.held_out
-        half = _halves(self.training.songs)
-        first, second = (self.training.take(np.flatnonzero(half == side)[: self.count]) for side in (0, 1))
-        yield REFERENCE, (self.own_values(held_out), _songs(held_out))
-        if samples is not None:
-            step(SAMPLES)
-            described = self.describe(samples.drawn(self.count, self.options.seed))
-            yield SAMPLES, (measure(judge, held_out, described), _songs(described))
-        step(FLOOR)
-        floor = self.training.take(np.arange(self.count))
-        yield FLOOR, (measure(judge, held_out, floor), _songs(floor))
-        if self.options.splits:
-            step(SPLITS)
-            yield SPLITS, (self.other_splits(), _songs(held_out))
-        step(SAME_SONGS)
-        yield SAME_SONGS, (measure(judge, first, second), _songs(second))
-        source = self.training_rolls.chosen(np.arange(self.count))
-        rolls = list(source.rolls()) if self.options.baselines else []
-        for name in self.options.baselines:
-            step(name)
-            made = BASELINES[name](rolls, np.random.default_rng(self.options.seed))
-            described = describe(made, source.songs, self.real.geometry, self.finder, own=False, jobs=self.options.jobs)
-            yield name, (measure(judge, held_out, described), _songs(described))
+    def __init__(self, real: Collection, options: Options, available: int | None = None) -> None:
+        self.real, self.options = real, options
+        most = (options.count, len(real.held_out), len(real.training) // 2 or 1)
+        self.count = min(*most, available if available is not None else options.count)
+        if self.count < FEWEST_ROLLS:
+            raise MusiganError(
+                f"sets of {self.count} rolls are too small to judge by; at least {FEWEST_ROLLS} of each are needed"
+            )
+        frames = max(1, round(real.shape.frames * real.geometry.frame_seconds / PICTURE_SECONDS))
+        self._finder = CopyFinder(real.training_songs(), frames) if options.copies else None
+        pool = real.training.whole_songs(max(options.pool, 2 * self.count), options.seed)
+        self._training_rolls = pool.drawn(len(pool), options.seed)
+        self._held_out = self._describe(real.held_out.drawn(self.count, options.seed))
+        self._training = self._describe(self._training_rolls, own=True)
+        self._judge = Judge.fit(self._training, options.seed, options.bootstraps, options.forest, options.network)
 
-    def own_values(self, described: Description) -> dict[str, Estimate]:
-        """What the metrics of single sets are for the reference itself."""
-        comparison = Comparison(self.judge, described, described)
+    def _describe(self, rolls: RollSet, own: bool = False) -> Description:
+        return describe(rolls.rolls(), rolls.songs, self.real.geometry, self._finder, own, self.options.jobs)
+
+    def _against_held_out(self, described: Description) -> Measured:
+        return measure(self._judge, self._held_out, described), _songs(described)
+
+    def samples(self, samples: RollSet) -> Measured:
+        """What is to be judged."""
+        return self._against_held_out(self._describe(samples.drawn(self.count, self.options.seed)))
+
+    def floor(self) -> Measured:
+        """Training songs."""
+        return self._against_held_out(self._training.take(np.arange(self.count)))
+
+    def same_songs(self) -> Measured:
+        """One half of the training songs' rolls against the other."""
+        half = _halves(self._training.songs)
+        first, second = (self._training.take(np.flatnonzero(half == side)[: self.count]) for side in (0, 1))
+        return measure(self._judge, first, second), _songs(second)
+
+    def baseline(self, name: str) -> Measured:
+        """A baseline made of training rolls."""
+        source = self._training_rolls.chosen(np.arange(self.count))
+        made = BASELINES[name](list(source.rolls()), np.random.default_rng(self.options.seed))
+        return self._against_held_out(
+            describe(made, source.songs, self.real.geometry, self._finder, jobs=self.options.jobs)
+        )
+
+    def reference(self) -> Measured:
+        """What the metrics of single sets are for the held-out songs themselves."""
+        described = self._held_out
+        comparison = Comparison(self._judge, described, described)
         found = notemetrics.measure(comparison)
         found["copy distance"] = comparison.mean_of(described.copies, described.songs)
-        return {metric.name: found[metric.name].within(metric) for metric in METRICS if metric.name in found}
+        return _bounded(found), _songs(described)
 
-    def other_splits(self) -> dict[str, Estimate]:
+    def other_splits(self) -> Measured:
         """Median, 2.5th and 97.5th percentile over other divisions of the same songs into sets of the same sizes."""
-        pool = Description.joined(self.held_out, self.training)
+        pool = Description.joined(self._held_out, self._training)
         names, rolls = np.unique(pool.songs, return_counts=True)
-        held = _songs(self.held_out)
-        judge = Judge(self.judge.coordinates, self.judge.centres, self.options.seed, bootstraps=0, forest=False)
+        held = _songs(self._held_out)
+        judge = Judge(self._judge.coordinates, self._judge.centres, self.options.seed, bootstraps=0, forest=False)
         found: dict[str, list[float]] = {}
         for number in range(self.options.splits):
             generator = np.random.default_rng([self.options.seed, number])
@@ -175,7 +190,7 @@ class _Evaluation:
             sides = [pool.take(_some(np.flatnonzero(side), self.count, generator)) for side in (chosen, ~chosen)]
             for name, estimate in measure(judge, *sides).items():
                 found.setdefault(name, []).append(estimate.value)
-        return {name: _percentiles(values) for name, values in found.items()}
+        return {name: _percentiles(values) for name, values in found.items()}, held
 
 
 def _halves(songs: np.ndarray) -> np.ndarray:

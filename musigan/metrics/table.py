@@ -12,14 +12,14 @@ from typing import Any
 from musigan.metrics.estimates import Estimate
 from musigan.metrics.evaluation import FLOOR, METRICS, REFERENCE, SAME_SONGS, SPLITS, Table
 
-ROW_WIDTH, CELL_WIDTH = 14, 21
+ROW_WIDTH, CELL_WIDTH = 14, 25
 MOST_COLUMNS = 4
 LEGEND = (
-    f"{REFERENCE}: songs nobody learned from, which all rows are held against. {FLOOR}: songs that were learned from. "
-    f"{SPLITS}: other divisions of the same songs. {SAME_SONGS}: two halves of the rolls of the same songs.",
-    "Each value with its 95 % interval. *: told from the floor. +: low is good; -: high is good; =: as held-out is good.",
+    f"{REFERENCE}: songs nobody learned from, which all rows are held against; {FLOOR}: songs that were learned from;",
+    f"{SPLITS}: other divisions of the same songs; {SAME_SONGS}: two halves of the rolls of the same songs",
+    "95 % intervals; * told from the floor; good values: (-) low, (+) high, (=) as held-out",
 )
-_SIGNS = {"low": "+", "high": "-", "reference": "="}
+_SIGNS = {"low": "(-)", "high": "(+)", "reference": "(=)"}
 
 
 def lines(table: Table) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _cell(estimate: Estimate | None, marked: bool) -> str:
         return ""
     if not math.isfinite(estimate.value):
         return "undefined" + "*" * marked
-    return f"{_short(estimate.value)} ({_short(estimate.low)}..{_short(estimate.high)}){'*' if marked else ' '}"
+    return f"{_short(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]{'*' if marked else ' '}"
 
 
 def _short(value: float) -> str:
@@ -69,7 +69,7 @@ def _short(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     text = f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.3f}"
-    return "0" if float(text) == 0 else text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return "0" if float(text) == 0 else text
 
 
 def to_json(table: Table) -> str:
