@@ -29,6 +29,9 @@ CriticEpochs = Annotated[
 SampleEvery = Annotated[
     int | None, typer.Option("--sample-every", min=0, help="Epochs between sample pictures and MP3s; 0: none.")
 ]
+EvaluateEvery = Annotated[
+    int | None, typer.Option("--evaluate-every", min=0, help="Epochs between evaluations on songs held back; 0: none.")
+]
 StepsLimit = Annotated[
     int | None, typer.Option("--steps-limit", min=1, help="Save and stop after so many steps of this sitting.")
 ]

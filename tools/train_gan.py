@@ -29,6 +29,7 @@ def main(
         str, typer.Option(metavar="CKPT", help="Start the game from the networks of a pretrained checkpoint.")
     ] = "",
     sample_every: _training.SampleEvery = None,
+    evaluate_every: _training.EvaluateEvery = None,
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
     force: _cli.Force = False,
@@ -49,6 +50,7 @@ def main(
         "seed": seed,
         "model": model,
         "sample_every": sample_every,
+        "evaluate_every": evaluate_every,
     }
     _training.train(
         session, source, output, adversarial=True, resume=resume, start=start, force=force, preset=preset,

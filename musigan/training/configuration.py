@@ -91,6 +91,7 @@ class TrainingSettings:
     ema_half_life: float = 5000.0  # rolls
     save_every: int = 5  # epochs between checkpoints
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
+    evaluate_every: int = 20  # epochs between evaluations of samples against held-out songs; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     variational: VariationalSettings = field(default_factory=VariationalSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
@@ -112,8 +113,10 @@ class TrainingSettings:
             if value is not None and not 0 <= value <= self.epochs:
                 flag = name.replace("_", "-")
                 raise SettingsError(f"--{flag} {value}: expected 0 to {self.epochs}, the number of --epochs")
-        if self.save_every < 1 or self.sample_every < 0 or self.adversarial.roll_every < 1:
-            raise SettingsError("save_every and adversarial.roll_every must be at least 1, sample_every at least 0")
+        if self.save_every < 1 or self.adversarial.roll_every < 1 or min(self.sample_every, self.evaluate_every) < 0:
+            raise SettingsError(
+                "save_every and adversarial.roll_every must be at least 1, sample_every and evaluate_every at least 0"
+            )
         if self.prior.draws < 1 or self.adversarial.critic_steps < 1 or self.adversarial.learning_rounds < 1:
             raise SettingsError(
                 "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"

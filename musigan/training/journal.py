@@ -2,6 +2,7 @@
 
 ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
 ckpt.run/events.out...       the same for TensorBoard, where it is installed
+ckpt.run/best.pt             the checkpoint whose samples came nearest to held-out songs
 ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from musigan.errors import MusiganError
 from musigan.sampling import Sampler
 
 if TYPE_CHECKING:
+    from musigan.store import Reader
+    from musigan.training.judging import TrainingJudge
     from musigan.training.runs import Run
 
 PIECES = 4
@@ -30,6 +34,8 @@ SECONDS = 10.0
 
 class Journal:
     """Writes the run folder of the checkpoint `target`."""
+
+    _judge: TrainingJudge | None = None
 
     def __init__(self, target: Path, history: list[dict[str, Any]]) -> None:
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
@@ -51,31 +57,57 @@ class Journal:
             for name, value in entry.items():
                 if isinstance(value, float):
                     self._events.add_scalar(f"{entry['stage']}/{name}", value, entry["step"])
+            for name, rows in entry.get("evaluation", {}).get("metrics", {}).items():
+                if rows["samples"] is not None:
+                    self._events.add_scalar(f"evaluation/{name}", rows["samples"], entry["step"])
             self._events.flush()
 
     def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Picture and sound of a few pieces of the averaged generator; what goes wrong is noted, training goes on."""
-        networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
-        was_training = {name: network.training for name, network in networks.items()}
         name = f"samples-{epoch:06d}"
-        try:
-            sampler = Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
+        with _courtesy(f"samples of epoch {epoch}", note), _sampler(run) as sampler:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
             plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
-        except Exception as error:  # samples are a courtesy: hours of training must not end with one
-            kind = "" if isinstance(error, MusiganError) else f"{type(error).__name__}: "
-            note(f"samples of epoch {epoch} left out: {kind}{' '.join(str(error).split())}")
-        finally:
-            for name, network in networks.items():
-                network.train(was_training[name])
+
+    def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
+        """How far samples of the averaged generator are from the held-out songs of `reader`; None where that failed."""
+        from musigan.training.judging import TrainingJudge
+
+        found: dict[str, Any] | None = None
+        with _courtesy(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
+            self._judge = self._judge or TrainingJudge(reader)
+            found = self._judge.evaluate(sampler, run.history)
+        return found
 
     def close(self) -> None:
         """Finish the event file."""
         if self._events is not None:
             self._events.close()
+
+
+@contextmanager
+def _sampler(run: Run) -> Iterator[Sampler]:
+    """Who draws from the averaged generator; the networks go on training, if they were, afterwards."""
+    networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
+    was_training = {name: network.training for name, network in networks.items()}
+    try:
+        yield Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
+    finally:
+        for name, network in networks.items():
+            network.train(was_training[name])
+
+
+@contextmanager
+def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Around what hours of training must not end with: failures are noted."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, MusiganError) else f"{type(error).__name__}: "
+        note(f"{what} left out: {kind}{' '.join(str(error).split())}")
 
 
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from musigan.data import RollDataset, batches, steps_per_epoch
 from musigan.errors import MusiganError
 from musigan.training import checkpoint as checkpoints
+from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Moment, Objective
 from musigan.training.runs import Run, objective_of, optimisers_of
 
@@ -231,6 +232,13 @@ def _end_epoch(
     entry |= _means(position.tally)
     if validation is not None and len(validation) and stage == "variational":
         entry |= validate(run, validation)
+    best = False
+    if journal is not None and validation is not None and len(validation) and _judged(run, stage, done):
+        evaluation = journal.evaluation(run, validation.reader, done, reporter.note)
+        if evaluation is not None:
+            best = (evaluation["distance"] or math.inf) < best_distance(run.history)
+            entry["evaluation"] = evaluation
+            reporter.note(f"epoch {done}: {evaluation['verdict']}")
     run.history.append(entry)
     position.epoch, position.step_in_epoch, position.tally = position.epoch + 1, 0, {}
     stage_over = position.epoch >= epochs
@@ -243,9 +251,21 @@ def _end_epoch(
     if stage_over or draws or position.epoch % settings.save_every == 0:
         _save(run, target)
     if journal is not None:
+        if best:
+            checkpoints.save(journal.folder / "best.pt", run.snapshot())
         journal.record(entry)
         if draws:
             journal.samples(run, done, reporter.note)
+
+
+def _judged(run: Run, stage: str, done: int) -> bool:
+    """Whether samples are held against real music after epoch `done` of the plan: now and then, and at its end.
+
+    Not before the generator was taught to draw.
+    """
+    every = run.settings.evaluate_every
+    last = done == sum(epochs for _, epochs in run.plan)
+    return bool(every) and stage != "variational" and (last or done % every == 0)
 
 
 @torch.no_grad()
