@@ -16,7 +16,7 @@ import numpy.typing as npt
 from musigan import __version__, chunks
 from musigan.encoding import encode, format_of
 from musigan.errors import MusiganError
-from musigan.keys import KeySettings
+from musigan.keysettings import KeySettings
 from musigan.mastering import CEILING_DB, crossfade, master
 from musigan.parallel import ordered_map
 from musigan.store import Attributes, Item

@@ -14,7 +14,7 @@ import torch
 
 from musigan import models
 from musigan.errors import CheckpointError, MusiganError
-from musigan.keys import KeyRange, KeySettings
+from musigan.keysettings import KeyRange, KeySettings
 from musigan.losses import likelihood
 from musigan.settings import merge
 from musigan.training import checkpoint, loop, runs

@@ -9,7 +9,7 @@ import numpy as np
 
 from musigan import store
 from musigan.data import RollDataset
-from musigan.keys import KeyRange, KeySettings
+from musigan.keysettings import KeyRange, KeySettings
 from musigan.training.configuration import TrainingSettings, configure
 
 CHANNELS, KEYS, FRAMES = 2, 11, 24
