@@ -126,6 +126,7 @@ def decode_many(
     stop = threading.Event()
 
     def work(item: Found) -> Outcome:
+        """Runs in the threads: a file's failure is its outcome, so that the others go on."""
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
