@@ -123,6 +123,22 @@ def test_flipped_bytes_never_surprise(trained: Path, tmp_path: Path) -> None:
             checkpoint.build_networks(checkpoint.load(path))
 
 
+def test_cut_pickles_in_a_whole_archive_never_surprise(trained: Path, tmp_path: Path) -> None:
+    """Cuts in the middle of an opcode's argument are among them."""
+    path = tmp_path / "cut.pt"
+    with zipfile.ZipFile(trained) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in entries if name.endswith("data.pkl"))
+    whole = entries[pickled]
+    for end in range(0, len(whole), max(len(whole) // 60, 1)):
+        entries[pickled] = whole[:end]
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in entries.items():
+                archive.writestr(name, data)
+        with pytest.raises(CheckpointError, match=r"cut\.pt"):
+            checkpoint.load(path)
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     refused(tmp_path / "missing.pt", "no such file")
     (tmp_path / "folder.pt").mkdir()

@@ -130,7 +130,10 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except MemoryError:
+        raise
+    # A damaged pickle makes its reader stumble over nearly anything (struct.error, EOFError, KeyError, RuntimeError).
+    except Exception as error:
         raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)})") from error
     return _from_content(path, content)
 
