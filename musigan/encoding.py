@@ -173,7 +173,7 @@ def _write_libsndfile(
             raise AudioError("nothing to encode: there are no samples")
     except AssertionError as error:  # how soundfile says that fewer samples were written than given
         raise AudioError(f"could not write all of the {format}: is the disk full?") from error
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+    except soundfile.SoundFileError as error:
         raise AudioError(f"libsndfile could not write {format}: {error}") from error
     finally:
         if file is not None:

@@ -44,8 +44,7 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
         if not fields:
             fields = _read_ape(path)
         return Tags(**{name: _first(fields, keys, name) for name, keys in _NAMES.items()}) if fields else Tags()
-    # mutagen raises nearly anything on damaged tags (its own errors, struct.error, MemoryError, RecursionError).
-    except Exception:
+    except Exception:  # damaged tags make mutagen raise nearly anything: struct.error, MemoryError, RecursionError
         return Tags()
 
 

@@ -220,7 +220,7 @@ class Writer:
         self._sink = _open_sink(target)
         try:
             self._sink.begin(self.header)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave nothing behind
             self._sink.abort()
             raise
 
@@ -265,7 +265,7 @@ class Writer:
             return
         try:
             self.finish()
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave nothing that passes for a store
             self.abort()
             raise
 

@@ -202,6 +202,6 @@ def load_weights(network: nn.Module, weights: Any, name: str) -> None:
     """Load a state dict that must match `network` exactly."""
     try:
         network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:  # other names or sizes; no state dict at all
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"the checkpoint's {name} does not fit its settings ({reason})") from error
