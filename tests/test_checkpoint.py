@@ -55,7 +55,7 @@ def test_averaged_weights_are_others(trained: Path) -> None:
 
 
 def test_nothing_is_left_beside_a_checkpoint(trained: Path) -> None:
-    assert not [p for p in trained.parent.iterdir() if p.name.endswith(".part")]
+    assert not [p for p in trained.parent.iterdir() if p.name.startswith(".")]
 
 
 def test_failed_save_keeps_the_old_file(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from musigan import __version__, zipstream
+from musigan.atomic import partial_path
 from musigan.errors import UsageError
 from musigan.store.layout import (
     ATTRIBUTE,
@@ -166,12 +167,6 @@ class _UrlSink:
 
     def abort(self) -> None:
         clear_url(self._map)
-
-
-def partial_path(path: Path) -> Path:
-    """The name beside `path` under which an output is written until it is whole."""
-    name = os.fsencode(path.name)[:200].decode(errors="ignore")  # a name has 255 bytes at most
-    return path.with_name(f".{name}.partial-{os.getpid()}")
 
 
 def _move_into_place(aside: Path, path: Path) -> None:

@@ -8,12 +8,12 @@ sampling and synthesis need nothing else.
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musigan.atomic import replacing
 from musigan.errors import CheckpointError
 from musigan.models import RollShape
 
@@ -75,23 +75,15 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content |= {"kind": KIND, "format": FORMAT}
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
-    try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
-    except BaseException as error:
-        Path(aside).unlink(missing_ok=True)
-        if isinstance(error, OSError | RuntimeError):
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    with replacing(path, CheckpointError) as aside:
+        try:
+            with aside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch puts its own words around a full disk
+            reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
-        raise
 
 
 def check_writable(path: str | Path) -> None:
@@ -103,13 +95,6 @@ def check_writable(path: str | Path) -> None:
         raise CheckpointError(f"{path}: there is no folder {path.parent}; make it first, or choose another place")
     if not os.access(path.parent, os.W_OK):
         raise CheckpointError(f"{path}: the folder {path.parent} cannot be written to; choose another place")
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def load(path: str | Path) -> Checkpoint:
