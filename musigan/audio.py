@@ -151,7 +151,7 @@ def content_hash(signal: np.ndarray) -> str:
         part = signal[:, start : start + (1 << 18)]
         frames = np.empty(part.shape[::-1], "<i2")
         frames[...] = np.rint(np.clip(part, -1, 1) * 32767).T
-        digest.update(frames)
+        digest.update(frames.data)
     return digest.hexdigest()
 
 
