@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from musigan.keys import KeyRange, KeySettings, analyse, band_loudness
+from musigan.keys import analyse, band_loudness
+from musigan.keysettings import KeyRange, KeySettings
 from musigan.synthesis import synthesise
 
 RATE = 12000

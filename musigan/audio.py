@@ -126,6 +126,7 @@ def decode_many(
     stop = threading.Event()
 
     def work(item: Found) -> Outcome:
+        """Runs in the threads: a file's failure is its outcome, so that the others go on."""
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
@@ -150,7 +151,7 @@ def content_hash(signal: np.ndarray) -> str:
         part = signal[:, start : start + (1 << 18)]
         frames = np.empty(part.shape[::-1], "<i2")
         frames[...] = np.rint(np.clip(part, -1, 1) * 32767).T
-        digest.update(frames)
+        digest.update(frames.data)
     return digest.hexdigest()
 
 

@@ -150,7 +150,7 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
     name = os.fsencode(request.path) if os.name == "posix" else request.path
     try:
         file = soundfile.SoundFile(name)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+    except (soundfile.SoundFileError, OSError) as error:
         raise Unreadable("libsndfile does not know this format") from error
     with file:
         is_mpeg = file.format == "MP3"
@@ -165,7 +165,7 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 delivered += len(block)
                 yield rate, block
-        except (soundfile.SoundFileError, RuntimeError) as error:
+        except soundfile.SoundFileError as error:
             raise Unreadable(f"damaged after {delivered / rate:.1f} s") from error
         report.seconds_total = delivered / rate
         if is_mpeg:
@@ -219,7 +219,7 @@ def _decode_clean(data: bytes) -> Iterator[Block]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield file.samplerate, block
-    except (soundfile.SoundFileError, RuntimeError):
+    except soundfile.SoundFileError:
         return  # the caller sees by the count of samples how far it came
 
 

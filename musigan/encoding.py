@@ -11,13 +11,14 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from musigan import ffmpeg
+from musigan.atomic import replacing
 from musigan.errors import AudioError, UsageError
 from musigan.tags import write_tags
 
@@ -74,13 +75,13 @@ def encode(
     blocks = _resampled(blocks, sample_rate, rate)
     if format in _LIBSNDFILE:
         settings = _settings(format, bitrate)
-        with _aside(target) as temporary:
+        with _made_aside(target) as temporary:
             _write_libsndfile(blocks, rate, temporary, format, settings)
             write_tags(temporary, format, tags or {})
     else:
         if bitrate is not None:
             _kbps(bitrate)
-        with _aside(target) as temporary:
+        with _made_aside(target) as temporary:
             _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
 
 
@@ -173,7 +174,7 @@ def _write_libsndfile(
             raise AudioError("nothing to encode: there are no samples")
     except AssertionError as error:  # how soundfile says that fewer samples were written than given
         raise AudioError(f"could not write all of the {format}: is the disk full?") from error
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+    except soundfile.SoundFileError as error:
         raise AudioError(f"libsndfile could not write {format}: {error}") from error
     finally:
         if file is not None:
@@ -207,33 +208,17 @@ def _write_pydub(
 
 
 @contextmanager
-def _aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
-    """The path of a file beside the target, which becomes the target when all went well and vanishes otherwise."""
-    is_path = isinstance(target, (str, os.PathLike))
-    folder = os.path.dirname(os.path.abspath(os.fspath(target))) if is_path else None  # type: ignore[arg-type]
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".encoding", dir=folder)
-    except OSError as error:
-        raise AudioError(f"cannot write in {folder}: {(error.strerror or str(error)).lower()}") from error
-    os.close(descriptor)
-    try:
-        yield temporary
-        if is_path:
-            _open_to_others(temporary)
-            try:
-                os.replace(temporary, target)  # type: ignore[arg-type]
-            except OSError as error:
-                raise AudioError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from error
-        else:
-            with open(temporary, "rb") as encoded:
-                shutil.copyfileobj(encoded, target, 1 << 20)  # type: ignore[arg-type]
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def _open_to_others(path: str) -> None:
-    """The permissions any new file gets; mkstemp's are for its owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(path, 0o666 & ~mask)
+def _made_aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
+    """The path of a file whose content reaches the target when all went well, and vanishes otherwise."""
+    if isinstance(target, (str, os.PathLike)):
+        with replacing(target, AudioError) as aside:
+            yield str(aside)
+        return
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(tempfile.NamedTemporaryFile(prefix="musigan-", suffix=".encoding"))
+        except OSError as error:
+            raise AudioError(f"no place for a temporary file ({error.strerror or error})") from error
+        yield temporary.name
+        with open(temporary.name, "rb") as encoded:
+            shutil.copyfileobj(encoded, target, 1 << 20)

@@ -1,14 +1,14 @@
 """How loud every piano key is in every frame of a recording.
 
 Conventions: a signal is float32 (C, S), a roll is float32 (C, K, T) and holds linear RMS divided by the song's `level`.
-Key n of a piano (1 to 88) sounds at 440 * 2 ** ((n - 49) / 12) Hz. Frame t covers the samples from t * frame_samples to
-(t + 1) * frame_samples; samples after the last whole frame only serve as context.
+Key n of a piano (1 to 88) sounds at f(n) = 440 * 2 ** ((n - 49) / 12) Hz. Frame t covers the samples from
+t * frame_samples to (t + 1) * frame_samples; samples after the last whole frame only serve as context.
 
 The loudness of a key's band in a frame is the RMS of the signal behind a Gaussian band-pass of standard deviation s(n)
-around f(n). One forward FFT of the stretch serves all keys: a key's own few thousand bins, weighted and inverted at a
-few samples a frame, are its analytic signal, whose squared modulus is twice the power. Zeros behind the ends keep the
-end from ringing into the beginning, and what they take from the first and last frames is given back (normalised
-convolution).
+around f(n) (musigan/keysettings.py has both). One forward FFT of the stretch serves all keys: a key's own few thousand
+bins, weighted and inverted at a few samples a frame, are its analytic signal, whose squared modulus is twice the power.
+Zeros behind the ends keep the end from ringing into the beginning, and what they take from the first and last frames is
+given back (normalised convolution).
 
 By default the bands are then cleaned into notes (musigan/cleaning.py): a note's loudness is that of its fundamental and
 of the overtones found to be its own, and everything else is exactly 0.
@@ -29,154 +29,13 @@ from typing import Any
 import numpy as np
 
 from musigan.cleaning import SILENCE, Cleaner, sounding_level
-from musigan.errors import AudioError, SettingsError
-
-LOWEST_KEY, HIGHEST_KEY = 1, 88
-A4_KEY, A4_HZ = 49, 440.0
+from musigan.errors import AudioError
+from musigan.keysettings import LOWEST_KEY, KeyRange, KeySettings
 
 MASK_DEVIATIONS = 4.0  # a Gaussian is cut here, at 3e-4 of its top
 CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
 BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough to work on, and still in the cache
 BLOCK_FRAMES = 2048  # 41 s at 20 ms: a spectrum that stays near the cache, and little context beside it
-
-
-@dataclass(frozen=True)
-class Band:
-    """How wide the bands are, s(n) = base_hz + slope * f(n), and what goes with that by default."""
-
-    base_hz: float
-    slope: float
-    keys: tuple[int, int]
-    threshold: float  # fixed: of the song's maximum; variable: of the song's level
-    cleaned: bool
-
-
-BANDS = {
-    "variable": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
-    "fixed": Band(base_hz=12.5, slope=0.0, keys=(27, 59), threshold=0.025, cleaned=False),
-}
-
-
-@dataclass(frozen=True)
-class KeyRange:
-    """The piano keys from `low` to `high`, both included; key 49 is the A of 440 Hz."""
-
-    low: int = LOWEST_KEY
-    high: int = HIGHEST_KEY
-
-    def __post_init__(self) -> None:
-        if not LOWEST_KEY <= self.low <= self.high <= HIGHEST_KEY:
-            raise SettingsError(
-                f"keys {self.low}:{self.high} are not on a piano: give --keys LOW:HIGH within "
-                f"{LOWEST_KEY}:{HIGHEST_KEY}, the lower first"
-            )
-
-    @property
-    def count(self) -> int:
-        return self.high - self.low + 1
-
-    def frequencies_hz(self) -> np.ndarray:
-        """Fundamental of every key, float64 (K,)."""
-        return A4_HZ * 2.0 ** ((np.arange(self.low, self.high + 1) - A4_KEY) / 12)
-
-    @classmethod
-    def parse(cls, text: str) -> KeyRange:
-        """`"27:59"` -> KeyRange(27, 59); one number is that key alone."""
-        low, separator, high = text.partition(":")
-        try:
-            return cls(int(low), int(high) if separator else int(low))
-        except ValueError:
-            raise SettingsError(f"keys {text!r} not understood: give --keys LOW:HIGH, such as 1:88") from None
-
-    def __str__(self) -> str:
-        return f"{self.low}:{self.high}"
-
-
-@dataclass(frozen=True)
-class KeySettings:
-    """What a roll's numbers mean. What is left at None takes the band's default.
-
-    A store or checkpoint made with other widths than this version's keeps its own: `base_hz` and `slope` travel along.
-    """
-
-    band: str = "variable"  # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN
-    keys: KeyRange = None  # type: ignore[assignment]  # filled in below
-    frame_seconds: float = 0.02
-    threshold: float = None  # type: ignore[assignment]  # of the song's level (variable) or maximum (fixed)
-    cleaned: bool = None  # type: ignore[assignment]  # notes as runs without ghosts, or every band as it is
-    base_hz: float = None  # type: ignore[assignment]  # s(n) = base_hz + slope * f(n)
-    slope: float = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.band not in BANDS:
-            raise SettingsError(f"--band {self.band} is unknown: choose one of {', '.join(BANDS)}")
-        default = BANDS[self.band]
-        if self.keys is None:
-            object.__setattr__(self, "keys", KeyRange(*default.keys))
-        for name in ("threshold", "cleaned", "base_hz", "slope"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, getattr(default, name))
-        if not 0 <= self.threshold < 1:
-            raise SettingsError(f"--threshold {self.threshold} is not from 0 up to 1")
-        if not 0 < self.frame_seconds <= 1:
-            raise SettingsError(f"--frame-seconds {self.frame_seconds} is not over 0 and up to 1")
-        if not (0 < self.base_hz <= 1000 and 0 <= self.slope <= 1):
-            raise SettingsError(f"bands of {self.base_hz} Hz + {self.slope} f cannot be: the store is damaged")
-
-    def frame_samples(self, sample_rate: int) -> int:
-        """Samples in a frame.
-
-        Raises:
-            SettingsError: the frame is not a whole number of samples at this rate.
-        """
-        exact = self.frame_seconds * sample_rate
-        samples = round(exact)
-        if samples < 1 or abs(exact - samples) > 1e-6 * samples:
-            fits = sorted({max(1, math.floor(exact)), math.ceil(exact)})
-            raise SettingsError(
-                f"--frame-seconds {self.frame_seconds:g} is {exact:g} samples at {sample_rate} Hz, not a whole number; "
-                f"use {' or '.join(f'{n}/{sample_rate} = {n / sample_rate:.9g}' for n in fits)}, "
-                f"or resample to 12000 Hz"
-            )
-        return samples
-
-    def deviations_hz(self) -> np.ndarray:
-        """s(n): standard deviation of every key's Gaussian, float64 (K,)."""
-        return self.base_hz + self.slope * self.keys.frequencies_hz()
-
-    def to_attributes(self) -> dict[str, Any]:
-        """Plain JSON for a store's group attributes."""
-        return {
-            "frame_seconds": self.frame_seconds,
-            "low_key": self.keys.low,
-            "high_key": self.keys.high,
-            "band": {
-                "name": self.band,
-                "base_hz": self.base_hz,
-                "slope": self.slope,
-                "threshold": self.threshold,
-                "cleaned": self.cleaned,
-            },
-        }
-
-    @classmethod
-    def from_attributes(cls, attributes: dict[str, Any]) -> KeySettings:
-        """The settings a store was made with; raises SettingsError when they are incomplete or cannot be."""
-        try:
-            band = attributes["band"]
-            return cls(
-                band=band["name"],
-                keys=KeyRange(int(attributes["low_key"]), int(attributes["high_key"])),
-                frame_seconds=float(attributes["frame_seconds"]),
-                threshold=float(band["threshold"]),
-                cleaned=bool(band["cleaned"]),
-                base_hz=float(band["base_hz"]),
-                slope=float(band["slope"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SettingsError(
-                f"the keys store's attributes are incomplete or garbled ({error}): make it anew"
-            ) from None
 
 
 @dataclass(frozen=True)

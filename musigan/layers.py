@@ -54,11 +54,13 @@ class _Limit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        """values of any shape, clipped."""
         ctx.save_for_backward(values)
         return values.clamp(0.0, 1.0)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        """gradient, shaped like the values: kept, or 0 where the descent step would lead further outside."""
         (values,) = ctx.saved_tensors
         # A descent step moves against the gradient: keep it where that is up from below 0 or down from above 1.
         stuck = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))

@@ -43,7 +43,7 @@ def keep_freed_memory() -> None:
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):
+    except (OSError, TypeError, AttributeError):  # Windows loads nothing without a name; macOS has no mallopt
         return
     mallopt(_M_MMAP_THRESHOLD, 1 << 28)
     mallopt(_M_TRIM_THRESHOLD, 1 << 29)
@@ -73,5 +73,5 @@ def _gpu() -> str:
 def _memory() -> str:
     try:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
-    except (ValueError, OSError, AttributeError):
+    except (ValueError, OSError, AttributeError):  # a system that lacks these names, or sysconf itself
         return "unknown"

@@ -91,6 +91,7 @@ def limit(pieces: Pieces, sample_rate: int, ceiling_db: float = CEILING_DB) -> I
     before = 0
 
     def limited(block: np.ndarray, stop: int) -> np.ndarray:
+        """Samples from `before` to `stop` of a block (C, S), turned down; those around them only say how far."""
         part = block[:, before:stop]
         peak = np.abs(block).max(axis=0, initial=0.0)
         if not peak.size or peak.max() <= ceiling:
@@ -114,6 +115,7 @@ def limit(pieces: Pieces, sample_rate: int, ceiling_db: float = CEILING_DB) -> I
 
 
 def samples_of(seconds: float, sample_rate: int, flag: str) -> int:
+    """Samples in so many seconds. Raises SettingsError, which names `flag`, for a negative or endless time."""
     if not 0 <= seconds < float("inf"):
         raise SettingsError(f"{flag} {seconds} is no length of time: give seconds, 0 or more")
     return round(seconds * sample_rate)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from musigan import __version__, chunks
 from musigan.encoding import encode, format_of
 from musigan.errors import MusiganError
-from musigan.keys import KeySettings
+from musigan.keysettings import KeySettings
 from musigan.mastering import CEILING_DB, crossfade, master
 from musigan.parallel import ordered_map
 from musigan.store import Attributes, Item
@@ -73,6 +73,7 @@ class Sound:
         """Synthesise items, in order; each as loud as the ceiling allows, so that what was drawn quiet is heard."""
 
         def render(item: Item) -> Piece:
+            """Runs in the threads: one item as sound, its peak at the ceiling."""
             roll = piece_roll(item, self.settings)
             signal = synthesise(roll, self.settings, self.sample_rate, self.timbre)
             peak = float(np.abs(signal).max(initial=0.0))
@@ -140,6 +141,7 @@ class Target:
 
     @property
     def format(self) -> str:
+        """What is written, by the ending of the name. Raises UsageError where it has none."""
         return STREAM_FORMAT if self.out == "-" else format_of(self.out)
 
     def numbered(self, number: int) -> str:
@@ -155,6 +157,7 @@ class Target:
         return sorted(str(path) for path in folder.iterdir() if wanted.fullmatch(path.name))
 
     def refuse_existing(self, path: str) -> str:
+        """`path` itself. Raises MusiganError where something is there that --force does not give up."""
         if not self.force and os.path.lexists(path):
             raise MusiganError(f"{path} exists: choose another name, or replace it with --force")
         return path

@@ -17,6 +17,7 @@ import numpy as np
 
 from musigan.data import expand
 from musigan.errors import CheckpointError, UsageError
+from musigan.seeding import seed_of
 
 if TYPE_CHECKING:
     import torch
@@ -84,8 +85,7 @@ class Sampler:
         """Piece `number` (from 1) of `seed`, `frames` frames long."""
         import torch
 
-        state = np.random.SeedSequence([seed, number]).generate_state(2)
-        rng = torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+        rng = torch.Generator().manual_seed(seed_of(seed, number))
         with torch.no_grad():
             roll, latents = self._draw(frames, rng)
             score = self._score(roll, latents) if scored else None

@@ -73,6 +73,7 @@ def as_mapping(settings: Any) -> dict[str, Any]:
     """Plain values (dict, list, str, number, None) of a settings dataclass: what YAML and checkpoints hold."""
 
     def plain(value: Any) -> Any:
+        """Dataclasses become dicts and tuples lists, at any depth; what is plain already stays."""
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):

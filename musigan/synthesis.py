@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from musigan.errors import SettingsError
-from musigan.keys import MASK_DEVIATIONS, KeyBand, KeySettings, band_rms, context_frames, key_bands, note_loudness
+from musigan.keys import MASK_DEVIATIONS, KeyBand, band_rms, context_frames, key_bands, note_loudness
+from musigan.keysettings import KeySettings
 from musigan.timbre import Timbre, ages_seconds, timbre_named
 
 REFINEMENT_ROUNDS = 1

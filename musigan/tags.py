@@ -21,6 +21,7 @@ _NAMES = {
     "year": ("date", "TDRC", "TDRL", "TYER", "\xa9day", "WM/Year", "Year", "year", "originaldate", "TDOR", "TORY"),
 }
 _FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB", "genre": "TCON", "year": "TDRC", "software": "TSSE"}
+_ID3_FORMATS = frozenset({"mp3", "wav", "aiff"})
 _COMMENTS = {"year": "date", "software": "encoder"}  # where a Vorbis comment's usual name is not ours
 
 
@@ -44,8 +45,7 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
         if not fields:
             fields = _read_ape(path)
         return Tags(**{name: _first(fields, keys, name) for name, keys in _NAMES.items()}) if fields else Tags()
-    # mutagen raises nearly anything on damaged tags (its own errors, struct.error, MemoryError, RecursionError).
-    except Exception:
+    except Exception:  # damaged tags make mutagen raise nearly anything: struct.error, MemoryError, RecursionError
         return Tags()
 
 
@@ -103,36 +103,35 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
     if not texts:
         return
     try:
-        if format in ("mp3", "wav", "aiff"):
-            _write_id3(os.fspath(path), format, texts)
-        else:
-            _write_comments(os.fspath(path), format, texts)
+        file = _opened(os.fspath(path), format)
+        for name, text in texts.items():
+            if format in _ID3_FORMATS:
+                file.tags.add(_id3_frame(name, text))
+            else:
+                file.tags[_COMMENTS.get(name, name)] = [text]
+        file.save()
     except mutagen.MutagenError as error:
         raise AudioError(f"tags could not be written: {error}") from error
 
 
-def _write_id3(path: str, format: str, texts: Mapping[str, str]) -> None:
-    from mutagen import aiff, id3, mp3, wave
+def _opened(path: str, format: str) -> Any:
+    """mutagen's file for a format, with tags to write to."""
+    from mutagen import aiff, flac, mp3, oggopus, oggvorbis, wave
 
-    kinds: dict[str, Any] = {"mp3": mp3.MP3, "wav": wave.WAVE, "aiff": aiff.AIFF}
+    kinds: dict[str, Any] = {
+        "mp3": mp3.MP3, "wav": wave.WAVE, "aiff": aiff.AIFF,
+        "flac": flac.FLAC, "ogg": oggvorbis.OggVorbis, "opus": oggopus.OggOpus,
+    }  # fmt: skip
     file = kinds[format](path)
     if file.tags is None:
         file.add_tags()
-    for name, text in texts.items():
-        if name == "comment":
-            file.tags.add(id3.COMM(encoding=3, lang="eng", desc="", text=[text]))
-        else:
-            file.tags.add(getattr(id3, _FRAMES[name])(encoding=3, text=[text]))
-    file.save()
+    return file
 
 
-def _write_comments(path: str, format: str, texts: Mapping[str, str]) -> None:
-    from mutagen import flac, oggopus, oggvorbis
+def _id3_frame(name: str, text: str) -> Any:
+    """The frame of ID3v2.4 for one of our tags, as UTF-8."""
+    from mutagen import id3
 
-    kinds: dict[str, Any] = {"flac": flac.FLAC, "ogg": oggvorbis.OggVorbis, "opus": oggopus.OggOpus}
-    file = kinds[format](path)
-    if file.tags is None:
-        file.add_tags()
-    for name, text in texts.items():
-        file.tags[_COMMENTS.get(name, name)] = [text]
-    file.save()
+    if name == "comment":
+        return id3.COMM(encoding=3, lang="eng", desc="", text=[text])
+    return getattr(id3, _FRAMES[name])(encoding=3, text=[text])

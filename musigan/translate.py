@@ -16,7 +16,7 @@ from musigan.errors import MusiganError, SettingsError
 
 if TYPE_CHECKING:
     from musigan.audio import Recording
-    from musigan.keys import KeySettings
+    from musigan.keysettings import KeySettings
     from musigan.store import Attributes, Item
 
 KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], "Attributes"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from musigan import store
+from musigan import store, zipstream
 from musigan.store import DIMENSIONS, Item
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -48,6 +48,16 @@ def fill(target: str | io.BytesIO, kind: str, content: Songs) -> None:
 def archive(kind: str = "keys", shape: tuple[int, ...] = (2, 2, 1, 4, 3), count: int = 2) -> bytes:
     file = io.BytesIO()
     fill(file, kind, songs(shape, count))
+    return file.getvalue()
+
+
+def zipped(contents: dict[str, bytes]) -> bytes:
+    """Entries as an archive of ours, whatever they say."""
+    file = io.BytesIO()
+    writer = zipstream.EntryWriter(file)
+    for name, data in contents.items():
+        writer.add(name, data)
+    writer.finish()
     return file.getvalue()
 
 

@@ -55,7 +55,7 @@ def test_averaged_weights_are_others(trained: Path) -> None:
 
 
 def test_nothing_is_left_beside_a_checkpoint(trained: Path) -> None:
-    assert not [p for p in trained.parent.iterdir() if p.name.endswith(".part")]
+    assert not [p for p in trained.parent.iterdir() if p.name.startswith(".")]
 
 
 def test_failed_save_keeps_the_old_file(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +121,22 @@ def test_flipped_bytes_never_surprise(trained: Path, tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with contextlib.suppress(CheckpointError):
             checkpoint.build_networks(checkpoint.load(path))
+
+
+def test_cut_pickles_in_a_whole_archive_never_surprise(trained: Path, tmp_path: Path) -> None:
+    """Cuts in the middle of an opcode's argument are among them."""
+    path = tmp_path / "cut.pt"
+    with zipfile.ZipFile(trained) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in entries if name.endswith("data.pkl"))
+    whole = entries[pickled]
+    for end in range(0, len(whole), max(len(whole) // 60, 1)):
+        entries[pickled] = whole[:end]
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in entries.items():
+                archive.writestr(name, data)
+        with pytest.raises(CheckpointError, match=r"cut\.pt"):
+            checkpoint.load(path)
 
 
 def test_foreign_files(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_bitrates_of_no_sense(format: str, bitrate: str, tmp_path: Path) -> None
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.mp3").mkdir()
     for target in (tmp_path / "none" / "x.mp3", tmp_path / "folder.mp3"):
-        with pytest.raises(AudioError, match="cannot write"):
+        with pytest.raises(AudioError, match=r"\.mp3: cannot be written"):
             encode([noise(1, 12000)], 12000, target, "mp3")
     assert os.listdir(tmp_path) == ["folder.mp3"]
 

@@ -10,7 +10,8 @@ import pytest
 
 from musigan import store
 from musigan.audio import decode
-from musigan.keys import KeySettings, analyse
+from musigan.keys import analyse
+from musigan.keysettings import KeySettings
 from tests import helpers
 from tests.helpers import run, start
 

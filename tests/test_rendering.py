@@ -11,7 +11,7 @@ import pytest
 from musigan import rendering
 from musigan.audio import decode
 from musigan.errors import MusiganError, UsageError
-from musigan.keys import KeyRange, KeySettings
+from musigan.keysettings import KeyRange, KeySettings
 from musigan.store import Item, ItemInfo
 from musigan.timbre import TIMBRES
 from tests import helpers

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import zarr
 
-from musigan import store, zipstream
+from musigan import store
 from musigan.errors import MusiganError, StoreError
 from musigan.store import layout
-from tests.stores import HEADERS, SHAPES, archive, assert_same, fill, items, songs
+from tests.stores import HEADERS, SHAPES, archive, assert_same, fill, items, songs, zipped
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -30,15 +30,6 @@ Edit = Callable[[dict[str, Any]], None]
 def entries(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as zipped:
         return {name: zipped.read(name) for name in zipped.namelist()}
-
-
-def zipped(contents: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    writer = zipstream.EntryWriter(file)
-    for name, data in contents.items():
-        writer.add(name, data)
-    writer.finish()
-    return file.getvalue()
 
 
 def unzipped(contents: dict[str, bytes], folder: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from musigan.errors import SettingsError
-from musigan.keys import KeyRange, KeySettings, analyse
+from musigan.keys import analyse
+from musigan.keysettings import KeyRange, KeySettings
 from musigan.mastering import crossfade, fade, limit, master
 from musigan.synthesis import BLOCK_FRAMES, Block, interpolated, synthesise
 from musigan.timbre import TIMBRES, ages_seconds, timbre_named

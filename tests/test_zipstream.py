@@ -23,19 +23,11 @@ from hypothesis import strategies as st
 
 from musigan import zipstream
 from musigan.errors import StoreError
+from tests.stores import zipped
 
 NAMES = st.from_regex(r"[a-zäé漢][a-z0-9ö .\-]{0,8}(/[a-z0-9]{1,5}){0,3}", fullmatch=True)
 CONTENTS = st.dictionaries(NAMES, st.binary(max_size=300), max_size=6)
 SMALL = {"zarr.json": b'{"a": 1}', "000001/zarr.json": b"", "000001/c/0/0": bytes(range(70)), "x": b"\0" * 9}
-
-
-def written(contents: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    writer = zipstream.EntryWriter(file)
-    for name, data in contents.items():
-        writer.add(name, data)
-    writer.finish()
-    return file.getvalue()
 
 
 def streamed(data: bytes | IO[bytes]) -> dict[str, bytes]:
@@ -58,7 +50,7 @@ def refused(data: bytes, match: str | None = None) -> None:
 @example({"big": bytes((1 << 20) + 1), "after": b"1"})
 @example({})
 def test_what_is_written_is_read_by_us_and_by_others(contents: dict[str, bytes]) -> None:
-    archive = written(contents)
+    archive = zipped(contents)
     assert streamed(archive) == mapped(archive) == contents
     assert list(streamed(archive)) == list(contents)
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
@@ -71,14 +63,14 @@ def test_what_is_written_is_read_by_us_and_by_others(contents: dict[str, bytes])
 
 def test_data_is_aligned_for_memory_maps() -> None:
     for length in range(1, 70):
-        archive = written({"n" * length: b"data", "other": b"more"})
+        archive = zipped({"n" * length: b"data", "other": b"more"})
         for entry, needle in zip(zipstream.read_directory(memoryview(archive)), (b"data", b"more"), strict=True):
             assert archive.index(needle, entry.offset) % zipstream.ALIGNMENT == 0
 
 
 @pytest.mark.parametrize("buffering", [0, -1], ids=["raw", "buffered"])
 def test_a_pipe_that_delivers_odd_pieces(buffering: int) -> None:
-    archive = written({**SMALL, "big": random.Random(1).randbytes(300_000)})
+    archive = zipped({**SMALL, "big": random.Random(1).randbytes(300_000)})
     read_end, write_end = os.pipe()
 
     def trickle() -> None:
@@ -113,13 +105,13 @@ def test_an_entry_comes_out_before_the_next_is_written() -> None:
 
 
 def test_cut_at_every_byte() -> None:
-    archive = written(SMALL)
+    archive = zipped(SMALL)
     for length in range(len(archive)):
         refused(archive[:length])
 
 
 def test_every_bit_flip_is_found_or_harmless() -> None:
-    archive = written({"a/zarr.json": b"{}", "b": b"123456789"})
+    archive = zipped({"a/zarr.json": b"{}", "b": b"123456789"})
     whole = mapped(archive)
     for position in range(len(archive)):
         for bit in range(8):
@@ -132,7 +124,7 @@ def test_every_bit_flip_is_found_or_harmless() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 400))
 def test_noise_anywhere_raises_nothing_else(noise: bytes, start: int, end: int) -> None:
-    archive = written({"zarr.json": b"{}", "a": b"12"})
+    archive = zipped({"zarr.json": b"{}", "a": b"12"})
     damaged = archive[:start] + noise + archive[max(start, end) :]
     for read in (streamed, mapped):
         try:
@@ -143,7 +135,7 @@ def test_noise_anywhere_raises_nothing_else(noise: bytes, start: int, end: int) 
 
 
 def test_trailing_bytes_and_two_stores_in_one_stream() -> None:
-    archive = written(SMALL)
+    archive = zipped(SMALL)
     refused(archive + b"\0")
     refused(archive + b"\n")
     refused(archive + archive, "two stores|names more entries|come")
@@ -202,14 +194,14 @@ def test_deflated_and_data_descriptors_and_encrypted_are_refused() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a", b"12345")
     refused(file.getvalue(), "flags 0x8")
-    locked = bytearray(written({"a": b"123"}))
+    locked = bytearray(zipped({"a": b"123"}))
     locked[6] |= 1
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
     refused(bytes(locked), "flags 0x1")
 
 
 def renamed(name: bytes) -> bytes:
-    return written({"q" * len(name): b"data"}).replace(b"q" * len(name), name)
+    return zipped({"q" * len(name): b"data"}).replace(b"q" * len(name), name)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +217,7 @@ def test_names_that_are_no_plain_path_are_refused(name: bytes) -> None:
 
 def test_names_too_long_are_refused() -> None:
     with pytest.raises(StoreError, match="entry name"):
-        written({"n" * 513: b""})
+        zipped({"n" * 513: b""})
     refused(by_zipfile([("n" * 513, b"")]))
 
 
@@ -235,16 +227,16 @@ def test_duplicate_names_are_refused() -> None:
 
 
 def test_wrong_checksum_is_refused() -> None:
-    refused(written({"a": b"data"}).replace(b"data", b"dada"), "checksum")
+    refused(zipped({"a": b"data"}).replace(b"data", b"dada"), "checksum")
 
 
 def test_a_name_that_differs_between_entry_and_directory_is_refused() -> None:
-    archive = written({"abc": b"data"})
+    archive = zipped({"abc": b"data"})
     refused(archive.replace(b"abc", b"abd", 1), "other entries|not what the directory says")
 
 
 def test_size_that_lies_costs_no_memory() -> None:
-    archive = bytearray(written({"a": b"data"}))
+    archive = bytearray(zipped({"a": b"data"}))
     for offset in (18, 22):
         struct.pack_into("<I", archive, offset, zipstream.MAX_ENTRY_BYTES)
     tracemalloc.start()
@@ -258,7 +250,7 @@ def test_size_that_lies_costs_no_memory() -> None:
 
 
 def test_limit_by_name() -> None:
-    archive = written({"a": b"12345", "b": b"123456"})
+    archive = zipped({"a": b"12345", "b": b"123456"})
     with pytest.raises(StoreError, match="b claims 6 bytes, the limit is 5"):
         list(zipstream.read_entries(io.BytesIO(archive), lambda name: 5))
 
@@ -266,11 +258,11 @@ def test_limit_by_name() -> None:
 def test_too_large_an_entry_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipstream, "MAX_ENTRY_BYTES", 10)
     with pytest.raises(StoreError, match="smaller blocks"):
-        written({"a": b"12345678901"})
+        zipped({"a": b"12345678901"})
 
 
 def test_count_that_lies_costs_no_time() -> None:
-    archive = bytearray(written({"a": b"data"}))
+    archive = bytearray(zipped({"a": b"data"}))
     end = len(archive) - 22
     struct.pack_into("<HH", archive, end + 8, 60000, 60000)
     refused(bytes(archive))
@@ -334,7 +326,7 @@ def test_zip64_for_offsets_beyond_4_gib(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_zip64_small_through_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipstream, "_MAX32", 200)  # as if 200 bytes were 4 GiB
-    archive = written(SMALL)
+    archive = zipped(SMALL)
     assert zipstream._END64_MAGIC in archive
     assert streamed(archive) == mapped(archive) == SMALL
     for length in range(len(archive)):

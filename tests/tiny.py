@@ -1,4 +1,4 @@
-"""Tiny stores and settings for the tests of training and sampling: seconds, not minutes."""
+"""Tiny stores, settings and runs for the tests of training and sampling: seconds, not minutes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from musigan import store
 from musigan.data import RollDataset
-from musigan.keys import KeyRange, KeySettings
+from musigan.keysettings import KeyRange, KeySettings
+from musigan.training import checkpoint, runs
 from musigan.training.configuration import TrainingSettings, configure
 
+CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24
 HEADER = {
     "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, **KeySettings(keys=KeyRange(30, 40)).to_attributes(),
@@ -79,3 +82,30 @@ class Silent:
         self.steps.append(progress)
         if self.act is not None:
             self.act(progress)
+
+
+def start(keys: Path, settings: TrainingSettings, adversarial: bool = True) -> tuple[runs.Run, Any]:
+    """A run from nothing on the store `keys`, and its data."""
+    data = dataset(keys, settings)
+    return runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(adversarial), CPU), data
+
+
+def go_on(path: Path, keys: Path, settings: TrainingSettings | None = None) -> tuple[runs.Run, Any]:
+    """The run that the checkpoint `path` holds, and its data."""
+    saved = checkpoint.load(path)
+    settings = settings or saved.training_settings()
+    data = dataset(keys, settings)
+    return runs.resume(saved, settings, data, CPU), data
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """All that a checkpoint has learned, by network, averaged generator included."""
+    saved = checkpoint.load(path)
+    found = {f"{part}.{k}": v for part, state in saved.networks.items() for k, v in state.items()}
+    return found | {f"average.{k}": v for k, v in saved.average["generator"].items()}
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    assert [k for k in left if not torch.equal(left[k], right[k])] == []

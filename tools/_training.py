@@ -177,7 +177,7 @@ def _train(
 ) -> None:
     """Train on the store `source` into `target`."""
     from musigan.data import NO_AUGMENT, RollDataset
-    from musigan.keys import KeySettings
+    from musigan.keysettings import KeySettings
     from musigan.training import checkpoint, loop, runs
     from musigan.training.journal import Journal
 

@@ -40,7 +40,7 @@ def main(
     from musigan import translate
     from musigan.devices import resolve_device
     from musigan.errors import MusiganError
-    from musigan.keys import KeyRange, KeySettings
+    from musigan.keysettings import KeyRange, KeySettings
     from musigan.machine import usable_cores
     from musigan.parallel import ordered_map
     from musigan.store import Item

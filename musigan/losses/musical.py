@@ -17,6 +17,7 @@ def no_silence(fake: Tensor, real: Tensor, frames: int = 25) -> Tensor:
     """
 
     def quietest(roll: Tensor) -> Tensor:
+        """(B, C, K, T) -> scalar: mean over songs of the quietest stretch's loudness."""
         loudness = roll.mean((1, 2))  # (B, T)
         stretches = loudness.unfold(1, min(frames, loudness.shape[1]), 1).mean(-1)  # (B, T - frames + 1)
         return stretches.min(1).values.mean()

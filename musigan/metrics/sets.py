@@ -92,7 +92,7 @@ def collection_of(reader: Reader) -> Collection:
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
         """Pictures of the training songs."""
-        from musigan.keys import KeySettings
+        from musigan.keysettings import KeySettings
         from musigan.rendering import piece_roll
         from musigan.store import Item
 

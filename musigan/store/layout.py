@@ -91,6 +91,7 @@ def item_name(number: int) -> str:
 
 
 def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
+    """The metadata document under `key`; StoreError where it is none of Zarr version 3."""
     if len(data) > MAX_METADATA_BYTES:
         raise StoreError(f"{key} has {len(data)} bytes, too many for metadata: the store is damaged")
     try:
@@ -103,6 +104,10 @@ def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
 
 
 def parse_group(data: bytes | memoryview) -> Attributes:
+    """The header in a group's zarr.json: kind, format and the rest of what stands under "musigan".
+
+    Raises StoreError for another kind or format, or for values that reading or computing could not rely on.
+    """
     document = _parse_json(data, "zarr.json")
     attributes = document.get("attributes")
     if document.get("node_type") != "group" or not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
@@ -127,6 +132,10 @@ def parse_group(data: bytes | memoryview) -> Attributes:
 
 
 def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> ItemInfo:
+    """What the zarr.json of item `name` says, held against the group's `header`.
+
+    Raises StoreError where it is incomplete, of a form that is not used here, too large, or at odds with the header.
+    """
     document = _parse_json(data, f"{name}/zarr.json")
     try:
         shape = _whole_numbers(document["shape"])
@@ -164,6 +173,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _whole_numbers(values: object) -> tuple[int, ...]:
+    """A JSON list of whole numbers (true is none); TypeError for anything else."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise TypeError
     return tuple(values)
@@ -206,6 +216,7 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
 
 
 def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:
+    """A block as an array of shape `info.blocks` over the same memory. Raises StoreError where its size is another."""
     dtype = np.dtype(info.dtype).newbyteorder("<")
     if memoryview(data).nbytes != math.prod(info.blocks) * dtype.itemsize:
         raise StoreError(f"block {key} has {memoryview(data).nbytes} bytes, its array's metadata says otherwise")

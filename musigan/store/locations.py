@@ -9,10 +9,15 @@ from musigan.errors import StoreError, UsageError
 
 
 def is_url(target: str) -> bool:
+    """Whether a name is for fsspec (s3://..., memory://...) and no path."""
     return "://" in target
 
 
 def url_map(url: str) -> Any:
+    """The objects below a URL by their keys, as fsspec's mapping.
+
+    Raises StoreError where the library for that kind of place is missing, UsageError for a kind that nobody knows.
+    """
     try:
         import fsspec
 
@@ -42,6 +47,7 @@ def clear_url(objects: Any) -> None:
 
 
 def belongs_to_store(name: str) -> bool:
+    """Whether a name right below a store is one of its own: the metadata or a numbered item."""
     return name == "zarr.json" or name.isdigit()
 
 

@@ -71,10 +71,13 @@ class Reader:
 
 
 def _limit(key: str) -> int:
+    """Most bytes that an entry of a stream may claim to have."""
     return MAX_METADATA_BYTES if key.endswith("zarr.json") else zipstream.MAX_ENTRY_BYTES
 
 
 class _StreamReader(Reader):
+    """A store front to back: item after item, each once, its blocks in the order in which they are written."""
+
     def __init__(self, file: IO[bytes], source: str, owned: bool = False) -> None:
         self._file, self._owned, self._begun = file, owned, False
         try:
@@ -101,6 +104,7 @@ class _StreamReader(Reader):
                 yield Item(info, gather(info, self._fetch_next))
 
     def _fetch_next(self, key: str) -> bytes:
+        """The next entry, which must be the block `key`. Raises StoreError where another comes, or the end."""
         entry, data = next(self._entries, (None, b""))
         if entry is None or entry.name != key:
             raise StoreError(f"found {entry.name if entry else 'the end'} where {key} should come: a block is missing")
@@ -112,7 +116,11 @@ class _StreamReader(Reader):
 
 
 class _KeyedReader(Reader):
-    """A store whose keys can be fetched in any order."""
+    """A store whose keys can be fetched in any order.
+
+    `fetch` gives what is stored under a key and raises StoreError where it cannot; `names` gives the items' names, in
+    order, from the group's header.
+    """
 
     def __init__(
         self, source: str, fetch: Callable[[str], memoryview], names: Callable[[Attributes], list[str]]
@@ -160,6 +168,7 @@ class _ZipReader(_KeyedReader):
         unchecked = set(entries)
 
         def fetch(key: str) -> memoryview:
+            """An entry's bytes, mapped; its checksum is compared the first time only."""
             if key not in entries:
                 raise StoreError(f"{key} is missing: not a store, or a damaged one")
             data = zipstream.entry_data(buffer, entries[key], check=key in unchecked)
@@ -167,6 +176,7 @@ class _ZipReader(_KeyedReader):
             return data
 
         def names(_: Attributes) -> list[str]:
+            """As many as the archive has arrays: its header was written before they could be counted."""
             count = sum(key.count("/") == 1 and key.endswith("/zarr.json") for key in entries)
             return [item_name(number) for number in range(1, count + 1)]
 
@@ -188,8 +198,11 @@ class _ZipReader(_KeyedReader):
 
 
 class _FolderReader(_KeyedReader):
+    """A store in a folder, a file a key."""
+
     def __init__(self, path: Path, source: str) -> None:
         def fetch(key: str) -> memoryview:
+            """Metadata read, a block mapped: its pages come when they are used."""
             target = path / key
             try:
                 if key.endswith("zarr.json"):
@@ -207,10 +220,13 @@ class _FolderReader(_KeyedReader):
 
 
 class _UrlReader(_KeyedReader):
+    """A store behind a URL, an object a key."""
+
     def __init__(self, url: str) -> None:
         objects = url_map(url)
 
         def fetch(key: str) -> memoryview:
+            """An object's bytes, fetched whole."""
             try:
                 return memoryview(objects[key])
             except KeyError:
@@ -222,6 +238,7 @@ class _UrlReader(_KeyedReader):
 
 
 def _names_by_count(header: Attributes) -> list[str]:
+    """Names of as many items as a finished store says it has. Raises StoreError where that is no sensible number."""
     items = header.get("items")
     if type(items) is not int or not 0 <= items <= 10_000_000:
         raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')

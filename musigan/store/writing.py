@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from musigan import __version__, zipstream
+from musigan.atomic import partial_path
 from musigan.errors import UsageError
 from musigan.store.layout import (
     ATTRIBUTE,
@@ -32,14 +33,24 @@ from musigan.store.locations import check_replaceable, clear_url, is_stream, is_
 class _Sink(Protocol):
     """Where a store's bytes go. Until `finish` nothing there passes for a store."""
 
-    def begin(self, header: Attributes) -> None: ...
-    def put(self, key: str, data: bytes | memoryview) -> None: ...
-    def flush(self) -> None: ...
-    def finish(self, items: int) -> None: ...
-    def abort(self) -> None: ...
+    def begin(self, header: Attributes) -> None:
+        """Take the group's header; comes first, once."""
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Store `data` under `key`: an item's metadata, then its blocks in the order of their keys."""
+
+    def flush(self) -> None:
+        """After each item: let a reader at the other end have it."""
+
+    def finish(self, items: int) -> None:
+        """Seal the store with its number of items: from here on it is one."""
+
+    def abort(self) -> None:
+        """Instead of `finish`, or after one that failed: leave nothing that passes for a store."""
 
 
 def _group_json(header: Attributes) -> bytes:
+    """The group's zarr.json. Raises ValueError for values that JSON has no words for (NaN, infinity)."""
     document = {"attributes": {ATTRIBUTE: header}, "zarr_format": 3, "node_type": "group"}
     return json.dumps(document, indent=2, allow_nan=False).encode()
 
@@ -158,12 +169,6 @@ class _UrlSink:
         clear_url(self._map)
 
 
-def partial_path(path: Path) -> Path:
-    """The name beside `path` under which an output is written until it is whole."""
-    name = os.fsencode(path.name)[:200].decode(errors="ignore")  # a name has 255 bytes at most
-    return path.with_name(f".{name}.partial-{os.getpid()}")
-
-
 def _move_into_place(aside: Path, path: Path) -> None:
     """Rename what was written aside; what stood there goes away. A folder cannot be replaced in one step."""
     if not os.path.lexists(path) or not (aside.is_dir() or path.is_dir()):
@@ -183,6 +188,7 @@ def exists(target: str) -> bool:
 
 
 def _open_sink(target: str | IO[bytes]) -> _Sink:
+    """The sink for what `target` is. Raises UsageError for a place that a store cannot or must not take."""
     if not isinstance(target, str):
         return _StreamSink(target)
     if is_url(target):
@@ -209,7 +215,7 @@ class Writer:
         self._sink = _open_sink(target)
         try:
             self._sink.begin(self.header)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave nothing behind
             self._sink.abort()
             raise
 
@@ -229,15 +235,18 @@ class Writer:
         self.items += 1
 
     def _block_shape(self, array: Array) -> tuple[int, ...]:
+        """One chunk of time of a waveform (C, S), one pair or chunk of the others."""
         if self.header["kind"] == "waveform":
             chunk = round(self.header.get("chunk_seconds", 10) * self.header["sample_rate"])
             return (array.shape[0], min(chunk, array.shape[1]))
         return (1, *array.shape[1:])
 
     def finish(self) -> None:
+        """Seal the store; only now it is one. The end of a `with` block does this."""
         self._sink.finish(self.items)
 
     def abort(self) -> None:
+        """Take back what was written, as far as the target allows; a `with` block that fails does this."""
         self._sink.abort()
 
     def __enter__(self) -> Writer:
@@ -251,7 +260,7 @@ class Writer:
             return
         try:
             self.finish()
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave nothing that passes for a store
             self.abort()
             raise
 
@@ -282,6 +291,7 @@ def _encode(
     )[...] = array  # fmt: skip
 
     def take(key: str) -> memoryview:
+        """A block's bytes; they can be taken once, so that what is written does not pile up."""
         return memoryview(laid_out.pop(key).as_numpy_array()).cast("B")
 
     return laid_out[f"{name}/zarr.json"].to_bytes(), take

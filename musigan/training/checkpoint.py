@@ -8,12 +8,12 @@ sampling and synthesis need nothing else.
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musigan.atomic import replacing
 from musigan.errors import CheckpointError
 from musigan.models import RollShape
 
@@ -75,23 +75,15 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content |= {"kind": KIND, "format": FORMAT}
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
-    try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
-    except BaseException as error:
-        Path(aside).unlink(missing_ok=True)
-        if isinstance(error, OSError | RuntimeError):
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    with replacing(path, CheckpointError) as aside:
+        try:
+            with aside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch puts its own words around a full disk
+            reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
-        raise
 
 
 def check_writable(path: str | Path) -> None:
@@ -103,13 +95,6 @@ def check_writable(path: str | Path) -> None:
         raise CheckpointError(f"{path}: there is no folder {path.parent}; make it first, or choose another place")
     if not os.access(path.parent, os.W_OK):
         raise CheckpointError(f"{path}: the folder {path.parent} cannot be written to; choose another place")
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -139,7 +124,10 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except MemoryError:
+        raise
+    # A damaged pickle makes its reader stumble over nearly anything (struct.error, EOFError, KeyError, RuntimeError).
+    except Exception as error:
         raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)})") from error
     return _from_content(path, content)
 
@@ -208,6 +196,6 @@ def load_weights(network: nn.Module, weights: Any, name: str) -> None:
     """Load a state dict that must match `network` exactly."""
     try:
         network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:  # other names or sizes; no state dict at all
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"the checkpoint's {name} does not fit its settings ({reason})") from error

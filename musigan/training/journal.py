@@ -113,7 +113,7 @@ def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
     """Rolls (C, K, T) one after another as an MP3, their common peak at the ceiling of all our files."""
     from musigan.encoding import encode
-    from musigan.keys import KeySettings
+    from musigan.keysettings import KeySettings
     from musigan.mastering import CEILING_DB
     from musigan.rendering import Sound
     from musigan.synthesis import synthesise

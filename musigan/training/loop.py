@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from musigan.data import RollDataset, batches, steps_per_epoch
 from musigan.errors import MusiganError
+from musigan.seeding import seed_of
 from musigan.training import checkpoint as checkpoints
 from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Moment, Objective
@@ -161,10 +161,9 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
         run.networks.requires_grad_(False)
         for parameter in moving:
             parameter.requires_grad_(True)
-        seed = np.random.SeedSequence([settings.seed, position.stage, position.step, turn]).generate_state(2)
-        number = int(seed[0]) << 31 | int(seed[1]) >> 1
-        rng = torch.Generator().manual_seed(number)
-        torch.manual_seed(number)  # for dropout
+        seed = seed_of(settings.seed, position.stage, position.step, turn)
+        rng = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # for dropout
         terms = objective.losses(side, real, Moment(position.step, progress, rng))
         weighted = [
             settings.weight(name) * objective.factor(name, progress) * loss for name, loss in terms.losses.items()

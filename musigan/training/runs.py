@@ -127,6 +127,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> 
     chosen = [{key: group[key] for key in ("lr", "initial_lr", "betas")} for group in optimiser.param_groups]
     try:
         optimiser.load_state_dict(saved)
+    # A state dict of another form: torch checks the sizes of groups only, and stumbles over the rest.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
     for group, values in zip(optimiser.param_groups, chosen, strict=True):
