@@ -63,7 +63,7 @@ class Journal:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
-            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
+            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key, scale=run.settings.compression)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
         except Exception as error:  # samples are a courtesy: hours of training must not end with one
             kind = "" if isinstance(error, MusiganError) else f"{type(error).__name__}: "
