@@ -152,7 +152,7 @@ class Layout:
     @property
     def row_height(self) -> int:
         """Of one key."""
-        return max(min(self._pixels(2.5) // self.keys, self._pixels(0.14)), 1)
+        return max(min(self._pixels(2.5) // self.keys, self._pixels(0.16)), 1)
 
     @property
     def roll_height(self) -> int:

@@ -44,11 +44,11 @@ def main(
     from musigan import excerpts, gallery, plots
     from musigan.errors import UsageError
 
+    _files.check(session, output, force, "a picture")
     kind = format or ("png" if output == "-" else plots.format_of(output))
     style = gallery.Style(columns or (1 if diff else 2), channel or None, scale, kind, dpi)
     numbers = excerpts.parse_numbers(items) if items else list(range(1, count + 1))
     window = excerpts.Window(start, None if all else seconds)
-    _files.check(session, output, force, "a picture")
     if diff == "-" == source:
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
