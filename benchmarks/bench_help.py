@@ -13,7 +13,7 @@ import time
 
 MODULES = (
     "mp3_to_npy", "pair_chunks", "npy_to_keys", "keys_to_mp3", "pretrain", "train_gan", "sample",
-    "check", "doctor", "demo_music", "musigan",
+    "plot_keys", "check", "doctor", "demo_music", "musigan",
 )  # fmt: skip
 
 

@@ -1,18 +1,208 @@
-"""Pictures of rolls. A roll is (C, K, T): channels, keys from low to high, frames."""
+"""Pictures of rolls. A roll is (C, K, T): channels, keys from low to high, frames; a plane is (K, T), one roll to see.
+
+Planes are in model space, [0, 1]: loudness relative to the song's level, compressed (musigan.data.compress). Cells are
+painted here, pixel by pixel, and only placed by matplotlib, so that no resampling smears a note or loses one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from musigan import canvas
+from musigan.data import compress
+from musigan.errors import UsageError
+
+Float = npt.NDArray[np.float32]
+SCALES = ("sqrt", "log", "linear")
+FORMATS = ("png", "svg", "pdf")
 NOTE_NAMES = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
+DPI = 120
+MAX_PIXELS = 100_000_000  # 400 MB while it is drawn
+MAX_SIDE = 65_000  # pixels; Agg counts to 2^16
 
 
 def key_name(key: int) -> str:
     """Name of a piano key, 1 to 88, with its octave: key 49 is A4, key 40 is C4."""
     return f"{NOTE_NAMES[(key - 1) % 12]}{(key + 8) // 12}"
+
+
+def is_black(key: int) -> bool:
+    """Whether a piano key is black; key 1 is the lowest A."""
+    return "#" in NOTE_NAMES[(key - 1) % 12]
+
+
+# -- from rolls to planes ---------------------------------------------------------------------------------------------
+
+
+def plane_of(roll: npt.ArrayLike, channel: int | None = None, scale: str = "sqrt") -> Float:
+    """A roll (C, K, T) of linear loudness as a plane (K, T) in [0, 1]: channel `channel` (from 1), or their mean.
+
+    Raises UsageError for a channel that there is not and a scale that is none.
+    """
+    loudness = np.asarray(roll, np.float32)
+    if channel is not None and not 1 <= channel <= len(loudness):
+        raise UsageError(f"--channel {channel}: expected 1 to {len(loudness)}, as many as the rolls have")
+    if scale not in SCALES:
+        raise UsageError(f"--scale {scale} is unknown: choose one of {', '.join(SCALES)}")
+    chosen = loudness.mean(0) if channel is None else loudness[channel - 1]
+    return np.clip(chosen, 0.0, 1.0) if scale == "linear" else compress(chosen, "log" if scale == "log" else "sqrt")
+
+
+def pooled(plane: Float, columns: int) -> Float:
+    """A plane (K, T) in at most `columns` columns, each the mean of the frames that fall into it."""
+    frames = plane.shape[1]
+    if frames <= columns:
+        return plane
+    edges = np.arange(columns + 1) * frames // columns
+    sums = np.add.reduceat(plane, edges[:-1], axis=1, dtype=np.float32)
+    return np.asarray(sums / np.diff(edges), np.float32)
+
+
+def agreement(one: Float, other: Float) -> tuple[float, float]:
+    """Cosine and mean absolute difference of two planes (K, T). The cosine with silence is not defined: NaN."""
+    first, second = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    lengths = float(np.sqrt(first @ first) * np.sqrt(second @ second))
+    cosine = float(first @ second) / lengths if lengths else float("nan")
+    return cosine, float(np.abs(first - second).mean())
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One roll of a picture: `values` (K, T), of loudness in [0, 1], or, if `signed`, of differences in [-1, 1]."""
+
+    values: Float
+    title: str = ""
+    start_seconds: float = 0.0
+    seconds: float = 1.0  # that T columns last
+    signed: bool = False
+
+    @classmethod
+    def of(cls, plane: Float, frame_seconds: float, columns: int, **described: Any) -> Panel:
+        """From a plane (K, T) of any length, keeping no more columns than will be seen."""
+        return cls(pooled(plane, columns), seconds=plane.shape[1] * frame_seconds, **described)
+
+
+def painted(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.uint8]:
+    """Colours of a panel's cells, (K, T, 3), lowest key first: paper where there is nothing, grey on black keys' rows.
+
+    `limit` is the difference that gets the strongest colour.
+    """
+    keys = np.arange(low_key, low_key + len(panel.values))
+    rows = np.where([is_black(int(key)) for key in keys], _BLACK_ROW, _PAPER).astype(np.uint8)  # (K,)
+    if panel.signed:
+        index = np.rint(127 + 127 * np.clip(panel.values / limit, -1, 1)).astype(int)
+        colours = _colours("difference")[index]
+        nothing = index == 127
+    else:
+        colours = _colours("loudness")[np.clip(np.ceil(panel.values * 255), 0, 255).astype(int)]
+        nothing = panel.values <= 0
+    return np.where(nothing[..., None], rows[:, None, None], colours)
+
+
+def difference_limit(differences: Sequence[Float]) -> float:
+    """What the strongest colours stand for: 99 % of the cells that differ at all differ by less. 1 where none does."""
+    found = [np.abs(values[values != 0]) for values in differences]
+    cells = np.concatenate(found) if found else np.empty(0)
+    return float(np.percentile(cells, 99)) if cells.size else 1.0
+
+
+_PAPER, _BLACK_ROW = 255, 241
+
+
+@cache
+def _colours(kind: str) -> npt.NDArray[np.uint8]:
+    """The 256 (255 of differences) colours of a scale, (N, 3).
+
+    Loudness darkens evenly from amber to black, so that it survives a black-and-white printer and eyes that lack a
+    colour; its palest part is left out, which paper would swallow. Differences are red and blue around white.
+    """
+    import matplotlib
+
+    if kind == "loudness":
+        values = matplotlib.colormaps["magma_r"](np.linspace(0.1, 1.0, 256))
+    else:
+        values = matplotlib.colormaps["RdBu_r"](np.linspace(0.0, 1.0, 255))
+    return np.rint(values[:, :3] * 255).astype(np.uint8)
+
+
+# -- from planes to a picture -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are, in pixels from the top left; whole pixels, so that a cell is never split between two."""
+
+    panels: int
+    keys: int
+    columns: int
+    dpi: int = DPI
+
+    @property
+    def roll_width(self) -> int:
+        return self._pixels(5.6 if self.columns <= 2 else 4.2)
+
+    @property
+    def row_height(self) -> int:
+        """Of one key."""
+        return max(min(self._pixels(2.5) // self.keys, self._pixels(0.16)), 1)
+
+    @property
+    def roll_height(self) -> int:
+        return self.row_height * self.keys
+
+    @property
+    def rows(self) -> int:
+        return -(-self.panels // self.columns)
+
+    @property
+    def keyboard_width(self) -> int:
+        return self._pixels(0.26)
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height of a roll with all that is around it."""
+        return self._pixels(0.75) + self.roll_width, self._pixels(0.56) + self.roll_height
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = self.cell
+        return width * self.columns + self._pixels(0.2), height * self.rows + self._pixels(0.72)
+
+    def roll(self, number: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height of roll `number` from 0."""
+        row, column = divmod(number, self.columns)
+        width, height = self.cell
+        left = width * (column + 1) - self.roll_width
+        return left, height * row + self._pixels(0.26), self.roll_width, self.roll_height
+
+    def keyboard(self, number: int) -> tuple[int, int, int, int]:
+        left, top, _, height = self.roll(number)
+        return left - self.keyboard_width, top, self.keyboard_width, height
+
+    def legend(self, number: int) -> tuple[int, int, int, int]:
+        """The colour bar `number`, below all rolls."""
+        left = self.roll(0)[0] + number * self._pixels(3.6)
+        return left, self.size[1] - self._pixels(0.33), self._pixels(2.9), self._pixels(0.11)
+
+    def last_of_column(self, number: int) -> bool:
+        return number + self.columns >= self.panels
+
+    def check(self) -> None:
+        """Raise UsageError where the picture would be too large to draw."""
+        width, height = self.size
+        if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+            raise UsageError(f"the picture would have {width} x {height} pixels: draw fewer items, or lower --dpi")
+
+    def _pixels(self, inches: float) -> int:
+        return round(inches * self.dpi)
 
 
 def plot_rolls(
@@ -22,28 +212,150 @@ def plot_rolls(
     low_key: int,
     titles: Sequence[str] = (),
     columns: int = 2,
+    scale: str = "sqrt",
 ) -> None:
-    """Draw rolls (C, K, T), loudness in [0, 1], in a grid to an image file: time in seconds, keys by name.
+    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; channels are averaged.
 
-    Channels are averaged. The colour map is even in lightness, so it reads in print and to the colour-blind.
+    `scale` says how the loudness was compressed, for the legend.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
+    names = [*titles, *[""] * len(rolls)]
+    panels = [
+        Panel.of(np.asarray(roll, np.float32).mean(0), frame_seconds, width, title=name)
+        for roll, name in zip(rolls, names, strict=False)
+    ]
+    Path(path).write_bytes(picture(panels, low_key, columns, scale, format_of(str(path))))
 
-    rows = -(-len(rolls) // columns)
-    figure = Figure(figsize=(7 * columns, 3 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, roll in enumerate(rolls):
-        axes = figure.add_subplot(rows, columns, number + 1)
-        plane = np.asarray(roll, np.float32).mean(0)  # (K, T)
-        keys, frames = plane.shape
-        axes.imshow(
-            plane, origin="lower", aspect="auto", interpolation="nearest", cmap="magma", vmin=0, vmax=1,
-            extent=(0, frames * frame_seconds, low_key - 0.5, low_key + keys - 0.5),
-        )  # fmt: skip
-        octaves = [key for key in range(low_key, low_key + keys) if (key - 1) % 12 == 3]
-        axes.set_yticks(octaves, [key_name(key) for key in octaves])
-        axes.set_xlabel("seconds")
-        if number < len(titles):
-            axes.set_title(titles[number], fontsize=9)
-    figure.savefig(path, dpi=80)
+
+def format_of(name: str) -> str:
+    """The format a file name asks for by its ending. Raises UsageError for one that is not drawn."""
+    ending = Path(name).suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        found = f"the ending .{ending}" if ending else "no ending"
+        raise UsageError(f"{name} has {found}: pictures are .{', .'.join(FORMATS)} (or say --format)")
+    return ending
+
+
+def picture(
+    panels: Sequence[Panel],
+    low_key: int,
+    columns: int = 2,
+    scale: str = "sqrt",
+    format: str = "png",
+    dpi: int = DPI,
+    other: str = "the other",
+) -> bytes:
+    """Panels of equally many keys as a picture, `columns` side by side; the same panels give the same bytes.
+
+    Each has a keyboard at its side, key names and seconds; below are the colours' meanings. `other` names what was
+    subtracted. Raises UsageError for a picture too large to draw or a format that is none of FORMATS.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"--format {format} is unknown: choose one of {', '.join(FORMATS)}")
+    layout = Layout(len(panels), len(panels[0].values), min(columns, len(panels)), dpi)
+    layout.check()
+    limit = difference_limit([panel.values for panel in panels if panel.signed])
+    with canvas.alone():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        across, down = layout.size
+        # A hair more: what is a little below a whole number of pixels would be cut to one less.
+        figure = Figure(figsize=((across + 1e-3) / dpi, (down + 1e-3) / dpi), dpi=dpi)
+        FigureCanvasAgg(figure)
+        for number, panel in enumerate(panels):
+            _draw_keyboard(_axes(figure, layout, layout.keyboard(number)), low_key, layout)
+            _draw_roll(_axes(figure, layout, layout.roll(number)), panel, painted(panel, low_key, limit), low_key)
+            left, top, width, _ = layout.roll(number)
+            canvas.write(figure, panel.title, (left, top - 0.04 * dpi), width, fontsize=9)
+            if layout.last_of_column(number):
+                figure.axes[-1].set_xlabel("seconds", fontsize=8, labelpad=2)
+        _draw_legends(figure, layout, scale, limit if any(panel.signed for panel in panels) else None, other)
+        file = BytesIO()
+        # Dates in the metadata would make every drawing another file.
+        nameless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
+        figure.savefig(file, format=format, dpi=dpi, metadata=nameless)
+    return file.getvalue()
+
+
+def _axes(figure: Any, layout: Layout, place: tuple[int, int, int, int]) -> Any:
+    left, top, width, height = place
+    across, down = layout.size
+    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    axes.tick_params(labelsize=8, length=2.5, width=0.5, pad=2)
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.5)
+    return axes
+
+
+def _draw_roll(axes: Any, panel: Panel, colours: npt.NDArray[np.uint8], low_key: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    keys, end = len(colours), panel.start_seconds + panel.seconds
+    axes.imshow(
+        colours, origin="lower", aspect="auto", interpolation="none",
+        extent=(panel.start_seconds, end, low_key - 0.5, low_key + keys - 0.5),
+    )  # fmt: skip
+    for key in range(low_key + 1, low_key + keys):
+        if key_name(key).startswith("C") and not is_black(key):
+            axes.axhline(key - 0.5, color="0.3", alpha=0.3, linewidth=0.4)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+
+
+def _draw_keyboard(axes: Any, low_key: int, layout: Layout) -> None:
+    """White and black keys, each as high as its row: a black key lies over the line between two white ones."""
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    keys = range(low_key, low_key + layout.keys)
+    short = 0.62  # of the width, which a black key takes
+    black = [((0, k - 0.5), (short, k - 0.5), (short, k + 0.5), (0, k + 0.5)) for k in keys if is_black(k)]
+    lines = [((short, float(k)), (1.0, float(k))) for k in keys if is_black(k)]
+    lines += [((0.0, k + 0.5), (1.0, k + 0.5)) for k in keys if not is_black(k) and not is_black(k + 1)]
+    axes.add_collection(PolyCollection(black, facecolors="0.12", linewidths=0))
+    axes.add_collection(LineCollection(lines, colors="0.45", linewidths=0.4))
+    axes.set(xlim=(0, 1), ylim=(low_key - 0.5, low_key + layout.keys - 0.5), xticks=[])
+    named = named_keys(low_key, layout.keys, 72 * layout.row_height / layout.dpi)
+    axes.set_yticks(named, [key_name(key) for key in named])
+
+
+def named_keys(low_key: int, keys: int, row_points: float) -> list[int]:
+    """The keys whose names fit beside a keyboard with rows of `row_points`: all, or some of each octave, or the Cs."""
+    candidates = range(low_key, low_key + keys)
+    for names, closest in ((NOTE_NAMES, 1), (("C", "E", "A"), 3), (("C", "G"), 5), (("C",), 12)):
+        found = [key for key in candidates if NOTE_NAMES[(key - 1) % 12] in names]
+        if found and closest * row_points >= 11:
+            return found
+    return [low_key]
+
+
+def _draw_legends(figure: Any, layout: Layout, scale: str, limit: float | None, other: str) -> None:
+    """Bars of all colours below the rolls; that of differences where `limit` says what its ends are."""
+    ramp = Panel(np.linspace(1 / 512, 1, 512, dtype=np.float32)[None])
+    axes = _legend(figure, layout, 0, ramp, (0, 1), "loudness in dB of the song's level; no colour: silent")
+    ticks = {1.0: "0 and up"}
+    for decibels in (-20, -6, -40, -12):
+        place = float(plane_of(np.full((1, 1, 1), 10 ** (decibels / 20)), None, scale)[0, 0])
+        if place > 0.03 and min(abs(place - there) for there in ticks) > 0.1:
+            ticks[place] = _signed(decibels)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    if limit is not None:
+        ramp = Panel(np.linspace(-1, 1, 255, dtype=np.float32)[None], signed=True)
+        meaning = f"difference as drawn; red: louder here, blue: louder in {other}"
+        axes = _legend(figure, layout, 1, ramp, (-limit, limit), meaning)
+        names = [f"≤ {_signed(-limit)}", _signed(-limit / 2), "0", _signed(limit / 2), f"≥ {_signed(limit)}"]
+        axes.set_xticks([-limit, -limit / 2, 0, limit / 2, limit], names)
+
+
+def _legend(figure: Any, layout: Layout, number: int, ramp: Panel, extent: tuple[float, float], meaning: str) -> Any:
+    left, top, width, height = layout.legend(number)
+    axes = _axes(figure, layout, (left, top, width, height))
+    axes.imshow(painted(ramp, 1), aspect="auto", interpolation="none", extent=(*extent, 0, 1))
+    axes.set_yticks([])
+    room = layout.size[0] - left if number else layout.legend(1)[0] - left
+    canvas.write(figure, meaning, (left, top - 0.04 * layout.dpi), room, fontsize=8)
+    return axes
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}".replace("-", "\N{MINUS SIGN}")

@@ -23,6 +23,7 @@ MODULES = {
     "pretrain": "pretrain",
     "train-gan": "train_gan",
     "sample": "sample",
+    "plot-keys": "plot_keys",
     "musigan": "musigan",
     "musigan check": "check",
     "musigan doctor": "doctor",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from musigan import models, plots, sampling, store
+from musigan import models, sampling, store
 from musigan.errors import CheckpointError, UsageError
 from musigan.models import RollShape
 from musigan.sampling import Sampler
@@ -109,13 +109,3 @@ def test_checkpoint_without_store_settings_is_refused() -> None:
     saved = Checkpoint({}, SHAPE, {"sample_rate": 1}, {}, [], Position(), {}, {}, {}, None)
     with pytest.raises(CheckpointError, match="frame_seconds"):
         Sampler.from_checkpoint(saved)
-
-
-def test_key_names() -> None:
-    assert [plots.key_name(key) for key in (1, 4, 40, 49, 51, 52, 88)] == ["A0", "C1", "C4", "A4", "B4", "C5", "C8"]
-
-
-def test_picture_of_rolls(tmp_path: Path) -> None:
-    path = tmp_path / "rolls.png"
-    plots.plot_rolls([np.random.default_rng(0).random((2, 11, 30))] * 3, path, 0.02, 30, ["one", "two"])
-    assert path.read_bytes()[:4] == b"\x89PNG"

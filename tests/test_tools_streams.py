@@ -22,6 +22,7 @@ from tests import helpers
 from tests.helpers import one_line, run, start
 
 FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs"}
+BINARY = {**FILTERS, "plot-keys": "keys"}
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +88,14 @@ class Pipe:
         return [process.wait(60) for process in self.tools.values()], said
 
 
-@pytest.mark.parametrize("tool", FILTERS)
+@pytest.mark.parametrize("tool", BINARY)
 def test_a_terminal_is_refused_on_both_sides(tool: str, stores: dict[str, Path]) -> None:
     main, terminal = pty.openpty()
     try:
         done = run(tool, stdin=terminal)
         assert done.returncode == 2
         assert "terminal" in one_line(done.stderr)
-        process = start(tool, stores[FILTERS[tool]], stdout=terminal, stderr=subprocess.PIPE)
+        process = start(tool, stores[BINARY[tool]], stdout=terminal, stderr=subprocess.PIPE)
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 2
         assert "terminal" in one_line(stderr)

@@ -19,6 +19,7 @@ COMMANDS = {
     "train-gan": ("train_gan", "the adversarial stage (both, when started from nothing)"),
     "sample": ("sample", "a checkpoint -> new keys"),
     "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
+    "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "demo-music": ("demo_music", "render a small folder of public-domain tunes"),

@@ -69,7 +69,7 @@ class Journal:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
-            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key)
+            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key, scale=run.settings.compression)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:

@@ -1,0 +1,126 @@
+"""From keys stores to a picture: some items in a grid, or each beside its namesake of another store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musigan import plots
+from musigan.errors import MusiganError, UsageError
+from musigan.excerpts import Excerpt, Skip, Window, check_comparable, excerpts, pairs_of
+from musigan.store import Reader
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a store is drawn: items by number, in order; `required` ones must be there, others may be too many."""
+
+    numbers: Sequence[int]
+    required: bool
+    window: Window
+    skip: Skip
+
+
+@dataclass(frozen=True)
+class Style:
+    """How it is drawn: `columns` items side by side, one channel (from 1) or the mean of all, scale, format."""
+
+    columns: int = 2
+    channel: int | None = None
+    scale: str = "sqrt"
+    format: str = "png"
+    dpi: int = plots.DPI
+
+    def __post_init__(self) -> None:
+        if self.scale not in plots.SCALES:
+            raise UsageError(f"--scale {self.scale} is unknown: choose one of {', '.join(plots.SCALES)}")
+        if self.format not in plots.FORMATS:
+            raise UsageError(f"--format {self.format} is unknown: choose one of {', '.join(plots.FORMATS)}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file's bytes, and how many items are in it."""
+
+    data: bytes
+    items: int
+
+
+def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
+    """The chosen items of a keys store in a grid. Raises MusiganError where none is left to draw."""
+    layout = _layout(reader, len(choice.numbers), style.columns, style)
+    frame_seconds = reader.attributes["frame_seconds"]
+    panels: dict[int, plots.Panel] = {}
+    for excerpt in _heard(reader, choice):
+        plane = plots.plane_of(excerpt.roll, style.channel, style.scale)
+        panels[excerpt.number] = plots.Panel.of(
+            plane, frame_seconds, layout.roll_width, title=_title(excerpt), start_seconds=excerpt.start_seconds
+        )
+    ordered = [panels[number] for number in choice.numbers if number in panels]
+    return Picture(_picture(reader, ordered, style.columns, style), len(ordered))
+
+
+def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: Callable[[str], None]) -> Picture:
+    """Each chosen item here, in the other store, and the difference; `say` hears how well the two agree.
+
+    Cosine and mean absolute difference are of the planes that are drawn: channels and scale of `style`.
+    """
+    check_comparable(reader, other)
+    layout = _layout(reader, 3 * len(choice.numbers), 3 * style.columns, style)
+    frame_seconds, name = reader.attributes["frame_seconds"], Path(other.source).name
+    panels: dict[int, list[plots.Panel]] = {}
+    others = excerpts(other, choice.numbers, choice.window, lambda *_: None)
+    for one, two in pairs_of(_heard(reader, choice), others, other.source, choice.skip):
+        planes = [plots.plane_of(excerpt.roll, style.channel, style.scale) for excerpt in (one, two)]
+        cosine, difference = plots.agreement(*planes)
+        found = (
+            f"cosine {'undefined' if cosine != cosine else f'{cosine:.4f}'}, mean absolute difference {difference:.4f}"
+        )
+        say(f"{_title(one)}: {found} over {planes[0].shape[1] * frame_seconds:g} s")
+        titles = (_title(one), f"{one.number} in {name}", found)
+        panels[one.number] = [
+            plots.Panel.of(
+                plane, frame_seconds, layout.roll_width, title=title, start_seconds=one.start_seconds, signed=signed
+            )
+            for plane, title, signed in zip((*planes, planes[0] - planes[1]), titles, (False, False, True), strict=True)
+        ]
+    ordered = [panel for number in choice.numbers for panel in panels.get(number, [])]
+    return Picture(_picture(reader, ordered, 3 * style.columns, style, name), len(panels))
+
+
+def _heard(reader: Reader, choice: Choice) -> Iterator[Excerpt]:
+    """The chosen excerpts; at the end, that every required item was there and anything at all is left."""
+    skipped: set[str] = set()
+
+    def skip(what: str, reason: str) -> None:
+        skipped.add(what)
+        choice.skip(what, reason)
+
+    found = set()
+    for excerpt in excerpts(reader, choice.numbers, choice.window, skip):
+        found.add(excerpt.number)
+        yield excerpt
+    missing = [n for n in choice.numbers if n not in found and f"item {n}" not in skipped]
+    if choice.required and missing:
+        raise UsageError(
+            f"--items {missing[0]}: {reader.source} holds no item of that number; musigan check counts them"
+        )
+
+
+def _title(excerpt: Excerpt) -> str:
+    return f"{excerpt.number}: {excerpt.title}"
+
+
+def _layout(reader: Reader, panels: int, columns: int, style: Style) -> plots.Layout:
+    keys = reader.attributes["high_key"] - reader.attributes["low_key"] + 1
+    return plots.Layout(panels, keys, min(columns, panels), style.dpi)
+
+
+def _picture(
+    reader: Reader, panels: Sequence[plots.Panel], columns: int, style: Style, other: str = "the other"
+) -> bytes:
+    if not panels:
+        raise MusiganError(f"{reader.source}: there is nothing to draw")
+    low_key = reader.attributes["low_key"]
+    return plots.picture(panels, low_key, columns, style.scale, style.format, style.dpi, other)

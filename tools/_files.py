@@ -1,0 +1,56 @@
+"""Files that are no stores: refused like stores where they would be lost, and there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from musigan_tools import _cli
+
+from musigan.errors import MusiganError, UsageError
+from musigan.store.locations import is_stream, is_url
+
+
+def check(session: _cli.Session, output: str, force: bool, what: str) -> None:
+    """Refuse, before any work, an output that would be lost, could not be written or would go to a terminal."""
+    if not output:
+        raise UsageError('the name of the output is empty (""): an unset variable?')
+    if output == "-":
+        session.stdout(what)
+        return
+    path = Path(output)
+    if is_url(output):
+        raise UsageError(f"{output} is a URL: {what} goes to a file or to standard output")
+    if path.is_dir():
+        raise UsageError(f"{output} is a folder: name a file")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{output}: there is no folder {path.parent}: make it first")
+    if not force and os.path.lexists(output) and not is_stream(path):
+        raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
+
+
+def write(session: _cli.Session, output: str, data: bytes, what: str) -> str:
+    """Write a file that `check` let pass; returns its name for people."""
+    if output == "-":
+        stream = session.stdout(what)
+        stream.write(data)
+        stream.flush()
+        return "standard output"
+    path = Path(output)
+    if is_stream(path):
+        path.write_bytes(data)
+        return output
+    handle, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.absolute().parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(aside, 0o666 & ~mask)  # mkstemp's files are for their owner alone
+        os.replace(aside, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+    return output
