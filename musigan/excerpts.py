@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import MusiganError, StoreError, UsageError
-from musigan.keys import KeySettings
+from musigan.keysettings import KeySettings
 from musigan.rendering import piece_roll
 from musigan.store import Array, Item, ItemInfo, Reader
 

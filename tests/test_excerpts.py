@@ -12,7 +12,7 @@ import pytest
 from musigan import store
 from musigan.errors import StoreError, UsageError
 from musigan.excerpts import Excerpt, Window, check_comparable, excerpts, pairs_of, parse_numbers
-from musigan.keys import KeySettings
+from musigan.keysettings import KeySettings
 from musigan.rendering import piece_roll
 
 HEADER = {"sample_rate": 10, "chunk_seconds": 0.5, "frame_seconds": 0.1, "low_key": 40, "high_key": 42}

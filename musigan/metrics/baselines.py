@@ -75,7 +75,7 @@ def markov_chain(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.nd
     began, ended, on = np.zeros(keys), np.zeros(keys), np.zeros(keys)
     loudness = np.zeros((channels, keys))
     for roll in rolls:
-        held = (roll > 0).any(axis=0)
+        held: np.ndarray = np.any(roll > 0, axis=0)
         began += (held[:, 1:] & ~held[:, :-1]).sum(axis=1)
         ended += (~held[:, 1:] & held[:, :-1]).sum(axis=1)
         on += held.sum(axis=1)

@@ -121,7 +121,7 @@ def tonal_centroids(chroma: np.ndarray) -> np.ndarray:
 
 def tonal_distance(chroma: np.ndarray) -> float:
     """Mean distance of the centroids of successive columns of (12, N) that both sound; NaN where there are none."""
-    sounds = chroma.any(axis=0)
+    sounds: np.ndarray = np.any(chroma, axis=0)
     both = sounds[1:] & sounds[:-1]
     if not both.any():
         return np.nan

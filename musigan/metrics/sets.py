@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from musigan.chunks import is_validation
-from musigan.data import NO_AUGMENT, RollDataset, expand
+from musigan.data import NO_AUGMENT, Reader, RollDataset, expand
 from musigan.errors import MusiganError, StoreError
 from musigan.metrics.description import Geometry, picture
 
 if TYPE_CHECKING:
     from musigan.models import RollShape
     from musigan.sampling import Sampler
-    from musigan.store import Reader
 
 Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
 
@@ -99,7 +98,7 @@ def collection_of(reader: Reader) -> Collection:
         settings = KeySettings.from_attributes(reader.attributes)
         for info in infos:
             if info.name not in held:
-                roll = piece_roll(Item(info, reader.read(info.name)), settings)
+                roll = piece_roll(Item(cast(Any, info), reader.read(info.name)), settings)
                 yield info.name, picture(roll, geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held, is_held))

@@ -19,12 +19,11 @@ import numpy as np
 from torch import nn
 
 from musigan import plots
-from musigan.data import compress
+from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
 
 if TYPE_CHECKING:
-    from musigan.store import Reader
     from musigan.training.judging import TrainingJudge
     from musigan.training.runs import Run
 

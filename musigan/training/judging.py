@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from musigan.data import Reader
 from musigan.machine import usable_cores
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.estimates import Estimate
@@ -16,7 +17,6 @@ from musigan.training.verdict import FLOOR, HELD_OUT, SAMPLES, distance, verdict
 
 if TYPE_CHECKING:
     from musigan.sampling import Sampler
-    from musigan.store import Reader
 
 ROLLS = 120  # a set: drawing more would cost more than it tells
 POOL = 400  # training rolls
