@@ -63,11 +63,17 @@ class Judge:
 
     @classmethod
     def fit(
-        cls, training: Description, seed: int, bootstraps: int = 100, forest: bool = True, network: bool = False
+        cls,
+        training: Description,
+        rolls: int,
+        seed: int,
+        bootstraps: int = 100,
+        forest: bool = True,
+        network: bool = False,
     ) -> Judge:
-        """Fit scalers, components and clusters on a description of training rolls."""
+        """Fit scalers, components and clusters on a description of training rolls, for sets of `rolls` rolls."""
         coordinates = Coordinates.fit(training)
-        centres = diversity.bin_centres(coordinates.musical(training), seed)
+        centres = diversity.bin_centres(coordinates.musical(training), rolls, seed)
         return cls(coordinates, centres, seed, bootstraps, forest, network)
 
 

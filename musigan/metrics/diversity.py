@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 METRICS = (Metric("diversity", "diversity", "reference"), Metric("NDB / k", "diversity", "low", most=1))
 BINS = 50
-ROLLS_PER_BIN = 10  # at least, or no difference would be significant
+ROLLS_PER_BIN = 10  # of each set, at least, or the test of proportions means nothing
 
 
 def mean_pairwise(points: np.ndarray) -> float:
@@ -31,11 +31,11 @@ def mean_pairwise(points: np.ndarray) -> float:
     return float(distances.mean()) if distances.size else np.nan
 
 
-def bin_centres(points: np.ndarray, seed: int) -> np.ndarray:
-    """Centres of k-means clusters of (N, F): BINS of them, fewer where the rolls are few."""
+def bin_centres(points: np.ndarray, rolls: int, seed: int) -> np.ndarray:
+    """Centres of k-means clusters of (N, F): BINS of them, fewer where the sets to be compared have few `rolls`."""
     from sklearn.cluster import KMeans
 
-    count = int(np.clip(len(points) // ROLLS_PER_BIN, 1, BINS))
+    count = int(np.clip(rolls // ROLLS_PER_BIN, 1, BINS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct points than clusters
         return np.asarray(KMeans(count, n_init=3, random_state=seed).fit(points).cluster_centers_)

@@ -14,7 +14,7 @@ from musigan.metrics.comparison import Comparison, Judge
 from musigan.metrics.description import PICTURE_SECONDS, Description, describe
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.memorisation import CopyFinder
-from musigan.metrics.sets import Collection, RollSet
+from musigan.metrics.sets import Collection, RollSet, evenly
 
 JUDGES = (distances, twosample, notemetrics, memorisation, diversity)
 METRICS: tuple[Metric, ...] = tuple(metric for family in JUDGES for metric in family.METRICS)
@@ -137,7 +137,9 @@ class Evaluation:
         self._training_rolls = pool.drawn(len(pool), options.seed)
         self._held_out = self._describe(real.held_out.drawn(self.count, options.seed))
         self._training = self._describe(self._training_rolls, own=True)
-        self._judge = Judge.fit(self._training, options.seed, options.bootstraps, options.forest, options.network)
+        self._judge = Judge.fit(
+            self._training, self.count, options.seed, options.bootstraps, options.forest, options.network
+        )
 
     def _describe(self, rolls: RollSet, own: bool = False) -> Description:
         return describe(rolls.rolls(), rolls.songs, self.real.geometry, self._finder, own, self.options.jobs)
@@ -187,7 +189,8 @@ class Evaluation:
             order = generator.permutation(len(names))
             enough = int(np.searchsorted(np.cumsum(rolls[order]), self.count)) + 1
             chosen = np.isin(pool.songs, names[order[: max(held, min(enough, len(names) - 1))]])
-            sides = [pool.take(_some(np.flatnonzero(side), self.count, generator)) for side in (chosen, ~chosen)]
+            halves = [pool.take(np.flatnonzero(side)) for side in (chosen, ~chosen)]
+            sides = [half.take(evenly(half.songs, self.count, generator)) for half in halves]
             for name, estimate in measure(judge, *sides).items():
                 found.setdefault(name, []).append(estimate.value)
         return {name: _percentiles(values) for name, values in found.items()}, held
@@ -200,10 +203,6 @@ def _halves(songs: np.ndarray) -> np.ndarray:
         mine = np.flatnonzero(songs == song)
         half[mine] = np.arange(len(mine)) % 2
     return half
-
-
-def _some(rows: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    return np.sort(generator.permutation(rows)[:count])
 
 
 def _songs(described: Description) -> int:

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
 
 
+def evenly(songs: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """At most `count` numbers of rolls in a random order, the songs (N,) taking turns."""
+    order = generator.permutation(len(songs))
+    _, inverse = np.unique(songs[order], return_inverse=True)
+    turn = np.zeros(len(order), int)  # how many of its song come before a roll
+    for song in range(inverse.max(initial=-1) + 1):
+        mine = inverse == song
+        turn[mine] = np.arange(mine.sum())
+    return np.asarray(order[np.argsort(turn, kind="stable")][:count])
+
+
 @dataclass(frozen=True)
 class RollSet:
     """Rolls that are read when asked for; `songs` says of which song each is."""
@@ -32,14 +43,7 @@ class RollSet:
 
     def drawn(self, count: int, seed: int) -> RollSet:
         """At most `count` of the rolls, evenly among the songs, in a random order."""
-        generator = np.random.default_rng(seed)
-        order = generator.permutation(len(self))
-        _, inverse = np.unique(self.songs[order], return_inverse=True)
-        turn = np.zeros(len(order), int)  # how many of its song come before a roll
-        for song in range(inverse.max(initial=-1) + 1):
-            mine = inverse == song
-            turn[mine] = np.arange(mine.sum())
-        return self.chosen(order[np.argsort(turn, kind="stable")][:count])
+        return self.chosen(evenly(self.songs, count, np.random.default_rng(seed)))
 
     def whole_songs(self, most: int, seed: int) -> RollSet:
         """All rolls of some songs, chosen at random: as many songs as have at most `most` rolls together."""
