@@ -19,15 +19,16 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], jobs: int) -
     At most jobs + 1 items are in flight, so memory does not grow with their number. Threads serve, because what is
     slow here (decoding, resampling, Fourier transforms) releases Python's lock. An exception of the function comes
     out in its item's place, one of `items` at once. A result that is ready waits for the next item to come in:
-    `items` is only looked at between results.
+    `items` is only looked at between results. Linear algebra gets one thread, however many jobs there are: more would
+    get in each other's way, and sums would be rounded otherwise.
     """
     if jobs <= 1:
-        yield from map(function, items)
+        with threadpool_limits(1, "blas"):
+            yield from map(function, items)
         return
     pool = ThreadPoolExecutor(jobs)
     waiting: deque[Future[Out]] = deque()
     try:
-        # Threads of the linear algebra's own would only get in the way of these.
         with threadpool_limits(1, "blas"):
             for item in items:
                 waiting.append(pool.submit(function, item))
