@@ -74,13 +74,13 @@ def encode(
     blocks = _resampled(blocks, sample_rate, rate)
     if format in _LIBSNDFILE:
         settings = _settings(format, bitrate)
-        with _aside(target) as temporary:
+        with aside(target) as temporary:
             _write_libsndfile(blocks, rate, temporary, format, settings)
             write_tags(temporary, format, tags or {})
     else:
         if bitrate is not None:
             _kbps(bitrate)
-        with _aside(target) as temporary:
+        with aside(target) as temporary:
             _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
 
 
@@ -207,7 +207,7 @@ def _write_pydub(
 
 
 @contextmanager
-def _aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
+def aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
     """The path of a file beside the target, which becomes the target when all went well and vanishes otherwise."""
     is_path = isinstance(target, (str, os.PathLike))
     folder = os.path.dirname(os.path.abspath(os.fspath(target))) if is_path else None  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ MODULES = {
     "pretrain": "pretrain",
     "train-gan": "train_gan",
     "sample": "sample",
+    "report": "report",
     "musigan": "musigan",
     "musigan check": "check",
     "musigan doctor": "doctor",

@@ -18,6 +18,7 @@ COMMANDS = {
     "pretrain": ("pretrain", "the non-adversarial stage of a model"),
     "train-gan": ("train_gan", "the adversarial stage (both, when started from nothing)"),
     "sample": ("sample", "a checkpoint -> new keys"),
+    "report": ("report", "a checkpoint -> a page to hear and see the run"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "demo-music": ("demo_music", "render a small folder of public-domain tunes"),
