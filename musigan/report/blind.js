@@ -76,8 +76,9 @@ class Blind {
 
   tell(verdict) {
     const luck = chance(this.right, this.answered);
-    this.tally.replaceChildren(verdict, element("b", {}, `${this.right} of ${this.answered} right`),
-      this.answered ? `. Who only guesses does as well or better in ${Math.round(100 * luck)} of 100 cases.` : "");
+    if (!this.answered) return this.tally.replaceChildren("No answer yet.");
+    return this.tally.replaceChildren(verdict, element("b", {}, `${this.right} of ${this.answered} right`),
+      `. Who only guesses does as well or better in ${Math.round(100 * luck)} of 100 cases.`);
   }
 }
 

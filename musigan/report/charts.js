@@ -2,7 +2,7 @@
 
 const MARGIN = { top: 18, right: 12, bottom: 22, left: 44 };
 const LABEL_PIXELS = 13;
-const LOG_FROM = 50; // a range of more than this ratio is drawn on a logarithmic axis
+const LOG_FROM = 20; // a range of more than this ratio is drawn on a logarithmic axis
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 
 class Chart {
@@ -30,13 +30,14 @@ class Chart {
   build() {
     const { name, about, series } = this.content;
     this.readout = element("p", { class: "readout" });
+    this.place = element("span", { class: "place" });
     this.picture = shape("svg", {
       tabindex: "0", role: "slider", "aria-label": `${name} by epoch`, "aria-orientation": "horizontal",
       "aria-valuemin": this.epochs[0], "aria-valuemax": this.epochs.at(-1),
     });
     const columns = [...series.map((one) => one.name), ...this.lines.map((line) => line.name)];
     this.figure = element("figure", { class: "chart" },
-      element("figcaption", {}, element("h4", {}, name), this.log ? element("span", { class: "tag" }, "log scale") : null,
+      element("figcaption", {}, this.place, element("h4", {}, name), this.log ? element("span", { class: "tag" }, "log scale") : null,
         about ? element("p", {}, about) : null),
       this.readout, this.picture,
       tableOnDemand("Values", () => table(`${name}, values`, ["epoch", ...columns], this.epochs.map((epoch) =>
@@ -80,12 +81,12 @@ class Chart {
   }
 
   draw() {
-    const width = this.picture.parentElement.clientWidth;
+    const width = this.picture.getBoundingClientRect().width;
     if (!width || width === this.width) return;
     this.width = width;
     const longest = Math.max(0, ...this.lines.map((line) => line.name.length));
     const labels = this.lines.length ? Math.min(longest * 6.3 + 16, width * 0.4) : 0;
-    const height = Math.max(170, (this.lines.length + 2) * LABEL_PIXELS + MARGIN.top + MARGIN.bottom);
+    const height = Math.max(this.lines.length ? 220 : 170, (this.lines.length + 2) * LABEL_PIXELS + MARGIN.top + MARGIN.bottom);
     this.right = width - MARGIN.right - labels;
     this.bottom = height - MARGIN.bottom;
     fill(this.picture, { viewBox: `0 0 ${width} ${height}`, height }, []);
@@ -111,7 +112,7 @@ class Chart {
   axes() {
     const first = this.epochs[0], last = this.epochs.at(-1);
     const columns = first === last ? [first]
-      : ticks(first, last, Math.max((this.right - MARGIN.left) / 60, 2)).filter(Number.isInteger);
+      : ticks(first, last, Math.max((this.right - MARGIN.left) / 48, 2)).filter(Number.isInteger);
     return [
       ...this.rows().flatMap((value) => [
         shape("line", { class: "grid", x1: MARGIN.left, x2: this.right, y1: this.y(value), y2: this.y(value) }),
@@ -124,9 +125,11 @@ class Chart {
 
   rows() {
     if (!this.log) return ticks(this.low, this.high, 4);
-    const decades = [];
-    for (let power = Math.floor(Math.log10(this.low)); 10 ** power <= this.high; power++) decades.push(10 ** power);
-    return decades.filter((value) => value >= this.low);
+    const steps = this.high / this.low > 2000 ? [1] : [1, 2, 5], found = [];
+    for (let power = Math.floor(Math.log10(this.low)); 10 ** power <= this.high; power++) {
+      found.push(...steps.map((step) => step * 10 ** power));
+    }
+    return found.filter((value) => value >= this.low && value <= this.high);
   }
 
   // Floor and baselines: a line each, its name at the end, names pushed apart where they would meet.
@@ -148,9 +151,12 @@ class Chart {
 
   curves() {
     return this.content.series.flatMap((one, index) => {
-      let path = "", drawing = false;
-      const dots = [];
+      let path = "", drawing = false, before = -Infinity;
+      const dots = [], gaps = one.points.slice(1).map(([epoch], i) => epoch - one.points[i][0]).sort((a, b) => a - b);
+      const longest = 2.5 * (gaps[gaps.length >> 1] ?? 1); // a curve does not run through a stage that had no such figure
       for (const [epoch, value] of one.points) {
+        drawing &&= epoch - before <= longest;
+        before = epoch;
         if (value !== null) {
           path += `${drawing ? "L" : "M"}${this.x(epoch).toFixed(1)} ${this.y(value).toFixed(1)}`;
           if (one.points.length <= 40) dots.push(shape("circle", { class: `dot ${this.kind(index)}`, r: 2.5,
@@ -171,7 +177,8 @@ class Chart {
     const epoch = this.epochs[index];
     const said = this.content.series.map((one, i) => [one.name, this.values[i].get(epoch), this.kind(i)])
       .filter(([, value]) => value !== undefined);
-    this.readout.replaceChildren(`epoch ${epoch} `, ...said.flatMap(([name, value, kind]) =>
+    this.place.textContent = `epoch ${epoch}`;
+    this.readout.replaceChildren(...said.flatMap(([name, value, kind]) =>
       [element("span", { class: `key ${kind}` }, ` ${name} `), element("b", {}, number(value)), " "]));
     fill(this.picture, { "aria-valuenow": epoch,
       "aria-valuetext": `epoch ${epoch}: ${said.map(([name, value]) => `${name} ${number(value)}`).join(", ")}` }, []);
@@ -185,5 +192,6 @@ class Chart {
 
 function charts(all, stages) {
   const drawn = all.filter((content) => content.series.some((one) => one.points.length));
-  return element("div", { class: "charts" }, ...drawn.map((content) => new Chart(content, stages).figure));
+  const wide = drawn.some((content) => content.lines?.length);
+  return element("div", { class: wide ? "charts wider" : "charts" }, ...drawn.map((content) => new Chart(content, stages).figure));
 }

@@ -41,7 +41,7 @@ function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9));
   const found = [];
-  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) found.push(index * step);
+  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) found.push(index * step + 0); // -0 + 0 is 0
   return found;
 }
 
@@ -63,6 +63,11 @@ function tableOnDemand(summary, make) {
     if (details.open && details.childElementCount === 1) details.append(make());
   });
   return details;
+}
+
+// A command to copy, which breaks between words alone.
+function command(line) {
+  return element("code", {}, ...line.split(" ").flatMap((word) => [element("span", {}, word), " "]));
 }
 
 function facts(list, rows) {

@@ -104,13 +104,14 @@ def _stretches(
     for index in np.argsort(quiet, kind="stable"):
         start = int(starts[index])
         roll = expand(compress(song[..., start : start + frames], sampler.compression), sampler.compression)
-        yield Excerpt(roll, title_of(info), f"from {_clock(first + start * sampler.store['frame_seconds'])}")
+        place = f"from {_clock(first + start * sampler.store['frame_seconds'])}"
+        artist = str(info.attributes.get("artist") or "")
+        yield Excerpt(roll, title_of(info), f"{artist}, {place}" if artist else place)
 
 
 def title_of(info: ItemInfo) -> str:
-    """Artist and title, or what else is known of a song."""
-    said = [str(info.attributes[name]) for name in ("artist", "title") if info.attributes.get(name)]
-    return " – ".join(said) or str(info.attributes.get("source") or f"song {info.name}")
+    """A song's title, or what else is known of it."""
+    return str(info.attributes.get("title") or info.attributes.get("source") or f"song {info.name}")
 
 
 def _clock(seconds: float) -> str:

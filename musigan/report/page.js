@@ -6,8 +6,8 @@ function section(id, ...children) {
   document.getElementById(id).append(...children.filter(Boolean));
 }
 
-function notice(text, command) {
-  return element("p", { class: "notice" }, text, command ? element("code", {}, command) : null);
+function notice(text, line) {
+  return element("p", { class: "notice" }, text, line ? command(line) : null);
 }
 
 function head() {
@@ -18,7 +18,7 @@ function head() {
   const [word, ...rest] = content.verdict.split(":");
   const place = document.getElementById("verdict");
   place.hidden = false;
-  place.append(...(rest.length ? [element("b", {}, word), rest.join(":")] : [content.verdict]));
+  place.append(...(rest.length ? [element("b", {}, `${word}:`), rest.join(":")] : [content.verdict]));
 }
 
 function listen() {
@@ -54,7 +54,7 @@ function metrics() {
   const latest = all.map((metric) => [metric.name, metric.series[0].points.at(-1)?.[1] ?? null,
     ...rows.map((row) => metric.lines.find((line) => line.name === row)?.value ?? null)]);
   return section("metrics",
-    element("p", {}, "Distance of drawn music from held-out music by epoch. ",
+    element("p", {}, "How near drawn music is to held-out music, by epoch. ",
       element("span", { class: "key floor" }, " floor "), " is real training music against the same: as near as music of ",
       "this collection comes. The other lines are baselines that a good metric must tell from music."),
     charts(all, content.stages),
@@ -70,10 +70,7 @@ function losses() {
     element("p", {}, element("span", { class: "key first" }, " training "), " ",
       element("span", { class: "key second" }, " validation "),
       " by epoch of the whole run; shades mark the stages. Arrow keys read a chart that has the focus."),
-    ...[...new Set(names)].flatMap((name) => {
-      const own = all.filter((loss) => loss.stage === name);
-      return own.length ? [element("h3", {}, `From the ${name} stage on`), charts(own, content.stages)] : [];
-    }));
+    charts(all.sort((a, b) => names.indexOf(a.stage) - names.indexOf(b.stage)), content.stages));
 }
 
 function data() {

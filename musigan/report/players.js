@@ -77,17 +77,21 @@ class Roll {
   // The keyboard at the side, and the names of the Cs.
   keys(context, area, ink, line) {
     const names = this.shared.keys, tall = area.height / names.length;
+    context.fillStyle = "#f4f4f4";
+    context.fillRect(area.left - ROLL.keyboard - 2, 0, ROLL.keyboard, area.height);
     names.forEach((name, index) => {
       const top = area.height - (index + 1) * tall;
-      context.fillStyle = name.includes("#") ? "#222" : "#f4f4f4";
-      context.fillRect(area.left - ROLL.keyboard - 1, top, ROLL.keyboard, tall);
+      context.fillStyle = "#3a3a40";
+      if (name.includes("#")) context.fillRect(area.left - ROLL.keyboard - 2, top, 0.6 * ROLL.keyboard, tall);
       if (!/^C\d/.test(name)) return;
       context.fillStyle = line;
-      context.fillRect(area.left - ROLL.keyboard - 1, top + tall - 0.5, area.width + ROLL.keyboard + 1, 0.5);
+      context.fillRect(area.left - ROLL.keyboard - 2, top + tall - 0.5, area.width + ROLL.keyboard + 2, 0.5);
       context.fillStyle = ink;
       context.textAlign = "right";
-      context.fillText(name, area.left - ROLL.keyboard - 5, between(9, top + tall / 2 + 4, area.height));
+      context.fillText(name, area.left - ROLL.keyboard - 6, between(9, top + tall / 2 + 4, area.height));
     });
+    context.strokeStyle = line;
+    context.strokeRect(area.left - ROLL.keyboard - 2, 0.5, ROLL.keyboard, area.height - 1);
   }
 
   time(context, area, ink, line) {
@@ -204,6 +208,7 @@ class Player {
 
   drawRoll(shown) {
     this.roll.shown = shown;
+    this.bar.classList.toggle("covered", !shown);
     this.roll.draw();
   }
 
