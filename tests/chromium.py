@@ -1,4 +1,4 @@
-"""A headless Chromium under a test's control: the DevTools protocol on a pair of pipes, so that no package is needed."""
+"""A headless Chromium under a test's control: DevTools protocol over a pair of pipes, which takes no package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-PROGRAM = next((found for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (found := shutil.which(name))), None)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PROGRAM = next((found for name in NAMES if (found := shutil.which(name))), None)
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--mute-audio",
@@ -112,7 +113,12 @@ class Browser:
         known = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, " ": 32, "Enter": 13, "Home": 36, "End": 35}
         both = {"key": key, "code": code or {" ": "Space"}.get(key, key), "windowsVirtualKeyCode": known.get(key, 0)}
         typed = {" ": " ", "Enter": "\r"}.get(key, text)
-        self.send("Input.dispatchKeyEvent", type="keyDown" if typed else "rawKeyDown", **both, **({"text": typed} if typed else {}))
+        self.send(
+            "Input.dispatchKeyEvent",
+            type="keyDown" if typed else "rawKeyDown",
+            **both,
+            **({"text": typed} if typed else {}),
+        )
         self.send("Input.dispatchKeyEvent", type="keyUp", **both)
 
     def click(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
@@ -128,7 +134,9 @@ class Browser:
 
     def resize(self, width: int, height: int, mobile: bool = False, density: float = 1) -> None:
         """The size of the window, in CSS pixels."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=density, mobile=mobile)
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=density, mobile=mobile
+        )
 
     def theme(self, name: str) -> None:
         """dark or light, as the system would say."""
@@ -141,4 +149,6 @@ class Browser:
 
     def requests(self) -> list[str]:
         """Addresses that the page asked for."""
-        return [event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
+        ]

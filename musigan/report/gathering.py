@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -64,8 +65,8 @@ def gather(
     music = [*better, *worse, *beside, *(excerpt for pair in rounds for excerpt in pair)]
     rendering = progress(len(music), "pieces rendered")
     shown, shared = listening.present(music, sampler, jobs, lambda: rendering.step())
-    ends = np.cumsum([0, len(better), len(worse), len(beside)])
-    groups = [shown[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
+    parts = iter(shown)
+    best, worst, genuine = (list(islice(parts, len(group))) for group in (better, worse, beside))
     return {
         "name": run.name,
         "version": __version__,
@@ -75,12 +76,14 @@ def gather(
         "data": summary.data(saved, reader),
         "music": {
             **shared,
-            **dict(zip(("best", "worst", "real"), groups, strict=True)),
+            "best": best,
+            "worst": worst,
+            "real": genuine,
             "of": choices.of,
             "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
             "heldOut": reader is not None and listening.held_out(reader)[1],
         },
-        "blind": _rounds(shown[ends[-1] :], choices.seed),
+        "blind": _rounds(list(parts), choices.seed),
     }
 
 
@@ -109,10 +112,10 @@ def _drawn(
     return better, worse, [draw(number) for number in unheard]
 
 
-def _rounds(shown: list[dict[str, Any]], seed: int) -> list[Mapping[str, Any]]:
+def _rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """Real and drawn excerpts, one after the other, as rounds: {pieces: two in random order, real: its index}."""
     rng = np.random.default_rng([seed, 2])
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     for real, drawn in zip(shown[::2], shown[1::2], strict=True):
         second = bool(rng.integers(2))
         rounds.append({"pieces": [drawn, real] if second else [real, drawn], "real": int(second)})

@@ -56,8 +56,8 @@ class Run:
             checkpoint = path.resolve().with_suffix(".pt") if path.name in ("", ".", "..") else path.with_suffix(".pt")
             if path.is_dir() and not checkpoint.is_file():
                 raise CheckpointError(
-                    f"{path}: there is no checkpoint {checkpoint} beside this folder; expected a checkpoint, or the run "
-                    "folder that train-gan keeps beside it"
+                    f"{path}: there is no checkpoint {checkpoint} beside this folder; expected a checkpoint, or the "
+                    "run folder that train-gan keeps beside it"
                 )
             return cls(checkpoint, path)
         return cls(path, path.with_name(path.name.removesuffix(".pt") + ".run"))
@@ -73,7 +73,7 @@ class Run:
             lines = (self.folder / "metrics.jsonl").read_text("utf-8", errors="replace").splitlines()
         except OSError:
             return list(saved)
-        entries = []
+        entries: list[Mapping[str, Any]] = []
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)

@@ -55,14 +55,21 @@ def held_out(reader: Reader) -> tuple[list[ItemInfo], bool]:
 
 def check_fit(reader: Reader, shape: RollShape, store: Mapping[str, Any]) -> None:
     """Refuse a keys store that the checkpoint's synthesis would not play as it was meant; name both values."""
-    pairs = [(f"{name} {reader.attributes.get(name)}", f"{store[name]}")
-             for name in ("low_key", "high_key", "frame_seconds") if reader.attributes.get(name) != store[name]]  # fmt: skip
-    pairs += [(f"{info.shape[-3]} channels (item {info.name})", f"{shape.channels}")
-              for info in reader.infos() if info.shape[-3] != shape.channels]  # fmt: skip
+    own = reader.attributes
+    pairs = [
+        (f"{name} {own.get(name)}", f"{store[name]}")
+        for name in ("low_key", "high_key", "frame_seconds")
+        if own.get(name) != store[name]
+    ]
+    pairs += [
+        (f"{info.shape[-3]} channels (item {info.name})", f"{shape.channels}")
+        for info in reader.infos()
+        if info.shape[-3] != shape.channels
+    ]
     if pairs:
         raise StoreError(
-            f"{reader.source}: has {pairs[0][0]}, the checkpoint {pairs[0][1]}; name the store that the run was trained "
-            "on, or one made with its settings"
+            f"{reader.source}: has {pairs[0][0]}, the checkpoint {pairs[0][1]}; name the store that the run was "
+            "trained on, or one made with its settings"
         )
 
 
@@ -98,7 +105,7 @@ def _stretches(
 ) -> Iterator[Excerpt]:
     """Stretches of one song, side by side, in random order; those with long silence come last."""
     starts = rng.permutation(song.shape[-1] // frames) * frames
-    sounding = song.any(axis=(0, 1))
+    sounding = song.max(axis=(0, 1)) > 0  # (T,)
     quiet = [bool(sounding[start : start + frames].mean() < SOUNDING_SHARE) for start in starts]
     first = min(info.attributes.get("starts") or (0,))
     for index in np.argsort(quiet, kind="stable"):

@@ -1,7 +1,7 @@
 """The page as one file: template, style and script from this folder, the content as JSON.
 
-The content is written so that no tag in it can end its element, and shown by the script as text alone. The content
-security policy names style and script by their hashes and lets nothing else run or load: sound and pictures are `data:`.
+The content is written so that no tag in it can end its element, and shown by the script as text alone. The page's
+security policy names style and script by their hashes and lets nothing else run or load but `data:` sound and pictures.
 """
 
 from __future__ import annotations

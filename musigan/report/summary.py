@@ -53,7 +53,9 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
         ["bands", _bands(store.get("band"))],
     ]
     if reader is None:
-        songs = [[name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)]
+        songs = [
+            [name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)
+        ]
         return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
     from musigan.data import RollDataset
 
@@ -80,7 +82,9 @@ def length(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
 
 
 def _song(info: ItemInfo, seconds: float) -> list[str]:
