@@ -10,96 +10,24 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from musigan import report, store
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.report import history, listening, pictures, summary
-from musigan.training import loop, runs
-from musigan.training.journal import Journal
-from tests import chromium, tiny
+from tests import tiny
 from tests.helpers import one_line, run_each
-
-NASTY = [
-    "</script><script>window.hacked = 1</script>",
-    '"><img src=x onerror="window.hacked = 1">',
-    "<!-- 🎹 \u2028 {{ script }} {{ content }} & 'so on'",
-    "caf\udcff",  # a byte that is no Unicode
-]
-SECONDS = 2 * 2 * tiny.FRAMES * 0.02  # a whole song of the tiny stores
-CHOICES = report.Choices(count=2, of=3, rounds=2, seconds=SECONDS, seed=5)
-EVALUATIONS: dict[int, dict[str, Any]] = {
-    2: {
-        "metrics": {"distance": {"samples": 90.0, "floor": 2.0, "silence": 120.0, "odd": None}},
-        "verdict": "stuck: no",
-    },
-    4: {
-        "metrics": {"distance": {"samples": float("nan"), "floor": 2.5, "silence": 130.0}, "<b>": {"samples": 0.0}},
-        "verdict": "learning: <i>nearer</i>: 9 of 10",
-    },
-}
-
-
-class Counter:
-    """Stands in for a session's progress."""
-
-    def __init__(self, total: int, what: str) -> None:
-        self.left = total
-
-    def step(self) -> None:
-        self.left -= 1
-
-
-def write_songs(path: Path, header: dict[str, Any] | None = None, channels: int = tiny.CHANNELS) -> Path:
-    """Four songs of 1.92 s with nasty titles, the first for training; each has keys of its own."""
-    rng = np.random.default_rng(7)
-    names = ("pairs", "part", "channels", "keys", "frames")
-    with store.write(str(path), "keys", header or tiny.HEADER) as writer:
-        for number, title in enumerate(NASTY):
-            song = np.zeros((2, 2, channels, tiny.KEYS, tiny.FRAMES), np.float16)
-            song[:, :, 0, 2 + number : 4 + number] = rng.uniform(0.3, 1.4, (2, 2, 2, tiny.FRAMES))
-            song[:, :, -1] *= 0.5
-            attributes = {"title": title, "artist": 'A "B"', "genre": NASTY[0] if number else "folk", "level": 0.1,
-                          "split": "validation" if number else "train", "starts": [3.0, 3.0 + SECONDS / 2]}  # fmt: skip
-            writer.add(song, names, attributes)
-    return path
+from tests.reports import CHOICES, NASTY, SECONDS, Counter, gather, write_run, write_songs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny run ckpt.pt with its folder, measured twice, and songs.zip to compare with."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("report")
-    settings = tiny.settings(epochs=7, pretrain_epochs=5)
-    data = tiny.dataset(tiny.write_keys(folder / "keys.zip"), settings)
-    run = runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(), torch.device("cpu"))
-    journal = Journal(folder / "ckpt.pt", [])
-    loop.train(
-        run, data, folder / "ckpt.pt", tiny.Silent(), journal, tiny.dataset(folder / "keys.zip", settings, "validation")
-    )
-    journal.close()
-    entries = [json.loads(line) for line in (folder / "ckpt.run" / "metrics.jsonl").read_text().splitlines()]
-    for entry in entries:
-        if entry["total_epoch"] in EVALUATIONS:
-            entry["evaluation"] = EVALUATIONS[entry["total_epoch"]]
-    (folder / "ckpt.run" / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    write_songs(folder / "songs.zip")
-    return folder
-
-
-def gather(folder: Path, keys: str = "songs.zip", choices: report.Choices = CHOICES) -> dict[str, Any]:
-    run = report.Run.of(folder / "ckpt.pt")
-    if not keys:
-        return report.gather(run, choices, None, "cpu", 1, Counter)
-    with store.open_reader(str(folder / keys), ("keys",)) as reader:
-        return report.gather(run, choices, reader, "cpu", 1, Counter)
+    return write_run(tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +43,12 @@ def decoded(piece: dict[str, Any]) -> tuple[np.ndarray, int]:
 # -- history ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_named_by_checkpoint_or_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_run_is_named_by_checkpoint_or_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_file, by_folder = report.Run.of(folder / "ckpt.pt"), report.Run.of(f"{folder}/ckpt.run/")
     assert by_file == by_folder
     assert by_file.name == "ckpt"
+    monkeypatch.chdir(folder / "ckpt.run")
+    assert report.Run.of(".").checkpoint == (folder / "ckpt.pt").resolve()
     (tmp_path / "alone.run").mkdir()
     with pytest.raises(CheckpointError, match=r"no checkpoint .*alone\.pt"):
         report.Run.of(tmp_path / "alone.run")
@@ -251,6 +181,22 @@ def test_real_music_is_held_out_and_used_once(content: dict[str, Any], folder: P
     assert len(gather(folder, choices=half)["blind"]) == 3 * 2 - 1  # two halves of three songs, one of them shown
 
 
+def test_excerpts_that_are_mostly_silent_come_last(folder: Path, tmp_path: Path) -> None:
+    from musigan.sampling import Sampler
+
+    song = np.zeros((4, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16)
+    song[2, :, 3] = 0.5
+    song[3, :, 3, : tiny.FRAMES // 2] = 0.5
+    with store.write(str(tmp_path / "quiet"), "keys", tiny.HEADER) as writer:
+        writer.add(song, ("chunks", "channels", "keys", "frames"), {"source": "quiet.mp3"})
+    sampler = Sampler.load(folder / "ckpt.pt")
+    with store.open_reader(str(tmp_path / "quiet"), ("keys",)) as reader:
+        for seed in range(6):
+            (first,) = listening.excerpts(reader, sampler, tiny.FRAMES, 1, seed)
+            assert first.roll[:, 3].all()
+            assert first.title == "quiet.mp3"
+
+
 def test_the_same_call_gives_the_same_page(folder: Path, content: dict[str, Any]) -> None:
     assert report.assemble(gather(folder)) == report.assemble(content)
 
@@ -345,11 +291,12 @@ def test_the_tool_writes_a_page_whole_or_not_at_all(folder: Path, tmp_path: Path
     out, other = tmp_path / "page.html", tmp_path / "other.html"
     other.write_text("precious")
     small = ["--count", 1, "--of", 2, "--rounds", 1, "--seconds", 1, "--device", "cpu"]
-    done, again, missing, seconds, keys, piped = run_each(
+    done, again, missing, nowhere, seconds, keys, piped = run_each(
         "report",
         [folder / "ckpt.run", "--keys", folder / "songs.zip", *small, "-o", out],
         [folder / "ckpt.pt", *small, "-o", other],
         [tmp_path / "no.pt", *small, "--force", "-o", other],
+        [folder / "ckpt.pt", *small, "-o", tmp_path / "no" / "page.html"],
         [folder / "ckpt.pt", *small, "--seconds", 0, "--force", "-o", other],
         [folder / "ckpt.pt", *small, "--keys", tmp_path / "no.zarr", "--force", "-o", other],
         [folder / "ckpt.pt", *small],
@@ -359,178 +306,16 @@ def test_the_tool_writes_a_page_whole_or_not_at_all(folder: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert b"open it in a browser" in done.stderr
     assert out.read_text().startswith("<!doctype html>")
-    for refused, word in ((again, "--force"), (missing, "no.pt"), (seconds, "--seconds"), (keys, "no.zarr")):
+    for refused, word in (
+        (again, "--force"),
+        (missing, "no.pt"),
+        (nowhere, "no folder"),
+        (seconds, "--seconds"),
+        (keys, "no.zarr"),
+    ):
         assert refused.returncode in (1, 2)
         assert word in one_line(refused.stderr)
     assert other.read_text() == "precious"
     assert piped.returncode == 0
     assert piped.stdout.startswith(b"<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.html", "page.html"]
-
-
-# -- in a browser -------------------------------------------------------------------------------------------------
-
-needs_browser = pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium on the PATH")
-
-
-@pytest.fixture(scope="module")
-def browser(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    """The page of the tiny run, offline."""
-    folder = tmp_path_factory.mktemp("browser")
-    report.write(report.assemble(content), str(folder / "page.html"))
-    with chromium.Browser(folder) as browser:
-        browser.send(
-            "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1
-        )
-        browser.open((folder / "page.html").as_uri())
-        yield browser
-        assert_quiet(browser)
-
-
-def assert_quiet(browser: chromium.Browser) -> None:
-    """Nothing was asked for but the page itself, and the console has heard nothing."""
-    asked = [url for url in browser.requests() if not url.startswith("data:")]
-    assert [url.partition(":")[0] for url in asked] == ["file"]
-    assert browser.complaints() == []
-
-
-FIRST = "#listen .columns > div:last-child .player"  # the real one, which is sure to sound
-SOUND = f"document.querySelector('{FIRST} audio')"
-
-
-def cursor(browser: chromium.Browser) -> float:
-    """Where the cursor stands, in pixels from the roll's left edge."""
-    place = f"document.querySelector('{FIRST} %s').getBoundingClientRect().left"
-    return float(browser.run(f"{place % '.cursor'} - {place % '.roll'}"))
-
-
-@needs_browser
-def test_a_player_plays_and_its_cursor_moves(browser: chromium.Browser) -> None:
-    begin = cursor(browser)
-    browser.click(f"{FIRST} .play")
-    browser.wait(f"{SOUND}.currentTime > 0.3")
-    assert cursor(browser) > begin + 10
-    assert browser.run(f"document.querySelector('{FIRST} .play').getAttribute('aria-label')").startswith("Pause ")
-    browser.wait(f"{SOUND}.ended")
-    assert browser.run(f"Math.abs({SOUND}.duration - {SECONDS}) < 0.15")
-    end = cursor(browser)
-    browser.click(f"{FIRST} .roll", across=0.6)
-    browser.wait(f"!{SOUND}.seeking && {SOUND}.currentTime < 1.5")
-    assert begin + 50 < cursor(browser) < end - 50
-    browser.click("#listen .player .play")
-    browser.click(f"{FIRST} .play")
-    browser.wait("[...document.querySelectorAll('audio')].filter((sound) => !sound.paused).length === 1")
-    browser.run(f"{SOUND}.pause()")
-
-
-@needs_browser
-def test_a_player_works_by_keyboard(browser: chromium.Browser) -> None:
-    browser.run(f"document.querySelector('{FIRST} .roll').focus()")
-    browser.press("Home")
-    browser.wait(f"{SOUND}.currentTime === 0")
-    browser.press("ArrowRight")
-    browser.wait(f"Math.abs({SOUND}.currentTime - 1) < 0.01")
-    assert browser.run("document.activeElement.getAttribute('aria-valuetext')").startswith("1.0 of ")
-    browser.press("ArrowLeft")
-    browser.press(" ")
-    browser.wait(f"!{SOUND}.paused && {SOUND}.currentTime > 0.1")
-    browser.press("Tab")
-    assert browser.run(f"document.activeElement === document.querySelector('{FIRST} .play')")
-    assert browser.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    browser.press(" ")  # the button's own
-    browser.wait(f"{SOUND}.paused")
-
-
-@needs_browser
-def test_rolls_are_drawn_in_both_themes(browser: chromium.Browser) -> None:
-    """Many colours inside the roll, others in the dark than in the light."""
-    script = f"""(() => {{
-        const canvas = document.querySelector('{FIRST} canvas'), copy = document.createElement('canvas');
-        [copy.width, copy.height] = [canvas.width - 44, canvas.height - 20];
-        const context = copy.getContext('2d');
-        context.drawImage(canvas, -44, 0);
-        const {{ data }} = context.getImageData(0, 0, copy.width, copy.height);
-        const seen = new Map();
-        for (let i = 0; i < data.length; i += 4) {{
-            const colour = data.slice(i, i + 3).join();
-            seen.set(colour, (seen.get(colour) ?? 0) + 1);
-        }}
-        return [seen.size, [...seen].sort((a, b) => b[1] - a[1])[0][0]];
-    }})()"""
-    found = []
-    for theme in ("light", "dark"):
-        browser.theme(theme)
-        browser.wait("document.querySelector('canvas').width > 0")
-        found.append(browser.run(script))
-    assert all(colours > 8 for colours, _ in found)
-    assert found[0][1] != found[1][1]
-
-
-@needs_browser
-def test_blind_mode_counts(browser: chromium.Browser, content: dict[str, Any]) -> None:
-    hidden = {r["pieces"][r["real"]]["sound"] for r in content["blind"]}
-    tally = "document.querySelector('#blind .tally').textContent"
-    truth = "[...document.querySelectorAll('#blind audio')].map((sound) => sound.src.split(',')[1])"
-    assert browser.run(tally) == "No answer yet."
-    assert browser.run("[...document.querySelectorAll('#blind .title')].map((e) => e.textContent)") == ["A", "B"]
-    markup = browser.run("document.querySelector('#blind .pair').outerHTML.replace(/base64,[^\"]*/g, '')")
-    assert not [word for word in ("Piece", "hacked", "A &quot;", "critic", "drawn") if word in markup]
-    right = browser.run(truth)[0] not in hidden  # of two one is real: this is B's number
-    browser.click(f"#blind .pair > div:nth-child({1 + right}) > button")
-    assert browser.run(tally).startswith(f"Right: {'AB'[right]} is real. 1 of 1 right. Who only guesses")
-    assert "50 of 100" in browser.run(tally)
-    assert browser.run("document.activeElement.textContent") == "Next round"
-    browser.press("Enter")
-    right = browser.run(truth)[0] not in hidden
-    browser.run(f"document.querySelectorAll('#blind .pair > div > button')[{int(not right)}].focus()")
-    browser.press(" ")
-    assert browser.run(tally).startswith(f"Wrong: {'AB'[right]} is real. 1 of 2 right.")
-    assert "75 of 100" in browser.run(tally)
-    browser.press("Enter")
-    assert browser.run("document.querySelector('#blind h3').textContent") == "Round 1 of 2"
-    assert browser.run(tally) == "No answer yet."
-
-
-@needs_browser
-def test_charts_are_read_by_keyboard_and_as_tables(browser: chromium.Browser) -> None:
-    chart = "#losses .chart"
-    assert browser.run(f"document.querySelectorAll('{chart}').length") > 5
-    browser.run(f"document.querySelector('{chart} svg').focus()")
-    text = "document.activeElement.getAttribute('aria-valuetext')"
-    last = browser.run(text)
-    browser.press("ArrowLeft")
-    assert browser.run(text) != last
-    assert "training" in last
-    assert "validation" in last
-    browser.click(f"{chart} summary")
-    browser.wait(f"document.querySelectorAll('{chart} tbody tr').length > 1")
-    labels = "[...document.querySelectorAll('#metrics text.level')].map((e) => e.textContent)"
-    assert browser.run(labels) == ["silence", "floor"]  # from top to bottom
-    assert browser.run("document.querySelector('#metrics .tag').textContent") == "log scale"
-    assert browser.run("document.getElementById('verdict').textContent") == "learning: <i>nearer</i>: 9 of 10"
-
-
-@needs_browser
-def test_tags_stay_text_and_nothing_scrolls_sideways(browser: chromium.Browser) -> None:
-    assert browser.run("window.hacked === undefined")
-    titles = browser.run(f"document.querySelector('{FIRST} .title').textContent")
-    assert titles in [title.encode("utf-8", "replace").decode() for title in NASTY]
-    for width, height in ((390, 844), (1280, 900), (320, 700)):
-        browser.resize(width, height, mobile=width < 500)
-        assert browser.run("document.documentElement.scrollWidth") <= width
-    unnamed = browser.run(
-        "[...document.querySelectorAll('button, [role=slider], [role=region], input')].filter((e) => "
-        "!(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
-    )
-    assert unnamed == 0
-
-
-@needs_browser
-def test_nothing_could_leave_the_page(browser: chromium.Browser) -> None:
-    """That nothing did leave is looked at when the browser is closed."""
-    assert_quiet(browser)
-    before = len(browser.events)
-    refused = browser.run("fetch('https://example.invalid/').then(() => 'sent', () => 'refused')")
-    assert refused == "refused"
-    assert any("Content Security Policy" in line for line in browser.complaints())
-    del browser.events[before:]

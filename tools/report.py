@@ -39,6 +39,8 @@ def main(
     from musigan import report
     from musigan.training.runs import prepare_torch
 
+    if output != "-":
+        report.check_target(output)
     prepare_torch(place)
     choices = report.Choices(count, of, rounds, seconds, seed)
     reader = session.random_access_reader(keys, "keys") if keys else None

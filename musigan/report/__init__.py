@@ -6,6 +6,6 @@ style, script and sound inside (`assemble`). Nothing in it is fetched, and what 
 
 from musigan.report.gathering import Choices, gather
 from musigan.report.history import Run
-from musigan.report.page import assemble, write
+from musigan.report.page import assemble, check_target, write
 
-__all__ = ["Choices", "Run", "assemble", "gather", "write"]
+__all__ = ["Choices", "Run", "assemble", "check_target", "gather", "write"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -70,6 +71,7 @@ def gather(
     return {
         "name": run.name,
         "version": __version__,
+        "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys keys.zarr -o report.html",
         **curves(history),
         "run": summary.run_rows(saved, history),
         "settings": summary.settings_groups(saved.settings),

@@ -52,15 +52,17 @@ class Run:
     def of(cls, name: str | Path) -> Run:
         """The run that a checkpoint (ckpt.pt) or its folder (ckpt.run) names."""
         path = Path(name)
-        if path.is_dir() or (path.suffix == ".run" and not path.exists()):
-            checkpoint = path.resolve().with_suffix(".pt") if path.name in ("", ".", "..") else path.with_suffix(".pt")
-            if path.is_dir() and not checkpoint.is_file():
-                raise CheckpointError(
-                    f"{path}: there is no checkpoint {checkpoint} beside this folder; expected a checkpoint, or the "
-                    "run folder that train-gan keeps beside it"
-                )
-            return cls(checkpoint, path)
-        return cls(path, path.with_name(path.name.removesuffix(".pt") + ".run"))
+        if not path.is_dir():
+            return cls(path, path.with_name(path.name.removesuffix(".pt") + ".run"))
+        folder = path if path.name not in ("", "..") else path.resolve()
+        stem = folder.name.removesuffix(".run")
+        for checkpoint in (folder.with_name(f"{stem}.pt"), folder.with_name(stem)):
+            if checkpoint.is_file():
+                return cls(checkpoint, folder)
+        raise CheckpointError(
+            f"{path}: there is no checkpoint {stem}.pt beside this folder; expected a checkpoint, or the run folder "
+            "that train-gan keeps beside it"
+        )
 
     @property
     def name(self) -> str:

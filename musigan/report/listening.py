@@ -78,22 +78,16 @@ def excerpts(reader: Reader, sampler: Sampler, frames: int, count: int, seed: in
 
     In the range that drawn music has: what is louder than model space can say is brought down to it.
     """
-    from musigan.store import Item
-
     infos, _ = held_out(reader)
     rng = np.random.default_rng([seed, frames, 1])
-    queues = []
-    for index in rng.permutation(len(infos))[:count]:
-        info = infos[index]
-        song = piece_roll(Item(info, reader.read(info.name)), KeySettings.from_attributes(reader.attributes))
-        queues.append(_stretches(info, song, frames, sampler, rng))
+    queues = [_stretches(reader, infos[i], frames, sampler, rng) for i in rng.permutation(len(infos))]
     found: list[Excerpt] = []
     while len(found) < count and queues:
         for queue in list(queues):
-            excerpt = next(queue, None)
+            excerpt = next(queue, None) if len(found) < count else None
             if excerpt is None:
                 queues.remove(queue)
-            elif len(found) < count:
+            else:
                 found.append(excerpt)
     if not found:
         raise MusiganError(f"{reader.source}: no song is as long as {frames} frames; ask for fewer --seconds")
@@ -101,19 +95,30 @@ def excerpts(reader: Reader, sampler: Sampler, frames: int, count: int, seed: in
 
 
 def _stretches(
-    info: ItemInfo, song: np.ndarray, frames: int, sampler: Sampler, rng: np.random.Generator
+    reader: Reader, info: ItemInfo, frames: int, sampler: Sampler, rng: np.random.Generator
 ) -> Iterator[Excerpt]:
     """Stretches of one song, side by side, in random order; those with long silence come last."""
+    song = _whole(reader, info)
     starts = rng.permutation(song.shape[-1] // frames) * frames
     sounding = song.max(axis=(0, 1)) > 0  # (T,)
     quiet = [bool(sounding[start : start + frames].mean() < SOUNDING_SHARE) for start in starts]
     first = min(info.attributes.get("starts") or (0,))
+    del song  # read again for each stretch: many songs may wait for a second turn
     for index in np.argsort(quiet, kind="stable"):
         start = int(starts[index])
-        roll = expand(compress(song[..., start : start + frames], sampler.compression), sampler.compression)
+        roll = expand(
+            compress(_whole(reader, info)[..., start : start + frames], sampler.compression), sampler.compression
+        )
         place = f"from {_clock(first + start * sampler.store['frame_seconds'])}"
         artist = str(info.attributes.get("artist") or "")
         yield Excerpt(roll, title_of(info), f"{artist}, {place}" if artist else place)
+
+
+def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
+    """A song's roll in one stretch, (C, K, T)."""
+    from musigan.store import Item
+
+    return piece_roll(Item(info, reader.read(info.name)), KeySettings.from_attributes(reader.attributes))
 
 
 def title_of(info: ItemInfo) -> str:

@@ -36,12 +36,13 @@ function listen() {
         column("Real", music.heldOut ? "Songs held back from training." : "Training songs: none were held back.",
           music.real)].filter(Boolean)),
     music.real.length ? null : notice("There is no real music here to compare with. To add some: ",
-      `report ${content.name}.pt --keys keys.zarr -o report.html`));
+      content.withReal));
 }
 
 function blind() {
   section("blind", content.blind.length ? new Blind(content.blind, content.music).panel
-    : notice("This needs real music on the page: ", `report ${content.name}.pt --keys keys.zarr -o report.html`));
+    : content.music.real.length ? notice("There are no rounds: --rounds asks for some, and each needs an excerpt of its own.")
+      : notice("This needs real music on the page: ", content.withReal));
 }
 
 function metrics() {
@@ -78,7 +79,7 @@ function data() {
   const most = Math.max(...genres.map(([, count]) => count), 1);
   section("data",
     given ? null : notice("Songs and genres are in the keys store. To list them: ",
-      `report ${content.name}.pt --keys keys.zarr -o report.html`),
+      content.withReal),
     same === false ? notice("This is not the very store that the run was trained on: the run may have learned from " +
       "songs that are held back here.") : null,
     facts(element("dl", { class: "facts" }), rows),

@@ -13,9 +13,11 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import IO, Any
 
 from musigan.encoding import aside
+from musigan.errors import MusiganError
 
 SCRIPTS = ("elements.js", "charts.js", "players.js", "blind.js", "page.js")  # in the order they need each other
 ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -40,6 +42,14 @@ def in_script(content: Mapping[str, Any]) -> str:
     """JSON that may stand inside a <script> element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def check_target(path: str) -> None:
+    """Refuse, before any work, a path where no page could be written."""
+    if Path(path).is_dir():
+        raise MusiganError(f"{path}: is a folder; expected the name of a page such as report.html")
+    if not Path(path).absolute().parent.is_dir():
+        raise MusiganError(f"{path}: there is no folder {Path(path).parent}: make it first")
 
 
 def write(page: str, target: str | IO[bytes]) -> None:

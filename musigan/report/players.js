@@ -146,8 +146,9 @@ class Player {
     this.figure.addEventListener("keydown", (event) => this.press(event));
     this.bar.addEventListener("pointerdown", (event) => {
       this.bar.setPointerCapture(event.pointerId);
-      this.seekTo(event);
+      if (event.pointerType !== "touch") this.seekTo(event); // a finger may be about to scroll
     });
+    this.bar.addEventListener("click", (event) => this.seekTo(event));
     this.bar.addEventListener("pointermove", (event) => {
       if (this.bar.hasPointerCapture(event.pointerId)) this.seekTo(event);
     });
@@ -202,6 +203,9 @@ class Player {
     const share = now / this.seconds;
     this.cursor.style.left = `calc(${ROLL.left}px + (100% - ${ROLL.left}px) * ${share})`;
     this.clock.textContent = `${tenths(now)} / ${tenths(this.seconds)}`;
+    const second = Math.floor(now);
+    if (second === this.second && !this.sound.paused) return; // a screen reader would say every frame
+    this.second = second;
     this.bar.setAttribute("aria-valuenow", now.toFixed(1));
     this.bar.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${this.seconds} seconds`);
   }

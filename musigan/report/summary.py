@@ -49,7 +49,7 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     shared = [
         ["rolls", f"{shape.channels} channels × {shape.keys} keys × {shape.frames} frames"],
         ["keys", f"{plots.key_name(first)} to {plots.key_name(first + shape.keys - 1)}"],
-        ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g} ms"],
+        ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g}\N{NO-BREAK SPACE}ms"],
         ["bands", _bands(store.get("band"))],
     ]
     if reader is None:
@@ -104,8 +104,10 @@ def _seconds(info: ItemInfo, chunk_seconds: float) -> float:
 def _bands(band: Any) -> str:
     if not isinstance(band, Mapping):
         return "?"
-    widths = f"{band['base_hz']:g} Hz + {100 * band['slope']:g} %" if {"base_hz", "slope"} <= band.keys() else ""
-    return ", ".join(part for part in (str(band.get("name", "?")), widths) if part)
+    words = [str(band.get("name", "?"))]
+    if {"base_hz", "slope"} <= band.keys():
+        words.append(f"{band['base_hz']:g} Hz + {100 * band['slope']:g}\N{NO-BREAK SPACE}%")
+    return ", ".join(words)
 
 
 def _count(number: int) -> str:
