@@ -139,8 +139,9 @@ class Browser:
         )
 
     def theme(self, name: str) -> None:
-        """dark or light, as the system would say."""
+        """dark or light, as the system would say; the page has been told when this returns."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 
     def complaints(self) -> list[str]:
         """What the console and the log were told, and exceptions that nobody caught."""
