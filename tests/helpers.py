@@ -24,6 +24,7 @@ MODULES = {
     "train-gan": "train_gan",
     "sample": "sample",
     "plot-keys": "plot_keys",
+    "report": "report",
     "musigan": "musigan",
     "musigan check": "check",
     "musigan doctor": "doctor",

@@ -15,7 +15,11 @@ from tests import helpers
 README = Path(__file__).parent.parent / "README.md"
 # What another machine has: a player, a GPU, the package index.
 ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
-SHORT = {"train-gan": "--steps-limit 2", "pretrain": "--steps-limit 2"}
+SHORT = {
+    "train-gan": "--steps-limit 2",
+    "pretrain": "--steps-limit 2",
+    "report": "--count 2 --of 2 --rounds 1 --seconds 2",
+}
 LIMIT_SECONDS = 240
 
 

@@ -200,7 +200,7 @@ def test_where_an_output_cannot_go_is_one_line(stores: dict[str, Path], tmp_path
     assert sorted(os.listdir(tmp_path)) == ["file", "photos"]
 
 
-@pytest.mark.parametrize("tool", [*FILTERS, "keys-to-mp3", "plot-keys", "musigan check", "sample"])
+@pytest.mark.parametrize("tool", [*FILTERS, "keys-to-mp3", "plot-keys", "musigan check", "sample", "report"])
 def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     (tmp_path / "empty").write_bytes(b"")
@@ -208,7 +208,7 @@ def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_pa
     (tmp_path / "folder.zarr").mkdir()
     (tmp_path / "folder.zarr" / "zarr.json").write_text("{}")
     sources = ["text", "empty", "folder", "folder.zarr", "missing", "", "a\nb\x1b[31m", "foo://x", "/dev/zero"]
-    if tool == "sample":
+    if tool in ("sample", "report"):
         sources = ["missing"]  # damaged checkpoints are in test_checkpoint.py
     output = [tmp_path / "out.wav"] if tool == "keys-to-mp3" else []
     for source, done in zip(sources, run_each(tool, *[[*output, s] for s in sources], cwd=tmp_path), strict=True):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from musigan_tools import _cli
 
+from musigan.atomic import replacing
 from musigan.errors import MusiganError, UsageError
 from musigan.store.locations import is_stream, is_url
 
@@ -42,15 +41,6 @@ def write(session: _cli.Session, output: str, data: bytes, what: str) -> str:
     if is_stream(path):
         path.write_bytes(data)
         return output
-    handle, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.absolute().parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(aside, 0o666 & ~mask)  # mkstemp's files are for their owner alone
-        os.replace(aside, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(aside)
+    with replacing(path, MusiganError) as aside:
+        aside.write_bytes(data)
     return output

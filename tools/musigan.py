@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": ("sample", "a checkpoint -> new keys"),
     "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
     "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
+    "report": ("report", "a checkpoint -> a page to hear and see the run"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "demo-music": ("demo_music", "render a small folder of public-domain tunes"),

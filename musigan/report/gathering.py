@@ -1,0 +1,124 @@
+"""All that the page shows of a run, as plain values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from musigan import __version__
+from musigan.errors import UsageError
+from musigan.report import summary
+from musigan.report.history import Run, curves
+
+if TYPE_CHECKING:
+    from musigan.report.listening import Excerpt
+    from musigan.sampling import Sampler
+    from musigan.store import Reader
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What of the music is shown."""
+
+    count: int = 6  # samples: the better half by the critic, then the worse
+    of: int = 24  # pieces that the critic chooses among
+    rounds: int = 6  # of the blind mode, each a real and a drawn excerpt not heard elsewhere on the page
+    seconds: float = 10.0  # of every excerpt
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count > self.of:
+            raise UsageError(f"--count {self.count} --of {self.of}: cannot choose {self.count} among {self.of}")
+
+
+class Progress(Protocol):
+    """Told of each step of a piece of work."""
+
+    def step(self) -> None:
+        """One more is done."""
+
+
+def gather(
+    run: Run, choices: Choices, reader: Reader | None, device: str, jobs: int, progress: Callable[[int, str], Progress]
+) -> dict[str, Any]:
+    """The page's content; `reader` is the keys store for real music, `progress(total, what)` starts a count."""
+    from musigan.report import listening
+    from musigan.sampling import Sampler
+    from musigan.training import checkpoint as checkpoints
+
+    saved = checkpoints.load(run.checkpoint)
+    sampler = Sampler.from_checkpoint(saved, device)
+    frames = sampler.frames(choices.seconds)
+    if reader is not None:
+        listening.check_fit(reader, saved.shape, sampler.store)
+    history = run.history(saved.history)
+    better, worse, unheard = _drawn(sampler, frames, choices, progress)
+    real = []
+    if reader is not None:
+        real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
+    beside, hidden = real[: len(better)], real[len(better) :]
+    rounds = list(zip(hidden, unheard, strict=False))
+    music = [*better, *worse, *beside, *(excerpt for pair in rounds for excerpt in pair)]
+    rendering = progress(len(music), "pieces rendered")
+    shown, shared = listening.present(music, sampler, jobs, lambda: rendering.step())
+    parts = iter(shown)
+    best, worst, genuine = (list(islice(parts, len(group))) for group in (better, worse, beside))
+    return {
+        "name": run.name,
+        "version": __version__,
+        "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys keys.zarr -o report.html",
+        **curves(history),
+        "run": summary.run_rows(saved, history),
+        "settings": summary.settings_groups(saved.settings),
+        "data": summary.data(saved, reader),
+        "music": {
+            **shared,
+            "best": best,
+            "worst": worst,
+            "real": genuine,
+            "of": choices.of,
+            "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
+            "heldOut": reader is not None and listening.held_out(reader)[1],
+        },
+        "blind": _rounds(list(parts), choices.seed),
+    }
+
+
+def _drawn(
+    sampler: Sampler, frames: int, choices: Choices, progress: Callable[[int, str], Progress]
+) -> tuple[list[Excerpt], list[Excerpt], list[Excerpt]]:
+    """The best of what was drawn, best first; the worst, worst first; and pieces that nothing chose."""
+    from musigan.report.listening import Excerpt
+    from musigan.sampling import best
+
+    judging = progress(choices.of, "pieces judged")
+    scores = {}
+    for number, score in sampler.scores(choices.of, frames, choices.seed):
+        scores[number] = score
+        judging.step()
+    order = best(scores, choices.of)
+    upper = -(-choices.count // 2)
+    chosen = order[:upper], order[::-1][: choices.count - upper]
+    unheard = range(choices.of + 1, choices.of + choices.rounds + 1)
+
+    def draw(number: int) -> Excerpt:
+        note = f"critic {scores[number]:+.2f}".replace("-", "−") if number in scores else ""
+        return Excerpt(sampler.piece(choices.seed, number, frames).roll, f"Piece {number}", note)
+
+    better, worse = ([draw(number) for number in numbers] for numbers in chosen)
+    return better, worse, [draw(number) for number in unheard]
+
+
+def _rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Real and drawn excerpts, one after the other, as rounds: {pieces: two in random order, real: its index}."""
+    rng = np.random.default_rng([seed, 2])
+    rounds: list[dict[str, Any]] = []
+    for real, drawn in zip(shown[::2], shown[1::2], strict=True):
+        second = bool(rng.integers(2))
+        rounds.append({"pieces": [drawn, real] if second else [real, drawn], "real": int(second)})
+    return rounds

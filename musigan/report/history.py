@@ -1,0 +1,187 @@
+"""What a run has left to tell: its checkpoint, its figures by epoch, and these as curves.
+
+A curve's points are [epoch of the whole run, value], in order; a value that is no finite number is None and leaves a
+gap in the curve.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from musigan.errors import CheckpointError
+
+POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # where an entry belongs; all its other numbers count
+VALIDATION = "validation_"
+DIGITS = 5
+SAMPLES, FLOOR = "samples", "floor"
+
+# What each figure says, for people; %s is a view of the critic's.
+MEANINGS = {
+    "reconstruction": "How far decoded rolls are from the real ones. Lower is better.",
+    "activity": "How often the decoder is wrong about which cells sound. Lower is better.",
+    "kl": "How much the latents say beyond white noise, in nats.",
+    "overlap": "Agreement of sounding cells with the real roll. 1 is perfect.",
+    "flow": "Error of the way from white noise to the latents of music. It falls, then levels off.",
+    "density": "Difference of how much each key is used, from real music. Lower is better.",
+    "deviation": "Difference of how much each key's loudness varies, from real music. Lower is better.",
+    "motion": "Difference of how fast loudness changes, from real music. Lower is better.",
+    "no_silence": "How much quieter the quietest stretches are than in real music. Lower is better.",
+    "anchor": "How far the decoder has moved from what it had learned. Lower is better.",
+    "anchor_activity": "The same for which cells sound. Lower is better.",
+    "accuracy_%s": "Share of %ss that the critic tells right. .5 is guessing; above .95 for long it has won.",
+    "critic_%s": "The critic's loss on %ss, real and drawn.",
+    "adversarial_%s": "The generator's loss against the critic, on %ss.",
+    "features_%s": "Distance of the critic's features between drawn and real %ss. Lower is better.",
+    "penalty_%s": "How steep the critic is on %ss.",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checkpoint file and the run folder beside it, which need not exist."""
+
+    checkpoint: Path
+    folder: Path
+
+    @classmethod
+    def of(cls, name: str | Path) -> Run:
+        """The run that a checkpoint (ckpt.pt) or its folder (ckpt.run) names."""
+        path = Path(name)
+        if not path.is_dir():
+            return cls(path, path.with_name(path.name.removesuffix(".pt") + ".run"))
+        folder = path if path.name not in ("", "..") else path.resolve()
+        stem = folder.name.removesuffix(".run")
+        for checkpoint in (folder.with_name(f"{stem}.pt"), folder.with_name(stem)):
+            if checkpoint.is_file():
+                return cls(checkpoint, folder)
+        raise CheckpointError(
+            f"{path}: there is no checkpoint {stem}.pt beside this folder; expected a checkpoint, or the run folder "
+            "that train-gan keeps beside it"
+        )
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.checkpoint.name.removesuffix(".pt")
+
+    def history(self, saved: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Entries by epoch from the folder, which may be ahead of the checkpoint; without one those `saved` in it."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return list(saved)
+        entries: list[Mapping[str, Any]] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                if number == len(lines):  # of a training under way, not written to its end yet
+                    break
+                raise CheckpointError(
+                    f"{self.folder / 'metrics.jsonl'}: line {number} is damaged ({error}); move it away to see the "
+                    "checkpoint's own history"
+                ) from error
+            if isinstance(entry, dict):
+                entries.append(entry)
+        return entries
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stages, losses, metrics and the last verdict of a history, as the page draws them."""
+    placed = [(_epoch(entry, number), entry) for number, entry in enumerate(history, 1)]
+    return {
+        "stages": _stages(placed),
+        "losses": _losses(placed),
+        "metrics": _metrics(placed),
+        "verdict": next((str(e["verdict"]) for e in _evaluations(reversed(history)) if e.get("verdict")), None),
+    }
+
+
+def meaning(name: str) -> str:
+    """A figure's sentence, or nothing for one that this version does not know."""
+    if name in MEANINGS:
+        return MEANINGS[name]
+    head, _, view = name.rpartition("_")
+    sentence = MEANINGS.get(f"{head}_%s", "")
+    return sentence.replace("%s", view)
+
+
+def rounded(value: Any) -> float | None:
+    """A number short enough for a page; None where it is none, or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _epoch(entry: Mapping[str, Any], number: int) -> int:
+    epoch = entry.get("total_epoch")
+    return epoch if isinstance(epoch, int) else number
+
+
+def _stages(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Consecutive epochs of one stage: {name, first, last}."""
+    found: list[dict[str, Any]] = []
+    for epoch, entry in placed:
+        name = str(entry.get("stage", "training"))
+        if not found or found[-1]["name"] != name:
+            found.append({"name": name, "first": epoch, "last": epoch})
+        found[-1]["last"] = epoch
+    return found
+
+
+def _losses(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One chart a name, validation with training: {name, stage (the first it appears in), about, series}."""
+    found: dict[str, dict[str, Any]] = {}
+    for epoch, entry in placed:
+        for key, value in entry.items():
+            if key in POSITION or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            name, kind = key.removeprefix(VALIDATION), "validation" if key.startswith(VALIDATION) else "training"
+            chart = found.setdefault(name, {"stage": str(entry.get("stage", "training")), "series": {}})
+            chart["series"].setdefault(kind, []).append([epoch, rounded(value)])
+    return [
+        {
+            "name": name,
+            "stage": chart["stage"],
+            "about": meaning(name),
+            "series": [{"name": kind, "points": points} for kind, points in sorted(chart["series"].items())],
+        }
+        for name, chart in sorted(found.items())
+    ]
+
+
+def _evaluations(history: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    return (entry["evaluation"] for entry in history if isinstance(entry.get("evaluation"), dict))
+
+
+def _metrics(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One chart a metric: the generator's curve, and the last known floor and baselines as lines."""
+    found: dict[str, dict[str, Any]] = {}
+    for epoch, entry in placed:
+        for evaluation in _evaluations([entry]):
+            for name, rows in (evaluation.get("metrics") or {}).items():
+                if not isinstance(rows, dict):
+                    continue
+                chart = found.setdefault(str(name), {"points": [], "lines": {}})
+                for row, value in rows.items():
+                    if row == SAMPLES:
+                        chart["points"].append([epoch, rounded(value)])
+                    elif rounded(value) is not None:
+                        chart["lines"][str(row)] = rounded(value)
+    return [
+        {
+            "name": name,
+            "series": [{"name": SAMPLES, "points": chart["points"]}],
+            "lines": [{"name": row, "value": value} for row, value in _floor_first(chart["lines"])],
+        }
+        for name, chart in found.items()
+    ]
+
+
+def _floor_first(lines: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(lines.items(), key=lambda line: line[0] != FLOOR)

@@ -1,0 +1,48 @@
+"""The page as one file: template, style and script from this folder, the content as JSON.
+
+The content is written so that no tag in it can end its element, and shown by the script as text alone. The page's
+security policy names style and script by their hashes and lets nothing else run or load but `data:` sound and pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+SCRIPTS = ("elements.js", "charts.js", "players.js", "blind.js", "page.js")  # in the order they need each other
+ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def assemble(content: Mapping[str, Any]) -> str:
+    """The page that shows what `gather` gave."""
+    style = _part("page.css")
+    script = '"use strict";\n' + "\n".join(_part(name) for name in SCRIPTS)
+    title = f"{content['name']} · musigan report".encode("utf-8", "backslashreplace").decode()
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {"title": html.escape(title), "policy": policy, "style": style, "script": script}
+    parts["content"] = in_script(content)
+    # In one pass: what looks like a mark inside the content is content.
+    return re.sub(r"\{\{ (\w+) \}\}", lambda mark: parts[mark[1]], _part("page.html"))
+
+
+def in_script(content: Mapping[str, Any]) -> str:
+    """JSON that may stand inside a <script> element."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def _part(name: str) -> str:
+    return (resources.files("musigan.report") / name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

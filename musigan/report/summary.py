@@ -1,0 +1,127 @@
+"""A run, its settings and its data in rows of words: [name, value]."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from musigan import plots
+
+if TYPE_CHECKING:
+    from musigan.store import ItemInfo, Reader
+    from musigan.training.checkpoint import Checkpoint
+
+Rows = list[list[str]]
+
+
+def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
+    """What a run is and how far it has come."""
+    planned = sum(epochs for _, epochs in saved.plan)
+    seconds = next((e["seconds"] for e in reversed(history) if isinstance(e.get("seconds"), int | float)), None)
+    sizes = {name: sum(t.numel() for t in weights.values()) for name, weights in saved.networks.items()}
+    rows = [
+        ["model", f"{saved.settings.get('model', '?')}, preset {saved.settings.get('preset', '?')}"],
+        ["epochs", f"{len(history)} of {planned}"],
+        ["stages", ", ".join(f"{name} {epochs}" for name, epochs in saved.plan)],
+        ["steps", f"{saved.position.total_steps:,}"],
+        ["parameters", ", ".join(f"{name} {_count(size)}" for name, size in sizes.items())],
+    ]
+    if seconds is not None:
+        rows.insert(3, ["time spent", length(seconds)])
+    return rows
+
+
+def settings_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings by section: {name, rows}; those without a section come first."""
+    plain = [[name, _value(value)] for name, value in settings.items() if not isinstance(value, Mapping)]
+    groups = [{"name": "run", "rows": plain}]
+    for name, section in settings.items():
+        if isinstance(section, Mapping) and section:
+            groups.append({"name": name, "rows": [[key, _value(value)] for key, value in section.items()]})
+    return groups
+
+
+def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
+    """What the run learned from: {given, same, rows, genres, songs}; `same` says whether `reader` is that store."""
+    shape, store = saved.shape, saved.store
+    first = int(store.get("low_key", 1))
+    shared = [
+        ["rolls", f"{shape.channels} channels × {shape.keys} keys × {shape.frames} frames"],
+        ["keys", f"{plots.key_name(first)} to {plots.key_name(first + shape.keys - 1)}"],
+        ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g}\N{NO-BREAK SPACE}ms"],
+        ["bands", _bands(store.get("band"))],
+    ]
+    if reader is None:
+        songs = [
+            [name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)
+        ]
+        return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
+    from musigan.data import RollDataset
+
+    infos = list(reader.infos())
+    back = sum(info.attributes.get("split") == "validation" for info in infos)
+    chunk_seconds = float(reader.attributes["chunk_seconds"])
+    lengths = [_seconds(info, chunk_seconds) for info in infos]
+    rows = [
+        ["songs", f"{len(infos):,}: {len(infos) - back:,} to learn from, {back:,} held back"],
+        ["music", f"{length(sum(lengths))}, {length(sum(lengths) / max(len(lengths), 1))} a song"],
+    ]
+    genres = Counter(str(info.attributes.get("genre") or "not said") for info in infos)
+    return {
+        "given": True,
+        "same": RollDataset(reader, "validation").fingerprint() == saved.data,
+        "rows": rows + shared,
+        "genres": [[name, count] for name, count in genres.most_common()],
+        "songs": [_song(info, seconds) for info, seconds in zip(infos, lengths, strict=True)],
+    }
+
+
+def length(seconds: float) -> str:
+    """45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
+
+
+def _song(info: ItemInfo, seconds: float) -> list[str]:
+    words = [str(info.attributes.get(name) or "") for name in ("title", "artist", "genre", "year")]
+    words[0] = words[0] or str(info.attributes.get("source") or info.name)
+    side = "held back" if info.attributes.get("split") == "validation" else "training"
+    return [*words, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", side]
+
+
+def _seconds(info: ItemInfo, chunk_seconds: float) -> float:
+    """Music in a song's chunks, what overlaps counted once."""
+    span = chunk_seconds * (2 if len(info.shape) == 5 else 1)
+    starts = sorted(info.attributes.get("starts") or (span * index for index in range(info.shape[0])))
+    return sum(min(span, after - start) for start, after in zip(starts, [*starts[1:], float("inf")], strict=True))
+
+
+def _bands(band: Any) -> str:
+    if not isinstance(band, Mapping):
+        return "?"
+    words = [str(band.get("name", "?"))]
+    if {"base_hz", "slope"} <= band.keys():
+        words.append(f"{band['base_hz']:g} Hz + {100 * band['slope']:g}\N{NO-BREAK SPACE}%")
+    return ", ".join(words)
+
+
+def _count(number: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
