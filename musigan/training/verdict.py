@@ -42,7 +42,7 @@ def verdict(evaluations: Sequence[Metrics]) -> str:
             "a larger augment.transpose_keys, or fewer epochs"
         )
     if empty is not None and empty > MANY_EMPTY:
-        return f"silent: {empty:.0%} of the samples' bars are empty; train longer, or raise the weight of no_silence"
+        return f"silent: {empty:.0%} of the samples' bars are empty; train longer, or raise loss_weights.no_silence"
     if kinds is not None and kinds < FEW_KINDS:
         return (
             f"collapsed: samples differ from each other {kinds:.2g} times as much as real rolls do; "
