@@ -23,6 +23,7 @@ MODULES = {
     "pretrain": "pretrain",
     "train-gan": "train_gan",
     "sample": "sample",
+    "evaluate": "evaluate",
     "plot-keys": "plot_keys",
     "report": "report",
     "musigan": "musigan",

@@ -22,6 +22,7 @@ READERS = {
     "train-gan": "keys",
     "pretrain": "keys",
     "plot-keys": "keys",
+    "evaluate": "keys",
 }
 FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs"}
 TOOLS = [tool for tool in helpers.MODULES if tool != "musigan"]
@@ -39,6 +40,8 @@ def arguments(tool: str, source: object, folder: Path) -> list[object]:
         return [folder / "out.wav", source]
     if tool == "plot-keys":
         return [source, "-o", folder / "out.png"]
+    if tool == "evaluate":
+        return [source]
     # Training says what it is going to do before it looks at its input.
     return [source, "-o", folder / "out", *(["-q"] if tool in ("train-gan", "pretrain") else [])]
 
@@ -118,7 +121,7 @@ def test_a_store_of_another_kind_names_both(tool: str, stores: dict[str, Path], 
 
 @pytest.mark.parametrize(
     ("tool", "share"),
-    [(tool, share) for tool in (*FILTERS, "keys-to-mp3", "plot-keys") for share in (0.02, 0.6, 0.999)]
+    [(tool, share) for tool in (*FILTERS, "keys-to-mp3", "plot-keys", "evaluate") for share in (0.02, 0.6, 0.999)]
     + [("train-gan", 0.999)],
 )
 def test_a_store_cut_short_is_an_error_and_leaves_no_output(
@@ -200,7 +203,9 @@ def test_where_an_output_cannot_go_is_one_line(stores: dict[str, Path], tmp_path
     assert sorted(os.listdir(tmp_path)) == ["file", "photos"]
 
 
-@pytest.mark.parametrize("tool", [*FILTERS, "keys-to-mp3", "plot-keys", "musigan check", "sample", "report"])
+@pytest.mark.parametrize(
+    "tool", [*FILTERS, "keys-to-mp3", "plot-keys", "evaluate", "musigan check", "sample", "report"]
+)
 def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     (tmp_path / "empty").write_bytes(b"")

@@ -53,9 +53,18 @@ class Description:
 def picture(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
     """Mean loudness over channels and 0.1 s, (C, K, T) linear -> (K, T') in [0, 1], as the ear ranks it."""
     plane = compress(roll).mean(axis=0)
-    step = max(1, round(PICTURE_SECONDS / frame_seconds))
-    count = max(1, plane.shape[1] // step)
+    step = _picture_step(frame_seconds)
+    count = picture_frames(plane.shape[1], frame_seconds)
     return np.asarray(plane[:, : count * step].reshape(len(plane), count, -1).mean(axis=2))
+
+
+def picture_frames(frames: int, frame_seconds: float) -> int:
+    """Frames of the picture of a roll of `frames` frames; those that are left over at its end are not shown."""
+    return max(1, frames // _picture_step(frame_seconds))
+
+
+def _picture_step(frame_seconds: float) -> int:
+    return max(1, round(PICTURE_SECONDS / frame_seconds))
 
 
 def describe(

@@ -31,6 +31,12 @@ def mean_pairwise(points: np.ndarray) -> float:
     return float(distances.mean()) if distances.size else np.nan
 
 
+def relative_diversity(real: np.ndarray, fake: np.ndarray) -> float:
+    """Mean distance within (M, F) over that within (N, F); NaN where all real points are one."""
+    apart = mean_pairwise(real)
+    return mean_pairwise(fake) / apart if apart > 0 else np.nan
+
+
 def bin_centres(points: np.ndarray, rolls: int, seed: int) -> np.ndarray:
     """Centres of k-means clusters of (N, F): BINS of them, fewer where the sets to be compared have few `rolls`."""
     from sklearn.cluster import KMeans
@@ -59,7 +65,7 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     centres = comparison.judge.centres
     return {
         "diversity": comparison.bootstrap(
-            lambda r, f: mean_pairwise(comparison.fake_random[f]) / mean_pairwise(comparison.real_random[r])
+            lambda r, f: relative_diversity(comparison.real_random[r], comparison.fake_random[f])
         ),
         "NDB / k": comparison.bootstrap(lambda r, f: different_bins(real[r], fake[f], centres)),
     }

@@ -11,7 +11,7 @@ from musigan.errors import MusiganError
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.comparison import Comparison, Judge
-from musigan.metrics.description import PICTURE_SECONDS, Description, describe
+from musigan.metrics.description import Description, describe, picture_frames
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.sets import Collection, RollSet, evenly
@@ -102,7 +102,7 @@ def evaluate(
         step(row)
         table.rows[row], table.songs[row] = measured()
 
-    fill(REFERENCE, work.reference)
+    table.rows[REFERENCE], table.songs[REFERENCE] = work.reference()
     if samples is not None:
         fill(SAMPLES, lambda: work.samples(samples))
     fill(FLOOR, work.floor)
@@ -131,7 +131,7 @@ class Evaluation:
             raise MusiganError(
                 f"sets of {self.count} rolls are too small to judge by; at least {FEWEST_ROLLS} of each are needed"
             )
-        frames = max(1, round(real.shape.frames * real.geometry.frame_seconds / PICTURE_SECONDS))
+        frames = picture_frames(real.shape.frames, real.geometry.frame_seconds)
         self._finder = CopyFinder(real.training_songs(), frames) if options.copies else None
         pool = real.training.whole_songs(max(options.pool, 2 * self.count), options.seed)
         self._training_rolls = pool.drawn(len(pool), options.seed)
@@ -156,7 +156,9 @@ class Evaluation:
         return self._against_held_out(self._training.take(np.arange(self.count)))
 
     def same_songs(self) -> Measured:
-        """One half of the training songs' rolls against the other."""
+        """One half of the training songs' rolls against the other; nothing where every song has but one roll."""
+        if len(np.unique(self._training.songs)) == len(self._training):
+            return {}, 0
         half = _halves(self._training.songs)
         first, second = (self._training.take(np.flatnonzero(half == side)[: self.count]) for side in (0, 1))
         return measure(self._judge, first, second), _songs(second)
@@ -189,6 +191,8 @@ class Evaluation:
             order = generator.permutation(len(names))
             enough = int(np.searchsorted(np.cumsum(rolls[order]), self.count)) + 1
             chosen = np.isin(pool.songs, names[order[: max(held, min(enough, len(names) - 1))]])
+            if min(chosen.sum(), (~chosen).sum()) < self.count:
+                continue  # one song has so many rolls that what is left makes no set of this size
             halves = [pool.take(np.flatnonzero(side)) for side in (chosen, ~chosen)]
             sides = [half.take(evenly(half.songs, self.count, generator)) for half in halves]
             for name, estimate in measure(judge, *sides).items():
@@ -197,11 +201,9 @@ class Evaluation:
 
 
 def _halves(songs: np.ndarray) -> np.ndarray:
-    """0 or 1 (N,): the rolls of each song dealt out in turn."""
+    """0 or 1 (N,): rolls dealt out in turn, song by song, so that both halves are as large."""
     half = np.zeros(len(songs), int)
-    for song in np.unique(songs):
-        mine = np.flatnonzero(songs == song)
-        half[mine] = np.arange(len(mine)) % 2
+    half[np.argsort(songs, kind="stable")] = np.arange(len(songs)) % 2
     return half
 
 

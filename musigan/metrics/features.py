@@ -91,7 +91,7 @@ def _rhythm(starts: np.ndarray, frames: int, frame_seconds: float) -> Mapping[st
     smooth = np.convolve(onsets, np.hanning(5), "same")
     smooth -= smooth.mean()
     power = float(smooth @ smooth)
-    first, last = (round(seconds / frame_seconds) for seconds in BEAT_SECONDS)
+    first, last = (max(1, round(seconds / frame_seconds)) for seconds in BEAT_SECONDS)
     lags = range(first, min(last, frames - 1))
     curve = np.array([smooth[:-lag] @ smooth[lag:] for lag in lags]) / max(power, 1e-9)
     peak = int(curve.argmax()) if curve.size and power else 0

@@ -40,12 +40,14 @@ class CopyFinder:
 
     def __init__(self, songs: Iterable[tuple[str, np.ndarray]], frames: int) -> None:
         """`songs` are names and pictures (K, T) of whole songs; rolls have `frames` frames, windows half as many."""
-        frames //= 2
+        frames = max(1, frames // 2)
         kept = [(name, np.asarray(song, np.float16)) for name, song in songs if song.shape[1] >= frames]
         self._names, self._songs = [name for name, _ in kept], [song for _, song in kept]
-        self._frames = frames
+        self._frames, self._hop = frames, min(HOP, frames)
         places = [
-            (n, start) for n, song in enumerate(self._songs) for start in range(0, song.shape[1] - frames + 1, HOP)
+            (n, start)
+            for n, song in enumerate(self._songs)
+            for start in range(0, song.shape[1] - frames + 1, self._hop)
         ]
         generator = np.random.default_rng(SEED)
         if len(places) > MOST_WINDOWS:
@@ -53,7 +55,7 @@ class CopyFinder:
         self._places = places
         self._of_song = np.array([self._names[n] for n, _ in places])
         keys = self._songs[0].shape[0] if self._songs else 0
-        self._columns = frames // HOP
+        self._columns = frames // self._hop
         self._projection = generator.standard_normal((keys * self._columns, PROJECTED), np.float32)
         parts = [places[first : first + 512] for first in range(0, len(places), 512)]
         projected = [self._projected([self._songs[n][:, s : s + frames] for n, s in part]) for part in parts]
@@ -63,7 +65,8 @@ class CopyFinder:
         """Copy distance of a picture (K, T) to all songs `but_for` one; NaN where there are none, 1 for silence."""
         if not self._places or set(self._names) <= {but_for}:
             return np.nan
-        halves = [np.asarray(picture[:, first : first + self._frames], np.float32) for first in (0, self._frames)]
+        starts = (0, self._frames) if picture.shape[1] >= 2 * self._frames else (0,)
+        halves = [np.asarray(picture[:, first : first + self._frames], np.float32) for first in starts]
         variants = [_moved(half, by) for half in halves for by in range(-MOST_KEYS, MOST_KEYS + 1)]
         likeness = self._projected(variants) @ self._windows.T  # (halves and shifts, windows)
         if but_for is not None:
@@ -87,7 +90,10 @@ class CopyFinder:
     def _projected(self, pictures: list[np.ndarray]) -> np.ndarray:
         """Directions (N, PROJECTED) of coarse pictures."""
         coarse = np.array(
-            [p[:, : self._columns * HOP].reshape(len(p), self._columns, HOP).mean(axis=2).ravel() for p in pictures],
+            [
+                p[:, : self._columns * self._hop].reshape(len(p), self._columns, -1).mean(axis=2).ravel()
+                for p in pictures
+            ],
             np.float32,
         ).reshape(len(pictures), -1)
         points = coarse @ self._projection if len(pictures) else np.zeros((0, PROJECTED), np.float32)

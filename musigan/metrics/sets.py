@@ -46,11 +46,17 @@ class RollSet:
         return self.chosen(evenly(self.songs, count, np.random.default_rng(seed)))
 
     def whole_songs(self, most: int, seed: int) -> RollSet:
-        """All rolls of some songs, chosen at random: as many songs as have at most `most` rolls together."""
+        """`most` rolls, or all if they are fewer, of as few songs chosen at random as have them.
+
+        A song longer than a tenth of that counts for a tenth only, and the longest give up what is too much: else one
+        long recording would be all there is.
+        """
         names, counts = np.unique(self.songs, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(names))
-        kept = names[order[np.cumsum(counts[order]) <= most]]
-        return self.chosen(np.flatnonzero(np.isin(self.songs, kept)))
+        together = np.cumsum(np.minimum(counts[order], max(1, most // 10)))
+        kept = names[order[: int(np.searchsorted(together, most)) + 1]]
+        whole = self.chosen(np.flatnonzero(np.isin(self.songs, kept)))
+        return whole.drawn(most, seed) if len(whole) > most else whole
 
     def chosen(self, numbers: np.ndarray) -> RollSet:
         """The rolls of these numbers."""
@@ -82,8 +88,8 @@ def collection_of(reader: Reader) -> Collection:
     held = {info.name for info in infos if info.attributes.get("split") == "validation"}
     split = "as the store says"
     if not held or len(held) == len(infos):
+        split = f"in halves, for the store holds {'all' if held else 'none'} back"
         held = {info.name for info in infos if is_validation(str(info.attributes.get("content", info.name)), 0.5)}
-        split = "in halves, for the store holds none back"
     if len(held) in (0, len(infos)):
         raise MusiganError(
             f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
@@ -130,7 +136,8 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     rolls, shape = _rolls_of(reader)
     ours = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
     _require_alike(reader.source, shape, ours, like)
-    return rolls
+    # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
+    return RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
@@ -160,7 +167,9 @@ def _splits(reader: Reader) -> Sequence[Any]:
     found = {info.attributes.get("split", "train") for info in reader.infos()}
     if not found:
         raise StoreError(f"{reader.source}: holds no songs: nothing to judge")
-    return sorted(found & {"train", "validation"})
+    if found - {"train", "validation"}:
+        raise StoreError(f"{reader.source}: songs are of split {sorted(found)}; expected train or validation")
+    return sorted(found)
 
 
 def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:

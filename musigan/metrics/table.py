@@ -12,7 +12,7 @@ from typing import Any
 from musigan.metrics.estimates import Estimate
 from musigan.metrics.evaluation import FLOOR, METRICS, REFERENCE, SAME_SONGS, SPLITS, Table
 
-ROW_WIDTH, CELL_WIDTH = 14, 25
+ROW_WIDTH, CELL_WIDTH, MARK_WIDTH = 14, 25, 13
 MOST_COLUMNS = 4
 LEGEND = (
     f"{REFERENCE}: songs nobody learned from, which all rows are held against; {FLOOR}: songs that were learned from;",
@@ -49,11 +49,11 @@ def lines(table: Table) -> Iterator[str]:
 
 def _who_catches_whom(table: Table, caught: dict[str, list[str]]) -> Iterator[str]:
     width = max(len(metric.name) for metric in METRICS) + 2
-    yield "told from the floor".ljust(width) + "".join(f"{row:>14}" for row in caught)
+    yield "told from the floor".ljust(width) + "".join(f"{row:>{MARK_WIDTH}}" for row in caught)
     for metric in METRICS:
         if any(metric.name in row for row in table.rows.values()):
             marks = ("yes" if metric.name in found else "." for found in caught.values())
-            yield metric.name.ljust(width) + "".join(f"{mark:>14}" for mark in marks)
+            yield metric.name.ljust(width) + "".join(f"{mark:>{MARK_WIDTH}}" for mark in marks)
 
 
 def _cell(estimate: Estimate | None, marked: bool) -> str:
@@ -65,10 +65,12 @@ def _cell(estimate: Estimate | None, marked: bool) -> str:
 
 
 def _short(value: float) -> str:
-    """Three figures that mean something, without exponents."""
+    """Three figures that mean something, in at most six characters: a cell holds three such numbers."""
+    if abs(value) >= 99_999:
+        return f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
     if abs(value) >= 100:
         return f"{value:.0f}"
-    text = f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.3f}"
+    text = f"{value:.3g}" if abs(value) >= 0.1 else f"{value:.3f}"
     return "0" if float(text) == 0 else text
 
 

@@ -99,6 +99,8 @@ def check_writable(path: str | Path) -> None:
 
 def is_checkpoint(path: str | Path) -> bool:
     """Whether a file is of the kind torch writes; a store is a ZIP, too, but holds no data.pkl."""
+    if not Path(path).is_file():
+        return False  # to look into a pipe would eat what it holds, and a device may have no end
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())

@@ -235,7 +235,8 @@ def _end_epoch(
     if journal is not None and validation is not None and len(validation) and _judged(run, stage, done):
         evaluation = journal.evaluation(run, validation.reader, done, reporter.note)
         if evaluation is not None:
-            best = (evaluation["distance"] or math.inf) < best_distance(run.history)
+            reached = evaluation["distance"]
+            best = reached is not None and reached < best_distance(run.history)
             entry["evaluation"] = evaluation
             reporter.note(f"epoch {done}: {evaluation['verdict']}")
     run.history.append(entry)

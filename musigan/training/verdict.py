@@ -42,7 +42,7 @@ def verdict(evaluations: Sequence[Metrics]) -> str:
             "a larger augment.transpose_keys, or fewer epochs"
         )
     if empty is not None and empty > MANY_EMPTY:
-        return f"silent: {empty:.0%} of the samples' bars are empty; train longer, or raise the weight of no_silence"
+        return f"silent: {empty:.0%} of the samples' bars are empty; train longer, or raise loss_weights.no_silence"
     if kinds is not None and kinds < FEW_KINDS:
         return (
             f"collapsed: samples differ from each other {kinds:.2g} times as much as real rolls do; "
@@ -56,13 +56,25 @@ def verdict(evaluations: Sequence[Metrics]) -> str:
         return f"close: {reached}; listen, and compare with evaluate"
     if not known:
         return f"begun: {reached}"
-    best = min(known)
-    if now < BETTER * best:
+    best, stale = _progress([*known, now])
+    if not stale:
         return f"learning: {reached}, {best:.2g} before"
-    stale = len(known) - known.index(best)
     if stale >= PATIENCE:
+        better = "best.pt is the better one; " if now > min(known) else ""
         return (
-            f"stuck: {reached}, no better than {best:.2g} for {stale} evaluations; best.pt is the better one; "
+            f"stuck: {reached}, hardly better than {best:.2g} for {stale} evaluations; {better}"
             "try more songs, or --preset medium on a GPU"
         )
-    return f"wavering: {reached}, {best:.2g} at best; {PATIENCE - stale} more evaluations without progress mean stuck"
+    return f"wavering: {reached}, {best:.2g} before; {PATIENCE - stale} more evaluations without progress mean stuck"
+
+
+def _progress(distances: Sequence[float]) -> tuple[float, int]:
+    """The mark that the last of two or more distances had to beat, and how many in a row did not beat theirs.
+
+    A mark moves only by progress that counts, so many small steps ahead are progress once they add up.
+    """
+    mark, beaten, stale = distances[0], distances[0], 0
+    for value in distances[1:]:
+        beaten = mark
+        mark, stale = (value, 0) if value < BETTER * mark else (mark, stale + 1)
+    return beaten, stale
