@@ -302,6 +302,12 @@ def fold(power: np.ndarray, ghosts: np.ndarray, notes: np.ndarray) -> np.ndarray
     return folded
 
 
+def without_fragments(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
+    """(C, K, T) without runs shorter than the shortest note, which no cleaned roll has."""
+    runs = Runs.of(np.any(roll > 0, axis=0))
+    return np.asarray(roll * runs.where(runs.lengths >= shortest_note(frame_seconds)).mask(roll.shape[1]))
+
+
 def without_faint_channels(power: np.ndarray) -> np.ndarray:
     """Step 5, (C, K, T) -> (C, K, T)."""
     channels, keys, _ = power.shape

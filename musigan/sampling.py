@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from musigan.cleaning import without_fragments
 from musigan.data import expand
 from musigan.errors import CheckpointError, UsageError
 from musigan.seeding import seed_of
@@ -89,7 +90,10 @@ class Sampler:
         with torch.no_grad():
             roll, latents = self._draw(frames, rng)
             score = self._score(roll, latents) if scored else None
-        return Piece(number, expand(roll[0].cpu().numpy(), self.compression), score)
+        loudness = expand(roll[0].cpu().numpy(), self.compression)
+        if self.store["band"].get("cleaned"):
+            loudness = without_fragments(loudness, self.store["frame_seconds"])
+        return Piece(number, loudness, score)
 
     def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
         """`count` pieces in order of their numbers."""

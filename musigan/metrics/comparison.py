@@ -12,6 +12,7 @@ from musigan.metrics.description import Description
 from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 
 COMPONENTS = 48
+CLIP = 10.0  # deviations: beyond them a feature that hardly varies in training songs would outweigh all others
 TINY_SHARE = 0.05  # of the typical deviation: a feature that hardly varies in training songs is not blown up further
 
 
@@ -42,8 +43,8 @@ class Coordinates:
         )
 
     def musical(self, described: Description) -> np.ndarray:
-        """Standardised musical features, (N, F)."""
-        return np.asarray((described.musical - self.centre) / self.scale)
+        """Standardised musical features, (N, F), none beyond CLIP."""
+        return np.asarray(np.clip((described.musical - self.centre) / self.scale, -CLIP, CLIP))
 
     def random(self, described: Description) -> np.ndarray:
         """Principal components of the random features, (N, P)."""

@@ -22,7 +22,6 @@ METRICS = tuple(
 )
 EPOCHS = 12  # of the convolutional network
 LEAST_PICTURE = (17, 41)  # keys and frames that the network's layers need
-CLIP = 10.0  # standard deviations: silence would overflow the logistic regression
 
 
 def folds(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -61,8 +60,8 @@ def _logistic(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: i
     model = LogisticRegression(C=0.1, max_iter=300, class_weight="balanced")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged to the last digit is good enough
-        model.fit(np.clip(points, -CLIP, CLIP), labels)
-    return np.asarray(model.predict(np.clip(asked, -CLIP, CLIP)))
+        model.fit(points, labels)
+    return np.asarray(model.predict(asked))
 
 
 def _forest(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:

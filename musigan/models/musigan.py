@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ from musigan.layers import (
     unpack,
 )
 from musigan.models import Family, RollShape
+
+MOST_GAIN = 2.0  # of a calibration
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class Generator(nn.Module):
 
         nn.init.zeros_(self.latents_out[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.latents_out[1].bias)  # type: ignore[arg-type]
+        # Behind the last round: what brings drawn latents to the spread of real ones (training/calibration.py).
+        self.register_buffer("latent_offset", torch.zeros(s.latent_dim))
+        self.register_buffer("latent_gain", torch.ones(s.latent_dim))
 
         self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
         self.decoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
@@ -179,12 +184,30 @@ class Generator(nn.Module):
         """Rounds from noise to latents."""
         return self.settings.rounds
 
+    latent_offset: Tensor
+    latent_gain: Tensor
+
     def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Latents (B, L, Z) after the rounds `first` to `last`, from white noise (all rounds) or from halfway."""
         for index in range(first, self.rounds if last is None else last):
             time = latents.new_full((len(latents),), index / self.rounds)
             latents = latents + self.velocity(latents, time) / self.rounds
+        if last is None or last == self.rounds:
+            latents = self.latent_offset + self.latent_gain * latents
         return latents
+
+    def calibrate(self, drawn: Tensor, real: Tensor) -> None:
+        """Have `compose` give latents of the mean and deviation of `real` where it gave `drawn`, (B, L, Z) each."""
+        gain = real.std((0, 1)) / drawn.std((0, 1)).clamp(min=1e-6)
+        gain = gain.clamp(1 / MOST_GAIN, MOST_GAIN)  # networks that have learned nothing are not blown up
+        self.latent_offset = real.mean((0, 1)) + gain * (self.latent_offset - drawn.mean((0, 1)))
+        self.latent_gain = gain * self.latent_gain
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A checkpoint from before there was a calibration has none."""
+        for name in ("latent_offset", "latent_gain"):
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, frames)."""

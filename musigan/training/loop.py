@@ -24,6 +24,7 @@ from musigan.data import RollDataset, batches, steps_per_epoch
 from musigan.errors import MusiganError
 from musigan.seeding import seed_of
 from musigan.training import checkpoint as checkpoints
+from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Moment, Objective
 from musigan.training.runs import Run, objective_of, optimisers_of
@@ -110,8 +111,9 @@ def train(
         while not run.finished:
             budget -= _run_epoch(run, dataset, reporter, stopped, budget, pace)
             if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.batch_size):
-                _end_epoch(run, target, reporter, journal, validation)
+                _end_epoch(run, dataset, target, reporter, journal, validation)
             if (stopped or budget <= 0) and not run.finished:
+                calibrate(run, dataset)
                 _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
                 break
@@ -217,6 +219,7 @@ def _schedule(step: int, total: int) -> float:
 
 def _end_epoch(
     run: Run,
+    dataset: RollDataset,
     target: Path,
     reporter: Reporter,
     journal: Journal | None,
@@ -231,8 +234,14 @@ def _end_epoch(
     entry |= _means(position.tally)
     if validation is not None and len(validation) and stage == "variational":
         entry |= validate(run, validation)
+    stage_over = position.epoch + 1 >= epochs
+    draws = settings.sample_every and (stage_over or done % settings.sample_every == 0)
+    saves = stage_over or draws or (position.epoch + 1) % settings.save_every == 0
+    judged = validation is not None and len(validation) and _judged(run, stage, done)
+    if saves or judged:
+        calibrate(run, dataset)
     best = False
-    if journal is not None and validation is not None and len(validation) and _judged(run, stage, done):
+    if journal is not None and validation is not None and judged:
         evaluation = journal.evaluation(run, validation.reader, done, reporter.note)
         if evaluation is not None:
             reached = evaluation["distance"]
@@ -241,14 +250,12 @@ def _end_epoch(
             reporter.note(f"epoch {done}: {evaluation['verdict']}")
     run.history.append(entry)
     position.epoch, position.step_in_epoch, position.tally = position.epoch + 1, 0, {}
-    stage_over = position.epoch >= epochs
     if stage_over:
         # The next stage starts from the smoothed weights, with fresh momentum.
         run.networks["generator"].load_state_dict(run.average.network.state_dict())
         run.optimisers = {}
         position.stage, position.epoch, position.step = position.stage + 1, 0, 0
-    draws = settings.sample_every and (stage_over or done % settings.sample_every == 0)
-    if stage_over or draws or position.epoch % settings.save_every == 0:
+    if saves:
         _save(run, target)
     if journal is not None:
         if best:
