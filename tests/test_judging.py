@@ -227,3 +227,40 @@ def test_the_original_model_is_judged_too(keys: Path, tmp_path: Path) -> None:
     chosen = tiny.settings("original", epochs=3, pretrain_epochs=1, evaluate_every=3, batch_size=10)
     train(keys, tmp_path / "ckpt.pt", chosen)
     assert list(judged(checkpoint.load(tmp_path / "ckpt.pt").history)) == [3]
+
+
+def test_drawn_latents_have_the_spread_of_real_ones(keys: Path, tmp_path: Path) -> None:
+    from musigan.training.calibration import PIECES, calibrate
+    from musigan.training.checkpoint import load
+
+    chosen = settings(evaluate_every=0)
+    train(keys, tmp_path / "ckpt.pt", chosen)
+    saved = load(tmp_path / "ckpt.pt")
+    assert (saved.average["generator"]["latent_gain"] != 1).any()
+    # Of a run in the game, whose transformer draws latents that are far too much alike.
+    run, data = go_on(tmp_path / "ckpt.pt", keys, settings(evaluate_every=0, epochs=9))
+    generator = run.average.network
+    with torch.no_grad():
+        generator.latent_gain.mul_(0.6)
+        generator.latent_offset.add_(0.4)
+    calibrate(run, data)
+    rng = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        drawn = generator.compose(generator.draw(PIECES, run.shape.frames, rng))
+        real = generator.encode(torch.stack([torch.from_numpy(data.roll(0, n)) for n in range(len(data))]))
+    spread = (real.mean.var((0, 1)) + real.log_variance.exp().mean((0, 1))).sqrt()
+    torch.testing.assert_close(drawn.std((0, 1)), spread, rtol=0.25, atol=0.1)
+    torch.testing.assert_close(drawn.mean((0, 1)), real.mean.mean((0, 1)), rtol=0.1, atol=0.25)
+    # From halfway on the way is the same.
+    noise = generator.draw(2, run.shape.frames, rng)
+    with torch.no_grad():
+        torch.testing.assert_close(generator.compose(generator.compose(noise, 0, 1), 1), generator.compose(noise))
+
+
+def test_a_checkpoint_from_before_there_was_a_calibration_still_loads(keys: Path, tmp_path: Path) -> None:
+    train(keys, tmp_path / "ckpt.pt", settings(evaluate_every=0, epochs=3))
+    saved = checkpoint.load(tmp_path / "ckpt.pt")
+    for weights in (saved.networks["generator"], saved.average["generator"]):
+        del weights["latent_gain"], weights["latent_offset"]
+    networks = checkpoint.build_networks(saved, averaged=True)
+    assert (networks["generator"].latent_gain == 1).all()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musigan.cleaning import SILENCE, Cleaner, Runs, fold, mean_within
+from musigan.cleaning import SILENCE, Cleaner, Runs, fold, mean_within, without_fragments
 from musigan.errors import AudioError, SettingsError
 from musigan.keys import BLOCK_FRAMES, analyse, band_loudness, low_spectrum
 from musigan.keysettings import KeyRange, KeySettings
@@ -276,6 +276,16 @@ def test_the_power_of_an_overtone_of_an_overtone_ends_in_the_note() -> None:
     folded = fold(power, ghosts=np.array([4, 7, 10]), notes=np.array([4, 1, 7]))
     np.testing.assert_array_equal(folded[:, :, 1], [[2 + 8 + 11, 5, 0, 0], [14 + 20 + 23, 17, 0, 0]])
     np.testing.assert_array_equal(folded[:, :, ::2], power[:, :, ::2])
+
+
+def test_fragments_go_and_notes_stay() -> None:
+    roll = np.zeros((2, 5, 20), np.float32)
+    roll[0, 1, 3:5] = 0.5  # 40 ms
+    roll[:, 2, 3:6] = 0.5
+    roll[0, 3, 3:5] = roll[1, 3, 5:6] = 0.5  # one note that goes from left to right
+    kept = without_fragments(roll, 0.02)
+    assert not kept[:, 1].any()
+    np.testing.assert_array_equal(kept[:, 2:], roll[:, 2:])
 
 
 def test_cleaning_a_clean_roll_changes_nothing() -> None:

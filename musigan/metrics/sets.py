@@ -132,12 +132,28 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
 
 
 def store_set(reader: Reader, like: Collection) -> RollSet:
-    """All rolls of a keys store of samples, which must be of the shape of the real ones."""
+    """All whole rolls of a keys store of samples, which must be of the shape of the real ones.
+
+    What is left at the end of a piece, filled up with silence, is no roll.
+    """
     rolls, shape = _rolls_of(reader)
     ours = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
     _require_alike(reader.source, shape, ours, like)
     # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
-    return RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
+    named = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
+    return named.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * ours.frame_seconds)))
+
+
+def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
+    """Which rolls (N,) of a store lie within the `seconds` that their item says it lasts."""
+    lasts = {info.name: info.attributes.get("seconds") for info in reader.infos()}
+    turn = dict.fromkeys(lasts, 0)
+    whole = np.ones(len(songs), bool)
+    for number, song in enumerate(songs):
+        turn[song] += 1
+        seconds = lasts[song]
+        whole[number] = seconds is None or turn[song] * roll_seconds <= float(seconds) + 1e-6
+    return whole
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:

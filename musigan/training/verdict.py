@@ -46,7 +46,8 @@ def verdict(evaluations: Sequence[Metrics]) -> str:
     if kinds is not None and kinds < FEW_KINDS:
         return (
             f"collapsed: samples differ from each other {kinds:.2g} times as much as real rolls do; "
-            "go on from best.pt with a lower adversarial.learning_rate"
+            "wait while the transformer is taught; in the game, go on from best.pt with a lower "
+            "adversarial.learning_rate"
         )
     if math.isnan(now):
         return "unknown: the distance to held-out songs could not be measured"
