@@ -416,3 +416,15 @@ def test_rolls_are_read_only_when_asked_for(music: Collection) -> None:
     rolls = sets.RollSet(np.array(["a", "b"] * 10), lambda number: np.array(asked.append(number)))
     list(rolls.drawn(3, 1).chosen(np.array([2])).rolls())
     assert len(asked) == 1
+
+
+def test_padding_at_the_end_of_a_piece_is_not_judged(tmp_path: Path, music: Collection) -> None:
+    seconds = musicstores.FRAMES * 0.02
+    with store.write(str(tmp_path / "pieces"), "keys", musicstores.header()) as writer:
+        for number, length in enumerate((2 * seconds, 1.6 * seconds, None)):
+            attributes = {"level": 0.1} | ({"seconds": length} if length else {})
+            rolls = np.ascontiguousarray(song(number, 2), np.float16)
+            writer.add(rolls, ("chunks", "channels", "keys", "frames"), attributes)
+    assert samples_of(tmp_path / "pieces", music).songs.tolist() == [
+        *["sample 000001"] * 2, "sample 000002", *["sample 000003"] * 2,
+    ]  # fmt: skip
