@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES, crossfaded_copies
-from musigan.metrics.description import Description, Geometry, describe, picture
+from musigan.metrics.describing import describe, picture
+from musigan.metrics.description import Description, Geometry
 from musigan.metrics.estimates import Estimate, Metric, Resampler
 from musigan.metrics.features import musical_features
 from musigan.metrics.memorisation import CopyFinder

@@ -2,7 +2,7 @@
 
 Conventions. A roll is (C, K, T) linear loudness, 1 being its song's level, as a keys store holds it. Metrics look at
 loudness as the ear ranks it, sqrt(clip(x, 0, 1)), in [0, 1]. Every set of rolls is first *described*
-(musigan/metrics/description.py): features of each roll, and a small picture of it; all metrics work on descriptions.
+(musigan/metrics/describing.py): features of each roll, and a small picture of it; all metrics work on descriptions.
 
 The reference is held-out songs. Each row of a table is a set of equal size held against it: the floor (songs that were
 learned from), the samples, and baselines made of the training songs that a good judge must tell from music. Scalers,

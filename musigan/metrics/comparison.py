@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musigan.metrics import diversity
 from musigan.metrics.description import Description
 from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 
@@ -61,21 +60,6 @@ class Judge:
     bootstraps: int = 100
     forest: bool = True
     network: bool = False
-
-    @classmethod
-    def fit(
-        cls,
-        training: Description,
-        rolls: int,
-        seed: int,
-        bootstraps: int = 100,
-        forest: bool = True,
-        network: bool = False,
-    ) -> Judge:
-        """Fit scalers, components and clusters on a description of training rolls, for sets of `rolls` rolls."""
-        coordinates = Coordinates.fit(training)
-        centres = diversity.bin_centres(coordinates.musical(training), rolls, seed)
-        return cls(coordinates, centres, seed, bootstraps, forest, network)
 
 
 class Comparison:

@@ -10,8 +10,9 @@ import numpy as np
 from musigan.errors import MusiganError
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES
-from musigan.metrics.comparison import Comparison, Judge
-from musigan.metrics.description import Description, describe, picture_frames
+from musigan.metrics.comparison import Comparison, Coordinates, Judge
+from musigan.metrics.describing import describe, picture_frames
+from musigan.metrics.description import Description
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.sets import Collection, RollSet, evenly
@@ -137,9 +138,9 @@ class Evaluation:
         self._training_rolls = pool.drawn(len(pool), options.seed)
         self._held_out = self._describe(real.held_out.drawn(self.count, options.seed))
         self._training = self._describe(self._training_rolls, own=True)
-        self._judge = Judge.fit(
-            self._training, self.count, options.seed, options.bootstraps, options.forest, options.network
-        )
+        coordinates = Coordinates.fit(self._training)
+        centres = diversity.bin_centres(coordinates.musical(self._training), self.count, options.seed)
+        self._judge = Judge(coordinates, centres, options.seed, options.bootstraps, options.forest, options.network)
 
     def _describe(self, rolls: RollSet, own: bool = False) -> Description:
         return describe(rolls.rolls(), rolls.songs, self.real.geometry, self._finder, own, self.options.jobs)

@@ -11,7 +11,8 @@ import numpy as np
 from musigan.chunks import is_validation
 from musigan.data import NO_AUGMENT, Reader, RollDataset, expand
 from musigan.errors import MusiganError, StoreError
-from musigan.metrics.description import Geometry, picture
+from musigan.metrics.describing import picture
+from musigan.metrics.description import Geometry
 
 if TYPE_CHECKING:
     from musigan.models import RollShape

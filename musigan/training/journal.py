@@ -35,6 +35,7 @@ class Journal:
     """Writes the run folder of the checkpoint `target`."""
 
     _judge: TrainingJudge | None = None
+    _too_little = False  # music to judge by: said once, not at every evaluation
 
     def __init__(self, target: Path, history: list[dict[str, Any]]) -> None:
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
@@ -76,8 +77,12 @@ class Journal:
         from musigan.training.judging import TrainingJudge
 
         found: dict[str, Any] | None = None
+        if self._too_little:
+            return None
         with _courtesy(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
+            self._too_little = self._judge is None  # unless what comes now says otherwise
             self._judge = self._judge or TrainingJudge(reader)
+            self._too_little = False
             found = self._judge.evaluate(sampler, run.history)
         return found
 
