@@ -35,9 +35,11 @@ def blocks() -> list[list[str]]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A person's home: songs in Music, the tools on the PATH, and what earlier commands of the README leave behind."""
     home = tmp_path_factory.mktemp("home")
-    for name, seconds in {"Music/Jazz/a.wav": 61, "Music/Blues/b.wav": 63, "song.flac": 95, "song.mp3": 41}.items():
+    songs = {"Jazz/a.wav": 61, "Jazz/b.wav": 62, "Blues/c.wav": 63, "Blues/d.wav": 65}  # 16 rolls: two sets of 8
+    music = {f"Music/{name}": seconds for name, seconds in songs.items()}
+    for number, (name, seconds) in enumerate({**music, "song.flac": 95, "song.mp3": 41}.items()):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
-        helpers.write_sound(home / name, helpers.tune(seconds, [40, 44, 49]))
+        helpers.write_sound(home / name, helpers.tune(seconds, [40 + number, 44, 49]))
     tools = home / "bin"
     tools.mkdir()
     for tool, module in helpers.MODULES.items():

@@ -80,9 +80,11 @@ class Journal:
         if self._too_little:
             return None
         with _courtesy(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
-            self._too_little = self._judge is None  # unless what comes now says otherwise
-            self._judge = self._judge or TrainingJudge(reader)
-            self._too_little = False
+            try:
+                self._judge = self._judge or TrainingJudge(reader)
+            except MusiganError:
+                self._too_little = True
+                raise
             found = self._judge.evaluate(sampler, run.history)
         return found
 
