@@ -7,6 +7,7 @@ a batch except `minibatch_deviation` and `MinibatchDiscrimination`, which only c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -195,3 +196,50 @@ class MinibatchDiscrimination(nn.Module):
         distance = (projected[None] - projected[:, None]).abs().sum(-1)  # (B, B, P)
         closeness = (torch.exp(-distance).sum(0) - 1) / max(batch - 1, 1)  # (B, P), itself left out
         return torch.cat((features, closeness), 1)
+
+
+class Heads(nn.ModuleDict):
+    """What a critic must be able to tell besides real from fake: features (B, D) -> {name: (B, 1)}."""
+
+    def __init__(self, features: int, names: Iterable[str]) -> None:
+        super().__init__({name: nn.Linear(features, 1) for name in names})
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """features (B, D)."""
+        return {name: head(features) for name, head in self.items()}
+
+
+class GaussianFilter(nn.Module):
+    """Gaussian over keys and frames with learned widths: (B, C, K, T) -> (B, C, K, T), what sounds in all the same.
+
+    Separable; exp(-n^2 / 2 width^2) over up to `REACH` neighbours n, normalised. What would pass an edge of the plane
+    stays with the cell it came from and its neighbours. A width runs from 0, where nothing is changed, to a third of
+    the reach, so that what is cut off (2.7 in 1,000 at most) is no part of it that could be seen.
+    """
+
+    REACH = (6, 12)  # keys, frames
+
+    def __init__(self, width_keys: float = 0.5, width_frames: float = 0.5) -> None:
+        super().__init__()
+        shares = torch.tensor((width_keys, width_frames)) * 3 / torch.tensor(self.REACH)
+        self.width_logits = nn.Parameter(torch.logit(shares))
+
+    def widths(self) -> Tensor:
+        """Standard deviations in keys and in frames: (2)."""
+        reach = torch.tensor(self.REACH, device=self.width_logits.device)
+        return torch.sigmoid(self.width_logits) * reach / 3 + 1e-3
+
+    def forward(self, roll: Tensor) -> Tensor:
+        """roll (B, C, K, T)."""
+        planes = roll.flatten(0, 1)[:, None]  # (B * C, 1, K, T)
+        for dim, width, reach in zip((2, 3), self.widths(), self.REACH, strict=True):
+            place = torch.arange(-reach, reach + 1, device=roll.device)
+            weights = torch.exp(-0.5 * (place / width).square())
+            shape = [1, 1, 1, 1]
+            shape[dim] = -1
+            kernel = (weights / weights.sum()).reshape(shape)
+            padding = (reach, 0) if dim == 2 else (0, reach)
+            shape[dim] = roll.shape[dim]
+            kept = F.conv2d(roll.new_ones(shape), kernel, padding=padding)  # less than 1 near an edge
+            planes = F.conv2d(planes / kept, kernel, padding=padding)
+        return planes[:, 0].unflatten(0, roll.shape[:2])

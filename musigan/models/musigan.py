@@ -29,6 +29,8 @@ from torch.nn import functional as F
 from musigan.errors import SettingsError
 from musigan.layers import (
     DownBlock,
+    GaussianFilter,
+    Heads,
     ResidualBlock,
     Transformer,
     hard_gate,
@@ -39,6 +41,7 @@ from musigan.layers import (
     pad_roll,
     unpack,
 )
+from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
 
 MOST_GAIN = 2.0  # of a calibration
@@ -62,6 +65,8 @@ class MusiganSettings:
     transformer_heads: int = 4
     critic_width: int = 64  # channels of the critic's finest plane
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
+    gaussian: bool = False  # smooth the decoder's loudness over keys and frames, by widths that are learned
+    critic_heads: bool = False  # have the critic tell silence and melodic motion, too
 
     def __post_init__(self) -> None:
         if self.transformer_width % (2 * self.transformer_heads):
@@ -90,10 +95,11 @@ class Decoded(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What a critic says: logits (B, 1) by view, and the features (B, ...) of the views to match."""
+    """What a critic says: logits (B, 1) by view, the features (B, ...) of the views to match, what its heads tell."""
 
     logits: dict[str, Tensor]
     features: dict[str, list[Tensor]]
+    told: dict[str, Tensor] | None = None  # of the roll, (B, 1) by name; None without heads
 
 
 class Generator(nn.Module):
@@ -137,12 +143,16 @@ class Generator(nn.Module):
         self.decoder_fine = nn.Sequential(*(ResidualBlock(s.width) for _ in range(s.fine_blocks)))
         self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
         self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
+        self.gaussian = GaussianFilter() if s.gaussian else None
 
     @property
     def halo(self) -> int:
         """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
         s = self.settings
-        return s.rounds * s.transformer_layers * self.transformer.reach + 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
+        decoder = 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
+        if self.gaussian is not None:
+            decoder += self.steps(self.gaussian.REACH[1])
+        return s.rounds * s.transformer_layers * self.transformer.reach + decoder
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
@@ -222,6 +232,8 @@ class Generator(nn.Module):
         logits = unpack(logits, self.shape.channels, s.patch_keys, s.patch_frames) + self.key_bias
         keys = slice(0, self.shape.keys)
         loudness, logits = loudness[:, :, keys, :frames], logits[:, :, keys, :frames]
+        if self.gaussian is not None:
+            loudness = self.gaussian(loudness)
         return Decoded(limit(loudness) * hard_gate(logits), logits)
 
     def forward(self, noise: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -254,7 +266,7 @@ class LatentTower(nn.Module):
 
 
 class RollTower(nn.Module):
-    """Judges a roll: (B, C, K, T) -> logit (B, 1), features. Key identity comes in as a learned map."""
+    """Judges a roll: (B, C, K, T) -> logit (B, 1), features, what its heads tell. Keys are known by a learned map."""
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
@@ -267,8 +279,9 @@ class RollTower(nn.Module):
         widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
         self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in itertools.pairwise(widths))
         self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), True)
+        self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
 
-    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
         """roll (B, C, K, T)."""
         s = self.settings
         onsets = F.pad(roll.diff(dim=3), (1, 0))
@@ -282,7 +295,8 @@ class RollTower(nn.Module):
             features.append(plane)
         plane = F.leaky_relu(plane, 0.2)
         pooled = torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
-        return _verdict(self.outward, pooled, alone), features
+        told = None if self.heads is None else self.heads(pooled)
+        return _verdict(self.outward, pooled, alone), features, told
 
 
 def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
@@ -310,12 +324,12 @@ class Critic(nn.Module):
 
         `alone` judges each sample without the rest of the batch: for ranking, where neighbours must not matter.
         """
-        logits, features = {}, {}
+        logits, features, told = {}, {}, None
         if roll is not None:
-            logits["roll"], features["roll"] = self.roll(roll, alone)
+            logits["roll"], features["roll"], told = self.roll(roll, alone)
         if latents is not None and self.latent is not None:
             logits["latent"], features["latent"] = self.latent(latents, alone)
-        return Judgement(logits, features)
+        return Judgement(logits, features, told)
 
 
 def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:

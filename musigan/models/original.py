@@ -5,7 +5,7 @@ config): a roll of 33 keys x 500 frames is a row of 16,500 values per channel. W
 and only that: activations stand between the convolutions, the transformer has positions, the critic's skip path sees
 the whole row, nothing is divided by the maximum of the batch, the encoder sees real rolls and the noise goes into the
 transformer, and the 131 M parameters that no output depended on are gone. The design itself, in which the next key is
-500 places away, is left as it was.
+500 places away, is left as it was; only the Gaussian filter, which ran along the row, runs over keys and frames.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import MinibatchDiscrimination, limit, normed
+from musigan.layers import GaussianFilter, Heads, MinibatchDiscrimination, limit, normed
+from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
 from musigan.models.musigan import Decoded, Judgement, Posterior
 
@@ -38,6 +39,8 @@ class OriginalSettings:
     critic_width: int = 2  # channels of the critic's first layer
     minibatch_projections: int = 10
     minibatch_width: int = 5
+    gaussian: bool = False  # smooth what the decoder gives over keys and frames, by widths that are learned
+    critic_heads: bool = False  # have the critic tell silence and melodic motion, too
 
     def __post_init__(self) -> None:
         if self.latent_dim % self.transformer_heads:
@@ -76,6 +79,7 @@ class Generator(nn.Module):
             nn.ConvTranspose1d(width, width, 3, stride=5, padding=1, output_padding=4), nn.ReLU(), nn.BatchNorm1d(width)
         )
         self.decoder4 = nn.ConvTranspose1d(width, shape.channels, 9, stride=2, padding=4, output_padding=1)
+        self.gaussian = GaussianFilter() if s.gaussian else None
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for: the transformer serves real and drawn latents alike."""
@@ -111,6 +115,8 @@ class Generator(nn.Module):
         shape = self.shape
         row = F.adaptive_avg_pool1d(self.decoder4(row), shape.keys * shape.frames)
         logits = row.unflatten(2, (shape.keys, shape.frames))  # (B, C, K, T)
+        if self.gaussian is not None:
+            logits = self.gaussian(logits)
         return Decoded(limit(logits / 6.0), logits)
 
 
@@ -131,6 +137,7 @@ class Critic(nn.Module):
             widths[-1], settings.minibatch_projections, settings.minibatch_width
         )
         self.outward = nn.Linear(widths[-1] + settings.minibatch_projections, 1)
+        self.heads = Heads(widths[-1], TOLD) if settings.critic_heads else None
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
         """roll (B, C, K, T); latents are not looked at. `alone` judges each sample without the rest of the batch."""
@@ -146,7 +153,8 @@ class Critic(nn.Module):
             spread = torch.cat([self.discrimination(sample) for sample in pooled.split(1)])
         else:
             spread = self.discrimination(pooled)
-        return Judgement({"roll": self.outward(spread)}, {"roll": features[-2:-1]})
+        told = None if self.heads is None else self.heads(pooled)
+        return Judgement({"roll": self.outward(spread)}, {"roll": features[-2:-1]}, told)
 
 
 def build(settings: OriginalSettings, shape: RollShape) -> nn.ModuleDict:

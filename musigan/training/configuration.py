@@ -10,7 +10,7 @@ from typing import Any, Literal
 from musigan import models, settings
 from musigan.data import AugmentSettings, Compression
 from musigan.errors import SettingsError
-from musigan.losses.musical import MUSICAL
+from musigan.losses.musical import MUSICAL, TOLD
 
 PRESETS = ("small", "medium", "original")
 
@@ -127,6 +127,10 @@ class TrainingSettings:
         chosen = models.family(self.model)
         network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
+        headless = [f"critic_{name}" for name in TOLD if not self.network.get("critic_heads")]
+        unheard = [name for name in headless if self.loss_weights.get(name)]
+        if unheard:
+            raise SettingsError(f"loss_weights.{unheard[0]} weighs what no head tells; set network.critic_heads: true")
 
     def weight(self, name: str) -> float:
         """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""
@@ -167,13 +171,19 @@ DEFAULT_WEIGHTS = {
     "penalty_latent": 0.0,
     "features_roll": 1.0,
     "features_latent": 1.0,
+    "critic_silence": 1.0,  # where network.critic_heads asks for it
+    "critic_melody": 1.0,
     "density": 0.5,
     "deviation": 0.0,
+    "melody": 0.0,
     "motion": 0.0,
+    "no_seconds": 0.0,
     "no_silence": 0.0,
+    "song_divergence": 0.0,
+    "statistics": 0.0,
 }
 LOSS_NAMES = tuple(DEFAULT_WEIGHTS)
-assert set(MUSICAL) <= set(LOSS_NAMES)
+assert set(MUSICAL) | {f"critic_{name}" for name in TOLD} <= set(LOSS_NAMES)
 
 
 def preset(name: str) -> dict[str, Any]:

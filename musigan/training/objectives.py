@@ -10,7 +10,7 @@ objective asks of them:
     generator.velocity(latents, time) -> velocity           (B, L, Z), for the stage `prior`
     generator.decode(latents, frames) -> roll, logits       (B, C, K, T) each
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
-    critic(roll | None, latents | None, alone) -> logits, features by view;  critic.views
+    critic(roll | None, latents | None, alone) -> logits, features by view, told by head or None;  critic.views
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from musigan.losses import adversarial, likelihood
-from musigan.losses.musical import MUSICAL
+from musigan.losses.musical import MUSICAL, TOLD
 from musigan.training.configuration import TrainingSettings
 
 
@@ -256,6 +256,9 @@ class Adversarial(Objective):
             right = (logits > 0).float().mean() + (other <= 0).float().mean()
             terms.figures[f"accuracy_{view}"] = (right / 2).detach()
         self._penalties(terms, shown, (real_said, fake_said), moment)
+        for name in real_said.told or ():
+            pairs = ((real_said.told[name], truth["roll"]), (fake_said.told[name], fake["roll"]))
+            terms.losses[f"critic_{name}"] = sum(TOLD[name](told, roll) for told, roll in pairs)
         return terms
 
     def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
