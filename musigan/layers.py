@@ -224,6 +224,11 @@ class GaussianFilter(nn.Module):
         shares = torch.tensor((width_keys, width_frames)) * 3 / torch.tensor(self.REACH)
         self.width_logits = nn.Parameter(torch.logit(shares))
 
+    @property
+    def reach_frames(self) -> int:
+        """Frames on either side that a frame depends on: its neighbours, and what their own edges do to them."""
+        return 2 * self.REACH[1]
+
     def widths(self) -> Tensor:
         """Standard deviations in keys and in frames: (2)."""
         reach = torch.tensor(self.REACH, device=self.width_logits.device)

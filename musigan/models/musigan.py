@@ -151,7 +151,7 @@ class Generator(nn.Module):
         s = self.settings
         decoder = 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
         if self.gaussian is not None:
-            decoder += self.steps(self.gaussian.REACH[1])
+            decoder += self.steps(self.gaussian.reach_frames)
         return s.rounds * s.transformer_layers * self.transformer.reach + decoder
 
     def parts(self) -> dict[str, list[nn.Parameter]]:

@@ -258,7 +258,7 @@ class Adversarial(Objective):
         self._penalties(terms, shown, (real_said, fake_said), moment)
         for name in real_said.told or ():
             pairs = ((real_said.told[name], truth["roll"]), (fake_said.told[name], fake["roll"]))
-            terms.losses[f"critic_{name}"] = sum(TOLD[name](told, roll) for told, roll in pairs)
+            terms.losses[f"critic_{name}"] = torch.stack([TOLD[name](told, roll) for told, roll in pairs]).sum()
         return terms
 
     def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
