@@ -214,7 +214,8 @@ class GaussianFilter(nn.Module):
 
     Separable; exp(-n^2 / 2 width^2) over up to `REACH` neighbours n, normalised. What would pass an edge of the plane
     stays with the cell it came from and its neighbours. A width runs from 0, where nothing is changed, to a third of
-    the reach, so that what is cut off (2.7 in 1,000 at most) is no part of it that could be seen.
+    the reach, so that what is cut off (2.7 in 1,000 at most) is no part of it that could be seen. Below about a quarter
+    of a cell the neighbours' weights are too small to be learned any more: there it stays what it is, no filter.
     """
 
     REACH = (6, 12)  # keys, frames

@@ -84,3 +84,49 @@ def test_blocks_start_as_they_should() -> None:
     assert torch.equal(layers.ResidualBlock(5)(grid), grid)
     assert layers.DownBlock(5, 6)(grid).shape == (2, 6, 4, 5)
     assert torch.isfinite(layers.ResidualBlock(5, spectral=True)(grid)).all()
+
+
+def test_gaussian_filter_is_a_gaussian_of_its_widths() -> None:
+    """An impulse becomes a Gaussian, wide in frames and narrow in keys; the other channel stays silent."""
+    roll = torch.zeros(2, 2, 20, 60)
+    roll[1, 0, 8, 30] = 3.0
+    blurred = layers.GaussianFilter(width_keys=0.8, width_frames=2.5)(roll).detach()
+    assert blurred.shape == roll.shape
+    assert not blurred[0].any()
+    assert not blurred[1, 1].any()
+    keys, frames = torch.arange(20)[:, None] - 8, torch.arange(60)[None] - 30
+    expected = torch.exp(-0.5 * ((keys / 0.8) ** 2 + (frames / 2.5) ** 2))
+    torch.testing.assert_close(blurred[1, 0], 3 * expected / expected.sum(), atol=1e-4, rtol=2e-2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 20, 60), (2, 3, 5, 7), (1, 2, 1, 1)])
+def test_gaussian_filter_loses_nothing(shape: tuple[int, ...]) -> None:
+    """Each channel sounds as much as before, its edges included, however small the plane."""
+    roll = torch.rand(shape, generator=torch.Generator().manual_seed(0)) + 0.1
+    blurred = layers.GaussianFilter(1.7, 3.5)(roll)
+    torch.testing.assert_close(blurred.sum((2, 3)), roll.sum((2, 3)))
+    assert (blurred > 0).all()
+
+
+def test_gaussian_filter_of_no_width_changes_nothing() -> None:
+    gaussian = layers.GaussianFilter()
+    with torch.no_grad():
+        gaussian.width_logits.fill_(-200.0)
+    roll = torch.rand(2, 1, 9, 11)
+    torch.testing.assert_close(gaussian(roll), roll)
+    gaussian(roll).square().sum().backward()
+    assert gaussian.width_logits.grad is not None
+    assert gaussian.width_logits.grad.isfinite().all()
+
+
+def test_gaussian_filter_learns_both_widths() -> None:
+    """Gradient descent finds the widths that made its target, each along its own axis."""
+    roll = torch.rand(1, 1, 24, 40, generator=torch.Generator().manual_seed(0))
+    target = layers.GaussianFilter(0.7, 2.0)(roll).detach()
+    gaussian = layers.GaussianFilter(1.0, 1.0)
+    optimiser = torch.optim.Adam(gaussian.parameters(), lr=0.05)
+    for _ in range(80):
+        optimiser.zero_grad()
+        (1000 * (gaussian(roll) - target).square().mean()).backward()
+        optimiser.step()
+    torch.testing.assert_close(gaussian.widths().detach(), torch.tensor([0.7, 2.0]), atol=0.05, rtol=0)

@@ -15,9 +15,12 @@ from tests import tiny
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
 
-def built(name: str, shape: RollShape = SHAPE) -> nn.ModuleDict:
+EXTRAS = {"gaussian": True, "critic_heads": True}
+
+
+def built(name: str, shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     torch.manual_seed(1)
-    return models.build(name, tiny.NETWORKS[name], shape)
+    return models.build(name, {**tiny.NETWORKS[name], **changes}, shape)
 
 
 def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
@@ -63,9 +66,10 @@ def test_shapes(name: str, shape: RollShape) -> None:
     assert all(logit.shape == (3, 1) for logit in said.logits.values())
 
 
+@pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["plain", "extras"])
 @pytest.mark.parametrize("name", models.FAMILIES)
-def test_gradient_reaches_every_parameter(name: str) -> None:
-    networks, settings = built(name), tiny.settings(name)
+def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> None:
+    networks, settings = built(name, **extras), tiny.settings(name)
     with torch.no_grad():  # past the zeros that residual branches start at, which let nothing through
         for parameter in networks.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -85,9 +89,10 @@ def test_parts_name_every_parameter_once(name: str) -> None:
     assert sorted(named) == sorted(id(p) for p in generator.parameters())
 
 
+@pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["plain", "extras"])
 @pytest.mark.parametrize("name", models.FAMILIES)
-def test_samples_do_not_mix(name: str) -> None:
-    networks = built(name).eval()
+def test_samples_do_not_mix(name: str, extras: dict[str, Any]) -> None:
+    networks = built(name, **extras).eval()
     generator: Any = networks["generator"]
     noise = generator.draw(3, tiny.FRAMES, torch.Generator().manual_seed(0))
     alone = noise[1:2]
@@ -134,9 +139,82 @@ def test_medium_preset_builds() -> None:
     ("setting", "value"),
     [("width", 10), ("deep_width", 12), ("latent_dim", 4), ("fine_blocks", 2), ("deep_blocks", 2), ("patch_keys", 3),
      ("patch_frames", 6), ("transformer_layers", 3), ("transformer_width", 16), ("critic_width", 8),
-     ("latent_critic_width", 0), ("time_dim", 6)],
+     ("latent_critic_width", 0), ("time_dim", 6), ("gaussian", True), ("critic_heads", True)],
 )  # fmt: skip
 def test_every_size_has_an_effect(setting: str, value: int) -> None:
     plain = {k: v.shape for k, v in built("musigan").state_dict().items()}
     changed = models.build("musigan", {**tiny.NETWORKS["musigan"], setting: value}, SHAPE)
     assert plain != {k: v.shape for k, v in changed.state_dict().items()}
+
+
+def loudly(networks: nn.ModuleDict) -> nn.ModuleDict:
+    """The networks past the zeros that residual branches start at."""
+    with torch.no_grad():
+        for parameter in networks["generator"].parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    return networks.eval()
+
+
+def test_gaussian_smooths_loudness_and_leaves_the_gate_hard() -> None:
+    """With the same weights otherwise the same keys sound, and what changes is how loud they are."""
+    plain = loudly(built("musigan"))
+    smooth = built("musigan", **EXTRAS).eval()
+    smooth.load_state_dict({**smooth.state_dict(), **plain.state_dict()})
+    generator: Any = plain["generator"]
+    noise = generator.draw(2, tiny.FRAMES, torch.Generator().manual_seed(0))
+    latents = generator.compose(noise)
+    before, after = generator.decode(latents, tiny.FRAMES), smooth["generator"].decode(latents, tiny.FRAMES)
+    torch.testing.assert_close(after.logits, before.logits)
+    assert (after.roll[after.logits <= 0] == 0).all()
+    assert (after.roll - before.roll).abs().max() > 0.01
+    with torch.no_grad():
+        smooth["generator"].gaussian.width_logits.fill_(-200.0)
+    torch.testing.assert_close(smooth["generator"].decode(latents, tiny.FRAMES).roll, before.roll)
+
+
+@pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["plain", "extras"])
+def test_decoder_reaches_as_far_as_the_halo_says(extras: dict[str, Any]) -> None:
+    """A window of latents with the decoder's part of the halo on either side decodes to what the whole does."""
+    generator: Any = loudly(built("musigan", **extras))["generator"]
+    if extras:
+        with torch.no_grad():
+            generator.gaussian.width_logits.fill_(3.0)  # near the widest
+    s = generator.settings
+    reach = generator.halo - s.rounds * s.transformer_layers * generator.transformer.reach
+    latents = torch.randn(1, 60, s.latent_dim, generator=torch.Generator().manual_seed(1))
+    step = generator.token_frames
+    whole = generator.decode(latents, 60 * step).roll
+
+    def window(halo: int) -> torch.Tensor:
+        part = generator.decode(latents[:, 30 - halo : 34 + halo], (4 + 2 * halo) * step).roll
+        return (part[..., halo * step : (4 + halo) * step] - whole[..., 30 * step : 34 * step]).abs().max()
+
+    assert whole.max() > 0.01
+    assert window(reach) < 1e-5
+    assert window(3) > 1e-4
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_heads_learn_what_they_must_tell(name: str) -> None:
+    """The critic's named losses fall under their own gradient, on rolls of more and less silence and motion."""
+    networks = built(name, **EXTRAS)
+    objective = OBJECTIVES["critic"](networks, tiny.settings(name))
+    rolls = real(8)
+    for index in range(8):
+        rolls[index, ..., 3 * index :] = 0
+    optimiser = torch.optim.Adam(networks["critic"].parameters(), lr=0.01)
+    told = []
+    for _ in range(120):
+        losses = objective.losses("critic", rolls, moment()).losses
+        told.append([losses["critic_silence"].item(), losses["critic_melody"].item()])
+        optimiser.zero_grad()
+        (losses["critic_silence"] + losses["critic_melody"]).backward()
+        optimiser.step()
+    assert all(last < 0.6 * first for first, last in zip(told[0], told[-1], strict=True)), (told[0], told[-1])
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_plain_networks_hold_nothing_of_the_extras(name: str) -> None:
+    """Weights from before there were heads or a filter still fit."""
+    assert not [key for key in built(name).state_dict() if "heads" in key or "gaussian" in key]
+    assert built(name)["critic"](real(2), None).told is None

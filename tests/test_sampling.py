@@ -17,10 +17,10 @@ from tests import tiny
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
 
-def sampler(name: str = "musigan") -> Sampler:
+def sampler(name: str = "musigan", **changes: Any) -> Sampler:
     torch.manual_seed(4)
     torch.set_num_threads(1)
-    networks = models.build(name, tiny.NETWORKS[name], SHAPE)
+    networks = models.build(name, {**tiny.NETWORKS[name], **changes}, SHAPE)
     with torch.no_grad():  # past the zeros that residual branches start at, and loud enough to be heard
         for parameter in networks["generator"].parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
@@ -48,16 +48,17 @@ def test_same_seed_same_bits(name: str) -> None:
     np.testing.assert_array_equal(sampler(name).piece(5, 3, 40, scored=True).roll, first[2])
 
 
-def test_windows_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_windows_join_without_a_seam(gaussian: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces long enough for several windows are what one pass would have given."""
-    frames = 40 * 4 * 4
-    whole = sampler().piece(1, 1, frames).roll
+    frames, drawn = 40 * 4 * 4, sampler(gaussian=gaussian)
+    whole = drawn.piece(1, 1, frames).roll
     monkeypatch.setattr(sampling, "WINDOW_STEPS", 30)
-    joined = sampler().piece(1, 1, frames).roll
+    joined = drawn.piece(1, 1, frames).roll
     assert whole.max() > 0.01
     np.testing.assert_allclose(joined, whole, atol=1e-4)
-    monkeypatch.setattr(type(sampler().generator), "halo", 1)
-    assert np.abs(sampler().piece(1, 1, frames).roll - whole).max() > 1e-3
+    monkeypatch.setattr(type(drawn.generator), "halo", 1)
+    assert np.abs(drawn.piece(1, 1, frames).roll - whole).max() > 1e-3
 
 
 def test_best_are_the_highest_best_first() -> None:

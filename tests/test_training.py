@@ -178,6 +178,8 @@ def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
         {"variational": {"free_bits": 2.0}}, {"variational": {"kl_warmup": 0.9}},
         {"loss_weights": {"penalty_latent": 1.0}}, {"loss_weights": {"penalty_roll": 1.0}},
         {"loss_weights": {"motion": 1.0}}, {"loss_weights": {"features_roll": 0.0}},
+        {"loss_weights": {"melody": 1.0}}, {"loss_weights": {"statistics": 1.0}},
+        {"loss_weights": {"song_divergence": 1.0}},
         {"loss_weights": {"anchor": 0.0, "anchor_activity": 0.0}},
         {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"compression": "log"},
         {"augment": {"gain": 0.5}},
@@ -235,7 +237,8 @@ def test_resume_of_a_checkpoint_from_before_a_setting(keys: Path, tmp_path: Path
     run, data = start(keys, tiny.settings())
     loop.train(run, data, path, tiny.Silent(), steps_limit=2)
     saved = checkpoint.load(path)
-    del saved.settings["network"]["fine_blocks"]
+    for setting in ("fine_blocks", "gaussian", "critic_heads"):
+        del saved.settings["network"][setting]
     checkpoint.save(path, saved)
     run, data = go_on(path, keys)
     assert loop.train(run, data, path, tiny.Silent())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 FAINT = 0.1  # loudness in model space: a key this loud is heard two times in three
 MELODY_LAGS = (10, 25, 50)  # frames from one look at the melody to the next: 0.2, 0.5 and 1 s
@@ -163,13 +164,13 @@ MUSICAL = {
 
 
 def told_silence(told: Tensor, roll: Tensor) -> Tensor:
-    """Mean |told - silence|: what a critic's head (B, 1) says of the share of silent frames in rolls (B, C, K, T)."""
-    return (told[:, 0] - silence(roll)).abs().mean()
+    """Huber error of what a critic's head (B, 1) says of the share of silent frames in rolls (B, C, K, T)."""
+    return F.smooth_l1_loss(told[:, 0], silence(roll), beta=0.1)
 
 
 def told_melody(told: Tensor, roll: Tensor) -> Tensor:
-    """Mean |told - motion|: what a head (B, 1) says of the melody's motion in rolls (B, C, K, T), in octaves."""
-    return (told[:, 0] - melodic_motion(roll).mean(1) / 12.0).abs().mean()
+    """The same of the melody's motion in octaves, averaged over MELODY_LAGS."""
+    return F.smooth_l1_loss(told[:, 0], melodic_motion(roll).mean(1) / 12.0, beta=0.1)
 
 
 # What a critic with heads must tell of real and fake rolls alike, so that it cannot overlook it. By the head's name.
