@@ -132,9 +132,9 @@ def song_divergence(fake: Tensor, real: Tensor) -> Tensor:
     """How much less, or more, fake songs differ from each other in the keys they use than real songs do.
 
     A song's use of keys: p, its loudness by key over channels and frames, as shares of the whole, a twentieth of a
-    real key's mean loudness added to each. D: the mean over ordered pairs of songs of KL(p_i || p_j) in nats; |D(fake) -
-    D(real)| / D(real). Songs that are nearly alike, as in a collapse, show, and are driven apart; those that are the
-    same to the last bit have no side to go to, and a batch of one song says nothing.
+    real key's mean loudness added to each. D: the mean over ordered pairs of songs of KL(p_i || p_j), in nats.
+    |D(fake) - D(real)| / D(real). Songs that are nearly alike, as in a collapse, show and are driven apart; those
+    that are the same to the last bit have no side to go to, and a batch of one song says nothing.
     """
     floor = 0.05 * real.mean() + 1e-4
 

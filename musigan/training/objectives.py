@@ -256,10 +256,16 @@ class Adversarial(Objective):
             right = (logits > 0).float().mean() + (other <= 0).float().mean()
             terms.figures[f"accuracy_{view}"] = (right / 2).detach()
         self._penalties(terms, shown, (real_said, fake_said), moment)
-        for name in real_said.told or ():
-            pairs = ((real_said.told[name], truth["roll"]), (fake_said.told[name], fake["roll"]))
-            terms.losses[f"critic_{name}"] = torch.stack([TOLD[name](told, roll) for told, roll in pairs]).sum()
+        terms.losses |= self._told(truth, fake, (real_said, fake_said))
         return terms
+
+    def _told(self, truth: dict[str, Any], fake: dict[str, Any], said: Any) -> dict[str, Tensor]:
+        """Errors of what the critic's heads tell of real and fake rolls, before the noise that it saw them under."""
+        real_told, fake_told = said[0].told or {}, said[1].told or {}
+        return {
+            f"critic_{name}": TOLD[name](real_told[name], truth["roll"]) + TOLD[name](fake_told[name], fake["roll"])
+            for name in real_told
+        }
 
     def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
         """Approximate gradient penalties of the views that have a weight, on real and fake."""
