@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from musigan import models
 from musigan.errors import CheckpointError, MusiganError
 from musigan.losses import likelihood
+from musigan.losses.musical import MUSICAL
 from musigan.settings import merge
 from musigan.training import checkpoint, loop, runs
 from musigan.training.configuration import TrainingSettings
@@ -346,3 +348,19 @@ def test_average_follows_by_its_half_life() -> None:
 def test_objectives_are_registered_by_their_names() -> None:
     assert {name: kind.name for name, kind in OBJECTIVES.items()} == {name: name for name in OBJECTIVES}
     assert dataclasses.is_dataclass(TrainingSettings)
+
+
+@pytest.mark.parametrize("name", ["musigan", "original"])
+def test_every_weighed_loss_is_tracked_by_name(name: str, keys: Path, tmp_path: Path) -> None:
+    """All helpers at once, critic's heads and filter on: a run through all stages is finite and says each of them."""
+    network = {**tiny.NETWORKS[name], "critic_heads": True, "gaussian": True}
+    chosen = tiny.settings(name, network=network, loss_weights=dict.fromkeys(MUSICAL, 0.3))
+    run, data = start(keys, chosen)
+    before = {k: v.clone() for k, v in run.networks.state_dict().items() if "heads" in k or "gaussian" in k}
+    assert len(before) == 5
+    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
+    game = next(entry for entry in run.history if entry["stage"] == "adversarial")
+    for loss in (*MUSICAL, "critic_silence", "critic_melody"):
+        assert math.isfinite(game[loss]), loss
+    after = run.networks.state_dict()
+    assert [key for key, value in before.items() if torch.equal(after[key], value)] == []
