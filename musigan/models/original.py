@@ -38,6 +38,7 @@ class OriginalSettings:
     critic_width: int = 2  # channels of the critic's first layer
     minibatch_projections: int = 10
     minibatch_width: int = 5
+    spectral: bool = True  # spectral normalisation of the critic's convolutions but the first
 
     def __post_init__(self) -> None:
         if self.latent_dim % self.transformer_heads:
@@ -124,7 +125,8 @@ class Critic(nn.Module):
         widths = [shape.channels] + [settings.critic_width * 2**index for index in range(settings.critic_layers)]
         pairs = list(itertools.pairwise(widths))
         self.layers = nn.ModuleList(
-            normed(nn.Conv1d(a, b, 4, stride=2, padding=1), index > 0) for index, (a, b) in enumerate(pairs)
+            normed(nn.Conv1d(a, b, 4, stride=2, padding=1), settings.spectral and index > 0)
+            for index, (a, b) in enumerate(pairs)
         )
         self.skips = nn.ModuleList(nn.Conv1d(a, b, 1) for a, b in pairs)
         self.discrimination = MinibatchDiscrimination(

@@ -15,7 +15,9 @@ objective asks of them:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from musigan.losses import adversarial, likelihood
 from musigan.losses.musical import MUSICAL
+from musigan.training import penalties
 from musigan.training.configuration import TrainingSettings
 
 
@@ -241,34 +244,40 @@ class Adversarial(Objective):
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
 
+    def factor(self, name: str, progress: float) -> float:
+        """Penalties' weights may fall to a tenth, by a cosine (arXiv 2501.05441: the steps at the end can be small)."""
+        decay = self.settings.adversarial.penalty_decay
+        if not decay or not name.startswith("penalty_"):
+            return 1.0
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress / decay, 1.0)))
+
     def _judge(self, views: dict[str, Any]) -> Any:
         return self.critic(views["roll"], views["latent"])
 
     def _critic_losses(self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment) -> Terms:
         """The critic's half on detached fakes; accuracy over both."""
         chosen, terms = self.settings.adversarial, Terms()
-        half = adversarial.ADVERSARIES[chosen.objective].critic
+        adversary = adversarial.ADVERSARIES[chosen.objective]
         shown = self._blurred(truth, moment), self._blurred(fake, moment)
+        penalised = [v for v, x in shown[0].items() if x is not None and self.settings.weight(f"penalty_{v}")]
+        for inputs in shown:
+            inputs.update({view: inputs[view].detach().requires_grad_() for view in penalised})
         real_said, fake_said = self._judge(shown[0]), self._judge(shown[1])
         for view, logits in real_said.logits.items():
             other = fake_said.logits[view]
-            terms.losses[f"critic_{view}"] = half(logits, other, chosen.label_smoothing)
-            right = (logits > 0).float().mean() + (other <= 0).float().mean()
+            terms.losses[f"critic_{view}"] = adversary.critic(logits, other, chosen.label_smoothing)
+            border = adversary.border(logits, other)
+            right = (logits > border).float().mean() + (other <= border).float().mean()
             terms.figures[f"accuracy_{view}"] = (right / 2).detach()
-        self._penalties(terms, shown, (real_said, fake_said), moment)
+        for view in penalised:
+            pair = [penalties.Seen(x[view], y.logits[view]) for x, y in zip(shown, (real_said, fake_said), strict=True)]
+            judge = self._judge_of(view)
+            terms.losses[f"penalty_{view}"] = penalties.penalty(chosen, judge, pair[0], pair[1], moment.rng)
         return terms
 
-    def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
-        """Approximate gradient penalties of the views that have a weight, on real and fake."""
-        views = [view for view in said[0].logits if self.settings.weight(f"penalty_{view}")]
-        distance = self.settings.adversarial.penalty_distance
-        for view in views:
-            parts = []
-            for inputs, judged in zip(shown, said, strict=True):
-                moved = inputs[view] + distance * _noise(inputs[view], moment.rng)
-                again = self._judge({"roll": None, "latent": None, view: moved}).logits[view]
-                parts.append(adversarial.smoothness(judged.logits[view], again, distance))
-            terms.losses[f"penalty_{view}"] = parts[0] + parts[1]
+    def _judge_of(self, view: str) -> Callable[[Tensor], Tensor]:
+        """The critic as a function of one view alone, to its logits (B, 1)."""
+        return lambda inputs: self._judge({"roll": None, "latent": None, view: inputs}).logits[view]
 
     def _generator_losses(
         self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
@@ -321,6 +330,10 @@ class CriticAlone(Adversarial):
     def sides(self, step: int) -> list[str]:
         """The critic only."""
         return ["critic"]
+
+    def factor(self, name: str, progress: float) -> float:
+        """Penalties begin to fall with the game itself."""
+        return 1.0
 
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}
