@@ -70,9 +70,17 @@ class AdversarialSettings:
     penalty: Literal["approximate", "exact"] = "approximate"  # finite difference or second derivative; wgan has its own
     penalty_distance: float = 0.05  # step of the finite difference in the approximate penalty
     penalty_decay: float = 0.0  # share of the stage over which penalties' weights fall to a tenth; 0 keeps them
+    adaptive: bool = False  # change the rolls that the critic sees, more often while it is too sure
+    adaptive_target: float = 0.6  # mean sign(D(real)) that the changes' probability is steered to
+    adaptive_rolls: float = 10_000.0  # rolls judged in which that probability could go from 0 to 1
 
     def __post_init__(self) -> None:
         _check_adam("adversarial", self)
+        if not 0 < self.adaptive_target < 1 or not self.adaptive_rolls > 0:
+            raise SettingsError(
+                f"settings 'adversarial.adaptive_target' and 'adaptive_rolls' are {self.adaptive_target:g} and "
+                f"{self.adaptive_rolls:g}; expected between 0 and 1, and over 0"
+            )
         if not 0 <= self.penalty_decay <= 1:
             raise SettingsError(f"setting 'adversarial.penalty_decay' is {self.penalty_decay:g}; expected 0 to 1")
         if not self.penalty_distance > 0:

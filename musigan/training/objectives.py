@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from musigan.losses import adversarial, likelihood
 from musigan.losses.musical import MUSICAL
 from musigan.training import penalties
+from musigan.training.augmentation import Augmentation
 from musigan.training.configuration import TrainingSettings
 
 
@@ -184,7 +185,16 @@ class Adversarial(Objective):
 
     name = "adversarial"
     title = "generator against critic"
+    steers = True  # the probability of augmentations, if there are any
     _begun: Tensor | None = None
+
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
+        super().__init__(networks, settings)
+        self.augmentation: Any = None
+        if settings.adversarial.adaptive:
+            if "augmentation" not in networks:
+                networks["augmentation"] = Augmentation().to(next(self.critic.parameters()).device)
+            self.augmentation = networks["augmentation"]
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
@@ -240,7 +250,9 @@ class Adversarial(Objective):
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
-        """The views under instance noise (arXiv 1610.04490): real and fake alike."""
+        """The views as the critic is shown them, real and fake alike: rolls augmented, instance noise (1610.04490)."""
+        if self.augmentation is not None and views["roll"] is not None:
+            views = {**views, "roll": self.augmentation(views["roll"], moment.rng)}
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
 
@@ -269,6 +281,11 @@ class Adversarial(Objective):
             border = adversary.border(logits, other)
             right = (logits > border).float().mean() + (other <= border).float().mean()
             terms.figures[f"accuracy_{view}"] = (right / 2).detach()
+            if view == "roll" and self.augmentation is not None:
+                terms.figures["augmentation"] = self.augmentation.probability.clone()
+                if self.steers:
+                    signs = torch.sign(logits.detach() - border)
+                    self.augmentation.steer(signs, chosen.adaptive_target, chosen.adaptive_rolls)
         for view in penalised:
             pair = [penalties.Seen(x[view], y.logits[view]) for x, y in zip(shown, (real_said, fake_said), strict=True)]
             judge = self._judge_of(view)
@@ -322,6 +339,7 @@ class CriticAlone(Adversarial):
 
     name = "critic"
     title = "teaching the critic"
+    steers = False  # against a generator that stands still it is to become sure
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """The critic only."""
