@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from musigan import models
@@ -16,6 +18,7 @@ from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
+README = Path(__file__).parent.parent / "README.md"
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
 
@@ -231,6 +234,17 @@ def test_stop_and_resume_is_bit_equal_with_everything_on(name: str, keys: Path, 
         run, data = go_on(parts, keys)
     assert_same_weights(whole, parts)
     assert "augmentation.probability" in tiny.weights(whole)
+
+
+def test_the_settings_that_the_readme_shows_train(keys: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```\n(adversarial:\n.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        shown = yaml.safe_load(block)
+        network = {**tiny.NETWORKS["musigan"], **shown.pop("network", {})}
+        run, data = start(keys, tiny.settings(**shown, network=network))
+        assert loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
+        assert {"penalty_roll", "penalty_latent", "augmentation"} <= run.history[-1].keys()
 
 
 def test_turned_on_in_an_older_run_and_off_again(keys: Path, tmp_path: Path) -> None:
