@@ -116,24 +116,42 @@ def test_gradient_is_that_of_the_changes() -> None:
 def test_probability_rises_while_too_sure_and_falls_otherwise() -> None:
     made, sure, unsure = Augmentation(), torch.ones(6, 1), torch.tensor([[1.0], [-1.0], [1.0], [-1.0], [1.0], [-1.0]])
     heights = []
-    for _ in range(60):
-        made.steer(sure, target=0.6, rolls=120)
+    for step in range(60):
+        made.enter(step, target=0.6, rolls=120)
+        made.watch(sure)
         heights.append(made.probability.item())
     assert heights[-1] == pytest.approx(augmentation.MOST)
     assert heights[9] - heights[8] == pytest.approx(6 / 120)
-    for _ in range(60):
-        made.steer(unsure, target=0.6, rolls=120)
+    for step in range(60, 120):
+        made.enter(step, target=0.6, rolls=120)
+        made.watch(unsure)
     assert made.probability.item() == 0
 
 
 def test_probability_holds_the_target() -> None:
     """A critic the less sure the more is changed, mean sign 1 - p: it settles where 1 - p is the target."""
     made, draw, seen = Augmentation(), rng(), []
-    for _ in range(2000):
+    for step in range(2000):
+        made.enter(step, target=0.6, rolls=2000)
         right = torch.rand(8, 1, generator=draw) < 1 - made.probability / 2
-        made.steer(right.float() * 2 - 1, target=0.6, rolls=2000)
+        made.watch(right.float() * 2 - 1)
         seen.append(made.probability.item())
     assert sum(seen[1000:]) / 1000 == pytest.approx(0.4, abs=0.06)
+
+
+def test_parts_of_a_batch_count_as_the_whole() -> None:
+    whole, parts = at(0.5), at(0.5)
+    signs = torch.tensor([[1.0], [1.0], [1.0], [-1.0], [1.0], [1.0], [1.0], [1.0]])  # parts of .5 and 1
+    for step in range(3):
+        whole.enter(step, target=0.2, rolls=100)
+        whole.watch(signs)
+        for part in signs.chunk(2):
+            parts.enter(step, target=0.2, rolls=100)
+            assert torch.equal(whole.probability, parts.probability)
+            parts.watch(part)
+    assert whole.sureness.item() == pytest.approx(0.75 * (1 - 0.75**2))
+    assert whole.probability.item() == pytest.approx(0.5 - 0.08 + 0.08)  # from .19 up to .33
+    assert torch.equal(whole.sureness, parts.sureness)
 
 
 def game(stage: str = "adversarial", probability: float = 0.8, **changes: Any) -> Any:
@@ -174,7 +192,7 @@ def test_real_and_fake_follow_one_law() -> None:
     objective = game()
     roll = rolls(1).expand(800, -1, -1, -1)
     moment = Moment(0, 0.0, rng())
-    one, other = (objective._blurred({"roll": roll, "latent": None}, moment)["roll"] for _ in range(2))
+    one, other = (objective._changed({"roll": roll, "latent": None}, moment)["roll"] for _ in range(2))
     assert not torch.equal(one, other)
     torch.testing.assert_close(one.mean((0, 3)), other.mean((0, 3)), atol=0.02, rtol=0.05)
     silent = [(x.amax((1, 2)) == 0).float().mean().item() for x in (one, other)]
@@ -194,13 +212,15 @@ def test_generator_learns_through_the_changes() -> None:
 def test_the_game_steers_and_the_critic_alone_does_not(stage: str, moves: bool) -> None:
     objective = game(stage, 0.4, adaptive_rolls=100.0)
     real = torch.rand(4, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
-    said = objective.losses("critic", real, Moment(0, 0.0, rng())).figures["augmentation"]
-    assert said.item() == pytest.approx(0.4)
-    assert abs(objective.augmentation.probability.item() - 0.4) == pytest.approx(0.04 if moves else 0.0, abs=1e-6)
-    before = objective.augmentation.probability.item()
+    held = objective.augmentation.probability
+    assert objective.losses("critic", real, Moment(0, 0.0, rng())).figures["augmentation"].item() == pytest.approx(0.4)
     objective.losses("generator", real, Moment(0, 0.0, rng()))
+    assert held.item() == pytest.approx(0.4)  # to the end of the step
     objective.losses("critic", real, Moment(1, 0.0, rng()))  # a step without rolls
-    assert objective.augmentation.probability.item() == before
+    assert abs(held.item() - 0.4) == pytest.approx(0.04 if moves else 0.0, abs=1e-6)
+    before = held.item()
+    objective.losses("critic", real, Moment(2, 0.0, rng()))
+    assert held.item() == before
 
 
 def test_off_is_the_default_and_leaves_nothing_behind(keys: Path, tmp_path: Path) -> None:

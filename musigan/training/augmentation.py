@@ -17,19 +17,25 @@ KEYS = 3  # farthest transposition, up or down
 SHIFT = 1 / 8  # farthest shift in time, of the roll's length
 CUT = 1 / 4  # longest stretch that is silenced, of the roll's length
 GAIN = 0.5  # loudness in model space times 2 ** (-GAIN to GAIN)
-MEMORY = 0.75  # share of the earlier batches in the running mean of how sure the critic is
+MEMORY = 0.75  # share of the earlier steps in the running mean of how sure the critic is
 
 
 class Augmentation(nn.Module):
-    """Random changes to rolls, and the probability of each. Both buffers belong to a run's state."""
+    """Random changes to rolls, and the probability of each. The buffers belong to a run's state."""
 
     probability: Tensor
     sureness: Tensor  # running mean of sign(D(real))
+    step: Tensor  # of the stage, that is under way
+    signs: Tensor  # sum of sign(D(real)) in this step
+    judged: Tensor  # real rolls that were judged in this step
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("probability", torch.zeros(()))
         self.register_buffer("sureness", torch.zeros(()))
+        self.register_buffer("step", torch.tensor(-1))
+        self.register_buffer("signs", torch.zeros(()))
+        self.register_buffer("judged", torch.zeros(()))
 
     def forward(self, roll: Tensor, rng: torch.Generator) -> Tensor:
         """roll (B, C, K, T) -> the same, each sample changed in its own way; differentiable, and itself at 0.
@@ -57,14 +63,26 @@ class Augmentation(nn.Module):
         return roll * (gain[:, None] * kept).to(roll.device)[:, None, None]
 
     @torch.no_grad()
-    def steer(self, signs: Tensor, target: float, rolls: float) -> None:
-        """Move the probability towards where the mean of `signs` (B, 1), sign(D(real)), is `target`.
+    def watch(self, signs: Tensor) -> None:
+        """Count what the critic says of real rolls in this step: sign(D(real)), (B, 1)."""
+        self.signs += signs.sum()
+        self.judged += len(signs)
 
-        It would go from 0 to 1 in `rolls` rolls that the critic is shown.
+    @torch.no_grad()
+    def enter(self, step: int, target: float, rolls: float) -> None:
+        """If `step` is another than before, move the probability towards where the mean sign is `target`.
+
+        It could go from 0 to 1 in `rolls` rolls. All turns of a step, and all parts of its batch, see the same one.
         """
-        self.sureness.lerp_(signs.mean().to(self.sureness), 1 - MEMORY)
-        step = torch.sign(self.sureness - target) * (len(signs) / rolls)
-        self.probability.add_(step).clamp_(0.0, MOST)
+        if step == self.step.item():
+            return
+        if self.judged > 0:
+            self.sureness.lerp_(self.signs / self.judged, 1 - MEMORY)
+            move = torch.sign(self.sureness - target) * self.judged / rolls
+            self.probability.add_(move).clamp_(0.0, MOST)
+        self.step.fill_(step)
+        self.signs.zero_()
+        self.judged.zero_()
 
 
 def _whole(draws: Tensor, farthest: int) -> Tensor:

@@ -216,6 +216,9 @@ class Adversarial(Objective):
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Losses of one side on real (B, C, K, T)."""
+        if self.augmentation is not None:
+            chosen = self.settings.adversarial
+            self.augmentation.enter(moment.step, chosen.adaptive_target, chosen.adaptive_rolls)
         with torch.no_grad():
             posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
@@ -249,10 +252,14 @@ class Adversarial(Objective):
         roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
+    def _changed(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Tensor | None]:
+        """The views with rolls augmented, if that is asked for: real and fake alike."""
+        if self.augmentation is None or views["roll"] is None:
+            return views
+        return {**views, "roll": self.augmentation(views["roll"], moment.rng)}
+
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
-        """The views as the critic is shown them, real and fake alike: rolls augmented, instance noise (1610.04490)."""
-        if self.augmentation is not None and views["roll"] is not None:
-            views = {**views, "roll": self.augmentation(views["roll"], moment.rng)}
+        """The views under instance noise (arXiv 1610.04490): real and fake alike."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
 
@@ -270,6 +277,7 @@ class Adversarial(Objective):
         """The critic's half on detached fakes; accuracy over both."""
         chosen, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[chosen.objective]
+        truth, fake = self._changed(truth, moment), self._changed(fake, moment)
         shown = self._blurred(truth, moment), self._blurred(fake, moment)
         penalised = [v for v, x in shown[0].items() if x is not None and self.settings.weight(f"penalty_{v}")]
         for inputs in shown:
@@ -284,8 +292,7 @@ class Adversarial(Objective):
             if view == "roll" and self.augmentation is not None:
                 terms.figures["augmentation"] = self.augmentation.probability.clone()
                 if self.steers:
-                    signs = torch.sign(logits.detach() - border)
-                    self.augmentation.steer(signs, chosen.adaptive_target, chosen.adaptive_rolls)
+                    self.augmentation.watch(torch.sign(logits.detach() - border))
         for view in penalised:
             pair = [penalties.Seen(x[view], y.logits[view]) for x, y in zip(shown, (real_said, fake_said), strict=True)]
             judge = self._judge_of(view)
@@ -303,8 +310,8 @@ class Adversarial(Objective):
         chosen, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[chosen.objective]
         with torch.no_grad():
-            real_said = self._judge(self._blurred(truth, moment))
-        fake_said = self._judge(self._blurred(fake, moment))
+            real_said = self._judge(self._blurred(self._changed(truth, moment), moment))
+        fake_said = self._judge(self._blurred(self._changed(fake, moment), moment))
         for view, logits in fake_said.logits.items():
             terms.losses[f"adversarial_{view}"] = adversary.generator(real_said.logits[view], logits, 0.0)
             if self.settings.weight(f"features_{view}"):
