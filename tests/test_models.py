@@ -139,7 +139,7 @@ def test_medium_preset_builds() -> None:
     ("setting", "value"),
     [("width", 10), ("deep_width", 12), ("latent_dim", 4), ("fine_blocks", 2), ("deep_blocks", 2), ("patch_keys", 3),
      ("patch_frames", 6), ("transformer_layers", 3), ("transformer_width", 16), ("critic_width", 8),
-     ("latent_critic_width", 0), ("time_dim", 6), ("gaussian", True), ("critic_heads", True)],
+     ("latent_critic_width", 0), ("time_dim", 6), ("gaussian", True), ("critic_heads", True), ("spectral", False)],
 )  # fmt: skip
 def test_every_size_has_an_effect(setting: str, value: int) -> None:
     plain = {k: v.shape for k, v in built("musigan").state_dict().items()}

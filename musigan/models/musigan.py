@@ -67,6 +67,7 @@ class MusiganSettings:
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
     gaussian: bool = False  # smooth the decoder's loudness over keys and frames, by widths that are learned
     critic_heads: bool = False  # have the critic tell silence and melodic motion, too
+    spectral: bool = True  # spectral normalisation of the critic's layers
 
     def __post_init__(self) -> None:
         if self.transformer_width % (2 * self.transformer_heads):
@@ -245,13 +246,13 @@ class Generator(nn.Module):
 class LatentTower(nn.Module):
     """Judges a sequence of latents: (B, L, Z) -> logit (B, 1), features."""
 
-    def __init__(self, latent_dim: int, width: int) -> None:
+    def __init__(self, latent_dim: int, width: int, spectral: bool = True) -> None:
         super().__init__()
-        self.inward = normed(nn.Conv1d(latent_dim, width, 3, padding=1), True)
+        self.inward = normed(nn.Conv1d(latent_dim, width, 3, padding=1), spectral)
         self.layers = nn.ModuleList(
-            normed(nn.Conv1d(width, width, 5, padding=2, stride=stride), True) for stride in (1, 2, 1, 2, 1)
+            normed(nn.Conv1d(width, width, 5, padding=2, stride=stride), spectral) for stride in (1, 2, 1, 2, 1)
         )
-        self.outward = normed(nn.Linear(2 * width + 1, 1), True)
+        self.outward = normed(nn.Linear(2 * width + 1, 1), spectral)
 
     def forward(self, latents: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
         """latents (B, L, Z); `alone` leaves the other samples of the batch out of it."""
@@ -275,10 +276,11 @@ class RollTower(nn.Module):
         self.padded_keys = rows * s.patch_keys
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.critic_width, rows, 1))
         # Loudness, and its change from frame to frame, so that onsets need not be found first.
-        self.inward = normed(nn.Conv2d(2 * shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1), True)
+        patch = 2 * shape.channels * s.patch_keys * s.patch_frames
+        self.inward = normed(nn.Conv2d(patch, s.critic_width, 1), s.spectral)
         widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
-        self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in itertools.pairwise(widths))
-        self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), True)
+        self.blocks = nn.ModuleList(DownBlock(a, b, s.spectral) for a, b in itertools.pairwise(widths))
+        self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), s.spectral)
         self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
 
     def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
@@ -312,7 +314,7 @@ class Critic(nn.Module):
         super().__init__()
         self.roll = RollTower(settings, shape)
         width = settings.latent_critic_width
-        self.latent = LatentTower(settings.latent_dim, width) if width else None
+        self.latent = LatentTower(settings.latent_dim, width, settings.spectral) if width else None
 
     @property
     def views(self) -> Sequence[str]:

@@ -41,6 +41,7 @@ class OriginalSettings:
     minibatch_width: int = 5
     gaussian: bool = False  # smooth what the decoder gives over keys and frames, by widths that are learned
     critic_heads: bool = False  # have the critic tell silence and melodic motion, too
+    spectral: bool = True  # spectral normalisation of the critic's convolutions but the first
 
     def __post_init__(self) -> None:
         if self.latent_dim % self.transformer_heads:
@@ -130,7 +131,8 @@ class Critic(nn.Module):
         widths = [shape.channels] + [settings.critic_width * 2**index for index in range(settings.critic_layers)]
         pairs = list(itertools.pairwise(widths))
         self.layers = nn.ModuleList(
-            normed(nn.Conv1d(a, b, 4, stride=2, padding=1), index > 0) for index, (a, b) in enumerate(pairs)
+            normed(nn.Conv1d(a, b, 4, stride=2, padding=1), settings.spectral and index > 0)
+            for index, (a, b) in enumerate(pairs)
         )
         self.skips = nn.ModuleList(nn.Conv1d(a, b, 1) for a, b in pairs)
         self.discrimination = MinibatchDiscrimination(

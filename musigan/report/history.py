@@ -38,6 +38,7 @@ MEANINGS = {
     "adversarial_%s": "The generator's loss against the critic, on %ss.",
     "features_%s": "Distance of the critic's features between drawn and real %ss. Lower is better.",
     "penalty_%s": "How steep the critic is on %ss.",
+    "augmentation": "How likely each change is to the rolls that the critic sees. It rises while it is too sure.",
 }
 
 

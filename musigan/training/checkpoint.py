@@ -182,12 +182,15 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
     """The networks of a checkpoint with its weights; the generator's moving average in its place if `averaged`."""
     from musigan import models
     from musigan.errors import SettingsError
+    from musigan.training.augmentation import Augmentation
 
     settings = checkpoint.training_settings()
     try:
         networks = models.build(settings.model, settings.network, checkpoint.shape)
     except SettingsError as error:
         raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+    if "augmentation" in checkpoint.networks:
+        networks["augmentation"] = Augmentation()
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
         load_weights(network, weights.get(name), name)

@@ -56,7 +56,7 @@ class PriorSettings:
 class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
-    objective: Literal["bce", "hinge", "relativistic"] = "bce"
+    objective: Literal["bce", "hinge", "relativistic", "wgan"] = "bce"
     learning_rate: float = 1e-4  # of the transformer
     decoder_learning_rate: float = 2e-5  # of the decoder, which the variational stage has taught already
     critic_learning_rate: float = 2e-4
@@ -67,10 +67,22 @@ class AdversarialSettings:
     learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
     critic_steps: int = 1  # critic steps per generator step
     roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
-    penalty_distance: float = 0.05  # step of the finite difference in the gradient penalty
+    penalty: Literal["approximate", "exact"] = "approximate"  # finite difference or second derivative; wgan has its own
+    penalty_distance: float = 0.05  # step of the finite difference in the approximate penalty
+    penalty_decay: float = 0.0  # share of the stage over which penalties' weights fall to a tenth; 0 keeps them
+    adaptive: bool = False  # change the rolls that the critic sees, more often while it is too sure
+    adaptive_target: float = 0.6  # mean sign(D(real)) that the changes' probability is steered to
+    adaptive_rolls: float = 10_000.0  # rolls judged in which that probability could go from 0 to 1
 
     def __post_init__(self) -> None:
         _check_adam("adversarial", self)
+        if not 0 < self.adaptive_target < 1 or not self.adaptive_rolls > 0:
+            raise SettingsError(
+                f"settings 'adversarial.adaptive_target' and 'adaptive_rolls' are {self.adaptive_target:g} and "
+                f"{self.adaptive_rolls:g}; expected between 0 and 1, and over 0"
+            )
+        if not 0 <= self.penalty_decay <= 1:
+            raise SettingsError(f"setting 'adversarial.penalty_decay' is {self.penalty_decay:g}; expected 0 to 1")
         if not self.penalty_distance > 0:
             raise SettingsError(f"setting 'adversarial.penalty_distance' is {self.penalty_distance:g}; expected over 0")
 
@@ -124,6 +136,11 @@ class TrainingSettings:
         unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
+        if self.adversarial.objective == "wgan" and not (self.weight("penalty_roll") or self.weight("penalty_latent")):
+            raise SettingsError(
+                "setting 'adversarial.objective' is wgan, whose critic needs a gradient penalty; give loss_weights a "
+                "penalty_roll and a penalty_latent (10 is usual)"
+            )
         chosen = models.family(self.model)
         network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))

@@ -15,7 +15,9 @@ objective asks of them:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,6 +26,8 @@ from torch import Tensor, nn
 
 from musigan.losses import adversarial, likelihood
 from musigan.losses.musical import MUSICAL, TOLD
+from musigan.training import penalties
+from musigan.training.augmentation import Augmentation
 from musigan.training.configuration import TrainingSettings
 
 
@@ -181,7 +185,16 @@ class Adversarial(Objective):
 
     name = "adversarial"
     title = "generator against critic"
+    steers = True  # the probability of augmentations, if there are any
     _begun: Tensor | None = None
+
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
+        super().__init__(networks, settings)
+        self.augmentation: Any = None
+        if settings.adversarial.adaptive:
+            if "augmentation" not in networks:
+                networks["augmentation"] = Augmentation().to(next(self.critic.parameters()).device)
+            self.augmentation = networks["augmentation"]
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
@@ -203,6 +216,9 @@ class Adversarial(Objective):
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Losses of one side on real (B, C, K, T)."""
+        if self.augmentation is not None:
+            chosen = self.settings.adversarial
+            self.augmentation.enter(moment.step, chosen.adaptive_target, chosen.adaptive_rolls)
         with torch.no_grad():
             posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
@@ -236,10 +252,23 @@ class Adversarial(Objective):
         roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
+    def _changed(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Tensor | None]:
+        """The views with rolls augmented, if that is asked for: real and fake alike."""
+        if self.augmentation is None or views["roll"] is None:
+            return views
+        return {**views, "roll": self.augmentation(views["roll"], moment.rng)}
+
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
         """The views under instance noise (arXiv 1610.04490): real and fake alike."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
+
+    def factor(self, name: str, progress: float) -> float:
+        """Penalties' weights may fall to a tenth, by a cosine (arXiv 2501.05441: the steps at the end can be small)."""
+        decay = self.settings.adversarial.penalty_decay
+        if not decay or not name.startswith("penalty_"):
+            return 1.0
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress / decay, 1.0)))
 
     def _judge(self, views: dict[str, Any]) -> Any:
         return self.critic(views["roll"], views["latent"])
@@ -247,15 +276,27 @@ class Adversarial(Objective):
     def _critic_losses(self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment) -> Terms:
         """The critic's half on detached fakes; accuracy over both."""
         chosen, terms = self.settings.adversarial, Terms()
-        half = adversarial.ADVERSARIES[chosen.objective].critic
+        adversary = adversarial.ADVERSARIES[chosen.objective]
+        truth, fake = self._changed(truth, moment), self._changed(fake, moment)
         shown = self._blurred(truth, moment), self._blurred(fake, moment)
+        penalised = [v for v, x in shown[0].items() if x is not None and self.settings.weight(f"penalty_{v}")]
+        for inputs in shown:
+            inputs.update({view: inputs[view].detach().requires_grad_() for view in penalised})
         real_said, fake_said = self._judge(shown[0]), self._judge(shown[1])
         for view, logits in real_said.logits.items():
             other = fake_said.logits[view]
-            terms.losses[f"critic_{view}"] = half(logits, other, chosen.label_smoothing)
-            right = (logits > 0).float().mean() + (other <= 0).float().mean()
+            terms.losses[f"critic_{view}"] = adversary.critic(logits, other, chosen.label_smoothing)
+            border = adversary.border(logits, other)
+            right = (logits > border).float().mean() + (other <= border).float().mean()
             terms.figures[f"accuracy_{view}"] = (right / 2).detach()
-        self._penalties(terms, shown, (real_said, fake_said), moment)
+            if view == "roll" and self.augmentation is not None:
+                terms.figures["augmentation"] = self.augmentation.probability.clone()
+                if self.steers:
+                    self.augmentation.watch(torch.sign(logits.detach() - border))
+        for view in penalised:
+            pair = [penalties.Seen(x[view], y.logits[view]) for x, y in zip(shown, (real_said, fake_said), strict=True)]
+            judge = self._judge_of(view)
+            terms.losses[f"penalty_{view}"] = penalties.penalty(chosen, judge, pair[0], pair[1], moment.rng)
         terms.losses |= self._told(truth, fake, (real_said, fake_said))
         return terms
 
@@ -267,17 +308,9 @@ class Adversarial(Objective):
             for name in real_told
         }
 
-    def _penalties(self, terms: Terms, shown: Any, said: Any, moment: Moment) -> None:
-        """Approximate gradient penalties of the views that have a weight, on real and fake."""
-        views = [view for view in said[0].logits if self.settings.weight(f"penalty_{view}")]
-        distance = self.settings.adversarial.penalty_distance
-        for view in views:
-            parts = []
-            for inputs, judged in zip(shown, said, strict=True):
-                moved = inputs[view] + distance * _noise(inputs[view], moment.rng)
-                again = self._judge({"roll": None, "latent": None, view: moved}).logits[view]
-                parts.append(adversarial.smoothness(judged.logits[view], again, distance))
-            terms.losses[f"penalty_{view}"] = parts[0] + parts[1]
+    def _judge_of(self, view: str) -> Callable[[Tensor], Tensor]:
+        """The critic as a function of one view alone, to its logits (B, 1)."""
+        return lambda inputs: self._judge({"roll": None, "latent": None, view: inputs}).logits[view]
 
     def _generator_losses(
         self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
@@ -286,8 +319,8 @@ class Adversarial(Objective):
         chosen, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[chosen.objective]
         with torch.no_grad():
-            real_said = self._judge(self._blurred(truth, moment))
-        fake_said = self._judge(self._blurred(fake, moment))
+            real_said = self._judge(self._blurred(self._changed(truth, moment), moment))
+        fake_said = self._judge(self._blurred(self._changed(fake, moment), moment))
         for view, logits in fake_said.logits.items():
             terms.losses[f"adversarial_{view}"] = adversary.generator(real_said.logits[view], logits, 0.0)
             if self.settings.weight(f"features_{view}"):
@@ -322,6 +355,7 @@ class CriticAlone(Adversarial):
 
     name = "critic"
     title = "teaching the critic"
+    steers = False  # against a generator that stands still it is to become sure
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """The critic only."""
@@ -330,6 +364,10 @@ class CriticAlone(Adversarial):
     def sides(self, step: int) -> list[str]:
         """The critic only."""
         return ["critic"]
+
+    def factor(self, name: str, progress: float) -> float:
+        """Penalties begin to fall with the game itself."""
+        return 1.0
 
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}
