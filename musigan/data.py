@@ -48,7 +48,7 @@ class AugmentSettings:
 
     crop: bool = True  # start anywhere inside a pair of chunks, not only at the chunks' own starts
     swap_channels: bool = True  # left for right, every second time (stereo only)
-    gain: float = 0.2  # loudness times a random factor in [1 - gain, 1]
+    gain: float = 0.0  # loudness times a random factor in [1 - gain, 1]; what is generated becomes as much quieter
     transpose_keys: int = 2  # up to so many keys up or down, the free edge silent
 
     def __post_init__(self) -> None:

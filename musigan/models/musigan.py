@@ -44,6 +44,7 @@ from musigan.layers import (
 from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
 
+PITCH_CLASSES = 12
 MOST_GAIN = 2.0  # of a calibration
 
 
@@ -65,6 +66,7 @@ class MusiganSettings:
     transformer_heads: int = 4
     critic_width: int = 64  # channels of the critic's finest plane
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
+    chroma_critic_width: int = 0  # channels of the critic's tower over pitch classes; 0 leaves it out
     gaussian: bool = False  # smooth the decoder's loudness over keys and frames, by widths that are learned
     critic_heads: bool = False  # have the critic tell silence and melodic motion, too
     spectral: bool = True  # spectral normalisation of the critic's layers
@@ -243,26 +245,37 @@ class Generator(nn.Module):
         return self.decode(latents, frames).roll, latents
 
 
-class LatentTower(nn.Module):
-    """Judges a sequence of latents: (B, L, Z) -> logit (B, 1), features."""
+def chroma(roll: Tensor, frames: int) -> Tensor:
+    """Loudness by pitch class: (B, C, K, T) -> (B, T / frames, C * 12), octaves summed, `frames` frames averaged.
 
-    def __init__(self, latent_dim: int, width: int, spectral: bool = True) -> None:
+    Pitch classes are counted from the lowest key.
+    """
+    keys = -(-roll.shape[2] // PITCH_CLASSES) * PITCH_CLASSES
+    whole = pad_roll(roll, keys, -(-roll.shape[3] // frames) * frames)
+    folded = whole.unflatten(2, (-1, PITCH_CLASSES)).unflatten(4, (-1, frames)).mean(5).sum(2)  # (B, C, 12, T / frames)
+    return folded.flatten(1, 2).transpose(1, 2)
+
+
+class SequenceTower(nn.Module):
+    """Judges a sequence, of latents or of pitch classes: (B, L, D) -> logit (B, 1), features."""
+
+    def __init__(self, size: int, width: int, spectral: bool = True) -> None:
         super().__init__()
-        self.inward = normed(nn.Conv1d(latent_dim, width, 3, padding=1), spectral)
+        self.inward = normed(nn.Conv1d(size, width, 3, padding=1), spectral)
         self.layers = nn.ModuleList(
             normed(nn.Conv1d(width, width, 5, padding=2, stride=stride), spectral) for stride in (1, 2, 1, 2, 1)
         )
         self.outward = normed(nn.Linear(2 * width + 1, 1), spectral)
 
-    def forward(self, latents: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
-        """latents (B, L, Z); `alone` leaves the other samples of the batch out of it."""
-        plane = F.leaky_relu(self.inward(latents.transpose(1, 2)), 0.2)  # (B, D, L)
+    def forward(self, sequence: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
+        """sequence (B, L, D); `alone` leaves the other samples of the batch out of it."""
+        plane = F.leaky_relu(self.inward(sequence.transpose(1, 2)), 0.2)  # (B, W, L)
         features = []
         for layer in self.layers:
             inner = F.leaky_relu(layer(plane), 0.2)
             plane = inner if inner.shape != plane.shape else (inner + plane) * 0.7071
             features.append(plane)
-        pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2D)
+        pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2W)
         return _verdict(self.outward, pooled, alone), features
 
 
@@ -308,17 +321,20 @@ def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
 
 
 class Critic(nn.Module):
-    """Judges a roll and its latents, each by a tower of its own."""
+    """Judges a roll, its pitch classes and its latents, each by a tower of its own."""
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
         self.roll = RollTower(settings, shape)
         width = settings.latent_critic_width
-        self.latent = LatentTower(settings.latent_dim, width, settings.spectral) if width else None
+        self.latent = SequenceTower(settings.latent_dim, width, settings.spectral) if width else None
+        width, self.frames = settings.chroma_critic_width, settings.patch_frames
+        size = PITCH_CLASSES * shape.channels
+        self.chroma = SequenceTower(size, width, settings.spectral) if width else None
 
     @property
     def views(self) -> Sequence[str]:
-        """What this critic can look at."""
+        """What this critic can be shown."""
         return ("roll", "latent") if self.latent is not None else ("roll",)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
@@ -329,6 +345,8 @@ class Critic(nn.Module):
         logits, features, told = {}, {}, None
         if roll is not None:
             logits["roll"], features["roll"], told = self.roll(roll, alone)
+            if self.chroma is not None:
+                logits["chroma"], features["chroma"] = self.chroma(chroma(roll, self.frames), alone)
         if latents is not None and self.latent is not None:
             logits["latent"], features["latent"] = self.latent(latents, alone)
         return Judgement(logits, features, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -46,7 +47,7 @@ class PriorSettings:
 
     learning_rate: float = 1e-3
     betas: tuple[float, ...] = (0.9, 0.99)
-    draws: int = 2  # noises per roll and step: encoding a roll costs more than a pass through the transformer
+    draws: int = 4  # noises per roll and step: encoding a roll costs more than a pass through the transformer
 
     def __post_init__(self) -> None:
         _check_adam("prior", self)
@@ -163,8 +164,11 @@ class TrainingSettings:
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
         critic = min(critic, pretrain)
         shares = {"critic": critic, "adversarial": self.epochs - pretrain if adversarial else 0}
-        for index, name in enumerate(before):  # what is left, in equal parts; the odd epoch to the first
-            shares[name] = (pretrain - critic + len(before) - 1 - index) // len(before)
+        left = pretrain - critic
+        for index, name in enumerate(before):  # what is left, by PRETRAIN_PARTS
+            part = PRETRAIN_PARTS[name] / sum(PRETRAIN_PARTS[other] for other in before[index:])
+            shares[name] = math.ceil(part * left)
+            left -= shares[name]
         return {name: shares[name] for name in stages}
 
     def game_epochs(self) -> dict[str, int]:
@@ -172,6 +176,9 @@ class TrainingSettings:
         critic = self.critic_epochs or 0
         return {"critic": critic, "adversarial": self.epochs - critic}
 
+
+# An epoch of the prior's stage takes half the time of a variational one, and it has more to learn.
+PRETRAIN_PARTS = {"variational": 2, "prior": 3}
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
@@ -182,12 +189,15 @@ DEFAULT_WEIGHTS = {
     "anchor_activity": 1.0,
     "adversarial_roll": 1.0,
     "adversarial_latent": 1.0,
+    "adversarial_chroma": 1.0,
     "critic_roll": 1.0,
     "critic_latent": 1.0,
+    "critic_chroma": 1.0,
     "penalty_roll": 0.0,
     "penalty_latent": 0.0,
     "features_roll": 1.0,
     "features_latent": 1.0,
+    "features_chroma": 1.0,
     "critic_silence": 1.0,  # where network.critic_heads asks for it
     "critic_melody": 1.0,
     "density": 0.5,

@@ -176,6 +176,12 @@ class Prior(Objective):
         return Terms({"flow": _flow(self.generator, latents, moment.rng)})
 
 
+def _said_of(view: str, said: Any) -> Tensor:
+    """Logits (B, 1) of all that a critic makes of one input: of a roll, its pitch classes too."""
+    logits: Tensor = said.logits[view]
+    return logits + said.logits["chroma"] if view == "roll" and "chroma" in said.logits else logits
+
+
 class Adversarial(Objective):
     """Noise to rolls against the critic, which also sees latents; the encoder stands still.
 
@@ -294,7 +300,9 @@ class Adversarial(Objective):
                 if self.steers:
                     self.augmentation.watch(torch.sign(logits.detach() - border))
         for view in penalised:
-            pair = [penalties.Seen(x[view], y.logits[view]) for x, y in zip(shown, (real_said, fake_said), strict=True)]
+            pair = [
+                penalties.Seen(x[view], _said_of(view, y)) for x, y in zip(shown, (real_said, fake_said), strict=True)
+            ]
             judge = self._judge_of(view)
             terms.losses[f"penalty_{view}"] = penalties.penalty(chosen, judge, pair[0], pair[1], moment.rng)
         terms.losses |= self._told(truth, fake, (real_said, fake_said))
@@ -310,7 +318,7 @@ class Adversarial(Objective):
 
     def _judge_of(self, view: str) -> Callable[[Tensor], Tensor]:
         """The critic as a function of one view alone, to its logits (B, 1)."""
-        return lambda inputs: self._judge({"roll": None, "latent": None, view: inputs}).logits[view]
+        return lambda inputs: _said_of(view, self._judge({"roll": None, "latent": None, view: inputs}))
 
     def _generator_losses(
         self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
