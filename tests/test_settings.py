@@ -53,6 +53,7 @@ def test_flags_over_file_over_preset() -> None:
         ({"adversarial": {"penalty_distance": 0}}, "adversarial.penalty_distance"),
         ({"gradient_clip": -1}, "gradient_clip"),
         ({"seed": 2**63}, "--seed"),
+        ({"accumulate": 0}, "--accumulate"),
     ],
 )
 def test_wrong_setting_is_named(given: dict, named: str) -> None:

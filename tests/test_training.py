@@ -179,7 +179,7 @@ def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
         {"loss_weights": {"penalty_latent": 1.0}}, {"loss_weights": {"penalty_roll": 1.0}},
         {"loss_weights": {"motion": 1.0}}, {"loss_weights": {"features_roll": 0.0}},
         {"loss_weights": {"anchor": 0.0, "anchor_activity": 0.0}},
-        {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"compression": "log"},
+        {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"accumulate": 2}, {"compression": "log"},
         {"augment": {"gain": 0.5}},
     ],
     ids=str,

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a step.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch.")]
+Accumulate = Annotated[
+    int | None,
+    typer.Option("--accumulate", min=1, help="Batches in a step: what a larger batch learns, in the memory of one."),
+]
 Preset = Annotated[str, typer.Option("--preset", help="small, medium or original; by default what suits the device.")]
 Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]

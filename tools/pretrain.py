@@ -15,6 +15,7 @@ def main(
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
+    accumulate: _training.Accumulate = None,
     critic_epochs: _training.CriticEpochs = None,
     seed: _training.SeedGiven = None,
     device: _cli.Device = "auto",
@@ -38,6 +39,7 @@ def main(
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "critic_epochs": critic_epochs,
         "seed": seed,
         "model": model,

@@ -15,6 +15,7 @@ def main(
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
+    accumulate: _training.Accumulate = None,
     pretrain_epochs: Annotated[
         int | None, typer.Option(min=0, help="Of the epochs, how many come before the game.")
     ] = None,
@@ -45,6 +46,7 @@ def main(
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "pretrain_epochs": pretrain_epochs,
         "critic_epochs": critic_epochs,
         "seed": seed,

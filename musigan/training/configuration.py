@@ -85,6 +85,7 @@ class TrainingSettings:
     pretrain_epochs: int | None = None  # of these before the game; by default about 70 in 100
     critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
+    accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
     seed: int = 1
     compression: Compression = "sqrt"
     gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
@@ -104,6 +105,8 @@ class TrainingSettings:
             raise SettingsError(f"--epochs {self.epochs}: expected at least 1")
         if self.batch_size < 1:
             raise SettingsError(f"--batch-size {self.batch_size}: expected at least 1")
+        if self.accumulate < 1:
+            raise SettingsError(f"--accumulate {self.accumulate}: expected at least 1, the batches of a step")
         if not 0 <= self.seed < 1 << 63:
             raise SettingsError(f"--seed {self.seed}: expected 0 or more, and less than 2**63")
         if self.gradient_clip < 0:
@@ -127,6 +130,11 @@ class TrainingSettings:
         chosen = models.family(self.model)
         network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
+
+    @property
+    def rolls_per_step(self) -> int:
+        """Rolls that one step of the optimisers sees."""
+        return self.batch_size * self.accumulate
 
     def weight(self, name: str) -> float:
         """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""

@@ -137,7 +137,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> 
 def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
     """Give the last stage the epochs that --epochs now asks for beyond (or short of) what the run was planned for."""
     before, now = saved.training_settings(), run.settings
-    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "seed"):
+    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "accumulate", "seed"):
         if getattr(before, name) != getattr(now, name):
             flag = name.replace("_", "-")
             raise CheckpointError(
@@ -149,7 +149,7 @@ def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
         return
     name, epochs = run.plan[-1]
     if run.finished and more > 0:
-        steps = epochs * steps_per_epoch(dataset, now.batch_size)
+        steps = epochs * steps_per_epoch(dataset, now.rolls_per_step)
         run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
     on_last = run.position.stage >= len(run.plan) - 1
     if epochs + more < (run.position.epoch + bool(run.position.step_in_epoch) if on_last else 1) or run.finished:
