@@ -66,6 +66,8 @@ class AdversarialSettings:
     latent_noise: float = 0.2  # the same for latents, whose own deviation is about 1
     learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
     critic_steps: int = 1  # critic steps per generator step
+    freeze_critic: tuple[float, ...] | None = None  # from and to which share of the stage the critic stands still
+    freeze_generator: tuple[float, ...] | None = None  # the same for the generator, such as [0, 0.1]
     roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
     penalty_distance: float = 0.05  # step of the finite difference in the gradient penalty
 
@@ -73,6 +75,26 @@ class AdversarialSettings:
         _check_adam("adversarial", self)
         if not self.penalty_distance > 0:
             raise SettingsError(f"setting 'adversarial.penalty_distance' is {self.penalty_distance:g}; expected over 0")
+        for side in ("critic", "generator"):
+            span = getattr(self, f"freeze_{side}")
+            if span is not None and not (len(span) == 2 and 0 <= span[0] < span[1] <= 1):
+                raise SettingsError(
+                    f"setting 'adversarial.freeze_{side}' is {list(span)}; expected two rising numbers from 0 to 1, "
+                    "the shares of the stage between which it stands still"
+                )
+        if self.freeze_critic and self.freeze_generator:
+            first = max(self.freeze_critic[0], self.freeze_generator[0])
+            last = min(self.freeze_critic[1], self.freeze_generator[1])
+            if first < last:
+                raise SettingsError(
+                    f"settings 'adversarial.freeze_critic' and 'adversarial.freeze_generator' have both sides stand "
+                    f"still from {first:g} to {last:g} of the stage; leave one of them free there"
+                )
+
+    def frozen(self, progress: float) -> frozenset[str]:
+        """The sides that stand still when `progress` (0 to 1) of the stage is done."""
+        spans = {"critic": self.freeze_critic, "generator": self.freeze_generator}
+        return frozenset(side for side, span in spans.items() if span and span[0] <= progress < span[1])
 
 
 @dataclass(frozen=True)

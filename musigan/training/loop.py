@@ -162,7 +162,10 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
     position, settings = run.position, run.settings
     progress = min(position.step / total, 1.0)
     batched = real.chunk(settings.accumulate)  # (B, C, K, T) each
+    frozen = objective.frozen(progress)
     for turn, side in enumerate(objective.sides(position.step)):
+        if side in frozen:
+            continue
         optimiser = run.optimisers[side]
         moving = [p for group in optimiser.param_groups for p in group["params"]]
         run.networks.requires_grad_(False)

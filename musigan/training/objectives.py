@@ -102,6 +102,10 @@ class Objective(ABC):
         """The sides that move in step `step`, in order."""
         return list(self.groups())
 
+    def frozen(self, progress: float) -> frozenset[str]:
+        """The sides that stand still at `progress` (0 to 1) of the stage, though it would be their turn."""
+        return frozenset()
+
     def _encoded(self, real: Tensor) -> Any:
         """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
         if real not in self._posteriors:
@@ -222,6 +226,10 @@ class Adversarial(Objective):
     def sides(self, step: int) -> list[str]:
         """The critic, as many times as it steps, then the generator."""
         return ["critic"] * self.settings.adversarial.critic_steps + ["generator"]
+
+    def frozen(self, progress: float) -> frozenset[str]:
+        """What the settings say of each side."""
+        return self.settings.adversarial.frozen(progress)
 
     def whole(self, step: int) -> bool:
         """Whether rolls are decoded and judged in this step."""
@@ -347,6 +355,10 @@ class CriticAlone(Adversarial):
     def sides(self, step: int) -> list[str]:
         """The critic only."""
         return ["critic"]
+
+    def frozen(self, progress: float) -> frozenset[str]:
+        """None: the settings speak of the game."""
+        return frozenset()
 
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}
