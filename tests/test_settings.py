@@ -54,6 +54,7 @@ def test_flags_over_file_over_preset() -> None:
         ({"gradient_clip": -1}, "gradient_clip"),
         ({"seed": 2**63}, "--seed"),
         ({"accumulate": 0}, "--accumulate"),
+        ({"keep_last": -1}, "--keep-last"),
         ({"adversarial": {"freeze_critic": [0.5]}}, "adversarial.freeze_critic"),
         ({"adversarial": {"freeze_critic": [0.5, 0.5]}}, "adversarial.freeze_critic"),
         ({"adversarial": {"freeze_generator": [-0.1, 0.5]}}, "adversarial.freeze_generator"),

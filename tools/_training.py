@@ -30,6 +30,9 @@ SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music
 CriticEpochs = Annotated[
     int | None, typer.Option("--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone.")
 ]
+KeepLast = Annotated[
+    int | None, typer.Option("--keep-last", min=0, help="Keep so many of the last checkpoints as numbered files.")
+]
 SampleEvery = Annotated[
     int | None, typer.Option("--sample-every", min=0, help="Epochs between sample pictures and MP3s; 0: none.")
 ]

@@ -23,6 +23,7 @@ def main(
     model: _training.Model = None,
     config: _training.Config = "",
     resume: _training.Resume = "",
+    keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
@@ -43,6 +44,7 @@ def main(
         "critic_epochs": critic_epochs,
         "seed": seed,
         "model": model,
+        "keep_last": keep_last,
         "sample_every": sample_every,
     }
     _training.train(

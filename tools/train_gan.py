@@ -29,6 +29,7 @@ def main(
     start: Annotated[
         str, typer.Option(metavar="CKPT", help="Start the game from the networks of a pretrained checkpoint.")
     ] = "",
+    keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     evaluate_every: _training.EvaluateEvery = None,
     steps_limit: _training.StepsLimit = None,
@@ -51,6 +52,7 @@ def main(
         "critic_epochs": critic_epochs,
         "seed": seed,
         "model": model,
+        "keep_last": keep_last,
         "sample_every": sample_every,
         "evaluate_every": evaluate_every,
     }

@@ -113,6 +113,7 @@ class TrainingSettings:
     gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
     ema_half_life: float = 5000.0  # rolls
     save_every: int = 5  # epochs between checkpoints
+    keep_last: int = 0  # of these, how many stay as numbered files beside the one that is replaced
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
     evaluate_every: int = 20  # epochs between evaluations of samples against held-out songs; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -146,6 +147,8 @@ class TrainingSettings:
             raise SettingsError(
                 "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"
             )
+        if self.keep_last < 0:
+            raise SettingsError(f"--keep-last {self.keep_last}: expected 0 (none) or more")
         unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")

@@ -298,6 +298,8 @@ def _end_epoch(
     if journal is not None:
         if best:
             checkpoints.save(journal.folder / "best.pt", run.snapshot())
+        if saves and settings.keep_last:
+            journal.keep(run, done, reporter.note)
         journal.record(entry)
         if draws:
             journal.samples(run, done, reporter.note)
