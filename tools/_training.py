@@ -26,6 +26,12 @@ Preset = Annotated[str, typer.Option("--preset", help="small, medium or original
 Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
+Init = Annotated[
+    str,
+    typer.Option(
+        "--init", metavar="CKPT", help="Begin all stages with what fits of another checkpoint, whatever its sizes."
+    ),
+]
 SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]
 CriticEpochs = Annotated[
     int | None, typer.Option("--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone.")
@@ -93,6 +99,7 @@ def train(
     adversarial: bool,
     resume: str,
     start: str,
+    init: str,
     force: bool,
     preset: str,
     config: str,
@@ -105,8 +112,11 @@ def train(
     from musigan.devices import resolve_device
     from musigan.errors import MusiganError, UsageError
 
-    if resume and start:
-        raise UsageError("--resume goes on with a run, --start begins one from pretrained networks: give one of them")
+    if sum(map(bool, (resume, start, init))) > 1:
+        raise UsageError(
+            "--resume goes on with a run, --start begins a game from pretrained networks, --init begins all stages "
+            "with what fits of a checkpoint: give one of them"
+        )
     device = resolve_device(device)
     saved = _saved(resume or start)
     if saved is not None:
@@ -124,7 +134,8 @@ def train(
     target = Path(output or resume or "ckpt.pt")
     if target.exists() and not force and not (resume and target.resolve() == Path(resume).resolve()):
         raise MusiganError(f"{target} exists: --resume {target} goes on with it, --force replaces it, -o names another")
-    _train(session, source, target, settings, saved, bool(resume), adversarial, device, steps_limit)
+    other = _saved(init)
+    _train(session, source, target, settings, saved, bool(resume), other, adversarial, device, steps_limit)
 
 
 def _saved(path: str) -> Checkpoint | None:
@@ -178,6 +189,7 @@ def _train(
     settings: TrainingSettings,
     saved: Checkpoint | None,
     resuming: bool,
+    init: Checkpoint | None,
     adversarial: bool,
     device: str,
     steps_limit: int | None,
@@ -185,7 +197,7 @@ def _train(
     """Train on the store `source` into `target`."""
     from musigan.data import NO_AUGMENT, RollDataset
     from musigan.keysettings import KeySettings
-    from musigan.training import checkpoint, loop, runs
+    from musigan.training import checkpoint, loop, runs, warmstart
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
@@ -207,6 +219,9 @@ def _train(
         if adversarial and not plan["adversarial"]:
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
+    if init is not None:
+        for match in warmstart.warm_start(run, init):
+            session.say(f"--init: {match}")
     journal = Journal(target, run.history)
     try:
         finished = loop.train(run, dataset, target, SessionReporter(session), journal, validation, steps_limit)

@@ -23,6 +23,7 @@ def main(
     model: _training.Model = None,
     config: _training.Config = "",
     resume: _training.Resume = "",
+    init: _training.Init = "",
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     steps_limit: _training.StepsLimit = None,
@@ -48,6 +49,6 @@ def main(
         "sample_every": sample_every,
     }
     _training.train(
-        session, source, output, adversarial=False, resume=resume, start="", force=force, preset=preset,
-        config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        session, source, output, adversarial=False, resume=resume, start="", init=init, force=force,
+        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip

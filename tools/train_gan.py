@@ -27,8 +27,12 @@ def main(
     config: _training.Config = "",
     resume: _training.Resume = "",
     start: Annotated[
-        str, typer.Option(metavar="CKPT", help="Start the game from the networks of a pretrained checkpoint.")
+        str,
+        typer.Option(
+            metavar="CKPT", help="Only the game, from the networks of a pretrained checkpoint, sizes and all."
+        ),
     ] = "",
+    init: _training.Init = "",
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     evaluate_every: _training.EvaluateEvery = None,
@@ -57,6 +61,6 @@ def main(
         "evaluate_every": evaluate_every,
     }
     _training.train(
-        session, source, output, adversarial=True, resume=resume, start=start, force=force, preset=preset,
-        config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        session, source, output, adversarial=True, resume=resume, start=start, init=init, force=force,
+        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip
