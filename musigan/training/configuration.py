@@ -112,6 +112,9 @@ class TrainingSettings:
     compression: Compression = "sqrt"
     gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
     ema_half_life: float = 5000.0  # rolls
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on GPUs that compute with it
+    compile: bool = False  # the networks' heavy functions by torch.compile: minutes at first, then faster on a GPU
+    workers: int = 1  # threads that read rolls ahead of the step
     save_every: int = 5  # epochs between checkpoints
     keep_last: int = 0  # of these, how many stay as numbered files beside the one that is replaced
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
@@ -147,6 +150,8 @@ class TrainingSettings:
             raise SettingsError(
                 "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"
             )
+        if self.workers < 1:
+            raise SettingsError(f"setting 'workers' is {self.workers}; expected at least 1")
         if self.keep_last < 0:
             raise SettingsError(f"--keep-last {self.keep_last}: expected 0 (none) or more")
         unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))

@@ -139,8 +139,9 @@ def _run_epoch(
     taken = 0
     pace.enter(position.stage)
     since = time.monotonic()
-    for real in batches(dataset, settings.rolls_per_step, crops, first=position.step_in_epoch):
-        _step(run, objective, real.to(run.device), epochs * steps)
+    first, size = position.step_in_epoch, settings.rolls_per_step
+    for real in batches(dataset, size, crops, first, settings.workers, run.device):
+        _step(run, objective, real, epochs * steps)
         taken += 1
         before, since = since, time.monotonic()
         position.seconds += since - before
@@ -322,9 +323,10 @@ def validate(run: Run, validation: RollDataset) -> dict[str, float]:
     objective = OBJECTIVES["variational"](networks, run.settings)
     size = min(run.settings.batch_size, len(validation))
     tally: dict[str, list[float]] = {}
-    for number, real in zip(range(VALIDATION_BATCHES), batches(validation, size, epoch=0), strict=False):
+    held = batches(validation, size, epoch=0, device=run.device)
+    for number, real in zip(range(VALIDATION_BATCHES), held, strict=False):
         moment = Moment(number, 1.0, torch.Generator().manual_seed(number))
-        terms = objective.losses("generator", real.to(run.device), moment)
+        terms = objective.losses("generator", real, moment)
         for name, value in (terms.losses | terms.figures).items():
             entry = tally.setdefault(f"validation_{name}", [0.0, 0])
             tally[f"validation_{name}"] = [entry[0] + value.item(), entry[1] + 1]

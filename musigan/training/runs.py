@@ -15,6 +15,7 @@ from musigan.data import RollDataset, steps_per_epoch
 from musigan.errors import CheckpointError, MusiganError
 from musigan.settings import as_mapping, differences
 from musigan.training import checkpoint as checkpoints
+from musigan.training.acceleration import accelerate
 from musigan.training.checkpoint import Checkpoint, Position
 from musigan.training.configuration import TrainingSettings
 from musigan.training.ema import Average
@@ -94,6 +95,7 @@ def begin(
     stages = [(name, epochs) for name, epochs in plan.items() if epochs > 0]
     if not stages:
         raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
+    accelerate(networks, settings.precision, settings.compile, device)
     return Run(settings, shape, dict(store), dataset.fingerprint(), stages, networks, average, device)
 
 
@@ -110,6 +112,7 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
         raise CheckpointError(f"the checkpoint's plan or random state is damaged ({error})") from error
     if any(name not in OBJECTIVES for name, _ in plan):
         raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
+    accelerate(networks, settings.precision, settings.compile, device)
     run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
     run.position, run.history, run.saved = saved.position, list(saved.history), True
     _extend(run, saved, dataset)
