@@ -22,7 +22,12 @@ Accumulate = Annotated[
     int | None,
     typer.Option("--accumulate", min=1, help="Batches in a step: what a larger batch learns, in the memory of one."),
 ]
-Preset = Annotated[str, typer.Option("--preset", help="small, medium or original; by default what suits the device.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset", help="small (CPU), medium (a GPU), large (a big one) or original; by default by the device."
+    ),
+]
 Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
@@ -87,7 +92,7 @@ def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[
     name = str(preset or given.get("preset") or preset_for(device, model))
     if not (preset or given.get("preset")):
         reason = f"suits this machine ({device})" if model == "musigan" else f"goes with the model {model}"
-        session.say(f"preset {name}, which {reason}; --preset small, medium or original chooses")
+        session.say(f"preset {name}, which {reason}; --preset small, medium, large or original chooses")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, flags)
 
 

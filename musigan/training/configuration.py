@@ -12,7 +12,7 @@ from musigan.data import AugmentSettings, Compression
 from musigan.errors import SettingsError
 from musigan.losses.musical import MUSICAL
 
-PRESETS = ("small", "medium", "original")
+PRESETS = ("small", "medium", "large", "original")
 
 
 def _check_adam(section: str, settings: Any) -> None:
