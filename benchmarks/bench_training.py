@@ -1,37 +1,48 @@
 """Rolls a second of a full GAN step: the `small` preset against the original's layout, same batch, same run.
 
     python benchmarks/bench_training.py [--batch 8] [--steps 8] [--threads 1]
+    python benchmarks/bench_training.py --presets small medium large original [--device cuda]
 
 A full step is one critic and one generator step, data loading left out. `small` works on 88 keys x 500 frames and is
 timed over whole cycles of its cheap and dear steps; the original's layout on its own 33 x 500, a third of the cells.
+With --presets, what the comment in each preset's file says: parameters, the most memory a process of its own took (on a
+GPU: that torch had reserved), and rolls a second of each stage at the preset's own batch size on 88 keys x 500 frames.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import resource
+import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
 from musigan import models
 from musigan.machine import usable_cores
 from musigan.models import RollShape
+from musigan.training.acceleration import accelerate
 from musigan.training.configuration import TrainingSettings, configure
-from musigan.training.objectives import Adversarial, Moment
+from musigan.training.objectives import OBJECTIVES, Moment
 
 FULL, NARROW = RollShape(2, 88, 500), RollShape(2, 33, 500)
 
 
-def rolls_per_second(settings: TrainingSettings, shape: RollShape, steps: int) -> tuple[float, float]:
+def rolls_per_second(
+    settings: TrainingSettings, shape: RollShape, steps: int, stage: str = "adversarial", device: str = "cpu"
+) -> tuple[float, float]:
     """The best of the cycles that `steps` steps hold, after one to warm up, and millions of parameters.
 
     The best, because what slows a cycle down on a shared machine is not the network.
     """
     torch.manual_seed(0)
-    networks = models.build(settings.model, settings.network, shape).train()
-    objective = Adversarial(networks, settings)
+    networks = models.build(settings.model, settings.network, shape).train().to(device)
+    accelerate(networks, settings.precision, settings.compile, torch.device(device))
+    objective = OBJECTIVES[stage](networks, settings)
     optimisers = {side: torch.optim.Adam(groups, foreach=True) for side, groups in objective.groups().items()}
-    loud = torch.rand(settings.batch_size, shape.channels, shape.keys, shape.frames)
+    loud = torch.rand(settings.batch_size, shape.channels, shape.keys, shape.frames).to(device)
     real = loud * (loud > 0.8)
 
     def step(number: int) -> None:
@@ -47,24 +58,60 @@ def rolls_per_second(settings: TrainingSettings, shape: RollShape, steps: int) -
             sum(settings.weight(name) * loss for name, loss in losses.items()).backward()  # type: ignore[union-attr]
             optimisers[side].step()
 
-    cycle = settings.adversarial.roll_every
+    cycle = settings.adversarial.roll_every if stage == "adversarial" else 1
     seconds = []
     for _ in range(1 + -(-steps // cycle)):
         start = time.perf_counter()
         for number in range(cycle):
             step(number)
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
     pace = settings.batch_size * cycle / min(seconds[1:])
     return pace, sum(p.numel() for p in networks.parameters()) / 1e6
 
 
+def portrait(name: str, batch: int | None, steps: int, threads: int, device: str) -> str:
+    """A line about the preset `name`, for a process of its own."""
+    torch.set_num_threads(threads)
+    settings = configure(name, {"batch_size": batch} if batch else {})
+    before, paces, parameters = _memory(device), {}, 0.0
+    for stage in models.family(settings.model).stages:
+        if stage != "critic":
+            paces[stage], parameters = rolls_per_second(settings, FULL, steps, stage, device)
+    said = ", ".join(f"{stage} {pace:.1f}" for stage, pace in paces.items())
+    used = f"{_memory(device):.1f} GiB ({before:.1f} before the first step)"
+    return f"{name:9} {parameters:5.1f} M parameters, batch {settings.batch_size:2}: {used}; rolls/s: {said}"
+
+
+def _memory(device: str) -> float:
+    """The most memory taken so far, in GiB: of the process, or of the GPU."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def portraits(presets: list[str], batch: int | None, steps: int, threads: int, device: str) -> None:
+    """Print the line of every preset, each measured alone."""
+    for name in presets:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            print(pool.submit(portrait, name, batch, steps, threads, device).result(), flush=True)
+
+
 def main() -> None:
     """Print one line for each layout and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, help="rolls in a step; by default 8, with --presets the preset's own")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--presets", nargs="+", metavar="NAME")
+    parser.add_argument("--device", default="cpu", help="with --presets")
     chosen = parser.parse_args()
+    if chosen.presets:
+        portraits(chosen.presets, chosen.batch, chosen.steps, chosen.threads, chosen.device)
+        return
+    chosen.batch = chosen.batch or 8
     torch.set_num_threads(chosen.threads)
     print(f"batch {chosen.batch}, {chosen.threads} threads, torch {torch.__version__}")
     paces = {}

@@ -8,7 +8,9 @@ in this one space. Rolls are read when asked for, so memory does not grow with t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Compression = Literal["sqrt", "log"]
@@ -226,18 +229,34 @@ def batch_indices(dataset: RollDataset, batch_size: int, epoch: int) -> list[np.
     return list(filled.reshape(-1, batch_size))
 
 
-def batches(dataset: RollDataset, batch_size: int, epoch: int, first: int = 0) -> Iterator[Tensor]:
-    """Batches `first` and on of epoch `epoch`: (B, C, K, T) float32, one read ahead while the last is in use."""
+def batches(
+    dataset: RollDataset,
+    batch_size: int,
+    epoch: int,
+    first: int = 0,
+    workers: int = 1,
+    device: torch.device | str = "cpu",
+) -> Iterator[Tensor]:
+    """Batches `first` and on of epoch `epoch`: (B, C, K, T) float32 on `device`, in order.
+
+    While one is in use the next `workers` are read, by as many threads; what a batch holds does not depend on them.
+    For a GPU they wait in pinned memory, so that their copy does not hold up the thread that asks for work.
+    """
     import torch
 
-    def load(indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.stack([dataset.roll(epoch, int(index)) for index in indices]))
+    pinned = torch.device(device).type == "cuda"
 
-    plan = batch_indices(dataset, batch_size, epoch)[first:]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(load, indices) for indices in plan[:1]]
-        for number in range(len(plan)):
-            batch = ahead.pop().result()
-            if number + 1 < len(plan):
-                ahead.append(pool.submit(load, plan[number + 1]))
-            yield batch
+    def load(indices: np.ndarray) -> Tensor:
+        batch = torch.from_numpy(np.stack([dataset.roll(epoch, int(index)) for index in indices]))
+        return batch.pin_memory() if pinned else batch
+
+    plan = iter(batch_indices(dataset, batch_size, epoch)[first:])
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="rolls")
+    try:
+        ahead = deque(pool.submit(load, indices) for indices in itertools.islice(plan, workers))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(pool.submit(load, indices) for indices in itertools.islice(plan, 1))
+            yield batch.to(device, non_blocking=pinned)
+    finally:
+        pool.shutdown(cancel_futures=True)

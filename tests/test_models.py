@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from torch import nn
 from musigan import models
 from musigan.errors import SettingsError
 from musigan.models import RollShape
+from musigan.training.configuration import PRESETS, configure
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
 
@@ -40,6 +43,20 @@ def test_family_is_complete(name: str) -> None:
     assert family.summary
     assert family.paper
     assert set(family.stages) <= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_builds_and_has_the_parameters_its_file_says(name: str) -> None:
+    chosen = configure(name)
+    with torch.device("meta"):
+        networks = models.build(chosen.model, chosen.network, RollShape(2, 88, 500))
+    millions = sum(parameter.numel() for parameter in networks.parameters()) / 1e6
+    text = (resources.files("musigan") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    said = re.search(r"(\d+\.\d) M parameters", text)
+    assert said, "the file's comment has no number of parameters"
+    assert float(said[1]) == pytest.approx(millions, abs=0.05)
+    for word in ("GiB", "a second"):
+        assert word in text.partition("model:")[0]
 
 
 def test_unknown_family() -> None:

@@ -54,12 +54,34 @@ def test_flags_over_file_over_preset() -> None:
         ({"adversarial": {"penalty_distance": 0}}, "adversarial.penalty_distance"),
         ({"gradient_clip": -1}, "gradient_clip"),
         ({"seed": 2**63}, "--seed"),
+        ({"accumulate": 0}, "--accumulate"),
+        ({"keep_last": -1}, "--keep-last"),
+        ({"precision": "half"}, "precision"),
+        ({"workers": 0}, "workers"),
+        ({"compile": 1}, "compile"),
+        ({"adversarial": {"freeze_critic": [0.5]}}, "adversarial.freeze_critic"),
+        ({"adversarial": {"freeze_critic": [0.5, 0.5]}}, "adversarial.freeze_critic"),
+        ({"adversarial": {"freeze_generator": [-0.1, 0.5]}}, "adversarial.freeze_generator"),
+        ({"adversarial": {"freeze_generator": [0, 1.5]}}, "adversarial.freeze_generator"),
+        ({"adversarial": {"freeze_generator": 0.5}}, "adversarial.freeze_generator"),
+        ({"adversarial": {"freeze_critic": [0.2, 0.6], "freeze_generator": [0.0, 0.3]}}, "from 0.2 to 0.3 of"),
     ],
 )
 def test_wrong_setting_is_named(given: dict, named: str) -> None:
     with pytest.raises(SettingsError, match=named.replace(".", r"\.")) as caught:
         configure("small", given)
     assert "\n" not in str(caught.value)
+
+
+def test_sides_may_stand_still_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("adversarial: {freeze_generator: [0, 0.25], freeze_critic: [0.25, 1]}")
+    chosen = configure("small", settings.read_yaml(path))
+    shares = (0.0, 0.24, 0.25, 0.99)
+    assert [sorted(chosen.adversarial.frozen(share)) for share in shares] == [["generator"]] * 2 + [["critic"]] * 2
+    path.write_text(settings.write_yaml(chosen))
+    assert settings.build(TrainingSettings, settings.read_yaml(path)) == chosen
+    assert configure("small").adversarial.frozen(0.0) == frozenset()
 
 
 @pytest.mark.parametrize("text", ["- 1", "a: [", "3", "1: 2", "!!python/object/apply:os.system ['true']"])

@@ -82,6 +82,33 @@ def test_a_game_from_a_pretraining_has_epochs_of_its_own(folder: Path, tmp_path:
     assert plan(tmp_path / "c.pt") == {"critic": 2, "adversarial": 3}
 
 
+def test_init_says_what_fits(folder: Path, tmp_path: Path) -> None:
+    keys, config = folder / "keys", folder / "tiny.yaml"
+    wider = tmp_path / "wider.yaml"
+    wider.write_text(write_yaml({"network": {**tiny.NETWORKS["musigan"], "width": 10}, "batch_size": 3}))
+    tail = ["--init", folder / "pre.pt", "--epochs", 4, "--steps-limit", 1, "-o"]
+    same, sizes, none, both = calls(
+        "train-gan",
+        [keys, "--config", config, *tail, tmp_path / "same.pt"],
+        [keys, "--config", wider, *tail, tmp_path / "sizes.pt"],
+        [keys, "--model", "original", *tail, tmp_path / "none.pt"],
+        [keys, *tail, tmp_path / "both.pt", "--start", folder / "pre.pt"],
+    )
+    assert (same[0], sizes[0], none[0], both[0]) == (0, 0, 1, 2), same[2] + sizes[2] + none[2]
+    said = [line.partition("--init: ")[2] for line in same[2].splitlines() if "--init: " in line]
+    assert [line.split(":")[0] for line in said] == ["encoder", "prior", "decoder", "critic"]
+    assert all(taken == whole for taken, _, whole, _ in (line.split(": ")[1].split() for line in said)), said
+    assert "other shape: key_map (1, 6, 6, 1) for (1, 10, 6, 1)" in sizes[2]
+    assert "(model musigan)" in none[2]
+    assert "choose its model and sizes" in none[2]
+    assert not (tmp_path / "none.pt").exists()
+    assert "give one of them" in one_line(both[2].encode())
+    assert set(plan(tmp_path / "same.pt")) == {"variational", "prior", "adversarial"}  # all stages
+    (pretrained,) = calls("pretrain", [keys, "--config", wider, *tail, tmp_path / "pre.pt"])
+    assert pretrained[0] == 0
+    assert "--init: prior: " in pretrained[2]
+
+
 def test_a_run_without_a_game_says_so(folder: Path, tmp_path: Path) -> None:
     line = [folder / "keys", "--config", folder / "tiny.yaml", "--steps-limit", 1, "-o"]
     none, one = calls(

@@ -141,6 +141,27 @@ def test_each_side_moves_its_own_parameters_only(
             assert any(k.startswith(part) for k in moved), part
 
 
+@pytest.mark.parametrize(("side", "other"), [("critic", "generator"), ("generator", "critic")])
+@pytest.mark.parametrize("name", ["musigan", "original"])
+def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: str, other: str, keys: Path) -> None:
+    run, data = start(keys, tiny.settings(name, adversarial={f"freeze_{side}": [0.25, 0.75]}))
+    run.plan = [("adversarial", 1)]
+    objective = runs.objective_of(run)
+    run.optimisers = runs.optimisers_of(objective)
+    real = torch.from_numpy(data.roll(0, 0))[None].repeat(3, 1, 1, 1)
+    moved: dict[str, list[int]] = {side: [], other: []}
+    for step in range(8):
+        before = {k: v.detach().clone() for k, v in run.networks.named_parameters()}
+        loop._step(run, objective, real, 8)
+        for each in (side, other):
+            network = run.networks[each].named_parameters(each)
+            if any(not torch.equal(value, before[k]) for k, value in network):
+                moved[each].append(step)
+    assert moved == {side: [0, 1, 6, 7], other: list(range(8))}
+    assert run.optimisers[other].state
+    assert not runs.OBJECTIVES["critic"](run.networks, run.settings).frozen(0.5)  # alone it always learns
+
+
 def test_loss_that_is_not_a_number_keeps_the_last_checkpoint(
     keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +197,7 @@ def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
         {"adversarial": {"instance_noise": 0.4}}, {"adversarial": {"label_smoothing": 0.4}},
         {"adversarial": {"learning_rate": 0.01}}, {"adversarial": {"decoder_learning_rate": 0.01}},
         {"adversarial": {"critic_learning_rate": 0.01}}, {"adversarial": {"betas": [0.5, 0.9]}},
+        {"adversarial": {"freeze_critic": [0.0, 0.4]}}, {"adversarial": {"freeze_generator": [0.0, 0.4]}},
         {"variational": {"learning_rate": 0.01}}, {"variational": {"betas": [0.5, 0.9]}},
         {"variational": {"free_bits": 2.0}}, {"variational": {"kl_warmup": 0.9}},
         {"loss_weights": {"penalty_latent": 1.0}}, {"loss_weights": {"penalty_roll": 1.0}},
@@ -183,8 +205,8 @@ def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
         {"loss_weights": {"melody": 1.0}}, {"loss_weights": {"statistics": 1.0}},
         {"loss_weights": {"song_divergence": 1.0}},
         {"loss_weights": {"anchor": 0.0, "anchor_activity": 0.0}},
-        {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"compression": "log"},
-        {"augment": {"gain": 0.5}},
+        {"gradient_clip": 0.01}, {"ema_half_life": 0.1}, {"seed": 2}, {"batch_size": 2}, {"accumulate": 2},
+        {"compression": "log"}, {"augment": {"gain": 0.5}},
     ],
     ids=str,
 )  # fmt: skip

@@ -17,14 +17,32 @@ if TYPE_CHECKING:
 
 Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a step.")]
-Preset = Annotated[str, typer.Option("--preset", help="small, medium or original; by default what suits the device.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch.")]
+Accumulate = Annotated[
+    int | None,
+    typer.Option("--accumulate", min=1, help="Batches in a step: what a larger batch learns, in the memory of one."),
+]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset", help="small (CPU), medium (a GPU), large (a big one) or original; by default by the device."
+    ),
+]
 Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
+Init = Annotated[
+    str,
+    typer.Option(
+        "--init", metavar="CKPT", help="Begin all stages with what fits of another checkpoint, whatever its sizes."
+    ),
+]
 SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]
 CriticEpochs = Annotated[
     int | None, typer.Option("--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone.")
+]
+KeepLast = Annotated[
+    int | None, typer.Option("--keep-last", min=0, help="Keep so many of the last checkpoints as numbered files.")
 ]
 SampleEvery = Annotated[
     int | None, typer.Option("--sample-every", min=0, help="Epochs between sample pictures and MP3s; 0: none.")
@@ -74,7 +92,7 @@ def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[
     name = str(preset or given.get("preset") or preset_for(device, model))
     if not (preset or given.get("preset")):
         reason = f"suits this machine ({device})" if model == "musigan" else f"goes with the model {model}"
-        session.say(f"preset {name}, which {reason}; --preset small, medium or original chooses")
+        session.say(f"preset {name}, which {reason}; --preset small, medium, large or original chooses")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, flags)
 
 
@@ -86,6 +104,7 @@ def train(
     adversarial: bool,
     resume: str,
     start: str,
+    init: str,
     force: bool,
     preset: str,
     config: str,
@@ -98,8 +117,11 @@ def train(
     from musigan.devices import resolve_device
     from musigan.errors import MusiganError, UsageError
 
-    if resume and start:
-        raise UsageError("--resume goes on with a run, --start begins one from pretrained networks: give one of them")
+    if sum(map(bool, (resume, start, init))) > 1:
+        raise UsageError(
+            "--resume goes on with a run, --start begins a game from pretrained networks, --init begins all stages "
+            "with what fits of a checkpoint: give one of them"
+        )
     device = resolve_device(device)
     saved = _saved(resume or start)
     if saved is not None:
@@ -117,7 +139,8 @@ def train(
     target = Path(output or resume or "ckpt.pt")
     if target.exists() and not force and not (resume and target.resolve() == Path(resume).resolve()):
         raise MusiganError(f"{target} exists: --resume {target} goes on with it, --force replaces it, -o names another")
-    _train(session, source, target, settings, saved, bool(resume), adversarial, device, steps_limit)
+    other = _saved(init)
+    _train(session, source, target, settings, saved, bool(resume), other, adversarial, device, steps_limit)
 
 
 def _saved(path: str) -> Checkpoint | None:
@@ -171,6 +194,7 @@ def _train(
     settings: TrainingSettings,
     saved: Checkpoint | None,
     resuming: bool,
+    init: Checkpoint | None,
     adversarial: bool,
     device: str,
     steps_limit: int | None,
@@ -178,7 +202,7 @@ def _train(
     """Train on the store `source` into `target`."""
     from musigan.data import NO_AUGMENT, RollDataset
     from musigan.keysettings import KeySettings
-    from musigan.training import checkpoint, loop, runs
+    from musigan.training import checkpoint, loop, runs, warmstart
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
@@ -200,6 +224,9 @@ def _train(
         if adversarial and not plan["adversarial"]:
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
+    if init is not None:
+        for match in warmstart.warm_start(run, init):
+            session.say(f"--init: {match}")
     journal = Journal(target, run.history)
     try:
         finished = loop.train(run, dataset, target, SessionReporter(session), journal, validation, steps_limit)

@@ -15,6 +15,7 @@ def main(
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
+    accumulate: _training.Accumulate = None,
     critic_epochs: _training.CriticEpochs = None,
     seed: _training.SeedGiven = None,
     device: _cli.Device = "auto",
@@ -22,6 +23,8 @@ def main(
     model: _training.Model = None,
     config: _training.Config = "",
     resume: _training.Resume = "",
+    init: _training.Init = "",
+    keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
@@ -38,12 +41,14 @@ def main(
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "critic_epochs": critic_epochs,
         "seed": seed,
         "model": model,
+        "keep_last": keep_last,
         "sample_every": sample_every,
     }
     _training.train(
-        session, source, output, adversarial=False, resume=resume, start="", force=force, preset=preset,
-        config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        session, source, output, adversarial=False, resume=resume, start="", init=init, force=force,
+        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip

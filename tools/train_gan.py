@@ -15,6 +15,7 @@ def main(
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
+    accumulate: _training.Accumulate = None,
     pretrain_epochs: Annotated[
         int | None, typer.Option(min=0, help="Of the epochs, how many come before the game.")
     ] = None,
@@ -26,8 +27,13 @@ def main(
     config: _training.Config = "",
     resume: _training.Resume = "",
     start: Annotated[
-        str, typer.Option(metavar="CKPT", help="Start the game from the networks of a pretrained checkpoint.")
+        str,
+        typer.Option(
+            metavar="CKPT", help="Only the game, from the networks of a pretrained checkpoint, sizes and all."
+        ),
     ] = "",
+    init: _training.Init = "",
+    keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     evaluate_every: _training.EvaluateEvery = None,
     steps_limit: _training.StepsLimit = None,
@@ -45,14 +51,16 @@ def main(
     flags = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "pretrain_epochs": pretrain_epochs,
         "critic_epochs": critic_epochs,
         "seed": seed,
         "model": model,
+        "keep_last": keep_last,
         "sample_every": sample_every,
         "evaluate_every": evaluate_every,
     }
     _training.train(
-        session, source, output, adversarial=True, resume=resume, start=start, force=force, preset=preset,
-        config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        session, source, output, adversarial=True, resume=resume, start=start, init=init, force=force,
+        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip

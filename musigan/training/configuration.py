@@ -13,7 +13,7 @@ from musigan.data import AugmentSettings, Compression
 from musigan.errors import SettingsError
 from musigan.losses.musical import MUSICAL, TOLD
 
-PRESETS = ("small", "medium", "original")
+PRESETS = ("small", "medium", "large", "original")
 
 
 def _check_adam(section: str, settings: Any) -> None:
@@ -67,6 +67,8 @@ class AdversarialSettings:
     latent_noise: float = 0.2  # the same for latents, whose own deviation is about 1
     learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
     critic_steps: int = 1  # critic steps per generator step
+    freeze_critic: tuple[float, ...] | None = None  # from and to which share of the stage the critic stands still
+    freeze_generator: tuple[float, ...] | None = None  # the same for the generator, such as [0, 0.1]
     roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
     penalty: Literal["approximate", "exact"] = "approximate"  # finite difference or second derivative; wgan has its own
     penalty_distance: float = 0.05  # step of the finite difference in the approximate penalty
@@ -86,6 +88,26 @@ class AdversarialSettings:
             raise SettingsError(f"setting 'adversarial.penalty_decay' is {self.penalty_decay:g}; expected 0 to 1")
         if not self.penalty_distance > 0:
             raise SettingsError(f"setting 'adversarial.penalty_distance' is {self.penalty_distance:g}; expected over 0")
+        for side in ("critic", "generator"):
+            span = getattr(self, f"freeze_{side}")
+            if span is not None and not (len(span) == 2 and 0 <= span[0] < span[1] <= 1):
+                raise SettingsError(
+                    f"setting 'adversarial.freeze_{side}' is {list(span)}; expected two rising numbers from 0 to 1, "
+                    "the shares of the stage between which it stands still"
+                )
+        if self.freeze_critic and self.freeze_generator:
+            first = max(self.freeze_critic[0], self.freeze_generator[0])
+            last = min(self.freeze_critic[1], self.freeze_generator[1])
+            if first < last:
+                raise SettingsError(
+                    f"settings 'adversarial.freeze_critic' and 'adversarial.freeze_generator' have both sides stand "
+                    f"still from {first:g} to {last:g} of the stage; leave one of them free there"
+                )
+
+    def frozen(self, progress: float) -> frozenset[str]:
+        """The sides that stand still when `progress` (0 to 1) of the stage is done."""
+        spans = {"critic": self.freeze_critic, "generator": self.freeze_generator}
+        return frozenset(side for side, span in spans.items() if span and span[0] <= progress < span[1])
 
 
 @dataclass(frozen=True)
@@ -98,11 +120,16 @@ class TrainingSettings:
     pretrain_epochs: int | None = None  # of these before the game; by default about 70 in 100
     critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
+    accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
     seed: int = 1
     compression: Compression = "sqrt"
     gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
     ema_half_life: float = 5000.0  # rolls
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on GPUs that compute with it
+    compile: bool = False  # the networks' heavy functions by torch.compile: minutes at first, then faster on a GPU
+    workers: int = 1  # threads that read rolls ahead of the step
     save_every: int = 5  # epochs between checkpoints
+    keep_last: int = 0  # of these, how many stay as numbered files beside the one that is replaced
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
     evaluate_every: int = 20  # epochs between evaluations of samples against held-out songs; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -117,6 +144,8 @@ class TrainingSettings:
             raise SettingsError(f"--epochs {self.epochs}: expected at least 1")
         if self.batch_size < 1:
             raise SettingsError(f"--batch-size {self.batch_size}: expected at least 1")
+        if self.accumulate < 1:
+            raise SettingsError(f"--accumulate {self.accumulate}: expected at least 1, the batches of a step")
         if not 0 <= self.seed < 1 << 63:
             raise SettingsError(f"--seed {self.seed}: expected 0 or more, and less than 2**63")
         if self.gradient_clip < 0:
@@ -134,6 +163,10 @@ class TrainingSettings:
             raise SettingsError(
                 "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"
             )
+        if self.workers < 1:
+            raise SettingsError(f"setting 'workers' is {self.workers}; expected at least 1")
+        if self.keep_last < 0:
+            raise SettingsError(f"--keep-last {self.keep_last}: expected 0 (none) or more")
         unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
@@ -149,6 +182,11 @@ class TrainingSettings:
         unheard = [name for name in headless if self.loss_weights.get(name)]
         if unheard:
             raise SettingsError(f"loss_weights.{unheard[0]} weighs what no head tells; set network.critic_heads: true")
+
+    @property
+    def rolls_per_step(self) -> int:
+        """Rolls that one step of the optimisers sees."""
+        return self.batch_size * self.accumulate
 
     def weight(self, name: str) -> float:
         """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""

@@ -3,6 +3,7 @@
 ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
 ckpt.run/events.out...       the same for TensorBoard, where it is installed
 ckpt.run/best.pt             the checkpoint whose samples came nearest to held-out songs
+ckpt.run/epoch-000020.pt     the checkpoint after 20 epochs in all, one of the last few (--keep-last)
 ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
 """
 
@@ -22,6 +23,7 @@ from musigan import plots
 from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
+from musigan.training.numbered import Numbered
 
 if TYPE_CHECKING:
     from musigan.training.judging import TrainingJudge
@@ -47,6 +49,7 @@ class Journal:
             os.replace(aside, self.folder / "metrics.jsonl")
         except OSError as error:
             raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
+        self._numbered = Numbered(self.folder)
         self._events = _event_writer(self.folder, history[-1]["step"] + 1 if history else 0)
 
     def record(self, entry: dict[str, Any]) -> None:
@@ -61,6 +64,11 @@ class Journal:
                 if rows["samples"] is not None:
                     self._events.add_scalar(f"evaluation/{name}", rows["samples"], entry["step"])
             self._events.flush()
+
+    def keep(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
+        """The run as a numbered checkpoint, of which the last few are kept."""
+        with _courtesy(f"numbered checkpoint of epoch {epoch}", note):
+            self._numbered.keep(run.snapshot(), epoch, run.settings.keep_last)
 
     def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Picture and sound of a few pieces of the averaged generator; what goes wrong is noted, training goes on."""

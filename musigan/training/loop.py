@@ -1,7 +1,9 @@
 """The loop: runs the stages of a plan, whatever the model, and can stop after any step and go on exactly.
 
-Everything random is drawn from the seed and the place in the plan (stage, epoch, step, side), so a run that was
-stopped and resumed sees the same rolls and the same noise as one that was not.
+A step takes `rolls_per_step` rolls. With gradients accumulated these are several batches, one after another: each
+side's gradient is the mean over them, then it moves once. Everything random is drawn from the seed and the place in
+the plan (stage, epoch, step, side, batch), so a run that was stopped and resumed sees the same rolls and the same
+noise as one that was not.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +32,7 @@ from musigan.training.objectives import OBJECTIVES, Moment, Objective
 from musigan.training.runs import Run, objective_of, optimisers_of
 
 if TYPE_CHECKING:
+    from musigan.training.configuration import TrainingSettings
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
@@ -100,9 +103,9 @@ def train(
     number; `target` then holds the last good state.
     """
     checkpoints.check_writable(target)
-    if len(dataset) < run.settings.batch_size:
+    if len(dataset) < run.settings.rolls_per_step:
         reporter.note(
-            f"only {len(dataset)} rolls of {dataset.songs} songs: batches of {run.settings.batch_size} repeat them; "
+            f"only {len(dataset)} rolls of {dataset.songs} songs: steps of {run.settings.rolls_per_step} repeat them; "
             "more music gives more variety"
         )
     with _stop_signals() as stopped:
@@ -110,7 +113,7 @@ def train(
         pace = Pace()
         while not run.finished:
             budget -= _run_epoch(run, dataset, reporter, stopped, budget, pace)
-            if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.batch_size):
+            if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.rolls_per_step):
                 _end_epoch(run, dataset, target, reporter, journal, validation)
             if (stopped or budget <= 0) and not run.finished:
                 calibrate(run, dataset)
@@ -130,14 +133,15 @@ def _run_epoch(
     if not run.optimisers:
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)
-    steps = steps_per_epoch(dataset, settings.batch_size)
+    steps = steps_per_epoch(dataset, settings.rolls_per_step)
     # Stages see different crops: their epochs are numbered apart.
     crops = position.stage * 1_000_000 + position.epoch
     taken = 0
     pace.enter(position.stage)
     since = time.monotonic()
-    for real in batches(dataset, settings.batch_size, crops, first=position.step_in_epoch):
-        _step(run, objective, real.to(run.device), epochs * steps)
+    first, size = position.step_in_epoch, settings.rolls_per_step
+    for real in batches(dataset, size, crops, first, settings.workers, run.device):
+        _step(run, objective, real, epochs * steps)
         taken += 1
         before, since = since, time.monotonic()
         position.seconds += since - before
@@ -155,45 +159,80 @@ def _run_epoch(
 
 
 def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
-    """One step of every side that is due, on a batch of real rolls (B, C, K, T)."""
+    """One step of every side that is due, on real rolls (R, C, K, T): equal batches, as many as `accumulate` says."""
     position, settings = run.position, run.settings
     progress = min(position.step / total, 1.0)
+    batched = real.chunk(settings.accumulate)  # (B, C, K, T) each
+    frozen = objective.frozen(progress)
     for turn, side in enumerate(objective.sides(position.step)):
-        moving = [p for group in run.optimisers[side].param_groups for p in group["params"]]
+        if side in frozen:
+            continue
+        optimiser = run.optimisers[side]
+        moving = [p for group in optimiser.param_groups for p in group["params"]]
         run.networks.requires_grad_(False)
         for parameter in moving:
             parameter.requires_grad_(True)
-        seed = seed_of(settings.seed, position.stage, position.step, turn)
-        rng = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)  # for dropout
-        terms = objective.losses(side, real, Moment(position.step, progress, rng))
-        weighted = [
-            settings.weight(name) * objective.factor(name, progress) * loss for name, loss in terms.losses.items()
-        ]
-        loss = torch.stack(weighted).sum()
-        if not math.isfinite(loss.item()):
-            raise _not_a_number(run, terms.losses)
-        optimiser = run.optimisers[side]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        said = Said()
+        for number, batch in enumerate(batched):
+            seed = seed_of(settings.seed, position.stage, position.step, turn, number)
+            torch.manual_seed(seed)  # for dropout
+            moment = Moment(position.step, progress, torch.Generator().manual_seed(seed))
+            _backward(objective, settings, side, batch, moment, said)
         if settings.gradient_clip:
-            norm = nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
-            if not math.isfinite(norm.item()):
-                raise _not_a_number(run, {"gradient": norm})
+            said.totals.append(nn.utils.clip_grad_norm_(moving, settings.gradient_clip))
+        _tally(run, said)
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * _schedule(position.step, total)
         optimiser.step()
-        for name, value in (terms.losses | terms.figures).items():
-            entry = position.tally.setdefault(name, [0.0, 0])
-            position.tally[name] = [entry[0] + value.item(), entry[1] + 1]
     position.step += 1
     position.step_in_epoch += 1
     position.total_steps += 1
     run.average.update(run.networks["generator"], len(real), position.step * len(real))
 
 
-def _not_a_number(run: Run, losses: Mapping[str, Tensor]) -> MusiganError:
-    bad = [name for name, value in losses.items() if not math.isfinite(value.item())] or list(losses)
+@dataclass
+class Said:
+    """What a side's turn came to, still on the device."""
+
+    totals: list[Tensor] = field(default_factory=list)  # weighted losses of each batch, and the gradient's norm
+    named: dict[str, list[Tensor]] = field(default_factory=dict)  # losses and figures of each batch
+
+
+def _backward(
+    objective: Objective, settings: TrainingSettings, side: str, batch: Tensor, moment: Moment, said: Said
+) -> None:
+    """Add the gradient of a side's weighted losses on one batch (B, C, K, T) of the step to those of the others."""
+    terms = objective.losses(side, batch, moment)
+    weighted = [
+        settings.weight(name) * objective.factor(name, moment.progress) * loss for name, loss in terms.losses.items()
+    ]
+    loss = torch.stack(weighted).sum()
+    (loss / settings.accumulate).backward()
+    said.totals.append(loss.detach())
+    for name, value in (terms.losses | terms.figures).items():
+        said.named.setdefault(name, []).append(value.detach())
+
+
+def _tally(run: Run, said: Said) -> None:
+    """Add what was said to the epoch's figures; MusiganError if a loss or the gradient is not a number.
+
+    The one place of a side's turn that waits for the device.
+    """
+    values = [*said.totals, *(value for several in said.named.values() for value in several)]
+    numbers = iter(torch.stack([value.float() for value in values]).tolist())
+    totals = [next(numbers) for _ in said.totals]
+    found = {name: [next(numbers) for _ in several] for name, several in said.named.items()}
+    if not all(map(math.isfinite, totals)):
+        bad = [name for name, several in found.items() if not all(map(math.isfinite, several))]
+        raise _not_a_number(run, bad or ["gradient"])
+    tally = run.position.tally
+    for name, several in found.items():
+        total, count = tally.get(name, [0.0, 0])
+        tally[name] = [total + sum(several), count + len(several)]
+
+
+def _not_a_number(run: Run, bad: list[str]) -> MusiganError:
     if run.saved:
         advice = "the last good checkpoint is kept: --resume it with lower learning rates in a --config file"
     else:
@@ -260,6 +299,8 @@ def _end_epoch(
     if journal is not None:
         if best:
             checkpoints.save(journal.folder / "best.pt", run.snapshot())
+        if saves and settings.keep_last:
+            journal.keep(run, done, reporter.note)
         journal.record(entry)
         if draws:
             journal.samples(run, done, reporter.note)
@@ -282,9 +323,10 @@ def validate(run: Run, validation: RollDataset) -> dict[str, float]:
     objective = OBJECTIVES["variational"](networks, run.settings)
     size = min(run.settings.batch_size, len(validation))
     tally: dict[str, list[float]] = {}
-    for number, real in zip(range(VALIDATION_BATCHES), batches(validation, size, epoch=0), strict=False):
+    held = batches(validation, size, epoch=0, device=run.device)
+    for number, real in zip(range(VALIDATION_BATCHES), held, strict=False):
         moment = Moment(number, 1.0, torch.Generator().manual_seed(number))
-        terms = objective.losses("generator", real.to(run.device), moment)
+        terms = objective.losses("generator", real, moment)
         for name, value in (terms.losses | terms.figures).items():
             entry = tally.setdefault(f"validation_{name}", [0.0, 0])
             tally[f"validation_{name}"] = [entry[0] + value.item(), entry[1] + 1]

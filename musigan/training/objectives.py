@@ -37,7 +37,7 @@ class Moment:
 
     step: int  # of this stage, from 0
     progress: float  # 0 to 1 of this stage
-    rng: torch.Generator  # seeded by seed, stage, step and side: the same moment draws the same numbers
+    rng: torch.Generator  # seeded by seed, stage, step, side and part: the same moment draws the same numbers
 
 
 @dataclass
@@ -46,6 +46,30 @@ class Terms:
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     figures: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PerPart:
+    """What was computed for the parts of the step under way, so that every side's turn finds what another began."""
+
+    def __init__(self, parts: int) -> None:
+        self._parts, self._held = parts, list[tuple[Tensor, Any]]()
+
+    def __contains__(self, real: Tensor) -> bool:
+        return any(part is real for part, _ in self._held)
+
+    def __getitem__(self, real: Tensor) -> Any:
+        return next(value for part, value in self._held if part is real)
+
+    def __setitem__(self, real: Tensor, value: Any) -> None:
+        """Keep `value` for the batch `real`; what belongs to the step before is let go."""
+        others = [(part, kept) for part, kept in self._held if part is not real]
+        self._held = [*others, (real, value)][-self._parts :]
+
+    def pop(self, real: Tensor) -> Any:
+        """The value of the batch `real`, kept no longer."""
+        value = self[real]
+        self._held = [(part, kept) for part, kept in self._held if part is not real]
+        return value
 
 
 class Objective(ABC):
@@ -58,6 +82,7 @@ class Objective(ABC):
         self.networks, self.settings = networks, settings
         self.generator: Any = networks["generator"]
         self.critic: Any = networks["critic"]
+        self._posteriors, self._begun = PerPart(settings.accumulate), PerPart(settings.accumulate)
 
     @abstractmethod
     def groups(self) -> dict[str, list[dict[str, Any]]]:
@@ -65,7 +90,11 @@ class Objective(ABC):
 
     @abstractmethod
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """The named losses of `side` on a batch of real rolls (B, C, K, T)."""
+        """The named losses of `side` on a batch of real rolls (B, C, K, T).
+
+        With gradients accumulated a step asks once for each of its batches, always with the same tensor for the same
+        batch: what is kept of it from one side's turn to the next goes by that (`PerPart`).
+        """
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -77,14 +106,16 @@ class Objective(ABC):
         """The sides that move in step `step`, in order."""
         return list(self.groups())
 
-    _last: tuple[Tensor, Any] | None = None
+    def frozen(self, progress: float) -> frozenset[str]:
+        """The sides that stand still at `progress` (0 to 1) of the stage, though it would be their turn."""
+        return frozenset()
 
     def _encoded(self, real: Tensor) -> Any:
         """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
-        if self._last is None or self._last[0] is not real:
+        if real not in self._posteriors:
             with torch.no_grad():
-                self._last = (real, self.generator.encode(real))
-        return self._last[1]
+                self._posteriors[real] = self.generator.encode(real)
+        return self._posteriors[real]
 
     def factor(self, name: str, progress: float) -> float:
         """Schedule of the weight of the loss `name`: a factor on it."""
@@ -192,7 +223,6 @@ class Adversarial(Objective):
     name = "adversarial"
     title = "generator against critic"
     steers = True  # the probability of augmentations, if there are any
-    _begun: Tensor | None = None
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
@@ -216,6 +246,10 @@ class Adversarial(Objective):
         """The critic, as many times as it steps, then the generator."""
         return ["critic"] * self.settings.adversarial.critic_steps + ["generator"]
 
+    def frozen(self, progress: float) -> frozenset[str]:
+        """What the settings say of each side."""
+        return self.settings.adversarial.frozen(progress)
+
     def whole(self, step: int) -> bool:
         """Whether rolls are decoded and judged in this step."""
         return "latent" not in self.critic.views or step % self.settings.adversarial.roll_every == 0
@@ -229,14 +263,14 @@ class Adversarial(Objective):
             posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
             truth["latent"] = None if posterior is None else _sample(posterior, moment.rng)
-        if side == "critic" or self._begun is None:
+        if side == "critic" or real not in self._begun:
             with torch.no_grad():
-                self._begun = self._begin(real, moment)
+                self._begun[real] = self._begin(real, moment)
         if side == "critic":
             with torch.no_grad():
-                fake = self._fake(real, moment)
+                fake = self._fake(real, self._begun[real], moment)
             return self._critic_losses(truth, fake, moment)
-        fake, self._begun = self._fake(real, moment), None
+        fake = self._fake(real, self._begun.pop(real), moment)
         return self._generator_losses(truth, fake, moment)
 
     def _early_rounds(self) -> int:
@@ -251,10 +285,10 @@ class Adversarial(Objective):
         noise = self.generator.draw(len(real), real.shape[-1], moment.rng)
         return self.generator.compose(noise, 0, self._early_rounds())
 
-    def _fake(self, real: Tensor, moment: Moment) -> dict[str, Tensor | None]:
-        """Generated latents and, where due, rolls: views of as many pieces as there are real ones."""
+    def _fake(self, real: Tensor, begun: Tensor, moment: Moment) -> dict[str, Tensor | None]:
+        """Generated latents and, where due, rolls, from what was begun: views of as many pieces as real ones."""
         frames = real.shape[-1]
-        latents = self.generator.compose(self._begun, self._early_rounds())
+        latents = self.generator.compose(begun, self._early_rounds())
         roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
@@ -376,6 +410,10 @@ class CriticAlone(Adversarial):
     def factor(self, name: str, progress: float) -> float:
         """Penalties begin to fall with the game itself."""
         return 1.0
+
+    def frozen(self, progress: float) -> frozenset[str]:
+        """None: the settings speak of the game."""
+        return frozenset()
 
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}

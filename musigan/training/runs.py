@@ -15,6 +15,7 @@ from musigan.data import RollDataset, steps_per_epoch
 from musigan.errors import CheckpointError, MusiganError
 from musigan.settings import as_mapping, differences
 from musigan.training import checkpoint as checkpoints
+from musigan.training.acceleration import accelerate
 from musigan.training.checkpoint import Checkpoint, Position
 from musigan.training.configuration import TrainingSettings
 from musigan.training.ema import Average
@@ -94,6 +95,7 @@ def begin(
     stages = [(name, epochs) for name, epochs in plan.items() if epochs > 0]
     if not stages:
         raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
+    accelerate(networks, settings.precision, settings.compile, device)
     return Run(settings, shape, dict(store), dataset.fingerprint(), stages, networks, average, device)
 
 
@@ -110,6 +112,7 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
         raise CheckpointError(f"the checkpoint's plan or random state is damaged ({error})") from error
     if any(name not in OBJECTIVES for name, _ in plan):
         raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
+    accelerate(networks, settings.precision, settings.compile, device)
     run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
     run.position, run.history, run.saved = saved.position, list(saved.history), True
     _extend(run, saved, dataset)
@@ -137,7 +140,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> 
 def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
     """Give the last stage the epochs that --epochs now asks for beyond (or short of) what the run was planned for."""
     before, now = saved.training_settings(), run.settings
-    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "seed"):
+    for name in ("pretrain_epochs", "critic_epochs", "batch_size", "accumulate", "seed"):
         if getattr(before, name) != getattr(now, name):
             flag = name.replace("_", "-")
             raise CheckpointError(
@@ -149,7 +152,7 @@ def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
         return
     name, epochs = run.plan[-1]
     if run.finished and more > 0:
-        steps = epochs * steps_per_epoch(dataset, now.batch_size)
+        steps = epochs * steps_per_epoch(dataset, now.rolls_per_step)
         run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
     on_last = run.position.stage >= len(run.plan) - 1
     if epochs + more < (run.position.epoch + bool(run.position.step_in_epoch) if on_last else 1) or run.finished:
