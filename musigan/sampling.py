@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.cleaning import without_fragments
-from musigan.data import expand
-from musigan.errors import CheckpointError, UsageError
+from musigan.data import compress, expand
+from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.seeding import seed_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from musigan.data import Reader
     from musigan.models import RollShape
     from musigan.training.checkpoint import Checkpoint
 
@@ -90,10 +91,42 @@ class Sampler:
         with torch.no_grad():
             roll, latents = self._draw(frames, rng)
             score = self._score(roll, latents) if scored else None
+        return Piece(number, self._loudness(roll), score)
+
+    def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
+        """Piece `number`, which begins as the roll `first` and ends as `second`, both (C, K, T) in linear loudness.
+
+        Their latents are mixed, the share of `second` rising evenly over the middle half. The same roll twice is
+        what the autoencoder makes of it. Raises UsageError for a family whose latents are no sequence in time, and
+        StoreError for rolls of other channels or keys.
+        """
+        import torch
+
+        if self.generator.halo is None:
+            raise UsageError("--morph: this checkpoint's model has no latents in time; train one with --model musigan")
+        here = (self.shape.channels, self.shape.keys)
+        for roll in (first, second):
+            if roll.shape[:2] != here:
+                raise StoreError(
+                    f"the songs have {roll.shape[0]} channels x {roll.shape[1]} keys, the checkpoint {here[0]} x "
+                    f"{here[1]}: make the keys with the settings that it was trained with"
+                )
+        frames = min(first.shape[-1], second.shape[-1])
+        with torch.no_grad():
+            ends = []
+            for roll in (first, second):
+                shown = torch.from_numpy(compress(roll[..., :frames], self.compression))[None].to(self.device)
+                ends.append(self.generator.encode(shown).mean)  # (1, L, Z)
+            steps = torch.linspace(-0.5, 1.5, ends[0].shape[1], device=self.device)
+            mixed = torch.lerp(ends[0], ends[1], steps.clamp(0, 1)[None, :, None])
+            return Piece(number, self._loudness(self.generator.decode(mixed, frames).roll))
+
+    def _loudness(self, roll: Tensor) -> np.ndarray:
+        """A roll (1, C, K, T) in model space as linear loudness (C, K, T), cleaned as its store was."""
         loudness = expand(roll[0].cpu().numpy(), self.compression)
         if self.store["band"].get("cleaned"):
-            loudness = without_fragments(loudness, self.store["frame_seconds"])
-        return Piece(number, loudness, score)
+            return without_fragments(loudness, self.store["frame_seconds"])
+        return loudness
 
     def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
         """`count` pieces in order of their numbers."""
@@ -166,6 +199,16 @@ class Sampler:
 def best(scores: Mapping[int, float], count: int) -> list[int]:
     """The numbers of the `count` highest scores, best first; ties keep their order."""
     return sorted(scores, key=lambda number: (-scores[number], number))[:count]
+
+
+def check_made_alike(reader: Reader, sampler: Sampler) -> None:
+    """Raise StoreError where the rolls of a keys store lie on other keys or frames than the checkpoint's."""
+    for name in ("frame_seconds", "low_key", "high_key"):
+        if reader.attributes[name] != sampler.store[name]:
+            raise StoreError(
+                f"{reader.source} has {name} {reader.attributes[name]}, the checkpoint {sampler.store[name]}: make the "
+                "keys with the settings that it was trained with"
+            )
 
 
 def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch import nn
 from musigan import models
 from musigan.errors import SettingsError
 from musigan.models import RollShape
+from musigan.models.musigan import chroma
 from musigan.training.configuration import PRESETS, configure
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
@@ -156,7 +157,8 @@ def test_medium_preset_builds() -> None:
     ("setting", "value"),
     [("width", 10), ("deep_width", 12), ("latent_dim", 4), ("fine_blocks", 2), ("deep_blocks", 2), ("patch_keys", 3),
      ("patch_frames", 6), ("transformer_layers", 3), ("transformer_width", 16), ("critic_width", 8),
-     ("latent_critic_width", 0), ("time_dim", 6), ("gaussian", True), ("critic_heads", True), ("spectral", False)],
+     ("latent_critic_width", 0), ("chroma_critic_width", 0), ("time_dim", 6), ("gaussian", True),
+     ("critic_heads", True), ("spectral", False)],
 )  # fmt: skip
 def test_every_size_has_an_effect(setting: str, value: int) -> None:
     plain = {k: v.shape for k, v in built("musigan").state_dict().items()}
@@ -235,3 +237,15 @@ def test_plain_networks_hold_nothing_of_the_extras(name: str) -> None:
     """Weights from before there were heads or a filter still fit."""
     assert not [key for key in built(name).state_dict() if "heads" in key or "gaussian" in key]
     assert built(name)["critic"](real(2), None).told is None
+
+
+def test_chroma_sums_octaves_and_averages_frames() -> None:
+    roll = torch.zeros(1, 2, 30, 25)  # neither whole octaves nor whole tokens
+    roll[0, 0, 3, 10:20] = 0.5
+    roll[0, 0, 3 + 24, 15:20] = 0.25
+    roll[0, 1, 11, 20:] = 1.0
+    folded = chroma(roll, 10)
+    expected = torch.zeros(1, 3, 24)
+    expected[0, 1, 3] = 0.5 + 0.25 / 2
+    expected[0, 2, 12 + 11] = 5 / 10
+    torch.testing.assert_close(folded, expected)

@@ -20,6 +20,7 @@ import soundfile
 from musigan import report, store
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.report import history, listening, pictures, summary
+from musigan.training.configuration import LOSS_NAMES
 from tests import tiny
 from tests.helpers import one_line, run_each
 from tests.reports import CHOICES, NASTY, SECONDS, Counter, gather, write_run, write_songs
@@ -93,6 +94,12 @@ def test_metrics_have_a_curve_and_the_latest_lines(content: dict[str, Any]) -> N
     assert distance["lines"] == [{"name": "floor", "value": 2.5}, {"name": "silence", "value": 130.0}]
     assert (other["name"], other["lines"]) == ("<b>", [])
     assert content["verdict"] == "learning: <i>nearer</i>: 9 of 10"
+
+
+def test_every_loss_has_a_sentence() -> None:
+    assert not [name for name in LOSS_NAMES if not history.meaning(name)]
+    assert "pitch classes" in history.meaning("critic_chroma")
+    assert history.meaning("critic_unheard_of") == ""
 
 
 def test_no_history_is_no_error() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from musigan import models, sampling, store
-from musigan.errors import CheckpointError, UsageError
+from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.models import RollShape
 from musigan.sampling import Sampler
 from musigan.seeding import seed_of
@@ -110,3 +110,30 @@ def test_checkpoint_without_store_settings_is_refused() -> None:
     saved = Checkpoint({}, SHAPE, {"sample_rate": 1}, {}, [], Position(), {}, {}, {}, None)
     with pytest.raises(CheckpointError, match="frame_seconds"):
         Sampler.from_checkpoint(saved)
+
+
+def songs(frames: tuple[int, int]) -> list[np.ndarray]:
+    """Two rolls of other keys and other lengths."""
+    rolls = [np.zeros((tiny.CHANNELS, tiny.KEYS, length), np.float32) for length in frames]
+    rolls[0][:, 2, 3:], rolls[1][0, 7, : frames[1] // 2] = 0.6, 0.9
+    return rolls
+
+
+def test_a_morph_begins_as_one_song_and_ends_as_the_other() -> None:
+    drawn, (one, other) = sampler(), songs((4 * 4 * 20, 4 * 4 * 26))
+    frames = one.shape[-1]
+    piece, start, end = (drawn.morph(*pair).roll for pair in ((one, other), (one, one), (other[..., :frames],) * 2))
+    assert piece.shape == (tiny.CHANNELS, tiny.KEYS, frames)
+    quarter = frames // 4 - 40  # as far as a layer sees into the mixture
+    np.testing.assert_allclose(piece[..., :quarter], start[..., :quarter], atol=1e-5)
+    np.testing.assert_allclose(piece[..., -quarter:], end[..., -quarter:], atol=1e-5)
+    assert np.abs(start - end).max() > 0.05
+    assert np.abs(piece - start)[..., frames // 2 :].max() > 0.02
+
+
+def test_a_morph_of_what_does_not_fit() -> None:
+    one, other = songs((96, 96))
+    with pytest.raises(StoreError, match="2 channels x 9 keys, the checkpoint 2 x 11"):
+        sampler().morph(one, other[:, :9])
+    with pytest.raises(UsageError, match="no latents in time"):
+        sampler("original").morph(one, other)

@@ -164,3 +164,34 @@ def test_a_store_that_could_not_be_heard_is_refused_first(folder: Path, tmp_path
         assert code in (1, 2), said
         one_line(said.encode())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "3"]
+
+
+def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
+    low = {**tiny.HEADER, "low_key": 29, "high_key": 39}
+    one, other, none = (str(tmp_path / name) for name in ("one", "other", "none"))
+    tiny.write_keys(Path(one), songs=1)
+    for path, header, songs in ((other, low, 1), (none, tiny.HEADER, 0)):
+        with store.write(path, "keys", header) as writer:
+            for _ in range(songs):
+                roll = np.ones((1, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16)
+                writer.add(roll, ("pairs", "part", "channels", "keys", "frames"), {"title": "x"})
+    morph = [folder / "pre.pt", "--seconds", 1.0, "--device", "cpu", "-o"]
+    done = run_each(
+        "sample",
+        [*morph, tmp_path / "all", "--morph", folder / "keys"],
+        [*morph, tmp_path / "single", "--morph", one],
+        [*morph, tmp_path / "wrong", "--morph", other],
+        [*morph, tmp_path / "nothing", "--morph", none],
+        [*morph, tmp_path / "many", "--morph", one, "-n", 3],
+        imports=IMPORTS, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert [each.returncode for each in done] == [0, 0, 1, 1, 2]
+    assert "low_key 29, the checkpoint 30" in one_line(done[2].stderr)
+    assert "no song to begin with" in one_line(done[3].stderr)
+    with store.open_reader(str(tmp_path / "all")) as reader:
+        found = list(reader)
+    assert [item.attributes["title"] for item in found] == ["Song 0 -> Song 1", "Song 1 -> Song 2"]
+    assert found[0].array.shape == (3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)  # 1 s in chunks of .48 s
+    with store.open_reader(str(tmp_path / "single")) as reader:
+        assert [item.attributes["title"] for item in reader] == ["Song 0"]
+    assert not any((tmp_path / name).exists() for name in ("wrong", "nothing", "many"))

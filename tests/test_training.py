@@ -201,7 +201,7 @@ def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
         {"variational": {"learning_rate": 0.01}}, {"variational": {"betas": [0.5, 0.9]}},
         {"variational": {"free_bits": 2.0}}, {"variational": {"kl_warmup": 0.9}},
         {"loss_weights": {"penalty_latent": 1.0}}, {"loss_weights": {"penalty_roll": 1.0}},
-        {"loss_weights": {"motion": 1.0}}, {"loss_weights": {"features_roll": 0.0}},
+        {"loss_weights": {"motion": 1.0}}, {"loss_weights": {"features_roll": 1.0}},
         {"loss_weights": {"melody": 1.0}}, {"loss_weights": {"statistics": 1.0}},
         {"loss_weights": {"song_divergence": 1.0}},
         {"loss_weights": {"anchor": 0.0, "anchor_activity": 0.0}},

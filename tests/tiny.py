@@ -23,7 +23,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "musigan": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
-        "latent_critic_width": 6,
+        "latent_critic_width": 6, "chroma_critic_width": 4,
     },
     "original": {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,

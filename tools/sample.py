@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from musigan_tools import _cli
+
+if TYPE_CHECKING:
+    from musigan.sampling import Sampler
 
 
 @_cli.tool
@@ -18,12 +21,19 @@ def main(
     seed: _cli.Seed = 1,
     best: Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")] = 0,
     of: Annotated[int, typer.Option(min=0, help="How many --best chooses among; 25 for each by default.")] = 0,
+    morph: Annotated[
+        str,
+        typer.Option(
+            metavar="KEYS", help="Pieces that lead from each song of this store to the next (of 100 at most)."
+        ),
+    ] = "",
     device: _cli.Device = "auto",
     force: _cli.Force = False,
 ) -> None:
     """Draw new music from a trained network.
 
-    The same checkpoint and seed give the same music, piece by piece, however many are drawn.
+    The same checkpoint and seed give the same music, piece by piece, however many are drawn. --morph draws nothing:
+    it leads from each song of a keys store to the next, and gives a single song as the network hears it.
 
     Example: sample ckpt.pt --best 4 --of 100 --seconds 60 | keys-to-mp3 out.mp3
     """
@@ -40,11 +50,16 @@ def main(
         raise UsageError(f"-n {count} and --best {best} both say how many pieces: --best {best} --of MANY chooses")
     if best and of and of < best:
         raise UsageError(f"--best {best} --of {of}: cannot choose {best} among {of}")
+    if morph and (best or count):
+        raise UsageError("--morph makes as many pieces as the store has songs to go between: leave -n and --best out")
     session.check_output(output, force)
     place = resolve_device(device)
     prepare_torch(place)
     sampler = sampling.Sampler.load(checkpoint, place)
     frames = sampler.frames(seconds)
+    if morph:
+        _morph(session, sampler, morph, seconds, (output, force), Path(checkpoint).stem)
+        return
     numbers, scored = list(range(1, (count or 4) + 1)), {}
     if best:
         among = of or 25 * best
@@ -60,3 +75,31 @@ def main(
             writer.add(*sampling.as_item(piece, sampler, seed, Path(checkpoint).stem))
             progress.step()
     session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s")
+
+
+def _morph(
+    session: _cli.Session, sampler: Sampler, source: str, seconds: float, output: tuple[str, bool], name: str
+) -> None:
+    """From each of the first songs of the keys store `source` to the next; a single one to itself."""
+    from musigan import sampling
+    from musigan.errors import StoreError
+    from musigan.excerpts import MAX_ITEMS, Window, excerpts
+
+    reader = session.reader(source, "keys")
+    sampling.check_made_alike(reader, sampler)
+    found = excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, seconds), session.skip)
+    before = next(found, None)
+    if before is None:
+        raise StoreError(f"{reader.source} holds no song to begin with")
+    with session.writer(*output, "keys", sampler.attributes()) as writer:
+        while before is not None:
+            after = next(found, None)
+            if after is None and writer.items:
+                break
+            piece = sampler.morph(before.roll, (after or before).roll, writer.items + 1)
+            item, names, attributes = sampling.as_item(piece, sampler, 0, name)
+            del attributes["seed"]
+            title = before.title if after is None else f"{before.title} -> {after.title}"
+            writer.add(item, names, {**attributes, "title": title, "source": f"{name}, {title}"})
+            before = after
+    session.summary(f"{writer.items} pieces of at most {seconds:g} s")

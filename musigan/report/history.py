@@ -20,7 +20,9 @@ VALIDATION = "validation_"
 DIGITS = 5
 SAMPLES, FLOOR = "samples", "floor"
 
-# What each figure says, for people; %s is a view of the critic's.
+VIEWS = {"roll": "rolls", "chroma": "pitch classes", "latent": "latents"}  # what the critic looks at
+
+# What each figure says, for people; %s is one of VIEWS.
 MEANINGS = {
     "reconstruction": "How far decoded rolls are from the real ones. Lower is better.",
     "activity": "How often the decoder is wrong about which cells sound. Lower is better.",
@@ -31,13 +33,19 @@ MEANINGS = {
     "deviation": "Difference of how much each key's loudness varies, from real music. Lower is better.",
     "motion": "Difference of how fast loudness changes, from real music. Lower is better.",
     "no_silence": "How much quieter the quietest stretches are than in real music. Lower is better.",
+    "no_seconds": "Empty seconds beyond those of real music. Lower is better.",
+    "melody": "Difference of how far the top line moves, from real music. Lower is better.",
+    "statistics": "Difference of each key's least, greatest and mean loudness, from real music. Lower is better.",
+    "song_divergence": "Difference of how unlike one another songs are, from real music. Lower is better.",
+    "critic_silence": "The critic's error about how much of a roll is silent. Lower is better.",
+    "critic_melody": "The critic's error about how far a roll's top line moves. Lower is better.",
     "anchor": "How far the decoder has moved from what it had learned. Lower is better.",
     "anchor_activity": "The same for which cells sound. Lower is better.",
-    "accuracy_%s": "Share of %ss that the critic tells right. .5 is guessing; above .95 for long it has won.",
-    "critic_%s": "The critic's loss on %ss, real and drawn.",
-    "adversarial_%s": "The generator's loss against the critic, on %ss.",
-    "features_%s": "Distance of the critic's features between drawn and real %ss. Lower is better.",
-    "penalty_%s": "How steep the critic is on %ss.",
+    "accuracy_%s": "Share of %s that the critic tells right. .5 is guessing; above .95 for long it has won.",
+    "critic_%s": "The critic's loss on %s, real and drawn.",
+    "adversarial_%s": "The generator's loss against the critic, on %s.",
+    "features_%s": "Distance of the critic's features between drawn and real %s. Lower is better.",
+    "penalty_%s": "How steep the critic is on %s.",
     "augmentation": "How likely each change is to the rolls that the critic sees. It rises while it is too sure.",
 }
 
@@ -109,7 +117,7 @@ def meaning(name: str) -> str:
         return MEANINGS[name]
     head, _, view = name.rpartition("_")
     sentence = MEANINGS.get(f"{head}_%s", "")
-    return sentence.replace("%s", view)
+    return sentence.replace("%s", VIEWS[view]) if view in VIEWS else ""
 
 
 def rounded(value: Any) -> float | None:

@@ -58,13 +58,13 @@ class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
     objective: Literal["bce", "hinge", "relativistic", "wgan"] = "bce"
-    learning_rate: float = 1e-4  # of the transformer
-    decoder_learning_rate: float = 2e-5  # of the decoder, which the variational stage has taught already
-    critic_learning_rate: float = 2e-4
+    learning_rate: float = 3e-5  # of the transformer, which the stage before has taught already
+    decoder_learning_rate: float = 6e-6  # of the decoder, likewise
+    critic_learning_rate: float = 5e-4
     betas: tuple[float, ...] = (0.0, 0.9)
     label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
-    instance_noise: float = 0.05  # standard deviation of the noise on real and fake rolls alike
-    latent_noise: float = 0.2  # the same for latents, whose own deviation is about 1
+    instance_noise: float = 0.03  # standard deviation of the noise on real and fake rolls alike
+    latent_noise: float = 0.1  # the same for latents, whose own deviation is about 1
     learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
     critic_steps: int = 1  # critic steps per generator step
     freeze_critic: tuple[float, ...] | None = None  # from and to which share of the stage the critic stands still
@@ -117,7 +117,7 @@ class TrainingSettings:
     model: str = "musigan"
     preset: str = "small"
     epochs: int = 200  # passes over the rolls, all stages together
-    pretrain_epochs: int | None = None  # of these before the game; by default about 70 in 100
+    pretrain_epochs: int | None = None  # of these before the game; by default about 80 in 100
     critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
     accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
@@ -196,7 +196,7 @@ class TrainingSettings:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
         stages = models.family(self.model).stages
         before = [name for name in stages if name not in ("critic", "adversarial")]
-        share = min(round(0.7 * self.epochs), self.epochs - 1)  # the game has one epoch at least
+        share = min(round(0.8 * self.epochs), self.epochs - 1)  # the game has one epoch at least
         pretrain = share if self.pretrain_epochs is None else self.pretrain_epochs
         pretrain = pretrain if adversarial else self.epochs
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
@@ -225,20 +225,20 @@ DEFAULT_WEIGHTS = {
     "flow": 1.0,
     "anchor": 1.0,
     "anchor_activity": 1.0,
-    "adversarial_roll": 1.0,
-    "adversarial_latent": 1.0,
-    "adversarial_chroma": 1.0,
+    "adversarial_roll": 0.1,
+    "adversarial_latent": 0.1,
+    "adversarial_chroma": 0.1,
     "critic_roll": 1.0,
     "critic_latent": 1.0,
     "critic_chroma": 1.0,
     "penalty_roll": 0.0,
     "penalty_latent": 0.0,
-    "features_roll": 1.0,
-    "features_latent": 1.0,
-    "features_chroma": 1.0,
+    "features_roll": 0.0,
+    "features_latent": 0.0,
+    "features_chroma": 0.0,
     "critic_silence": 1.0,  # where network.critic_heads asks for it
     "critic_melody": 1.0,
-    "density": 0.5,
+    "density": 0.0,
     "deviation": 0.0,
     "melody": 0.0,
     "motion": 0.0,
