@@ -129,6 +129,13 @@ def steepness_value(steepness: Callable[[], Tensor]) -> float:
         return steepness().item()
 
 
+@pytest.mark.parametrize("game", [{"objective": "wgan"}, {"objective": "hinge", "penalty": "exact"}])
+def test_compiled_code_has_no_second_derivative(game: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="compile: true with an exact gradient penalty"):
+        tiny.settings(adversarial=game, loss_weights={"penalty_roll": 1.0}, compile=True)
+    tiny.settings(adversarial={"objective": "hinge"}, loss_weights={"penalty_roll": 1.0}, compile=True)
+
+
 def test_wgan_without_a_penalty_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"wgan.*penalty_roll.*10 is usual"):
         tiny.settings(adversarial={"objective": "wgan"})

@@ -175,6 +175,12 @@ class TrainingSettings:
                 "setting 'adversarial.objective' is wgan, whose critic needs a gradient penalty; give loss_weights a "
                 "penalty_roll and a penalty_latent (10 is usual)"
             )
+        exact = self.adversarial.objective == "wgan" or self.adversarial.penalty == "exact"
+        if self.compile and exact and (self.weight("penalty_roll") or self.weight("penalty_latent")):
+            raise SettingsError(
+                "compile: true with an exact gradient penalty: compiled code has no second derivative; leave compile "
+                "out, or take adversarial.penalty: approximate and another objective than wgan"
+            )
         chosen = models.family(self.model)
         network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
