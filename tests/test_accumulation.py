@@ -16,15 +16,7 @@ from musigan.training.objectives import Moment
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start, weights
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def at_stage(keys: Path, stage: str, **changes: Any) -> tuple[runs.Run, objectives.Objective, torch.Tensor]:

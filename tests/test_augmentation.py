@@ -22,14 +22,7 @@ README = Path(__file__).parent.parent / "README.md"
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rng(seed: int = 4) -> torch.Generator:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.training import checkpoint, loop
@@ -17,15 +16,7 @@ from musigan.training.journal import Journal, write_sound
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

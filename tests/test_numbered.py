@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from musigan.settings import merge
 from musigan.training import checkpoint, loop
@@ -16,14 +15,7 @@ from tests.tiny import assert_same_weights, go_on, start
 SETTINGS = {"epochs": 8, "pretrain_epochs": 6, "save_every": 2, "keep_last": 3}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def sitting(path: Path, keys: Path, resume: Path | None = None, limit: int | None = None, **changes: int) -> None:

@@ -26,14 +26,7 @@ NO_SPECTRAL = {**tiny.NETWORKS["musigan"], "spectral": False}
 WEIGHTS = {"penalty_roll": 0.3, "penalty_latent": 0.2}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rng() -> torch.Generator:

@@ -23,15 +23,7 @@ from musigan.training.objectives import OBJECTIVES
 from tests import tiny
 from tests.tiny import CPU, assert_same_weights, go_on, start, weights
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys(tmp_path / "keys.zarr.zip")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def short(**change: Any) -> TrainingSettings:
