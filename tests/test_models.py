@@ -80,7 +80,7 @@ def test_shapes(name: str, shape: RollShape) -> None:
     latents = generator.compose(generator.draw(3, shape.frames, torch.Generator().manual_seed(0)))
     assert latents.shape == posterior.mean.shape
     said = networks["critic"](roll, latents)
-    assert set(said.logits) == set(networks["critic"].views)
+    assert set(said.logits) == {*networks["critic"].views, *(["chroma"] if name == "musigan" else [])}
     assert all(logit.shape == (3, 1) for logit in said.logits.values())
 
 
@@ -91,13 +91,15 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
     with torch.no_grad():  # past the zeros that residual branches start at, which let nothing through
         for parameter in networks.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+    reached: set[str] = set()
     for stage in models.family(name).stages:
         objective = OBJECTIVES[stage](networks, settings)
-        for step in range(2):
+        for step in range(4):
             for side in objective.sides(step):
+                networks.zero_grad()  # the signs of absolute errors may cancel each other: step by step, then
                 sum(objective.losses(side, real(), moment(step)).losses.values()).backward()
-    missing = [key for key, p in networks.named_parameters() if p.grad is None or not p.grad.abs().sum()]
-    assert not missing
+                reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {key for key, _ in networks.named_parameters()}
 
 
 @pytest.mark.parametrize("name", models.FAMILIES)
