@@ -89,14 +89,16 @@ def test_shapes(name: str, shape: RollShape) -> None:
 def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> None:
     networks, settings = built(name, **extras), tiny.settings(name)
     with torch.no_grad():  # past the zeros that residual branches start at, which let nothing through
-        for parameter in networks.parameters():
+        for key, parameter in networks.named_parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+            if "heads" in key:  # too much of real and fake alike, or the signs of their errors cancel each other
+                parameter.add_(2.0)
     reached: set[str] = set()
     for stage in models.family(name).stages:
         objective = OBJECTIVES[stage](networks, settings)
-        for step in range(4):
+        for step in range(2):
             for side in objective.sides(step):
-                networks.zero_grad()  # the signs of absolute errors may cancel each other: step by step, then
+                networks.zero_grad()
                 sum(objective.losses(side, real(), moment(step)).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
