@@ -117,7 +117,7 @@ class TrainingSettings:
     model: str = "musigan"
     preset: str = "small"
     epochs: int = 200  # passes over the rolls, all stages together
-    pretrain_epochs: int | None = None  # of these before the game; by default about 80 in 100
+    pretrain_epochs: int | None = None  # of these before the game; by default about 90 in 100
     critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
     accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
@@ -202,7 +202,7 @@ class TrainingSettings:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
         stages = models.family(self.model).stages
         before = [name for name in stages if name not in ("critic", "adversarial")]
-        share = min(round(0.8 * self.epochs), self.epochs - 1)  # the game has one epoch at least
+        share = min(round(0.9 * self.epochs), self.epochs - 1)  # the game has one epoch at least
         pretrain = share if self.pretrain_epochs is None else self.pretrain_epochs
         pretrain = pretrain if adversarial else self.epochs
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
