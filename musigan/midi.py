@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -26,12 +27,18 @@ PITCH_OF_KEY = 20  # piano key 1 is pitch 21
 MAX_BYTES = 4 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
 MAX_SECONDS = 3600.0
 TICKS_PER_BEAT = 960
+# What a file can say of its key: tonics along the circle of fifths, from seven flats to seven sharps, and back.
+_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+_MINOR = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
+KEYS = frozenset((*_MAJOR, *_MINOR))
 DEFAULT_TEMPO = 120.0  # beats a minute, where a file says nothing
 _UNENDED_SECONDS = 2.0  # for a note that is never released
 _HEADER_WITHIN = 1024  # bytes before the header: a RIFF or MacBinary wrapper
 # Of bytes over 127, as no MIDI has them: mido would take them for one number, and longer and longer to do so.
 _RUNAWAY_BYTES = re.compile(rb"[\x80-\xff]{20000}")
-_NOT_A_TITLE = re.compile(r"untitled.*|new song.*|track ?\d*|song|midi.*|sequence.*|conductor.*|control.*|tempo.*", re.I)
+_NOT_A_TITLE = re.compile(
+    r"untitled.*|new song.*|track ?\d*|song|midi.*|sequence.*|conductor.*|control.*|tempo.*", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ def read_score(data: bytes) -> Score:
     file = _parsed(data)
     ticks_per_beat, seconds_per_tick = _division(file.ticks_per_beat)
     events = _merged(file.tracks)
-    changes = [] if seconds_per_tick else [(tick, m.tempo) for tick, _, m in events if m.type == "set_tempo" and m.tempo]
+    changes = (
+        [] if seconds_per_tick else [(tick, m.tempo) for tick, _, m in events if m.type == "set_tempo" and m.tempo]
+    )
     times = TempoMap.of(changes, ticks_per_beat, seconds_per_tick)
     notes = _played(events, times)
     if not len(notes):
@@ -105,7 +114,9 @@ def _parsed(data: bytes) -> Any:
     import mido
 
     if len(data) > MAX_BYTES:
-        raise MidiError(f"{len(data) / 2**20:.1f} MiB long, more than the {MAX_BYTES >> 20} MiB that a MIDI file may have")
+        raise MidiError(
+            f"{len(data) / 2**20:.1f} MiB long, more than the {MAX_BYTES >> 20} MiB that a MIDI file may have"
+        )
     start = data.find(b"MThd", 0, _HEADER_WITHIN)
     if start < 0:
         raise MidiError("empty" if not data else "not a MIDI file: it has no MThd header")
@@ -154,10 +165,8 @@ def _title(tracks: Sequence[Any]) -> str | None:
     if len(tracks) < 2 or any(message.type == "note_on" for message in tracks[0]):
         return None
     raw = next((message.name for message in tracks[0] if message.type == "track_name"), "")
-    try:
+    with suppress(UnicodeError):
         raw = raw.encode("latin1").decode("utf-8")  # mido reads all text as Latin-1
-    except UnicodeError:
-        pass
     title = clean_text(raw)
     return None if title is None or _NOT_A_TITLE.fullmatch(title) else title
 

@@ -1,12 +1,9 @@
-"""Between MIDI notes and rolls.
+"""From MIDI notes to rolls; musigan/transcription.py goes the other way.
 
 Conventions: a roll is (C, K, T), C tracks named by the store's `tracks`, linear loudness, 1 being the song's level. A
 note of velocity v has the loudness v / 127 in all its frames. A frame belongs to a note that sounds at its centre, so
 an onset moves by half a frame at most. Where a key is struck again while it sounds, one silent frame comes before: the
 new note is to be seen. It then sounds until the last of the notes on it ends.
-
-Back: a roll's loudness is a velocity by the same line where the roll came from MIDI. A recording's is read as
-synthesisers take velocity, as the square root of amplitude (General MIDI level 2: 40 lg(v / 127) dB).
 """
 
 from __future__ import annotations
@@ -24,7 +21,6 @@ from musigan.errors import MidiError, SettingsError
 from musigan.generalmidi import GROUPS
 from musigan.keysettings import KeySettings
 from musigan.midi import PITCH_OF_KEY, NoteEvents, Score
-from musigan.notes import find_notes
 from musigan.translate import chunk_frames
 
 Float = npt.NDArray[np.float32]
@@ -194,23 +190,3 @@ def to_item(
     attributes |= {name: value for name, value in said.items() if value is not None}
     names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
     return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, beyond)
-
-
-def notes_of(roll: Float, settings: KeySettings, onset: float, release: float, min_seconds: float) -> NoteEvents:
-    """The notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
-    shortest = max(round(min_seconds / settings.frame_seconds), 1)
-    rows = []
-    for track, plane in enumerate(roll):
-        found = find_notes(plane, onset, release)
-        level = found.loudness if settings.band == "midi" else np.sqrt(found.loudness)
-        velocities = np.clip(np.rint(127 * level), 1, 127)
-        long = found.lengths >= shortest
-        columns = (
-            np.full(long.sum(), track),
-            found.keys[long] + settings.keys.low + PITCH_OF_KEY,
-            found.starts[long] * settings.frame_seconds,
-            found.stops[long] * settings.frame_seconds,
-            velocities[long],
-        )
-        rows += list(zip(*columns, strict=True))
-    return NoteEvents.of(rows)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +122,7 @@ class Target:
     bitrate: str | None = None
     split: bool = False
     force: bool = False
+    what: ClassVar[str] = "sound"
 
     def check(self, stream: Callable[[str], Any] | None) -> None:
         """Refuse, before any work, what could not be written or would be lost."""
@@ -129,7 +130,7 @@ class Target:
             if self.split:
                 raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
             assert stream is not None
-            stream("sound")
+            stream(self.what)
             return
         self.format  # noqa: B018  an ending that says nothing is refused here
         if not Path(self.out).absolute().parent.is_dir():

@@ -35,7 +35,9 @@ def estimate_tempo(onsets: np.ndarray, weights: np.ndarray) -> float | None:
     tempi = np.geomspace(*TEMPI, 400)
     usual = np.exp(-0.5 * (np.log2(tempi / USUAL_TEMPO) / USUAL_OCTAVES) ** 2)
     lags = 60 / tempi / STEP_SECONDS
-    alike = sum(share * np.interp(beats * lags, np.arange(curve.size), curve, right=0) for beats, share in _LAGS.items())
+    alike = sum(
+        share * np.interp(beats * lags, np.arange(curve.size), curve, right=0) for beats, share in _LAGS.items()
+    )
     score = np.maximum(alike, 0) * usual
     if not score.any():
         return None
@@ -87,23 +89,24 @@ def parse_grid(text: str) -> float:
     raise SettingsError(f"--quantise {text!r} not understood: give a note value, such as 1/16, or 1/12 for triplets")
 
 
-def quantised(notes: NoteEvents, tempo: float, first: float, grid_beats: float) -> NoteEvents:
-    """Notes begun and ended on a grid through `first` seconds, each a step long at least.
+def quantised(notes: NoteEvents, tempo: float, grid_beats: float) -> NoteEvents:
+    """Notes begun and ended on a grid of `grid_beats` from second 0 on, each a step long at least.
 
     What falls together on one key is one note, as loud as the loudest; a note ends where the next on its key begins.
     """
     step = grid_beats * 60 / tempo
-    starts = first + np.maximum(np.rint((notes.starts - first) / step), math.ceil(-first / step - 1e-9)) * step
-    stops = np.maximum(first + np.rint((notes.stops - first) / step) * step, starts + step)
-    together: dict[tuple[int, int, float], list[float]] = {}
-    for group, pitch, start, stop, velocity in zip(
-        notes.groups, notes.pitches, np.round(starts, 9), stops, notes.velocities, strict=True
-    ):
-        note = together.setdefault((int(group), int(pitch), float(start)), [float(stop), float(velocity)])
-        note[:] = max(note[0], float(stop)), max(note[1], float(velocity))
-    following: dict[tuple[int, int], float] = {}
+    starts = np.rint(notes.starts / step)
+    stops = np.maximum(np.rint(notes.stops / step), starts + 1)
+    together: dict[tuple[int, int, int], tuple[int, int]] = {}
+    for group, pitch, start, stop, velocity in np.stack(
+        (notes.groups, notes.pitches, starts, stops, notes.velocities), axis=1
+    ).astype(int):
+        longest, loudest = together.get((group, pitch, start), (stop, velocity))
+        together[group, pitch, start] = max(longest, stop), max(loudest, velocity)
+    following: dict[tuple[int, int], int] = {}
     rows = []
     for (group, pitch, start), (stop, velocity) in sorted(together.items(), reverse=True):
-        rows.append((group, pitch, start, min(stop, following.get((group, pitch), stop)), velocity))
+        end = min(stop, following.get((group, pitch), stop))
+        rows.append((group, pitch, start * step, end * step, velocity))
         following[group, pitch] = start
     return NoteEvents.of(rows)

@@ -74,7 +74,7 @@ def main(
         for one in found:
             source = one.source if one else _cli.STDIN
             path = PurePosixPath(source)
-            named = {"source": source, "title": path.stem, "genre": genre or path.parent.name}
+            named = {"source": source, "title": path.stem if one else "", "genre": genre or path.parent.name}
             try:
                 data = one.path.open("rb") if one else piped[0]
                 with data:

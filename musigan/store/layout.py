@@ -139,8 +139,12 @@ def parse_group(data: bytes | memoryview) -> Attributes:
 
 def _check_tracks(tracks: object) -> None:
     """Hold a header's names of instruments, if it has any, against what they must be."""
-    named = isinstance(tracks, list) and all(isinstance(name, str) and 0 < len(name) <= 100 for name in tracks)
-    if tracks is not None and not (named and 0 < len(set(tracks)) == len(tracks)):  # type: ignore[arg-type]
+    if tracks is None:
+        return
+    names = (
+        [name for name in tracks if isinstance(name, str) and 0 < len(name) <= 100] if isinstance(tracks, list) else []
+    )
+    if not names or names != tracks or len(set(names)) < len(names):
         raise StoreError(f"the store's tracks are {shown(tracks)}, expected names, each once")
 
 
@@ -228,7 +232,7 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
             wanted["tracks"] = len(tracks)
         if ("tracks" in names) != (tracks is not None):
             raise StoreError(
-                f"{name} has dimensions {shown(names)}; they name tracks where the store lists its tracks, and there only"
+                f"{name} has dimensions {shown(names)}; tracks are among them where the store lists its tracks, only there"
             )
     for dimension, size in wanted.items():
         if sizes.get(dimension, size) != size:
