@@ -32,6 +32,7 @@ WINDOW_STEPS = 512  # latent steps decoded at once
 FADE_SHARE = 0.1  # of a window, where windows must fade
 MAX_SECONDS = 24 * 3600.0
 KEPT = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
+OPTIONAL = ("tracks",)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Sampler:
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of a keys store for what is drawn: all that synthesis needs."""
-        return {name: self.store[name] for name in KEPT}
+        return {name: self.store[name] for name in (*KEPT, *OPTIONAL) if name in self.store}
 
     def piece(self, seed: int, number: int, frames: int, scored: bool = False) -> Piece:
         """Piece `number` (from 1) of `seed`, `frames` frames long."""
@@ -230,4 +231,5 @@ def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.nd
     }
     if piece.score is not None:
         attributes["score"] = piece.score
-    return np.ascontiguousarray(blocks, np.float16), ("chunks", "channels", "keys", "frames"), attributes
+    channels = "tracks" if sampler.store.get("tracks") else "channels"
+    return np.ascontiguousarray(blocks, np.float16), ("chunks", channels, "keys", "frames"), attributes

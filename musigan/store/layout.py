@@ -232,7 +232,7 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
             wanted["tracks"] = len(tracks)
         if ("tracks" in names) != (tracks is not None):
             raise StoreError(
-                f"{name} has dimensions {shown(names)}; tracks are among them where the store lists its tracks, only there"
+                f"{name} has dimensions {shown(names)}; one is tracks in a store that lists its tracks, and in no other"
             )
     for dimension, size in wanted.items():
         if sizes.get(dimension, size) != size:

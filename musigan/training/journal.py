@@ -127,13 +127,11 @@ def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
     """Rolls (C, K, T) one after another as an MP3, their common peak at the ceiling of all our files."""
     from musigan.encoding import encode
-    from musigan.keysettings import KeySettings
     from musigan.mastering import CEILING_DB
     from musigan.rendering import Sound
-    from musigan.synthesis import synthesise
 
-    sound = Sound(KeySettings.from_attributes(store), int(store["sample_rate"]), crossfade_seconds=0.02)
-    signals = [synthesise(roll, sound.settings, sound.sample_rate) for roll in rolls]  # each (C, S)
+    sound = Sound.of_store(store, crossfade=0.02)
+    signals = [sound.of_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
     encode(sound.mastered(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
