@@ -11,13 +11,14 @@ import hashlib
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from musigan.conditions import CONDITIONS, Excerpt
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
 from musigan.tracks import DRUMS, names_of
@@ -101,10 +102,29 @@ class Place:
     half: int
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Rolls (B, C, K, T) in model space and the conditions that go with them, (B, ...) each, by name."""
+
+    roll: Tensor
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on `device`."""
+        given = {name: value.to(device, non_blocking=non_blocking) for name, value in self.given.items()}
+        return Batch(self.roll.to(device, non_blocking=non_blocking), given)
+
+    def chunk(self, parts: int) -> list[Batch]:
+        """Equal parts of the batch, in order."""
+        given = {name: value.chunk(parts) for name, value in self.given.items()}
+        return [Batch(roll, {k: v[i] for k, v in given.items()}) for i, roll in enumerate(self.roll.chunk(parts))]
+
+
 class RollDataset:
     """The rolls of one split of a keys store, one per chunk; `reader` stays open as long as this is used.
 
-    Raises StoreError for items of another shape than the first, MusiganError where nothing is left to train on.
+    `needs` names the conditions that go with each roll (`musigan.conditions`). Raises StoreError for items of another
+    shape than the first, MusiganError where nothing is left to train on or a condition is not known of the store.
     """
 
     def __init__(
@@ -114,20 +134,26 @@ class RollDataset:
         augment: AugmentSettings = NO_AUGMENT,
         compression: Compression = "sqrt",
         seed: int = 0,
+        needs: Sequence[str] = (),
     ) -> None:
         self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
+        self.needs = tuple(needs)
+        self.answers = "question" in self.needs  # a roll goes with the chunk before it
         infos = list(reader.infos())
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
         self.shape = _roll_shape(infos)
         self.tracks = names_of(reader.attributes)
         self.paired = len(infos[0].shape) == 5
+        if self.answers and not self.paired:
+            raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
+        self._attributes = {info.name: info.attributes for info in infos}
         chosen = [info for info in infos if info.attributes.get("split", "train") == split]
         self.places = [
             Place(info.name, block, half)
             for info in chosen
             for block in range(info.shape[0])
-            for half in range(2 if self.paired else 1)
+            for half in (range(1, 2) if self.answers else range(2 if self.paired else 1))
         ]
         self.songs = len(chosen)
         if split == "train" and not self.places:
@@ -141,21 +167,31 @@ class RollDataset:
 
     def roll(self, epoch: int, index: int) -> np.ndarray:
         """Roll `index` as epoch `epoch` sees it: (C, K, T) in model space. The same arguments give the same roll."""
+        return self.example(epoch, index)[0]
+
+    def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Roll `index` as epoch `epoch` sees it, (C, K, T) in model space, and its conditions by name."""
         place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
         block = self.reader.block(place.item, place.block)
-        frames = self.shape.frames
-        if not self.paired:
-            loudness = block.reshape(self.shape.channels, self.shape.keys, frames)
-        elif self.augment.crop:
+        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
+        whole = block.reshape(-1, channels, keys, frames).transpose(1, 2, 0, 3).reshape(channels, keys, -1)
+        start = place.half * frames
+        if self.paired and self.augment.crop and not self.answers:
             start = int(rng.integers(0, frames + 1))
-            halves = block.reshape(2, self.shape.channels, self.shape.keys, frames)
-            loudness = np.concatenate((halves[0, :, :, start:], halves[1, :, :, :start]), axis=-1)
-        else:
-            loudness = block.reshape(2, self.shape.channels, self.shape.keys, frames)[place.half]
-        values = self._augment(np.asarray(loudness, np.float32), rng)
+        first = start - frames if self.answers else start
+        values = self._augment(np.asarray(whole[..., first : start + frames], np.float32), rng)
         if not np.isfinite(values).all():
             raise StoreError(f"item {place.item} of the keys store holds values that are not numbers; make it again")
-        return compress(values, self.compression)
+        values = compress(values, self.compression)
+        before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
+        excerpt = Excerpt(self._attributes[place.item], self._seconds(place, start), before)
+        return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
+
+    def _seconds(self, place: Place, start: int) -> float:
+        """Where in its song a roll begins that starts `start` frames into its block."""
+        starts = self._attributes[place.item].get("starts") or ()
+        frame_seconds = float(self.reader.attributes.get("frame_seconds", 0.0))
+        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * frame_seconds
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
@@ -242,8 +278,8 @@ def batches(
     first: int = 0,
     workers: int = 1,
     device: torch.device | str = "cpu",
-) -> Iterator[Tensor]:
-    """Batches `first` and on of epoch `epoch`: (B, C, K, T) float32 on `device`, in order.
+) -> Iterator[Batch]:
+    """Batches `first` and on of epoch `epoch`: rolls (B, C, K, T) float32 on `device`, in order.
 
     While one is in use the next `workers` are read, by as many threads; what a batch holds does not depend on them.
     For a GPU they wait in pinned memory, so that their copy does not hold up the thread that asks for work.
@@ -252,9 +288,12 @@ def batches(
 
     pinned = torch.device(device).type == "cuda"
 
-    def load(indices: np.ndarray) -> Tensor:
-        batch = torch.from_numpy(np.stack([dataset.roll(epoch, int(index)) for index in indices]))
-        return batch.pin_memory() if pinned else batch
+    def load(indices: np.ndarray) -> Batch:
+        rolls, given = zip(*(dataset.example(epoch, int(index)) for index in indices), strict=True)
+        tensors = [torch.from_numpy(np.stack(rolls))]
+        tensors += [torch.from_numpy(np.stack([one[name] for one in given])) for name in dataset.needs]
+        roll, *others = [tensor.pin_memory() for tensor in tensors] if pinned else tensors
+        return Batch(roll, dict(zip(dataset.needs, others, strict=True)))
 
     plan = iter(batch_indices(dataset, batch_size, epoch)[first:])
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rolls")

@@ -2,8 +2,9 @@
 
 A piece depends on (seed, number) alone, not on how many are drawn with it. Long pieces come from the model itself:
 latents are a function of time, and where memory calls for windows they overlap by all that a layer can see (the
-generator's `halo`), so the joined result is what one pass would have given. A family without a halo of its own is
-drawn in windows of its training length that fade into each other.
+generator's `halo`), so the joined result is what one pass would have given. A family that can go on from what sounded
+before does (the generator's `extend`); one with neither is drawn in windows of its training length that fade into
+each other.
 """
 
 from __future__ import annotations
@@ -44,16 +45,28 @@ class Piece:
     score: float | None = None
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a piece beyond its length; a family that cannot grant it refuses (`Sampler.check`)."""
+
+    temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned
+    past: np.ndarray | None = None  # (C, K, P) in linear loudness: what to go on from
+
+
+NO_WISH = Wish()
+
+
 class Sampler:
-    """Generator and critic, ready to draw."""
+    """Generator and, where the family has one, critic, ready to draw."""
 
     def __init__(
         self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
     ) -> None:
         self.networks = networks.to(device).eval()
         self.generator: Any = self.networks["generator"]
-        self.critic: Any = self.networks["critic"]
+        self.critic: Any = dict(self.networks.items()).get("critic")
         self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
+        self.extends = hasattr(self.generator, "extend")
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Sampler:
@@ -84,13 +97,30 @@ class Sampler:
         """Attributes of a keys store for what is drawn: all that synthesis needs."""
         return {name: self.store[name] for name in (*KEPT, *OPTIONAL) if name in self.store}
 
-    def piece(self, seed: int, number: int, frames: int, scored: bool = False) -> Piece:
-        """Piece `number` (from 1) of `seed`, `frames` frames long."""
+    def check(self, wish: Wish, scored: bool) -> None:
+        """Raise UsageError where this checkpoint's model cannot do what is asked."""
+        if scored and self.critic is None:
+            raise UsageError("--best: this checkpoint's model has no critic to choose by; draw with -n")
+        if wish.temperature is not None and not hasattr(self.generator, "likelihood"):
+            raise UsageError("--temperature: this checkpoint's model draws by noise alone; leave it out")
+        if wish.past is None:
+            return
+        if not self.extends:
+            raise UsageError("--prime: this model cannot go on from music; `musigan models` says which can")
+        here, there = (self.shape.channels, self.shape.keys), wish.past.shape[:2]
+        if here != there:
+            raise StoreError(
+                f"the music to go on from has {there[0]} channels x {there[1]} keys, the checkpoint {here[0]} x "
+                f"{here[1]}: make its keys with the settings that it was trained with"
+            )
+
+    def piece(self, seed: int, number: int, frames: int, scored: bool = False, wish: Wish = NO_WISH) -> Piece:
+        """Piece `number` (from 1) of `seed`, `frames` frames long: of what comes after, where there is a past."""
         import torch
 
         rng = torch.Generator().manual_seed(seed_of(seed, number))
         with torch.no_grad():
-            roll, latents = self._draw(frames, rng)
+            roll, latents = self._draw(frames, rng, wish)
             score = self._score(roll, latents) if scored else None
         return Piece(number, self._loudness(roll), score)
 
@@ -103,7 +133,7 @@ class Sampler:
         """
         import torch
 
-        if self.generator.halo is None:
+        if getattr(self.generator, "halo", None) is None:
             raise UsageError("--morph: this checkpoint's model has no latents in time; train one with --model musigan")
         here = (self.shape.channels, self.shape.keys)
         for roll in (first, second):
@@ -134,18 +164,23 @@ class Sampler:
         for number in range(1, count + 1):
             yield self.piece(seed, number, frames)
 
-    def scores(self, count: int, frames: int, seed: int) -> Iterator[tuple[int, float]]:
+    def scores(self, count: int, frames: int, seed: int, wish: Wish = NO_WISH) -> Iterator[tuple[int, float]]:
         """(number, score) of `count` pieces: higher is more like real music, says the critic. Memory holds one."""
         for number in range(1, count + 1):
-            score = self.piece(seed, number, frames, scored=True).score
+            score = self.piece(seed, number, frames, scored=True, wish=wish).score
             assert score is not None
             yield number, score
 
-    def _draw(self, frames: int, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def _draw(self, frames: int, rng: torch.Generator, wish: Wish) -> tuple[Tensor, Tensor | None]:
         """Roll (1, C, K, frames) in model space and its latents (1, L, Z), None where there are no windows to keep."""
         import torch
 
         generator = self.generator
+        if self.extends and (wish.past is not None or getattr(generator, "halo", None) is None):
+            past = None
+            if wish.past is not None:
+                past = torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
+            return generator.extend(past, frames, rng, 1.0 if wish.temperature is None else wish.temperature), None
         if generator.halo is None:
             return self._faded(frames, rng), None
         noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo

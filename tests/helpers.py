@@ -30,6 +30,7 @@ MODULES = {
     "musigan check": "check",
     "musigan doctor": "doctor",
     "musigan demo-music": "demo_music",
+    "musigan models": "models",
 }
 
 

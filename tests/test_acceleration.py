@@ -125,24 +125,24 @@ def test_without_a_compiler_it_says_so(keys: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("workers", [2, 3, 7])
 def test_readers_ahead_keep_the_order(workers: int, keys: Path) -> None:
     data = tiny.dataset(keys, tiny.settings())
-    alone = [batch.numpy() for batch in batches(data, 2, epoch=1, first=1)]
+    alone = [batch.roll.numpy() for batch in batches(data, 2, epoch=1, first=1)]
     assert len(alone) == 3
     for left, right in zip(alone, batches(data, 2, epoch=1, first=1, workers=workers), strict=True):
-        np.testing.assert_array_equal(left, right.numpy())
+        np.testing.assert_array_equal(left, right.roll.numpy())
 
 
 def test_as_many_batches_are_read_ahead_as_there_are_workers(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three reads stand at one gate together; a fourth begins only once a batch was taken."""
     data = tiny.dataset(keys, tiny.settings())
-    read, started, gate = data.roll, [], threading.Barrier(3, timeout=20)
+    read, started, gate = data.example, [], threading.Barrier(3, timeout=20)
 
-    def slowly(epoch: int, index: int) -> np.ndarray:
+    def slowly(epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         started.append(index)
         if len(started) <= 3:
             gate.wait()
         return read(epoch, index)
 
-    monkeypatch.setattr(data, "roll", slowly)
+    monkeypatch.setattr(data, "example", slowly)
     stream = batches(data, 1, epoch=0, workers=3)
     next(stream)
     stream.close()

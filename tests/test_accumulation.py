@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from musigan.data import batches
+from musigan.data import Batch, batches
 from musigan.errors import CheckpointError
 from musigan.seeding import seed_of
 from musigan.training import loop, objectives, runs
@@ -25,7 +25,7 @@ def at_stage(keys: Path, stage: str, **changes: Any) -> tuple[runs.Run, objectiv
     run.plan = [(stage, 1)]
     objective = runs.objective_of(run)
     run.optimisers = runs.optimisers_of(objective)
-    return run, objective, next(batches(data, run.settings.rolls_per_step, 0))
+    return run, objective, next(batches(data, run.settings.rolls_per_step, 0)).roll
 
 
 def learned(run: runs.Run) -> dict[str, torch.Tensor]:
@@ -61,7 +61,7 @@ def test_a_step_is_one_backward_through_the_mean_of_its_batches(name: str, stage
     run, objective, real = at_stage(keys, stage, model=name, accumulate=2)
     assert len(real) == 6
     before = learned(run)
-    loop._step(run, objective, real, 10)
+    loop._step(run, objective, Batch(real), 10)
     moved = learned(run)
     assert any(not torch.equal(moved[k], before[k]) for k in before)
     other, objective, _ = at_stage(keys, stage, model=name, accumulate=2)
@@ -71,14 +71,15 @@ def test_a_step_is_one_backward_through_the_mean_of_its_batches(name: str, stage
 
 
 def test_where_losses_are_means_over_rolls_it_is_the_big_batch(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "_noise", lambda like, rng: torch.zeros_like(like))  # a batch draws its own
+    # A batch draws noise of its own.
+    monkeypatch.setattr(objectives.base, "noise_like", lambda like, rng: torch.zeros_like(like))
     found = []
     for size, accumulate in ((6, 1), (2, 3), (3, 1)):
         run, objective, real = at_stage(
             keys, "variational", batch_size=size, accumulate=accumulate,
             loss_weights={"reconstruction": 0.0, "kl": 0.5}, variational={"free_bits": 0.0, "kl_warmup": 0.0},
         )  # fmt: skip
-        loop._step(run, objective, real, 10)
+        loop._step(run, objective, Batch(real), 10)
         found.append(learned(run))
     big, accumulated, small = found
     for key, value in big.items():
@@ -100,7 +101,7 @@ def test_every_side_of_a_step_meets_the_same_batches(keys: Path, monkeypatch: py
     monkeypatch.setattr(objective, "_begin", lambda *a: begun.append(begin(*a)) or begun[-1])
     monkeypatch.setattr(objective, "_fake", watched_fake)
     monkeypatch.setattr(objective.generator, "encode", lambda roll: encoded.append(roll) or encode(roll))
-    loop._step(run, objective, real, 10)
+    loop._step(run, objective, Batch(real), 10)
     assert (len(begun), len(encoded), len(used)) == (2, 2, 4)
     critic, generator = used[:2], used[2:]
     for (roll, latents), (again, same), index in zip(critic, generator, (0, 3), strict=True):
@@ -157,7 +158,7 @@ def test_losses_are_means_over_the_batches(keys: Path, monkeypatch: pytest.Monke
         return objectives.Terms({"flow": loss - loss.detach() + next(values)})
 
     monkeypatch.setattr(objective, "losses", scaled)
-    loop._step(run, objective, real, 10)
+    loop._step(run, objective, Batch(real), 10)
     assert loop._means(run.position.tally) == {"flow": 2.5}
 
 

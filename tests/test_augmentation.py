@@ -168,7 +168,9 @@ def test_real_and_fake_are_changed_in_both_steps(side: str, monkeypatch: pytest.
         return went[-1][2]
 
     monkeypatch.setattr(objective.augmentation, "forward", note)
-    monkeypatch.setattr(objective, "_judge", lambda views: shown.append(views["roll"].detach()) or judge(views))
+    monkeypatch.setattr(
+        objective, "_judge", lambda views, given: shown.append(views["roll"].detach()) or judge(views, given)
+    )
     real = torch.rand(6, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
     objective.losses(side, real, Moment(0, 0.0, rng()))
     assert len(went) == len(shown) == 2

@@ -91,9 +91,9 @@ def test_chunks_without_pairs(tmp_path: Path) -> None:
 def test_batches_start_anywhere_in_an_epoch(tmp_path: Path) -> None:
     data = tiny.dataset(tiny.write_keys(tmp_path / "k", songs=3, validation=0), tiny.settings())
     assert len(data) == 12
-    whole = [batch.numpy() for batch in batches(data, 5, epoch=2)]
+    whole = [batch.roll.numpy() for batch in batches(data, 5, epoch=2)]
     assert [batch.shape[0] for batch in whole] == [5, 5, 5]
-    rest = [batch.numpy() for batch in batches(data, 5, epoch=2, first=1)]
+    rest = [batch.roll.numpy() for batch in batches(data, 5, epoch=2, first=1)]
     for left, right in zip(whole[1:], rest, strict=True):
         np.testing.assert_array_equal(left, right)
     seen = np.concatenate(batch_indices(data, 5, 2))
@@ -104,7 +104,7 @@ def test_batches_start_anywhere_in_an_epoch(tmp_path: Path) -> None:
 def test_batch_larger_than_the_data_repeats_it(tmp_path: Path) -> None:
     data = tiny.dataset(tiny.write_keys(tmp_path / "k", songs=1, validation=0), tiny.settings())
     (batch,) = batches(data, 10, epoch=0)
-    assert batch.shape[0] == 10
+    assert batch.roll.shape[0] == 10
 
 
 def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from musigan import models
+from musigan.data import Batch
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
 from musigan.models import RollShape
@@ -176,9 +177,9 @@ def test_instance_noise_is_on_real_and_fake(side: str, truth: str, monkeypatch: 
         clean.append(views[truth].detach())
         return blur(views, moment)
 
-    def note_shown(views: dict[str, Any]) -> Any:
+    def note_shown(views: dict[str, Any], given: Any) -> Any:
         shown.append(views[truth].detach())
-        return judge(views)
+        return judge(views, given)
 
     monkeypatch.setattr(game, "_blurred", note_clean)
     monkeypatch.setattr(game, "_judge", note_shown)
@@ -239,7 +240,7 @@ def test_exact_penalty_keeps_the_critic_flat(keys: Path) -> None:
         run.optimisers = runs.optimisers_of(objective)
         real = torch.stack([torch.from_numpy(data.roll(0, n)) for n in range(4)])
         for _ in range(20):
-            loop._step(run, objective, real, 20)
+            loop._step(run, objective, Batch(real), 20)
         inputs = real.clone().requires_grad_()
         said = run.networks["critic"](inputs, None).logits["roll"]
         steep[weight] = adversarial.steepness(adversarial.input_gradient(said, inputs)).item()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from musigan import models
+from musigan.data import Batch
 from musigan.errors import CheckpointError, MusiganError
 from musigan.losses import likelihood
 from musigan.losses.musical import MUSICAL
@@ -124,7 +125,7 @@ def test_each_side_moves_its_own_parameters_only(
     real = torch.from_numpy(data.roll(0, 0))[None].repeat(4, 1, 1, 1)
     for _ in range(2):
         run.position.step = 0  # a step on whole rolls
-        loop._step(run, objective, real, 10)
+        loop._step(run, objective, Batch(real), 10)
     moved = {k for k, v in parameters().items() if not torch.equal(v, before[k])}
     assert moved
     assert {k for k in moved if not k.startswith(may_move)} == set()
@@ -144,7 +145,7 @@ def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: s
     moved: dict[str, list[int]] = {side: [], other: []}
     for step in range(8):
         before = {k: v.detach().clone() for k, v in run.networks.named_parameters()}
-        loop._step(run, objective, real, 8)
+        loop._step(run, objective, Batch(real), 8)
         for each in (side, other):
             network = run.networks[each].named_parameters(each)
             if any(not torch.equal(value, before[k]) for k, value in network):

@@ -28,7 +28,7 @@ Preset = Annotated[
         "--preset", help="small (CPU), medium (a GPU), large (a big one) or original; by default by the device."
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", help="Model family: musigan or original.")]
+Model = Annotated[str | None, typer.Option("--model", help="Model family; `musigan models` lists them.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
 Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
 Init = Annotated[
@@ -200,6 +200,7 @@ def _train(
     steps_limit: int | None,
 ) -> None:
     """Train on the store `source` into `target`."""
+    from musigan import models
     from musigan.data import NO_AUGMENT, RollDataset
     from musigan.keysettings import KeySettings
     from musigan.training import checkpoint, loop, runs, warmstart
@@ -209,8 +210,10 @@ def _train(
     place = runs.prepare_torch(device)
     reader = session.random_access_reader(source, "keys")
     KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
-    dataset = RollDataset(reader, "train", settings.augment, settings.compression, settings.seed)
-    validation = RollDataset(reader, "validation", NO_AUGMENT, settings.compression, settings.seed)
+    needs = models.family(settings.model).needs
+    made = (settings.compression, settings.seed, needs)
+    dataset = RollDataset(reader, "train", settings.augment, *made)
+    validation = RollDataset(reader, "validation", NO_AUGMENT, *made)
     session.say(
         f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
         f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": ("report", "a checkpoint -> a page to hear and see the run"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
+    "models": ("models", "the model families, what each is good for"),
     "demo-music": ("demo_music", "render a small folder of public-domain tunes"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from musigan import settings as settings_module
@@ -38,6 +38,10 @@ class Family:
     settings: type  # frozen dataclass of the network's sizes
     build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
+    pretrain_share: float = 0.9  # of the epochs, before the game
+    needs: tuple[str, ...] = ()  # conditions that go with a roll, of `musigan.conditions`
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
+    losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses, its own and others, by name
 
 
 def family(name: str) -> Family:

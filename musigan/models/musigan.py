@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ from musigan.layers import (
 )
 from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
+from musigan.models.protocol import Decoded, Judgement, Posterior
 
 PITCH_CLASSES = 12
 MOST_GAIN = 2.0  # of a calibration
@@ -81,28 +82,6 @@ class MusiganSettings:
             raise SettingsError("network sizes must be at least 1")
         if self.time_dim < 2 or self.time_dim % 2:
             raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
-
-
-class Posterior(NamedTuple):
-    """Gaussian of the latents given a roll, both (B, L, Z)."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-
-class Decoded(NamedTuple):
-    """`roll` (B, C, K, T) in [0, 1] and `logits` (B, C, K, T): a key sounds where they are above 0."""
-
-    roll: Tensor
-    logits: Tensor
-
-
-class Judgement(NamedTuple):
-    """What a critic says: logits (B, 1) by view, the features (B, ...) of the views to match, what its heads tell."""
-
-    logits: dict[str, Tensor]
-    features: dict[str, list[Tensor]]
-    told: dict[str, Tensor] | None = None  # of the roll, (B, 1) by name; None without heads
 
 
 class Generator(nn.Module):

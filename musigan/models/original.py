@@ -22,7 +22,7 @@ from musigan.errors import SettingsError
 from musigan.layers import GaussianFilter, Heads, MinibatchDiscrimination, limit, normed
 from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
-from musigan.models.musigan import Decoded, Judgement, Posterior
+from musigan.models.protocol import Decoded, Judgement, Posterior
 
 
 @dataclass(frozen=True)

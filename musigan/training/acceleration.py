@@ -42,7 +42,7 @@ def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, de
         _prepare_compiler(device)
     for name, functions in HEAVY.items():
         for function in functions:
-            fast = getattr(networks[name], function, None)
+            fast = getattr(networks[name], function, None) if name in networks else None
             if fast is None:  # a family without that stage
                 continue
             if compiled:

@@ -54,6 +54,17 @@ class PriorSettings:
 
 
 @dataclass(frozen=True)
+class LikelihoodSettings:
+    """The stage of families that say how likely music is."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, ...] = (0.9, 0.99)
+
+    def __post_init__(self) -> None:
+        _check_adam("likelihood", self)
+
+
+@dataclass(frozen=True)
 class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
@@ -117,7 +128,7 @@ class TrainingSettings:
     model: str = "musigan"
     preset: str = "small"
     epochs: int = 200  # passes over the rolls, all stages together
-    pretrain_epochs: int | None = None  # of these before the game; by default about 90 in 100
+    pretrain_epochs: int | None = None  # of these before the game; by default the share that the family says
     critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
     batch_size: int = 16
     accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
@@ -135,6 +146,7 @@ class TrainingSettings:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     variational: VariationalSettings = field(default_factory=VariationalSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
+    likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     loss_weights: dict[str, float] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)  # the family's own settings
@@ -167,9 +179,11 @@ class TrainingSettings:
             raise SettingsError(f"setting 'workers' is {self.workers}; expected at least 1")
         if self.keep_last < 0:
             raise SettingsError(f"--keep-last {self.keep_last}: expected 0 (none) or more")
-        unknown = sorted(set(self.loss_weights) - set(LOSS_NAMES))
+        chosen = models.family(self.model)
+        known = list(dict.fromkeys((*LOSS_NAMES, *chosen.losses)))
+        unknown = sorted(set(self.loss_weights) - set(known))
         if unknown:
-            raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(LOSS_NAMES)}")
+            raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(known)}")
         if self.adversarial.objective == "wgan" and not (self.weight("penalty_roll") or self.weight("penalty_latent")):
             raise SettingsError(
                 "setting 'adversarial.objective' is wgan, whose critic needs a gradient penalty; give loss_weights a "
@@ -181,7 +195,6 @@ class TrainingSettings:
                 "compile: true with an exact gradient penalty: compiled code has no second derivative; leave compile "
                 "out, or take adversarial.penalty: approximate and another objective than wgan"
             )
-        chosen = models.family(self.model)
         network: Any = settings.build(chosen.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
         headless = [f"critic_{name}" for name in TOLD if not self.network.get("critic_heads")]
@@ -196,24 +209,32 @@ class TrainingSettings:
 
     def weight(self, name: str) -> float:
         """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""
-        return self.loss_weights.get(name, DEFAULT_WEIGHTS.get(name, 0.0))
+        family = models.family(self.model).losses
+        return self.loss_weights.get(name, family.get(name, DEFAULT_WEIGHTS.get(name, 0.0)))
 
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
-        stages = models.family(self.model).stages
-        before = [name for name in stages if name not in ("critic", "adversarial")]
-        share = min(round(0.9 * self.epochs), self.epochs - 1)  # the game has one epoch at least
-        pretrain = share if self.pretrain_epochs is None else self.pretrain_epochs
-        pretrain = pretrain if adversarial else self.epochs
+        family = models.family(self.model)
+        before = [name for name in family.stages if name not in ("critic", *GAMES)]
+        game = next((name for name in family.stages if name in GAMES), None) if adversarial else None
         critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
+        critic = critic if "critic" in family.stages else 0
+        if game is None:
+            pretrain = self.epochs
+        elif self.pretrain_epochs is not None:
+            pretrain = self.pretrain_epochs
+        else:  # the game has one epoch at least
+            pretrain = min(round(family.pretrain_share * self.epochs) if before else critic, self.epochs - 1)
         critic = min(critic, pretrain)
-        shares = {"critic": critic, "adversarial": self.epochs - pretrain if adversarial else 0}
+        shares = dict.fromkeys(family.stages, 0) | {"critic": critic}
+        if game is not None:
+            shares[game] = self.epochs - pretrain
         left = pretrain - critic
         for index, name in enumerate(before):  # what is left, by PRETRAIN_PARTS
             part = PRETRAIN_PARTS[name] / sum(PRETRAIN_PARTS[other] for other in before[index:])
             shares[name] = math.ceil(part * left)
             left -= shares[name]
-        return {name: shares[name] for name in stages}
+        return {name: shares[name] for name in family.stages}
 
     def game_epochs(self) -> dict[str, int]:
         """Epochs of each stage of a game that starts from pretrained networks: the critic alone only if asked for."""
@@ -222,7 +243,9 @@ class TrainingSettings:
 
 
 # An epoch of the prior's stage takes half the time of a variational one, and it has more to learn.
-PRETRAIN_PARTS = {"variational": 2, "prior": 3}
+PRETRAIN_PARTS = {"variational": 2, "prior": 3, "likelihood": 3}
+
+GAMES = ("adversarial",)  # stages in which sides play against each other
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
@@ -259,6 +282,8 @@ assert set(MUSICAL) | {f"critic_{name}" for name in TOLD} <= set(LOSS_NAMES)
 
 def preset(name: str) -> dict[str, Any]:
     """The plain settings of the preset `name`."""
+    if name in models.FAMILIES and name not in PRESETS:
+        return {**models.family(name).defaults, "model": name, "preset": name}
     if name not in PRESETS:
         raise SettingsError(f"--preset {name}: unknown preset; known are {', '.join(PRESETS)}")
     with resources.as_file(resources.files("musigan") / "presets" / f"{name}.yaml") as path:
@@ -267,7 +292,7 @@ def preset(name: str) -> dict[str, Any]:
 
 def preset_for(device: str, model: str = "musigan") -> str:
     """The preset of a family that trains in reasonable time on `device`."""
-    if model == "original":
+    if model != "musigan":
         return model
     return "medium" if device.startswith("cuda") else "small"
 
@@ -283,4 +308,10 @@ def configure(
 ) -> TrainingSettings:
     """Settings from the preset `name`, under `config` (of a YAML file), under `flags` (None means not given)."""
     given = {key: value for key, value in (flags or {}).items() if value is not None}
-    return settings.build(TrainingSettings, settings.merge(settings.merge(preset(name), config or {}), given))
+    base = preset(name)
+    model = str(given.get("model") or (config or {}).get("model") or base["model"])
+    if model != base["model"]:
+        raise SettingsError(
+            f"--preset {name} is for the model {base['model']}; {model} has settings of its own: leave --preset out"
+        )
+    return settings.build(TrainingSettings, settings.merge(settings.merge(base, config or {}), given))

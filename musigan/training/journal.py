@@ -105,7 +105,7 @@ class Journal:
 @contextmanager
 def _sampler(run: Run) -> Iterator[Sampler]:
     """Who draws from the averaged generator; the networks go on training, if they were, afterwards."""
-    networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
+    networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
     was_training = {name: network.training for name, network in networks.items()}
     try:
         yield Sampler(networks, run.shape, run.store, run.settings.compression, run.device)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from musigan.data import RollDataset, batches, steps_per_epoch
+from musigan.data import Batch, RollDataset, batches, steps_per_epoch
 from musigan.errors import MusiganError
 from musigan.seeding import seed_of
 from musigan.training import checkpoint as checkpoints
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
+VALIDATED = ("variational", "likelihood")  # stages whose losses mean the same on songs held back
 
 # Time of a step, relative to a variational one's: measured on the preset small, and about right for others.
-RELATIVE_COST = {"variational": 1.0, "prior": 0.5, "critic": 1.2, "adversarial": 2.0}
+RELATIVE_COST = {"variational": 1.0, "prior": 0.5, "likelihood": 1.0, "critic": 1.2, "adversarial": 2.0}
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def _run_epoch(
     pace.enter(position.stage)
     since = time.monotonic()
     first, size = position.step_in_epoch, settings.rolls_per_step
-    for real in batches(dataset, size, crops, first, settings.workers, run.device):
-        _step(run, objective, real, epochs * steps)
+    for batch in batches(dataset, size, crops, first, settings.workers, run.device):
+        _step(run, objective, batch, epochs * steps)
         taken += 1
         before, since = since, time.monotonic()
         position.seconds += since - before
@@ -149,7 +150,7 @@ def _run_epoch(
         reporter.progress(
             Progress(
                 stage=stage, epoch=position.epoch + 1, epochs=epochs, step=position.step_in_epoch, steps=steps,
-                losses=_means(position.tally), rolls_per_second=pace.steps * len(real) / max(pace.seconds, 1e-9),
+                losses=_means(position.tally), rolls_per_second=pace.steps * len(batch.roll) / max(pace.seconds, 1e-9),
                 seconds_left=pace.seconds_left(run, steps),
             )
         )  # fmt: skip
@@ -158,11 +159,11 @@ def _run_epoch(
     return taken
 
 
-def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
-    """One step of every side that is due, on real rolls (R, C, K, T): equal batches, as many as `accumulate` says."""
+def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
+    """One step of every side that is due, on R real rolls: equal batches, as many as `accumulate` says."""
     position, settings = run.position, run.settings
     progress = min(position.step / total, 1.0)
-    batched = real.chunk(settings.accumulate)  # (B, C, K, T) each
+    batched = whole.chunk(settings.accumulate)
     frozen = objective.frozen(progress)
     for turn, side in enumerate(objective.sides(position.step)):
         if side in frozen:
@@ -177,8 +178,8 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
         for number, batch in enumerate(batched):
             seed = seed_of(settings.seed, position.stage, position.step, turn, number)
             torch.manual_seed(seed)  # for dropout
-            moment = Moment(position.step, progress, torch.Generator().manual_seed(seed))
-            _backward(objective, settings, side, batch, moment, said)
+            moment = Moment(position.step, progress, torch.Generator().manual_seed(seed), batch.given)
+            _backward(objective, settings, side, batch.roll, moment, said)
         if settings.gradient_clip:
             said.totals.append(nn.utils.clip_grad_norm_(moving, settings.gradient_clip))
         _tally(run, said)
@@ -188,7 +189,8 @@ def _step(run: Run, objective: Objective, real: Tensor, total: int) -> None:
     position.step += 1
     position.step_in_epoch += 1
     position.total_steps += 1
-    run.average.update(run.networks["generator"], len(real), position.step * len(real))
+    size = len(whole.roll)
+    run.average.update(run.networks["generator"], size, position.step * size)
 
 
 @dataclass
@@ -200,10 +202,10 @@ class Said:
 
 
 def _backward(
-    objective: Objective, settings: TrainingSettings, side: str, batch: Tensor, moment: Moment, said: Said
+    objective: Objective, settings: TrainingSettings, side: str, real: Tensor, moment: Moment, said: Said
 ) -> None:
-    """Add the gradient of a side's weighted losses on one batch (B, C, K, T) of the step to those of the others."""
-    terms = objective.losses(side, batch, moment)
+    """Add the gradient of a side's weighted losses on one batch of the step, real (B, C, K, T), to the others'."""
+    terms = objective.losses(side, real, moment)
     weighted = [
         settings.weight(name) * objective.factor(name, moment.progress) * loss for name, loss in terms.losses.items()
     ]
@@ -271,8 +273,8 @@ def _end_epoch(
     entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": done}
     entry |= {"step": position.total_steps, "seconds": round(position.seconds, 3)}
     entry |= _means(position.tally)
-    if validation is not None and len(validation) and stage == "variational":
-        entry |= validate(run, validation)
+    if validation is not None and len(validation) and stage in VALIDATED:
+        entry |= validate(run, validation, stage)
     stage_over = position.epoch + 1 >= epochs
     draws = settings.sample_every and (stage_over or done % settings.sample_every == 0)
     saves = stage_over or draws or (position.epoch + 1) % settings.save_every == 0
@@ -317,16 +319,16 @@ def _judged(run: Run, stage: str, done: int) -> bool:
 
 
 @torch.no_grad()
-def validate(run: Run, validation: RollDataset) -> dict[str, float]:
-    """The variational losses of the averaged generator on held-out songs, without augmentation."""
-    networks = nn.ModuleDict({"generator": run.average.network, "critic": run.networks["critic"]})
-    objective = OBJECTIVES["variational"](networks, run.settings)
+def validate(run: Run, validation: RollDataset, stage: str = "variational") -> dict[str, float]:
+    """The losses of `stage` of the averaged generator on held-out songs, without augmentation."""
+    networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
+    objective = OBJECTIVES[stage](networks, run.settings)
     size = min(run.settings.batch_size, len(validation))
     tally: dict[str, list[float]] = {}
     held = batches(validation, size, epoch=0, device=run.device)
-    for number, real in zip(range(VALIDATION_BATCHES), held, strict=False):
-        moment = Moment(number, 1.0, torch.Generator().manual_seed(number))
-        terms = objective.losses("generator", real, moment)
+    for number, batch in zip(range(VALIDATION_BATCHES), held, strict=False):
+        moment = Moment(number, 1.0, torch.Generator().manual_seed(number), batch.given)
+        terms = objective.losses("generator", batch.roll, moment)
         for name, value in (terms.losses | terms.figures).items():
             entry = tally.setdefault(f"validation_{name}", [0.0, 0])
             tally[f"validation_{name}"] = [entry[0] + value.item(), entry[1] + 1]

@@ -1,25 +1,10 @@
-"""Objectives: what each training stage minimises, as named losses per side. One loop runs them all.
-
-A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop asks for its
-named losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this; what an
-objective asks of them:
-
-    generator.encode(roll) -> mean, log_variance            (B, C, K, T) -> (B, L, Z) each
-    generator.draw(batch, frames, rng) -> noise
-    generator.compose(latents, first, last) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
-    generator.velocity(latents, time) -> velocity           (B, L, Z), for the stage `prior`
-    generator.decode(latents, frames) -> roll, logits       (B, C, K, T) each
-    generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
-    critic(roll | None, latents | None, alone) -> logits, features by view, told by head or None;  critic.views
-"""
+"""The game of generator and critic, and the critic's side of it alone."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,182 +14,8 @@ from musigan.losses.musical import MUSICAL, TOLD
 from musigan.training import penalties
 from musigan.training.augmentation import Augmentation
 from musigan.training.configuration import TrainingSettings
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where the stage stands when losses are asked for."""
-
-    step: int  # of this stage, from 0
-    progress: float  # 0 to 1 of this stage
-    rng: torch.Generator  # seeded by seed, stage, step, side and part: the same moment draws the same numbers
-
-
-@dataclass
-class Terms:
-    """Named losses of one side (scalars, weighted by the loop) and figures that are only logged."""
-
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    figures: dict[str, Tensor] = field(default_factory=dict)
-
-
-class PerPart:
-    """What was computed for the parts of the step under way, so that every side's turn finds what another began."""
-
-    def __init__(self, parts: int) -> None:
-        self._parts, self._held = parts, list[tuple[Tensor, Any]]()
-
-    def __contains__(self, real: Tensor) -> bool:
-        return any(part is real for part, _ in self._held)
-
-    def __getitem__(self, real: Tensor) -> Any:
-        return next(value for part, value in self._held if part is real)
-
-    def __setitem__(self, real: Tensor, value: Any) -> None:
-        """Keep `value` for the batch `real`; what belongs to the step before is let go."""
-        others = [(part, kept) for part, kept in self._held if part is not real]
-        self._held = [*others, (real, value)][-self._parts :]
-
-    def pop(self, real: Tensor) -> Any:
-        """The value of the batch `real`, kept no longer."""
-        value = self[real]
-        self._held = [(part, kept) for part, kept in self._held if part is not real]
-        return value
-
-
-class Objective(ABC):
-    """Networks and what is minimised in one stage."""
-
-    name: ClassVar[str]
-    title: ClassVar[str]  # for people
-
-    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
-        self.networks, self.settings = networks, settings
-        self.generator: Any = networks["generator"]
-        self.critic: Any = networks["critic"]
-        self._posteriors, self._begun = PerPart(settings.accumulate), PerPart(settings.accumulate)
-
-    @abstractmethod
-    def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """Optimiser groups ({"params", "lr"}) of each side, by the side's name."""
-
-    @abstractmethod
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """The named losses of `side` on a batch of real rolls (B, C, K, T).
-
-        With gradients accumulated a step asks once for each of its batches, always with the same tensor for the same
-        batch: what is kept of it from one side's turn to the next goes by that (`PerPart`).
-        """
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
-        first, second = self.settings.adversarial.betas
-        return first, second
-
-    def sides(self, step: int) -> list[str]:
-        """The sides that move in step `step`, in order."""
-        return list(self.groups())
-
-    def frozen(self, progress: float) -> frozenset[str]:
-        """The sides that stand still at `progress` (0 to 1) of the stage, though it would be their turn."""
-        return frozenset()
-
-    def _encoded(self, real: Tensor) -> Any:
-        """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
-        if real not in self._posteriors:
-            with torch.no_grad():
-                self._posteriors[real] = self.generator.encode(real)
-        return self._posteriors[real]
-
-    def factor(self, name: str, progress: float) -> float:
-        """Schedule of the weight of the loss `name`: a factor on it."""
-        return 1.0
-
-
-def _noise(like: Tensor, rng: torch.Generator) -> Tensor:
-    """White noise of the shape and device of `like`, drawn on the CPU so that devices agree."""
-    return torch.randn(like.shape, generator=rng).to(like.device)
-
-
-def _sample(posterior: Any, rng: torch.Generator) -> Tensor:
-    """A draw from the posterior, (B, L, Z)."""
-    return posterior.mean + (0.5 * posterior.log_variance).exp() * _noise(posterior.mean, rng)
-
-
-class Variational(Objective):
-    """Real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
-
-    name = "variational"
-    title = "learning to write rolls as latents"
-
-    def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """One side: encoder and decoder."""
-        parts = self.generator.parts()
-        rate = self.settings.variational.learning_rate
-        return {"generator": [{"params": parts["encoder"] + parts["decoder"], "lr": rate}]}
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
-        first, second = self.settings.variational.betas
-        return first, second
-
-    def factor(self, name: str, progress: float) -> float:
-        """The KL weight rises linearly at first."""
-        warmup = self.settings.variational.kl_warmup
-        return min(progress / warmup, 1.0) if name == "kl" and warmup > 0 else 1.0
-
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """Losses of the autoencoder on real (B, C, K, T)."""
-        posterior = self.generator.encode(real)
-        decoded = self.generator.decode(_sample(posterior, moment.rng), real.shape[-1])
-        free_bits = self.settings.variational.free_bits
-        terms = Terms(
-            {
-                "reconstruction": likelihood.reconstruction(decoded.roll, real),
-                "activity": likelihood.activity(decoded.logits, real),
-                "kl": likelihood.kl_divergence(posterior.mean, posterior.log_variance, free_bits),
-            }
-        )
-        with torch.no_grad():
-            hits = ((decoded.logits > 0) & (real > 0)).sum()
-            terms.figures["overlap"] = 2 * hits / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)
-        return terms
-
-
-def _flow(generator: Any, latents: Tensor, rng: torch.Generator) -> Tensor:
-    """The flow-matching loss of a generator's transformer on latents (B, L, Z), most often midway.
-
-    Times are logistic-normal (arXiv 2403.03206): the ends of the way are easy.
-    """
-    noise = _noise(latents, rng)
-    time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
-    between = noise + time[:, None, None] * (latents - noise)
-    return likelihood.flow_matching(generator.velocity(between, time), noise, latents)
-
-
-class Prior(Objective):
-    """The transformer learns which latents music has: a flow from white noise to the latents of real rolls."""
-
-    name = "prior"
-    title = "teaching the transformer"
-
-    def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """One side: the transformer."""
-        return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
-        first, second = self.settings.prior.betas
-        return first, second
-
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """Flow matching on the latents of real (B, C, K, T), each under several noises."""
-        posterior = self._encoded(real)
-        latents = torch.cat([_sample(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
-        return Terms({"flow": _flow(self.generator, latents, moment.rng)})
+from musigan.training.objectives.base import Moment, Objective, Terms, noise_like, sampled
+from musigan.training.objectives.latents import flow
 
 
 def _said_of(view: str, said: Any) -> Tensor:
@@ -236,8 +47,8 @@ class Adversarial(Objective):
         """Critic and generator; the decoder, already taught, moves more slowly than the transformer."""
         parts, chosen = self.generator.parts(), self.settings.adversarial
         generator = [
-            {"params": parts["prior"], "lr": chosen.learning_rate},
-            {"params": parts["decoder"], "lr": chosen.decoder_learning_rate},
+            {"params": parts.get("prior", []), "lr": chosen.learning_rate},
+            {"params": parts.get("decoder", []), "lr": chosen.decoder_learning_rate},
         ]
         critic = [{"params": list(self.critic.parameters()), "lr": chosen.critic_learning_rate}]
         return {"critic": critic, "generator": [group for group in generator if group["params"]]}
@@ -262,7 +73,7 @@ class Adversarial(Objective):
         with torch.no_grad():
             posterior = self._encoded(real) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
-            truth["latent"] = None if posterior is None else _sample(posterior, moment.rng)
+            truth["latent"] = None if posterior is None else sampled(posterior, moment.rng)
         if side == "critic" or real not in self._begun:
             with torch.no_grad():
                 self._begun[real] = self._begin(real, moment)
@@ -289,7 +100,7 @@ class Adversarial(Objective):
         """Generated latents and, where due, rolls, from what was begun: views of as many pieces as real ones."""
         frames = real.shape[-1]
         latents = self.generator.compose(begun, self._early_rounds())
-        roll = self.generator.decode(latents, frames).roll if self.whole(moment.step) else None
+        roll = self.generator.decode(latents, frames, **moment.given).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
     def _changed(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Tensor | None]:
@@ -301,7 +112,7 @@ class Adversarial(Objective):
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
         """The views under instance noise (arXiv 1610.04490): real and fake alike."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
-        return {k: v if v is None else v + amounts[k] * _noise(v, moment.rng) for k, v in views.items()}
+        return {k: v if v is None else v + amounts[k] * noise_like(v, moment.rng) for k, v in views.items()}
 
     def factor(self, name: str, progress: float) -> float:
         """Penalties' weights may fall to a tenth, by a cosine (arXiv 2501.05441: the steps at the end can be small)."""
@@ -310,8 +121,8 @@ class Adversarial(Objective):
             return 1.0
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress / decay, 1.0)))
 
-    def _judge(self, views: dict[str, Any]) -> Any:
-        return self.critic(views["roll"], views["latent"])
+    def _judge(self, views: dict[str, Any], given: Mapping[str, Tensor]) -> Any:
+        return self.critic(views["roll"], views["latent"], **given)
 
     def _critic_losses(self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment) -> Terms:
         """The critic's half on detached fakes; accuracy over both."""
@@ -322,7 +133,7 @@ class Adversarial(Objective):
         penalised = [v for v, x in shown[0].items() if x is not None and self.settings.weight(f"penalty_{v}")]
         for inputs in shown:
             inputs.update({view: inputs[view].detach().requires_grad_() for view in penalised})
-        real_said, fake_said = self._judge(shown[0]), self._judge(shown[1])
+        real_said, fake_said = self._judge(shown[0], moment.given), self._judge(shown[1], moment.given)
         for view, logits in real_said.logits.items():
             other = fake_said.logits[view]
             terms.losses[f"critic_{view}"] = adversary.critic(logits, other, chosen.label_smoothing)
@@ -337,8 +148,9 @@ class Adversarial(Objective):
             pair = [
                 penalties.Seen(x[view], _said_of(view, y)) for x, y in zip(shown, (real_said, fake_said), strict=True)
             ]
-            judge = self._judge_of(view)
+            judge = self._judge_of(view, moment.given)
             terms.losses[f"penalty_{view}"] = penalties.penalty(chosen, judge, pair[0], pair[1], moment.rng)
+        terms.losses |= self._mismatched(shown[0], real_said, moment)
         terms.losses |= self._told(truth, fake, (real_said, fake_said))
         return terms
 
@@ -350,9 +162,19 @@ class Adversarial(Objective):
             for name in real_told
         }
 
-    def _judge_of(self, view: str) -> Callable[[Tensor], Tensor]:
+    def _mismatched(self, shown: dict[str, Any], real_said: Any, moment: Moment) -> dict[str, Tensor]:
+        """The critic's loss on real rolls with another's conditions, which count as fakes (arXiv 1605.05396)."""
+        if not moment.given or not self.settings.weight("critic_mismatch") or shown["roll"] is None:
+            return {}
+        others = {name: value.roll(1, 0) for name, value in moment.given.items()}
+        adversary = adversarial.ADVERSARIES[self.settings.adversarial.objective]
+        smoothing = self.settings.adversarial.label_smoothing
+        said = self._judge({**shown, "latent": None}, others)
+        return {"critic_mismatch": adversary.critic(real_said.logits["roll"], said.logits["roll"], smoothing)}
+
+    def _judge_of(self, view: str, given: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """The critic as a function of one view alone, to its logits (B, 1)."""
-        return lambda inputs: _said_of(view, self._judge({"roll": None, "latent": None, view: inputs}))
+        return lambda inputs: _said_of(view, self._judge({"roll": None, "latent": None, view: inputs}, given))
 
     def _generator_losses(
         self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
@@ -361,8 +183,8 @@ class Adversarial(Objective):
         chosen, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[chosen.objective]
         with torch.no_grad():
-            real_said = self._judge(self._blurred(self._changed(truth, moment), moment))
-        fake_said = self._judge(self._blurred(self._changed(fake, moment), moment))
+            real_said = self._judge(self._blurred(self._changed(truth, moment), moment), moment.given)
+        fake_said = self._judge(self._blurred(self._changed(fake, moment), moment), moment.given)
         for view, logits in fake_said.logits.items():
             terms.losses[f"adversarial_{view}"] = adversary.generator(real_said.logits[view], logits, 0.0)
             if self.settings.weight(f"features_{view}"):
@@ -370,7 +192,7 @@ class Adversarial(Objective):
                     real_said.features[view], fake_said.features[view]
                 )
         if truth["latent"] is not None and self.settings.weight("flow"):
-            terms.losses["flow"] = _flow(self.generator, truth["latent"], moment.rng)
+            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng)
         if truth["roll"] is not None and fake["roll"] is not None:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
@@ -380,11 +202,12 @@ class Adversarial(Objective):
 
     def _anchors(self, truth: dict[str, Any], moment: Moment) -> dict[str, Tensor]:
         """Reconstruction of real rolls from their latents: the decoder must go on writing what it learned."""
-        if not (self.settings.weight("anchor") or self.settings.weight("anchor_activity")):
+        anchored = self.settings.weight("anchor") or self.settings.weight("anchor_activity")
+        if not anchored or not hasattr(self.generator, "encode"):
             return {}
         roll, latents = truth["roll"], truth["latent"]
         if latents is None:
-            latents = _sample(self._encoded(roll), moment.rng)
+            latents = sampled(self._encoded(roll), moment.rng)
         decoded = self.generator.decode(latents, roll.shape[-1])
         return {
             "anchor": likelihood.reconstruction(decoded.roll, roll),
@@ -414,6 +237,3 @@ class CriticAlone(Adversarial):
     def frozen(self, progress: float) -> frozenset[str]:
         """None: the settings speak of the game."""
         return frozenset()
-
-
-OBJECTIVES: dict[str, type[Objective]] = {kind.name: kind for kind in (Variational, Prior, CriticAlone, Adversarial)}

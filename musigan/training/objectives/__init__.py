@@ -1,0 +1,14 @@
+"""Objectives by the names of the stages in which they are minimised."""
+
+from __future__ import annotations
+
+from musigan.training.objectives.base import Moment, Objective, Terms
+from musigan.training.objectives.game import Adversarial, CriticAlone
+from musigan.training.objectives.latents import Prior, Variational
+from musigan.training.objectives.likelihood import Likelihood
+
+__all__ = ["OBJECTIVES", "Moment", "Objective", "Terms"]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    kind.name: kind for kind in (Variational, Prior, Likelihood, CriticAlone, Adversarial)
+}
