@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from musigan import __version__, chunks
 from musigan.encoding import encode, format_of
+from musigan.ensemble import perform
 from musigan.errors import MusiganError
 from musigan.keysettings import KeySettings
 from musigan.mastering import CEILING_DB, crossfade, master
 from musigan.parallel import ordered_map
 from musigan.store import Attributes, Item
-from musigan.ensemble import perform
 from musigan.synthesis import synthesise
 from musigan.timbre import timbre_named
 from musigan.tracks import names_of

@@ -10,12 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from musigan.errors import UsageError
+
 DRUMS = "drums"
 
 
 def names_of(header: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a keys store's tracks; () where its channels are the sides of a recording."""
     return tuple(header.get("tracks") or ())
+
+
+def number_of(name: str, tracks: tuple[str, ...]) -> int:
+    """The number, from 1, of the channel of that name. Raises UsageError where there is none."""
+    if name not in tracks:
+        there = f"its tracks are {', '.join(tracks)}" if tracks else "the store holds no tracks"
+        raise UsageError(f"--track {name}: {there}")
+    return tracks.index(name) + 1
 
 
 def together(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ from musigan.mastering import CEILING_DB
 from musigan.parallel import ordered_map
 from musigan.rendering import Sound, piece_roll
 from musigan.report.pictures import roll_png
-from musigan.synthesis import synthesise
+from musigan.tracks import together
 
 if TYPE_CHECKING:
     from musigan.models import RollShape

@@ -131,6 +131,8 @@ def _run_epoch(
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
     objective = objective_of(run)
+    if "augmentation" in run.networks:
+        run.networks["augmentation"].tracks = dataset.tracks  # type: ignore[assignment]
     if not run.optimisers:
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)
