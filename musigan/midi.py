@@ -296,7 +296,7 @@ class _Meter:
     def tempo_and_first_beat(self) -> tuple[float, float]:
         """The tempo that holds longest in all, and where the first bar in it begins."""
         begins = np.minimum(self.times.seconds, self.end_seconds)
-        tempi = [round(60 / (rate * self.ticks_per_beat), 2) for rate in self.times.seconds_per_tick]
+        tempi = [round(float(60 / (rate * self.ticks_per_beat)), 2) for rate in self.times.seconds_per_tick]
         tempo = _longest(tempi, np.diff(begins, append=self.end_seconds))
         bar = self._bar_from(float(self.times.ticks[tempi.index(tempo)]))
         return tempo, float(self.times.at(bar))

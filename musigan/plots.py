@@ -216,15 +216,16 @@ def plot_rolls(
     titles: Sequence[str] = (),
     columns: int = 2,
     scale: str = "sqrt",
+    tracks: tuple[str, ...] = (),
 ) -> None:
-    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; channels are averaged.
+    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; of `tracks` the loudest shows.
 
     `scale` says how the loudness was compressed, for the legend.
     """
     width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
     names = [*titles, *[""] * len(rolls)]
     panels = [
-        Panel.of(np.asarray(roll, np.float32).mean(0), frame_seconds, width, title=name)
+        Panel.of(together(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
         for roll, name in zip(rolls, names, strict=False)
     ]
     Path(path).write_bytes(picture(panels, low_key, columns, scale, format_of(str(path))))

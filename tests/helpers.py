@@ -20,6 +20,8 @@ MODULES = {
     "pair-chunks": "pair_chunks",
     "npy-to-keys": "npy_to_keys",
     "keys-to-mp3": "keys_to_mp3",
+    "midi-to-keys": "midi_to_keys",
+    "keys-to-midi": "keys_to_midi",
     "pretrain": "pretrain",
     "train-gan": "train_gan",
     "sample": "sample",

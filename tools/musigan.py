@@ -15,6 +15,8 @@ COMMANDS = {
     "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
     "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),
     "keys-to-mp3": ("keys_to_mp3", "keys -> an audio file"),
+    "midi-to-keys": ("midi_to_keys", "MIDI files and folders -> keys, a track for each group of instruments"),
+    "keys-to-midi": ("keys_to_midi", "keys -> a MIDI file"),
     "pretrain": ("pretrain", "the non-adversarial stage of a model"),
     "train-gan": ("train_gan", "the adversarial stage (both, when started from nothing)"),
     "sample": ("sample", "a checkpoint -> new keys"),

@@ -23,6 +23,7 @@ from musigan import plots
 from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
+from musigan.tracks import names_of
 from musigan.training.numbered import Numbered
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Journal:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
-            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key, scale=run.settings.compression)
+            look = {"scale": run.settings.compression, "tracks": names_of(run.store)}
+            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key, **look)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
