@@ -69,7 +69,9 @@ def playing(draw: Any) -> list[tuple[float, ...]]:
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(playing(), st.floats(20, 300))
-def test_every_note_comes_back_within_a_frame_through_keys_and_a_file(rows: list[tuple[float, ...]], bpm: float) -> None:
+def test_every_note_comes_back_within_a_frame_through_keys_and_a_file(
+    rows: list[tuple[float, ...]], bpm: float
+) -> None:
     tracks = ("drums", "guitar", "strings")
     notes = NoteEvents.of(rows)
     roll, _ = roll_of(notes, tracks, MIDI)

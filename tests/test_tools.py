@@ -124,7 +124,11 @@ def test_a_store_of_another_kind_names_both(tool: str, stores: dict[str, Path], 
 
 @pytest.mark.parametrize(
     ("tool", "share"),
-    [(tool, share) for tool in (*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate") for share in (0.02, 0.6, 0.999)]
+    [
+        (tool, share)
+        for tool in (*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate")
+        for share in (0.02, 0.6, 0.999)
+    ]
     + [("train-gan", 0.999)],
 )
 def test_a_store_cut_short_is_an_error_and_leaves_no_output(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from musigan import store
+from musigan.errors import StoreError
 from musigan.midi import read_score
 from tests import helpers
 from tests.helpers import one_line, run, run_each
@@ -25,7 +26,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "Folk/b.mid": song(1, title="Bee"), "Folk/A.MID": song(2), "Folk/slow/c.kar": song(3),
         "rock/d.midi": song(4), "rock/again.mid": song(1, title="Bee, retitled"), "e.mid": song(5),
         "rock/damaged.mid": song(6)[:700], "rock/empty.mid": b"", "rock/silent.mid": midi([program(3)]),
-        "rock/short.mid": song(7, beats=20), "rock/cover.jpg": b"no music",
+        "rock/short.mid": song(7, beats=3), "rock/cover.jpg": b"no music",
     }  # fmt: skip
     return folder(tmp_path_factory.mktemp("music"), files)
 
@@ -34,7 +35,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keys(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The five songs as a store, all tracks."""
     path = tmp_path_factory.mktemp("keys") / "keys.zip"
-    done = run("midi-to-keys", music, "-o", path, "--chunk-seconds", 5, "--validation", 0.5)
+    done = run("midi-to-keys", music, "-o", path, "--chunk-seconds", 2, "--validation", 0.5)
     assert done.returncode == 3, done.stderr
     return path
 
@@ -54,11 +55,8 @@ def test_folders_are_read_in_order_and_what_is_no_song_is_skipped(music: Path, t
     assert "10 pairs of 5 songs" in lines[-1]
     assert "1 duplicates left out" in lines[-1]
     found = items(tmp_path / "out.zip")
-    assert [item.attributes["source"] for item in found] == [
-        "e.mid", "Folk/A.MID", "Folk/b.mid", "Folk/slow/c.kar", "rock/again.mid"
-    ] or [item.attributes["source"] for item in found] == [
-        "e.mid", "Folk/A.MID", "Folk/b.mid", "Folk/slow/c.kar", "rock/d.midi"
-    ]  # fmt: skip
+    sources = [item.attributes["source"] for item in found]
+    assert sources == ["e.mid", "Folk/A.MID", "Folk/b.mid", "Folk/slow/c.kar", "rock/d.midi"]
     assert [item.attributes.get("genre") for item in found] == [None, "Folk", "Folk", "slow", "rock"]
     assert [item.attributes["title"] for item in found] == ["e", "A", "Bee", "c", "d"]
     assert {item.array.shape for item in found} == {(2, 2, 5, 88, 500)}
@@ -165,27 +163,24 @@ def test_a_recording_becomes_a_piano_part(tmp_path: Path) -> None:
     assert {m.note for m in file.tracks[1] if m.type == "note_on"} == {60, 64, 67, 72}
 
 
-def test_instruments_play_together_and_show_themselves(keys: Path, tmp_path: Path) -> None:
+def test_instruments_play_together_and_show_themselves(tmp_path: Path) -> None:
     import soundfile
 
-    done = run("keys-to-mp3", tmp_path / "out.wav", keys, "--split")
+    keys = tmp_path / "keys.zip"
+    keys.write_bytes(run("midi-to-keys", "-", "--unpaired", data=song(2, beats=20)).stdout)
+    done = run("keys-to-mp3", tmp_path / "out.wav", keys)
     assert done.returncode == 0, done.stderr
-    sound, rate = soundfile.read(tmp_path / "out-001.wav")
+    sound, rate = soundfile.read(tmp_path / "out.wav")
     assert (rate, sound.shape[1]) == (44100, 2)
     assert 0.3 < np.abs(sound).max() <= 10 ** (-1 / 20)
     assert not np.allclose(sound[:, 0], sound[:, 1])
-    whole, drums, nobody, difference = run_each(
-        "plot-keys",
-        [keys, "-n", 1],
-        [keys, "-n", 1, "--track", "drums"],
-        [keys, "--track", "flute"],
-        [keys, "-n", 1, "--diff", keys],
+    whole, drums, nobody = run_each(
+        "plot-keys", [keys], [keys, "--track", "drums"], [keys, "--track", "flute"], imports="matplotlib.figure"
     )
     assert whole.stdout[:4] == drums.stdout[:4] == b"\x89PNG"
     assert whole.stdout != drums.stdout
-    assert (nobody.returncode, difference.returncode) == (2, 0)
+    assert nobody.returncode == 2
     assert "drums, piano" in one_line(nobody.stderr)
-    assert b"cosine 1.0000" in difference.stderr
 
 
 def test_a_network_learns_tracks_and_draws_them(keys: Path, tmp_path: Path) -> None:
@@ -201,23 +196,17 @@ def test_a_network_learns_tracks_and_draws_them(keys: Path, tmp_path: Path) -> N
         "--device", "cpu", env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    drawn = run("sample", checkpoint, "-n", 9, "--seconds", 5, "-o", tmp_path / "new.zip")
+    drawn = run("sample", checkpoint, "-n", 9, "--seconds", 2, "-o", tmp_path / "new.zip")
     assert drawn.returncode == 0, drawn.stderr
-    checked = run("musigan check", tmp_path / "new.zip")
-    assert b"tracks drums piano guitar bass strings" in checked.stdout
+    with store.open_reader(str(tmp_path / "new.zip")) as reader:
+        assert reader.attributes["tracks"] == ["drums", "piano", "guitar", "bass", "strings"]
     assert {item.dimension_names for item in items(tmp_path / "new.zip")} == {("chunks", "tracks", "keys", "frames")}
     judged = run("evaluate", keys, tmp_path / "new.zip", "--json")
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)
-    assert run("keys-to-midi", tmp_path / "new.mid", tmp_path / "new.zip").returncode == 0
-    only = run("midi-to-keys", "-", "--tracks", "bass", "--chunk-seconds", 5, data=song(1))
-    wrong = run("evaluate", keys, "-", data=only.stdout)
-    assert wrong.returncode == 1
-    one_line(wrong.stderr)
 
 
-def test_two_instruments_are_no_stereo(tmp_path: Path) -> None:
-    """A store of two tracks says so, and one that is garbled is refused."""
+def test_a_store_of_tracks_lists_them(tmp_path: Path) -> None:
     data = midi([program(0), *note(0, 20000, 60)], [program(33, 1), *note(0, 20000, 40, 90, 1)])
     folder(tmp_path, {"two.mid": data})
     path = tmp_path / "two.zarr"
@@ -226,9 +215,6 @@ def test_two_instruments_are_no_stereo(tmp_path: Path) -> None:
     for tracks in (["piano"], ["piano", "piano"], [], ["piano", 3], "piano", None):
         text = json.loads(group.read_text())
         text["attributes"]["musigan"]["tracks"] = tracks
-        broken = tmp_path / "broken.zarr"
-        os.system(f"rm -rf {broken}; cp -r {path} {broken}")
-        (broken / "zarr.json").write_text(json.dumps(text))
-        done = run("musigan check", broken)
-        assert done.returncode == 1
-        assert "tracks" in one_line(done.stderr)
+        group.write_text(json.dumps(text))
+        with pytest.raises(StoreError, match="tracks"), store.open_reader(str(path)) as reader:
+            list(reader)
