@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,26 @@ class SongItem:
     attributes: dict[str, Any]
     silent: int  # pairs left out
     beyond: int  # notes on no key
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of songs, for people."""
+
+    pieces: int = 0
+    silent: int = 0
+    held_back: int = 0
+
+    def counting(self, item: SongItem) -> Tally:
+        held = self.held_back + (item.attributes["split"] == "validation")
+        return Tally(self.pieces + len(item.array), self.silent + item.silent, held)
+
+
+def names_of_file(source: str, score: Score, genre: str) -> dict[str, str]:
+    """Attributes that come from where a song lies: its title, if it has none itself, and its folder as its genre."""
+    path = PurePosixPath(source)
+    named = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
+    return {name: value for name, value in named.items() if value}
 
 
 def to_item(

@@ -3,9 +3,10 @@
 Conventions: onsets are seconds, (N,), with weights (N,); a tempo is beats (quarter notes) a minute.
 
 Onsets, drawn on a time axis and blurred a little, are correlated with themselves (autocorrelation); likeness at a beat,
-two beats and four counts (not whether a beat is a half or a double one: nothing tells), weighted by how usual a tempo is: log-normal about 120, as Ellis has it (Beat tracking by
-dynamic programming, 2007). What this finds to a hundredth of a second the whole piece then makes precise: of the tempi
-nearby the one whose beats, halves and quarters meet the onsets best, the strength of Fourier components at these rates.
+two beats and four counts (not whether a beat is a half or a double one: nothing tells), weighted by how usual a tempo
+is: log-normal about 120, as Ellis has it (Beat tracking by dynamic programming, 2007). What this finds to a hundredth
+of a second the whole piece then makes precise: of the tempi nearby the one whose beats, halves and quarters meet the
+onsets best, the strength of Fourier components at these rates.
 """
 
 from __future__ import annotations

@@ -145,8 +145,7 @@ def test_damage_is_an_error_or_a_song_and_nothing_else(changes: list[tuple[int, 
         data[place % len(data)] = value
     try:
         found = read_score(bytes(data[: len(data) if length > 600 else length]))
-    except MidiError as error:
-        assert len(str(error).splitlines()) == 1
+    except MidiError:
         return
     assert len(found.notes)
     assert (found.notes.stops >= found.notes.starts).all()

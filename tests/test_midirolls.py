@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ FRAME = 0.02
 def runs(row: np.ndarray) -> list[tuple[int, int, int]]:
     """First frame, frame after the last and velocity of each stretch of one loudness."""
     edges = np.flatnonzero(np.diff(row, prepend=-1.0, append=-1.0))
-    return [(int(a), int(b), round(127 * float(row[a]))) for a, b in zip(edges, edges[1:], strict=False) if row[a]]
+    return [(int(a), int(b), round(127 * float(row[a]))) for a, b in pairwise(edges) if row[a]]
 
 
 def test_a_roll_of_notes_worked_by_hand() -> None:

@@ -42,11 +42,9 @@ def main(
 
     Example: midi-to-keys ~/MIDI > keys.zarr
     """
-    from pathlib import PurePosixPath
-
     from musigan import midi, midirolls
-    from musigan.collection import MIDI_SUFFIXES, Found, find_files
-    from musigan.errors import MusiganError, UsageError
+    from musigan.collection import MIDI_SUFFIXES, find_files, why_not
+    from musigan.errors import MidiError, UsageError
     from musigan.keysettings import KeyRange, KeySettings
     from musigan.translate import chunk_frames
 
@@ -60,50 +58,40 @@ def main(
     chunk_frames(chunk_seconds, settings)
     cutting = midirolls.Cutting(chunk_seconds, overlap, validation, not unpaired)
     session.check_output(output, force)
-    piped = [session.stdin()] if "-" in paths else []
-    found: list[Found | None] = [None for _ in piped]
-    found += find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)
+    piped = [_cli.STDIN] if "-" in paths else []
+    found = [*piped, *find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)]
     attributes = {
         "sample_rate": SAMPLE_RATE, **settings.to_attributes(), "chunk_seconds": chunk_seconds, "overlap": overlap,
         "validation": validation, "tracks": list(arrangement.tracks), "expected": len(found),
     }  # fmt: skip
     originals: dict[str, str] = {}
-    duplicates = chunks = silent = held_back = 0
+    duplicates, tally = 0, midirolls.Tally()
     progress = session.progress(len(found), "songs")
     with session.writer(output, force, "keys", attributes) as writer:
         for one in found:
-            source = one.source if one else _cli.STDIN
-            path = PurePosixPath(source)
-            named = {"source": source, "title": path.stem if one else "", "genre": genre or path.parent.name}
+            source = one if isinstance(one, str) else one.source
             try:
-                data = one.path.open("rb") if one else piped[0]
-                with data:
-                    score = midi.read_score(data.read(midi.MAX_BYTES + 1))
-                if score.title:
-                    named["title"] = score.title
-                kept = {name: value for name, value in named.items() if value}
-                item = midirolls.to_item(score, arrangement, settings, cutting, kept)
-            except (MusiganError, OSError) as error:
-                reason = str(error) if isinstance(error, MusiganError) else (error.strerror or str(error)).lower()
+                with session.stdin() if isinstance(one, str) else one.path.open("rb") as file:
+                    score = midi.read_score(file.read(midi.MAX_BYTES + 1))
+                named = midirolls.names_of_file(source, score, genre)
+                item = midirolls.to_item(score, arrangement, settings, cutting, named)
+            except (MidiError, OSError) as error:
+                reason = why_not(error) if isinstance(error, OSError) else str(error)
                 session.skip(source, reason, reason.split(":")[0])
                 continue
-            content = item.attributes["content"]
-            if content in originals:
-                session.detail(f"{source}: the same notes as {originals[content]}, kept once")
+            original = originals.setdefault(item.attributes["content"], source)
+            if original is not source:
+                session.detail(f"{source}: the same notes as {original}, kept once")
                 duplicates += 1
                 continue
-            originals[content] = source
             if score.cut:
                 session.say(f"{source}: longer than {midi.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
             if item.beyond:
                 session.detail(f"{source}: {item.beyond} notes are not on keys {settings.keys}")
             writer.add(item.array, item.dimension_names, item.attributes)
-            chunks += len(item.array)
-            silent += item.silent
-            held_back += item.attributes["split"] == "validation"
+            tally = tally.counting(item)
             progress.step(source)
-    what = "chunks" if unpaired else "pairs"
-    left = (f", {silent} silent pairs dropped" if silent else "") + (
-        f", {duplicates} duplicates left out" if duplicates else ""
-    )
-    session.summary(f"{chunks} {what} of {writer.items} songs, {held_back} of them held back for validation{left}")
+    left = f", {tally.silent} silent pairs dropped" if tally.silent else ""
+    left += f", {duplicates} duplicates left out" if duplicates else ""
+    what = f"{tally.pieces} {'chunks' if unpaired else 'pairs'} of {writer.items} songs"
+    session.summary(f"{what}, {tally.held_back} of them held back for validation{left}")
