@@ -43,7 +43,7 @@ def main(
     Example: midi-to-keys ~/MIDI > keys.zarr
     """
     from musigan import midi, midirolls
-    from musigan.collection import MIDI_SUFFIXES, find_files, why_not
+    from musigan.collection import MIDI_SUFFIXES, Found, find_files, why_not
     from musigan.errors import MidiError, UsageError
     from musigan.keysettings import KeyRange, KeySettings
     from musigan.translate import chunk_frames
@@ -58,8 +58,8 @@ def main(
     chunk_frames(chunk_seconds, settings)
     cutting = midirolls.Cutting(chunk_seconds, overlap, validation, not unpaired)
     session.check_output(output, force)
-    piped = [_cli.STDIN] if "-" in paths else []
-    found = [*piped, *find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)]
+    found: list[Found | None] = [None] if "-" in paths else []  # None: standard input
+    found += find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)
     attributes = {
         "sample_rate": SAMPLE_RATE, **settings.to_attributes(), "chunk_seconds": chunk_seconds, "overlap": overlap,
         "validation": validation, "tracks": list(arrangement.tracks), "expected": len(found),
@@ -69,21 +69,22 @@ def main(
     progress = session.progress(len(found), "songs")
     with session.writer(output, force, "keys", attributes) as writer:
         for one in found:
-            source = one if isinstance(one, str) else one.source
+            source = one.source if one else _cli.STDIN
             try:
-                with session.stdin() if isinstance(one, str) else one.path.open("rb") as file:
+                with one.path.open("rb") if one else session.stdin() as file:
                     score = midi.read_score(file.read(midi.MAX_BYTES + 1))
-                named = midirolls.names_of_file(source, score, genre)
+                named = midirolls.names_of_file(one.source if one else "", score, genre)
                 item = midirolls.to_item(score, arrangement, settings, cutting, named)
             except (MidiError, OSError) as error:
                 reason = why_not(error) if isinstance(error, OSError) else str(error)
                 session.skip(source, reason, reason.split(":")[0])
                 continue
-            original = originals.setdefault(item.attributes["content"], source)
-            if original is not source:
-                session.detail(f"{source}: the same notes as {original}, kept once")
+            content = item.attributes["content"]
+            if content in originals:
+                session.detail(f"{source}: the same notes as {originals[content]}, kept once")
                 duplicates += 1
                 continue
+            originals[content] = source
             if score.cut:
                 session.say(f"{source}: longer than {midi.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
             if item.beyond:
