@@ -24,7 +24,7 @@ from musigan.generalmidi import DRUM_CHANNEL, GROUPS, PROGRAMS, group_of
 from musigan.tags import clean_text
 
 PITCH_OF_KEY = 20  # piano key 1 is pitch 21
-MAX_BYTES = 4 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
+MAX_BYTES = 2 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
 MAX_SECONDS = 3600.0
 TICKS_PER_BEAT = 960
 # What a file can say of its key: tonics along the circle of fifths, from seven flats to seven sharps, and back.

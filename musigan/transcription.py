@@ -6,10 +6,14 @@ track of its own; without, channels are sides of a recording, and their mean is 
 A note's velocity is 127 times its loudness where the roll came from MIDI files, as it was made. A recording's loudness
 is read as synthesisers take velocity, the square root of amplitude (General MIDI level 2: 40 lg(v / 127) dB).
 
+A recording's key that is struck again while it sounds leaves no gap. Its note is divided where the loudness passes
+ATTACK_RATIO times the lowest of the ATTACK_SECONDS before, if it also passes ATTACK_SHARE of the note's loudest frame
+and the last beginning is AGAIN_SECONDS ago.
+
 Rolls of recordings keep some overtones that cleaning could not tell from notes. A note that begins with another, 12, 19
 or 24 keys above it (its second, third and fourth partial), ends before or with it and is softer is taken for its
-overtone and left out: OCTAVES, TOGETHER_SECONDS, AFTER_SECONDS and GHOST_RATIO say when. They were chosen on four
-pieces with known notes (benchmarks/score_transcription.py).
+overtone and left out: OCTAVES, TOGETHER_SECONDS, AFTER_SECONDS and GHOST_RATIO say when. All these figures were chosen
+on four pieces with known notes (benchmarks/score_transcription.py), whose scores are flattered by that.
 """
 
 from __future__ import annotations
@@ -27,13 +31,17 @@ from musigan.atomic import replacing
 from musigan.errors import MusiganError, UsageError
 from musigan.keysettings import KeySettings
 from musigan.midi import DEFAULT_TEMPO, KEYS, PITCH_OF_KEY, NoteEvents, Part, write_score
-from musigan.notes import ONSET, RELEASE, find_notes
+from musigan.notes import ONSET, RELEASE, Notes, find_notes
 from musigan.rendering import Target, piece_roll
 from musigan.store import Attributes, Item
 from musigan.tempo import estimate_tempo, first_beat, quantised
 
 Float = npt.NDArray[np.float32]
 SHORTEST_SECONDS = 0.06  # of notes of a recording, as its analysis has them
+ATTACK_RATIO = 2.2
+ATTACK_SECONDS = 0.06
+ATTACK_SHARE = 0.5
+AGAIN_SECONDS = 0.12
 OCTAVES = (12, 19, 24)  # keys
 TOGETHER_SECONDS = 0.06
 AFTER_SECONDS = 0.2
@@ -48,6 +56,8 @@ def notes_of(
     rows: list[tuple[float, ...]] = []
     for track, plane in enumerate(roll):
         found = find_notes(plane, onset, release)
+        if settings.band != "midi":
+            found = struck_again(plane, found, settings.frame_seconds)
         level = found.loudness if settings.band == "midi" else np.sqrt(found.loudness)
         velocities = np.clip(np.rint(127 * level), 1, 127)
         pitches = found.keys + settings.keys.low + PITCH_OF_KEY
@@ -55,6 +65,26 @@ def notes_of(
         table = np.stack((np.full(len(found), track), pitches, starts, stops, velocities), axis=1)
         rows += map(tuple, table[found.lengths >= shortest])
     return NoteEvents.of(rows)
+
+
+def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
+    """The notes of a recording's plane (K, T), divided where their keys are struck again."""
+    before = max(round(ATTACK_SECONDS / frame_seconds), 1)
+    apart = max(round(AGAIN_SECONDS / frame_seconds), 1)
+    rows = []
+    for key, start, stop, loudest in zip(notes.keys, notes.starts, notes.stops, notes.loudness, strict=True):
+        row = plane[key, start:stop]
+        padded = np.concatenate((np.full(before, np.inf, row.dtype), row))
+        lowest = np.lib.stride_tricks.sliding_window_view(padded, before)[: row.size].min(axis=1)
+        begins = [0]
+        for frame in np.flatnonzero((row > ATTACK_RATIO * lowest) & (row >= ATTACK_SHARE * loudest)):
+            if frame - begins[-1] >= apart:
+                begins.append(int(frame))
+        ends = [*begins[1:], row.size]
+        rows += [(key, start + a, start + b, row[a:b].max()) for a, b in zip(begins, ends, strict=True)]
+    columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+    keys, starts, stops, loudness = (np.array(column) for column in columns)
+    return Notes(keys.astype(int), starts.astype(int), stops.astype(int), loudness)
 
 
 def without_ghosts(notes: NoteEvents) -> NoteEvents:

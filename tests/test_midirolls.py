@@ -153,6 +153,21 @@ def test_the_sides_of_a_recording_are_one_track_for_the_piano() -> None:
     assert len(Transcriber(KeySettings(), min_seconds=0.0).notes(roll.astype(np.float32))) == 2
 
 
+def test_a_recordings_key_that_is_struck_again_is_another_note() -> None:
+    roll = np.zeros((1, 88, 100), np.float32)
+    fall = 0.8 * np.exp(-np.arange(30) / 10).astype(np.float32)
+    roll[0, 30, 5:35], roll[0, 30, 35:65] = fall, 0.6 * fall  # from .04 to .48
+    roll[0, 40, 5:35], roll[0, 40, 35:65] = fall, 0.4 * fall  # less than half of the loudest: an echo
+    roll[0, 50, 5:65] = 0.3
+    roll[0, 50, 30:32] = 0.5  # louder, but not by as much
+    found = Transcriber(KeySettings()).notes(roll)
+    assert list(zip(found.pitches, np.rint(found.starts / FRAME), np.rint(found.stops / FRAME), strict=True)) == [
+        (51, 5, 35), (61, 5, 63), (71, 5, 65), (51, 35, 65),
+    ]  # fmt: skip
+    assert found.velocities[3] == round(127 * np.sqrt(0.48))
+    assert len(Transcriber(MIDI, ("piano",)).notes(roll)) == 3
+
+
 def test_softer_notes_over_a_note_that_lasts_as_long_are_its_overtones() -> None:
     rows = [
         (0, 50, 1.0, 2.0, 100),
