@@ -239,10 +239,11 @@ def best(scores: Mapping[int, float], count: int) -> list[int]:
 
 def check_made_alike(reader: Reader, sampler: Sampler) -> None:
     """Raise StoreError where the rolls of a keys store lie on other keys or frames than the checkpoint's."""
-    for name in ("frame_seconds", "low_key", "high_key"):
-        if reader.attributes[name] != sampler.store[name]:
+    for name in ("frame_seconds", "low_key", "high_key", "tracks"):
+        here, there = (attributes.get(name, "none") for attributes in (reader.attributes, sampler.store))
+        if here != there:
             raise StoreError(
-                f"{reader.source} has {name} {reader.attributes[name]}, the checkpoint {sampler.store[name]}: make the "
+                f"{reader.source} has {name} {here}, the checkpoint {there}: make the "
                 "keys with the settings that it was trained with"
             )
 

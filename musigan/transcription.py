@@ -71,17 +71,18 @@ def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
     """The notes of a recording's plane (K, T), divided where their keys are struck again."""
     before = max(round(ATTACK_SECONDS / frame_seconds), 1)
     apart = max(round(AGAIN_SECONDS / frame_seconds), 1)
+    lowest = np.full_like(plane, np.inf)
+    for back in range(1, before + 1):
+        lowest[:, back:] = np.minimum(lowest[:, back:], plane[:, :-back])
+    risen = plane > ATTACK_RATIO * lowest
     rows = []
     for key, start, stop, loudest in zip(notes.keys, notes.starts, notes.stops, notes.loudness, strict=True):
-        row = plane[key, start:stop]
-        padded = np.concatenate((np.full(before, np.inf, row.dtype), row))
-        lowest = np.lib.stride_tricks.sliding_window_view(padded, before)[: row.size].min(axis=1)
-        begins = [0]
-        for frame in np.flatnonzero((row > ATTACK_RATIO * lowest) & (row >= ATTACK_SHARE * loudest)):
-            if frame - begins[-1] >= apart:
-                begins.append(int(frame))
-        ends = [*begins[1:], row.size]
-        rows += [(key, start + a, start + b, row[a:b].max()) for a, b in zip(begins, ends, strict=True)]
+        begins = [start]
+        for frame in start + apart + np.flatnonzero(risen[key, start + apart : stop]):
+            if plane[key, frame] >= ATTACK_SHARE * loudest and frame - begins[-1] >= apart:
+                begins.append(frame)
+        ends = [*begins[1:], stop]
+        rows += [(key, a, b, plane[key, a:b].max()) for a, b in zip(begins, ends, strict=True)]
     columns = zip(*rows, strict=True) if rows else ((), (), (), ())
     keys, starts, stops, loudness = (np.array(column) for column in columns)
     return Notes(keys.astype(int), starts.astype(int), stops.astype(int), loudness)
@@ -89,18 +90,15 @@ def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
 
 def without_ghosts(notes: NoteEvents) -> NoteEvents:
     """A recording's notes without those that are overtones of others; velocities are square roots of loudness."""
-    order = np.argsort(notes.starts, kind="stable")
-    starts = notes.starts[order]
     kept = np.ones(len(notes), bool)
-    for number in range(len(notes)):
-        start = notes.starts[number]
-        near = order[np.searchsorted(starts, start - TOGETHER_SECONDS - 1e-6) :
-                     np.searchsorted(starts, start + TOGETHER_SECONDS + 1e-6)]  # fmt: skip
-        kept[number] = not (
-            np.isin(notes.pitches[number] - notes.pitches[near], OCTAVES)
-            & (notes.stops[near] + AFTER_SECONDS >= notes.stops[number])
-            & (math.sqrt(GHOST_RATIO) * notes.velocities[near] > notes.velocities[number])
-        ).any()
+    of_pitch = {int(pitch): np.flatnonzero(notes.pitches == pitch) for pitch in np.unique(notes.pitches)}
+    for pitch, over in of_pitch.items():
+        for keys in OCTAVES:
+            under = of_pitch.get(pitch - keys, np.zeros(0, int))
+            together = np.abs(notes.starts[over, None] - notes.starts[under]) <= TOGETHER_SECONDS + 1e-6
+            covered = notes.stops[over, None] <= notes.stops[under] + AFTER_SECONDS + 1e-6
+            softer = notes.velocities[over, None] < math.sqrt(GHOST_RATIO) * notes.velocities[under]
+            kept[over] &= ~(together & covered & softer).any(axis=1)
     return notes.where(kept)
 
 
