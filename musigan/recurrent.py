@@ -11,6 +11,7 @@ B batch, C channels, K keys, T frames, L steps, D features. In here frames are (
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +25,7 @@ from musigan.models import RollShape
 from musigan.models.protocol import Decoded
 
 Cell = Literal["rnn", "gru", "lstm"]
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 FAINTEST = 0.05  # loudness of a key that sounds, at least
 LEAST_SIGMA = 0.01
 COUPLING = 10.0  # unit of what one channel says of the next: Adam's steps are of the same size for all parameters
@@ -116,8 +117,9 @@ class FrameGenerator(nn.Module):
         sounds = said[:, :, : 2 * frames].unflatten(2, (2, frames)) + self.usual[:2, None]  # (B, L, 2, s, C, K)
         loudness = (said[:, :, 2 * frames :] + self.usual[2:])[:, :, :, None].expand(-1, -1, -1, frames, -1, -1)
         onset, onset_sigma, moves, moves_sigma = loudness.unbind(2)
+        begins, stays = sounds.unbind(2)
         return Says(
-            *sounds.unbind(2), onset, LEAST_SIGMA + F.softplus(onset_sigma), moves, LEAST_SIGMA + F.softplus(moves_sigma)
+            begins, stays, onset, LEAST_SIGMA + F.softplus(onset_sigma), moves, LEAST_SIGMA + F.softplus(moves_sigma)
         )
 
     def _taught(self, frames: Tensor) -> Says:
@@ -166,9 +168,9 @@ class FrameGenerator(nn.Module):
     # Drawing
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
-        """Noise (B, T, 2, C, K) for whole steps: logistic, which decides who sounds, and normal, which says how loud."""
-        size = (batch, -(-frames // self.settings.step_frames) * self.settings.step_frames)
-        size += (self.shape.channels, self.shape.keys)
+        """Noise (B, T, 2, C, K) for whole steps: logistic, which decides who sounds, and normal, for how loud."""
+        whole = -(-frames // self.settings.step_frames) * self.settings.step_frames
+        size = (batch, whole, self.shape.channels, self.shape.keys)
         uniform = torch.rand(size, generator=rng).clamp(1e-7, 1 - 1e-7)
         return torch.stack((torch.logit(uniform), torch.randn(size, generator=rng)), 2).to(self.start.device)
 

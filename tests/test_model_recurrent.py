@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from musigan import models
 from musigan.errors import SettingsError
 from musigan.models import RollShape
-from musigan.recurrent import CELLS, FAINTEST, COUPLING, FrameGenerator, FrameSettings
+from musigan.recurrent import CELLS, COUPLING, FAINTEST, FrameGenerator, FrameSettings
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
 
@@ -86,7 +86,9 @@ def test_nothing_is_known_of_frames_before_they_are_there(shape: RollShape) -> N
 def test_likelihood_by_hand() -> None:
     """One key, two channels, three frames (a step of two and half a step): every factor written out."""
     torch.manual_seed(0)
-    generator = FrameGenerator(FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 3))
+    generator = FrameGenerator(
+        FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 3)
+    )
     with torch.no_grad():
         generator.outward.weight.zero_()  # the chain is then what it usually is
         generator.usual[:, 0, 0] = torch.tensor((-1.0, 2.0, 0.4, 0.0, 0.1, -1.0))
@@ -177,7 +179,7 @@ def test_cells_can_be_chosen_and_are_refused() -> None:
     for cell, kind in CELLS.items():
         networks = built("rnn", cell=cell)
         assert type(networks["generator"].cell) is type(networks["critic"].cell) is kind
-    with pytest.raises(SettingsError, match="network.cell"):
+    with pytest.raises(SettingsError, match=r"network\.cell"):
         built("rnn", cell="mamba")
 
 
@@ -216,7 +218,9 @@ def test_an_lstm_learns_to_go_on_with_a_sine() -> None:
     torch.manual_seed(0)
     keys, period = 11, 24
     shape = RollShape(1, keys, 3 * period)
-    generator: Any = models.build("lstm", {"width": 64, "step_frames": 2, "key_width": 32, "reach_keys": 3}, shape)["generator"]
+    generator: Any = models.build("lstm", {"width": 64, "step_frames": 2, "key_width": 32, "reach_keys": 3}, shape)[
+        "generator"
+    ]
 
     def sine(phase: Tensor, frames: int) -> Tensor:
         """(B) -> roll (B, 1, K, T)."""

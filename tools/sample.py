@@ -59,7 +59,9 @@ def main(
     if morph and (best or count):
         raise UsageError("--morph makes as many pieces as the store has songs to go between: leave -n and --best out")
     if temperature is not None and not 0 < temperature <= MAX_TEMPERATURE:
-        raise UsageError(f"--temperature {temperature:g}: expected above 0 and up to {MAX_TEMPERATURE:g}; 1 is as learned")
+        raise UsageError(
+            f"--temperature {temperature:g}: expected above 0 and up to {MAX_TEMPERATURE:g}; 1 is as learned"
+        )
     if morph and temperature is not None:
         raise UsageError("--morph draws nothing that --temperature could change: leave one of them out")
     session.check_output(output, force)

@@ -45,9 +45,7 @@ class Critic(nn.Module):
         super().__init__()
         s, self.settings = settings, settings
         self.inward = nn.Linear(2 * s.step_frames * shape.channels * shape.keys, s.critic_width)
-        self.cell = CELLS[s.cell](
-            s.critic_width, s.critic_width, s.critic_layers, batch_first=True, bidirectional=True
-        )
+        self.cell = CELLS[s.cell](s.critic_width, s.critic_width, s.critic_layers, batch_first=True, bidirectional=True)
         self.outward = nn.Linear(2 * s.critic_width, 1)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
