@@ -28,7 +28,7 @@ Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 FAINTEST = 0.05  # loudness of a key that sounds, at least
 LEAST_SIGMA = 0.01
-COUPLING = 10.0  # unit of what one channel says of the next: Adam's steps are of the same size for all parameters
+COUPLING = 30.0  # unit of what one channel says of the next: Adam's steps are of the same size for all parameters
 BLOCK_STEPS = 100  # of noise drawn at once
 
 

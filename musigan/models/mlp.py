@@ -49,7 +49,13 @@ class Generator(OneShotGenerator):
             nn.Linear(s.width, s.patterns * self.steps), nn.LeakyReLU(0.2),
         )  # fmt: skip
         self.patterns = nn.Linear(s.patterns, 2 * shape.channels * shape.keys)
+        for layer in self.curves:  # or less would be left of the noise, layer by layer, than there is of the biases
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, 0.2)
+                nn.init.zeros_(layer.bias)
         nn.init.normal_(self.patterns.weight, std=s.patterns**-0.5)
+        with torch.no_grad():
+            self.patterns.bias.copy_(torch.tensor((0.3, -1.5)).repeat_interleave(shape.channels * shape.keys))
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
         """White noise (B, Z); every roll has the length the network was built for."""
