@@ -25,6 +25,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6, "chroma_critic_width": 4,
     },
+    "mlp": {"latent_dim": 3, "width": 8, "step_frames": 5, "patterns": 4},
+    "rnn": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2, "critic_width": 4, "cell": "gru"},
+    "lstm": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2},
     "original": {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
@@ -64,7 +67,7 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("original" if model == "original" else "small", {**basis, **changes})
+    return configure("small" if model == "musigan" else model, {**basis, **changes})
 
 
 class Silent:

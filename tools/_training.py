@@ -130,6 +130,7 @@ def train(
         settings = _settings_over(saved, bool(start), preset, config, flags)
     else:
         settings = settings_of(session, preset, config, flags, device)
+    _check_stages(settings, adversarial, bool(start))
     if print_config:
         from musigan.settings import write_yaml
 
@@ -150,9 +151,11 @@ def _saved(path: str) -> Checkpoint | None:
 
 
 def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> None:
-    """A pretraining is resumed by pretrain, a run with a game by train-gan."""
+    """A pretraining is resumed by pretrain, a run with a game by train-gan; what never has a game by either."""
     from musigan.errors import UsageError
 
+    if not saved.training_settings().has_game:
+        return
     has_game = any(stage == "adversarial" for stage, _ in saved.plan)
     if adversarial and not has_game:
         raise UsageError(
@@ -161,6 +164,19 @@ def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> Non
         )
     if has_game and not adversarial:
         raise UsageError(f"{resume} is a run of train-gan: train-gan --resume {resume} goes on with it")
+
+
+def _check_stages(settings: TrainingSettings, adversarial: bool, starting: bool) -> None:
+    """Refuse to begin what the model does not have: a game, or anything before it."""
+    from musigan import models
+    from musigan.errors import UsageError
+
+    if starting and not settings.has_game:
+        raise UsageError(f"--start begins a game, and {settings.model} has none: --resume goes on with its training")
+    if not adversarial and settings.has_game and len(models.family(settings.model).stages) == 1:
+        raise UsageError(f"{settings.model} learns nothing before its game: train-gan trains it")
+    if settings.pretrain_epochs and len(models.family(settings.model).stages) == 1:
+        raise UsageError(f"--pretrain-epochs: {settings.model} learns in one stage; leave it out")
 
 
 def _settings_over(
@@ -224,7 +240,9 @@ def _train(
         run = runs.resume(saved, settings, dataset, place)
     else:
         plan = settings.stage_epochs(adversarial) if saved is None else settings.game_epochs()
-        if adversarial and not plan["adversarial"]:
+        if adversarial and not settings.has_game:
+            session.say(f"{settings.model} has no game: all it learns it learns by likelihood")
+        elif adversarial and not plan["adversarial"]:
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
     if init is not None:

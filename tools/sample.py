@@ -10,6 +10,8 @@ from musigan_tools import _cli
 if TYPE_CHECKING:
     from musigan.sampling import Sampler
 
+MAX_TEMPERATURE = 10.0
+
 
 @_cli.tool
 def main(
@@ -21,6 +23,10 @@ def main(
     seed: _cli.Seed = 1,
     best: Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")] = 0,
     of: Annotated[int, typer.Option(min=0, help="How many --best chooses among; 25 for each by default.")] = 0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="For models that learn by likelihood: below 1 plays it safe, above 1 takes chances."),
+    ] = None,
     morph: Annotated[
         str,
         typer.Option(
@@ -52,11 +58,19 @@ def main(
         raise UsageError(f"--best {best} --of {of}: cannot choose {best} among {of}")
     if morph and (best or count):
         raise UsageError("--morph makes as many pieces as the store has songs to go between: leave -n and --best out")
+    if temperature is not None and not 0 < temperature <= MAX_TEMPERATURE:
+        raise UsageError(
+            f"--temperature {temperature:g}: expected above 0 and up to {MAX_TEMPERATURE:g}; 1 is as learned"
+        )
+    if morph and temperature is not None:
+        raise UsageError("--morph draws nothing that --temperature could change: leave one of them out")
     session.check_output(output, force)
     place = resolve_device(device)
     prepare_torch(place)
     sampler = sampling.Sampler.load(checkpoint, place)
     frames = sampler.frames(seconds)
+    wish = sampling.Wish(temperature)
+    sampler.check(wish, scored=bool(best))
     if morph:
         _morph(session, sampler, morph, seconds, (output, force), Path(checkpoint).stem)
         return
@@ -64,14 +78,14 @@ def main(
     if best:
         among = of or 25 * best
         ranking = session.progress(among, "pieces judged")
-        for number, score in sampler.scores(among, frames, seed):
+        for number, score in sampler.scores(among, frames, seed, wish):
             scored[number] = score
             ranking.step()
         numbers = sampling.best(scored, best)
     progress = session.progress(len(numbers), "pieces")
     with session.writer(output, force, "keys", sampler.attributes()) as writer:
         for number in numbers:
-            piece = sampler.piece(seed, number, frames, scored=bool(best))
+            piece = sampler.piece(seed, number, frames, scored=bool(best), wish=wish)
             writer.add(*sampling.as_item(piece, sampler, seed, Path(checkpoint).stem))
             progress.step()
     session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s")

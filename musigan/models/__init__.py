@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FAMILIES = {
     "musigan": "musigan.models.musigan",
     "original": "musigan.models.original",
+    "mlp": "musigan.models.mlp",
+    "rnn": "musigan.models.rnn",
+    "lstm": "musigan.models.lstm",
 }
 
 

@@ -212,6 +212,11 @@ class TrainingSettings:
         family = models.family(self.model).losses
         return self.loss_weights.get(name, family.get(name, DEFAULT_WEIGHTS.get(name, 0.0)))
 
+    @property
+    def has_game(self) -> bool:
+        """Whether the model has a stage in which sides play against each other."""
+        return any(name in GAMES for name in models.family(self.model).stages)
+
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
         family = models.family(self.model)
@@ -221,7 +226,7 @@ class TrainingSettings:
         critic = critic if "critic" in family.stages else 0
         if game is None:
             pretrain = self.epochs
-        elif self.pretrain_epochs is not None:
+        elif self.pretrain_epochs is not None and before:
             pretrain = self.pretrain_epochs
         else:  # the game has one epoch at least
             pretrain = min(round(family.pretrain_share * self.epochs) if before else critic, self.epochs - 1)
