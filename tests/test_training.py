@@ -43,7 +43,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mdn-rnn"])
 @pytest.mark.parametrize("limit", [1, 5, 9])
 def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(name)
@@ -98,12 +98,13 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     [
         ("variational", "generator", ("generator.encoder", "generator.decoder")),
         ("prior", "generator", ("generator.prior",)),
+        ("likelihood", "generator", ("generator.prior",)),
         ("critic", "critic", ("critic",)),
         ("adversarial", "critic", ("critic",)),
         ("adversarial", "generator", ("generator.prior", "generator.decoder")),
     ],
 )
-@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mdn-rnn"])
 def test_each_side_moves_its_own_parameters_only(
     name: str, stage: str, side: str, may_move: tuple[str, ...], keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +119,8 @@ def test_each_side_moves_its_own_parameters_only(
     def parameters() -> dict[str, torch.Tensor]:
         parts = run.networks["generator"].parts()
         named = {f"generator.{part}.{i}": p for part, found in parts.items() for i, p in enumerate(found)}
-        named |= {f"critic.{i}": p for i, p in enumerate(run.networks["critic"].parameters())}
+        for critic in [run.networks["critic"]] if "critic" in run.networks else []:
+            named |= {f"critic.{i}": p for i, p in enumerate(critic.parameters())}
         return {k: v.detach().clone() for k, v in named.items()}
 
     before = parameters()

@@ -29,6 +29,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
     },
+    "mdn-rnn": {
+        "step_frames": 5, "patch_keys": 2, "width": 6, "deep_width": 8, "latent_dim": 3, "hidden_dim": 7, "mixtures": 4,
+    },
 }  # fmt: skip
 
 
@@ -64,7 +67,7 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("original" if model == "original" else "small", {**basis, **changes})
+    return configure("small" if model == "musigan" else model, {**basis, **changes})
 
 
 class Silent:
