@@ -63,7 +63,7 @@ def test_mixture_likelihood_far_away_is_finite() -> None:
     value.backward()
     assert value.item() == pytest.approx(1800 + 0.5 * math.log(2 * math.pi), rel=1e-5)
     assert means.grad is not None
-    assert means.grad.sum().item() == pytest.approx(-60.0, rel=1e-5)
+    assert means.grad.sum().item() == pytest.approx(-60.0, rel=1e-3)
 
 
 def test_adversarial_losses_by_hand() -> None:

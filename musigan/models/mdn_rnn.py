@@ -231,7 +231,7 @@ class Generator(nn.Module):
 
         The past counts as far back as a training roll is long.
         """
-        before = self.start
+        before: Tensor = self.start
         if past is not None:
             heard = past[..., -self.shape.frames :]
             heard = F.pad(heard, (-heard.shape[-1] % self.step_frames, 0))  # the last step ends where the past does
