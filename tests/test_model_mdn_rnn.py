@@ -91,7 +91,7 @@ def test_likelihood_is_of_the_next_latent(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(before[:, 1:], target[:, :-1])
     torch.testing.assert_close(before[:, :1], generator.start.expand(2, -1, -1))
     generator.train().likelihood(rolls(2, 24), seeded())
-    assert (asked[1][:, 1:] - scored[1][:, :-1]).std() > 0.1  # noise on what is heard
+    assert (asked[1][:, 1:] - scored[1][:, :-1]).std() > 0.05  # noise on what is heard
 
 
 def test_statistics_are_those_of_all_latents() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import hard_gate, limit, pack, pad_roll, unpack
+from musigan.layers import ResidualBlock, hard_gate, limit, pack, pad_roll, unpack
 from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family, RollShape
 from musigan.models.protocol import Decoded, Posterior
@@ -32,7 +32,7 @@ from musigan.models.protocol import Decoded, Posterior
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: no likelihood grows without bound
 SLOWEST_UPDATE = 0.01  # least share of a batch in the latents' statistics: they forget an encoder that is no more
 WINDOW_STEPS = 512  # steps decoded at once
-REACH = 1  # steps on either side that a decoded step depends on
+REACH = 3  # steps on either side that a decoded step depends on
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class MdnRnnSettings:
     hidden_dim: int = 256  # of the LSTM
     layers: int = 1  # of the LSTM
     mixtures: int = 16  # components
-    input_noise: float = 0.3  # deviation of the noise on what the LSTM learns from, latents having 1
-    temperature: float = 0.8  # at which music is drawn unless another is asked for
+    input_noise: float = 0.1  # deviation of the noise on what the LSTM learns from, latents having 1
+    temperature: float = 0.9  # at which music is drawn unless another is asked for
 
     def __post_init__(self) -> None:
         sizes = (self.step_frames, self.patch_keys, self.width, self.deep_width, self.latent_dim, self.hidden_dim)
@@ -152,8 +152,8 @@ class Generator(nn.Module):
         self.lstm = nn.LSTM(s.latent_dim, s.hidden_dim, s.layers, batch_first=True)
         self.to_mixture = nn.Linear(s.hidden_dim + s.latent_dim, s.mixtures * (1 + 2 * s.latent_dim))
 
-        self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 2 * REACH + 1, padding=REACH)
-        self.decoder_deep = KeyBlock(s.deep_width)
+        self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
+        self.decoder_deep = ResidualBlock(s.deep_width)
         self.decoder_up = nn.Conv2d(s.deep_width, 2 * s.width, (3, 1), padding=(1, 0))
         self.decoder_key_map = nn.Parameter(torch.zeros(1, s.width, 2 * rows, 1))
         self.decoder_fine = KeyBlock(s.width)
@@ -268,6 +268,6 @@ FAMILY = Family(
     paper="Bishop 1994; Graves, arXiv 1308.0850; Ha and Schmidhuber, arXiv 1803.10122",
     settings=MdnRnnSettings,
     build=build,
-    defaults={"epochs": 120, "batch_size": 16},
-    losses={"nll": 1.0},
+    defaults={"epochs": 120, "batch_size": 8, "variational": {"learning_rate": 2e-3}},
+    losses={"nll": 1.0, "kl": 0.01},
 )
