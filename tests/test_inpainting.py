@@ -37,9 +37,8 @@ def past(frames: int) -> torch.Tensor:
     return loud * (torch.rand(loud.shape, generator=seeded(3)) > 0.6)
 
 
-@pytest.mark.parametrize(("repeats", "off"), [(8, 0.08), (1, None)])
-def test_what_is_painted_agrees_with_what_is_known(repeats: int, off: float | None) -> None:
-    """Two numbers of correlation .8, whose flow is known exactly: given 2, the other is N(1.6, .6) if rounds repeat."""
+def test_what_is_painted_agrees_with_what_is_known() -> None:
+    """Two numbers of correlation .8, whose flow is known exactly: given 2, the other is N(1.6, .6), or nearly."""
     spread, ones = torch.tensor([[1.0, 0.8], [0.8, 1.0]]), torch.eye(2)
 
     def velocity(latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
@@ -47,29 +46,29 @@ def test_what_is_painted_agrees_with_what_is_known(repeats: int, off: float | No
         way = (t * spread - (1 - t) * ones) @ torch.linalg.inv((1 - t) ** 2 * ones + t**2 * spread)
         return torch.einsum("ij,bjz->biz", way, latents)
 
-    known, noise = torch.full((4000, 1, 1), 2.0), torch.randn(4000, 2, 1, generator=seeded())
+    noise = torch.randn(4000, 2, 1, generator=seeded())
     flow: Any = SimpleNamespace(rounds=40, velocity=velocity)
-    found = inpainting.inpaint(flow, known, noise, seeded(2), repeats)[:, 1]
-    if off is None:
-        assert found.mean() < 1.4  # once is not enough
-    else:
-        assert found.mean().item() == pytest.approx(1.6, abs=off)
-        assert found.std().item() == pytest.approx(0.6, abs=off)
+    found = inpainting.inpaint(flow, torch.full((4000, 1, 1), 2.0), noise)[:, 1]
+    assert found.mean().item() == pytest.approx(1.6, abs=0.12)
+    assert found.std().item() == pytest.approx(0.6, abs=0.05)
+    free = inpainting.inpaint(flow, noise[:, :0], noise)[:, 1]
+    assert free.mean().item() == pytest.approx(0.0, abs=0.05)
+    assert free.std().item() == pytest.approx(1.0, abs=0.05)
 
 
 def test_what_is_known_stays_and_counts() -> None:
     generator, known = built(), torch.randn(2, 4, 3, generator=seeded())
     noise = torch.randn(2, 9, 3, generator=seeded(5))
-    found = inpainting.inpaint(generator, known, noise, seeded())
+    found = inpainting.inpaint(generator, known, noise)
     assert found.shape == (2, 9, 3)
     assert torch.equal(found[:, :4], known)
-    other = inpainting.inpaint(generator, known + 1.0, noise, seeded())
+    other = inpainting.inpaint(generator, known + 1.0, noise)
     assert (found - other)[:, 4:].abs().max() > 1e-3
 
 
 def test_with_nothing_known_it_is_the_flow() -> None:
     generator, noise = built(), torch.randn(1, 6, 3, generator=seeded())
-    found = inpainting.inpaint(generator, noise[:, :0], noise, seeded())
+    found = inpainting.inpaint(generator, noise[:, :0], noise)
     torch.testing.assert_close(generator.latent_offset + generator.latent_gain * found, generator.compose(noise))
 
 

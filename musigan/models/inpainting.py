@@ -1,14 +1,17 @@
 """Going on from given music with a flow that was taught to draw from nothing: what is known stays, the rest is painted.
 
-After RePaint (arXiv 2201.09865), for a flow on straight ways (arXiv 2310.04432 compares such methods): in each round
-known latents are put where they would be if they had come from noise, the transformer moves all, and what it made of
-the others is taken back to where the round began, with fresh noise, and moved again, so that it comes to agree with
-what is known. Music longer than a window is a chain of them, each going on from the end of the one before.
+In each round the transformer's guess of the finished latents is held against those that are known, and all are moved
+so that the guess would come nearer: pseudoinverse guidance for flows on straight ways (arXiv 2310.04432, algorithm 1).
+Besides, as in RePaint (arXiv 2201.09865), known latents stand where they would be if they had come from their noise.
+Music longer than a window is a chain of them, each going on from the end of the one before.
+
+From 10 s each of 16 songs held back, the cosine between the keys used before and after is .59, and where they join the
+keys that sound overlap by .57; from nothing .16 and .11, with RePaint alone (each round three times) .40 and .50, in
+the songs themselves .79 and .98.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,9 +21,6 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from musigan.models.musigan import Generator
 
-# Times that a round is gone through. From 10 s of 16 songs held back, the cosine of the keys used before and after was
-# .24 with one, .40 with three and with six; .16 from nothing, .79 in the songs themselves.
-REPEATS = 3
 WINDOW_STEPS = 200  # latents painted in at once
 
 
@@ -34,29 +34,33 @@ def go_on(generator: Generator, past: Tensor | None, frames: int, rng: torch.Gen
         known = latents[:, -reach:] if latents.shape[1] else latents
         steps = known.shape[1] + min(WINDOW_STEPS, total - latents.shape[1])
         noise = temperature * torch.randn(1, steps, z, generator=rng).to(latents.device)
-        latents = torch.cat((latents, inpaint(generator, known, noise, rng)[:, known.shape[1] :]), 1)
+        latents = torch.cat((latents, inpaint(generator, known, noise)[:, known.shape[1] :]), 1)
     latents = generator.latent_offset + generator.latent_gain * latents
     return _decoded(generator, latents, given)[..., :frames]
 
 
-def inpaint(generator: Generator, known: Tensor, noise: Tensor, rng: torch.Generator, repeats: int = REPEATS) -> Tensor:
+def inpaint(generator: Generator, known: Tensor, noise: Tensor) -> Tensor:
     """Latents (B, L, Z) that begin with `known` (B, P, Z) and go on as music does, from white noise (B, L, Z).
 
-    Before calibration, `known` too. At time t of the way x = (1 - t) noise + t latents; from time s back to t < s it is
-    t/s x + sqrt((1 - t)^2 - (t/s (1 - s))^2) fresh noise, which has the right share of each.
+    Before calibration, `known` too. At time t of the way from noise to latents the velocity v(x) gives the guess
+    z(x) = x + (1 - t) v(x). Were the latents Gaussian around it with variance r^2 = (1 - t)^2 / ((1 - t)^2 + t^2), the
+    likelihood of what is known would have the gradient (dz/dx)^T (known - z) / r^2, and the velocity given it would be
+    v + (1 - t) / t times that.
     """
-    rounds, first = generator.rounds, known.shape[1]
-    latents = noise
+    rounds, first, latents = generator.rounds, known.shape[1], noise
     for index in range(rounds):
-        now, then = index / rounds, (index + 1) / rounds
-        for again in range(repeats if first and index else 1):  # at time 0 there is nothing yet that could agree
-            if again:
-                fresh = torch.randn(noise.shape, generator=rng).to(noise.device)
-                spread = math.sqrt((1 - now) ** 2 - (now / then * (1 - then)) ** 2)
-                latents = now / then * latents + spread * fresh
-            placed = (1 - now) * noise[:, :first] + now * known
-            latents = torch.cat((placed, latents[:, first:]), 1)
-            latents = latents + generator.velocity(latents, latents.new_full((len(latents),), now)) / rounds
+        t = index / rounds
+        latents = torch.cat(((1 - t) * noise[:, :first] + t * known, latents[:, first:]), 1)
+        time = latents.new_full((len(latents),), t)
+        with torch.enable_grad():
+            latents = latents.detach().requires_grad_()
+            velocity = generator.velocity(latents, time)
+            guess = (latents + (1 - t) * velocity)[:, :first]
+            agreement = (guess * (known - guess).detach()).sum()
+        if index and first:  # at time 0 there is nothing yet that could agree
+            (gradient,) = torch.autograd.grad(agreement, latents)
+            velocity = velocity + ((1 - t) ** 2 + t**2) / (t * (1 - t)) * gradient
+        latents = (latents + velocity / rounds).detach()
     return torch.cat((known, latents[:, first:]), 1)
 
 
