@@ -49,7 +49,7 @@ class Piece:
 class Wish:
     """What is asked of a piece beyond its length; a family that cannot grant it refuses (`Sampler.check`)."""
 
-    temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned
+    temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned, None the family's choice
     past: np.ndarray | None = None  # (C, K, P) in linear loudness: what to go on from
 
 
@@ -180,7 +180,8 @@ class Sampler:
             past = None
             if wish.past is not None:
                 past = torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
-            return generator.extend(past, frames, rng, 1.0 if wish.temperature is None else wish.temperature), None
+            usual = getattr(generator, "temperature", 1.0)
+            return generator.extend(past, frames, rng, usual if wish.temperature is None else wish.temperature), None
         if generator.halo is None:
             return self._faded(frames, rng), None
         noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo

@@ -27,7 +27,7 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
     return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn"])
 @pytest.mark.parametrize("frames", [1, 7, 24, 61])
 def test_any_length(name: str, frames: int) -> None:
     piece = sampler(name).piece(1, 1, frames)

@@ -32,6 +32,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
     },
+    "mdn-rnn": {
+        "step_frames": 5, "patch_keys": 2, "width": 6, "deep_width": 8, "latent_dim": 3, "hidden_dim": 7, "mixtures": 4,
+    },
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ FAMILIES = {
     "mlp": "musigan.models.mlp",
     "rnn": "musigan.models.rnn",
     "lstm": "musigan.models.lstm",
+    "mdn-rnn": "musigan.models.mdn_rnn",
 }
 
 

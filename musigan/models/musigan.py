@@ -42,7 +42,7 @@ from musigan.layers import (
     unpack,
 )
 from musigan.losses.musical import TOLD
-from musigan.models import Family, RollShape
+from musigan.models import Family, RollShape, inpainting
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
 PITCH_CLASSES = 12
@@ -87,6 +87,9 @@ class MusiganSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder."""
 
+    PRIOR: tuple[str, ...] = ("noise_in", "transformer", "time_in", "latents_out")  # names of what the prior's are
+    halo: int | None
+
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
@@ -128,21 +131,24 @@ class Generator(nn.Module):
         self.gaussian = GaussianFilter() if s.gaussian else None
 
     @property
+    def decoder_reach(self) -> int:
+        """Latent steps on either side that a decoded step depends on, and at least those that a latent does."""
+        s = self.settings
+        blurred = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
+        return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + blurred
+
+    @property  # type: ignore[no-redef]
     def halo(self) -> int:
         """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
         s = self.settings
-        decoder = 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
-        if self.gaussian is not None:
-            decoder += self.steps(self.gaussian.reach_frames)
-        return s.rounds * s.transformer_layers * self.transformer.reach + decoder
+        return s.rounds * s.transformer_layers * self.transformer.reach + self.decoder_reach
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
-        prior = ("noise_in", "transformer", "time_in", "latents_out")
         encoder = ("encoder", "pack_in", "to_posterior", "key_map")
         for name, parameter in self.named_parameters():
-            part = "prior" if name.startswith(prior) else "encoder" if name.startswith(encoder) else "decoder"
+            part = "prior" if name.startswith(self.PRIOR) else "encoder" if name.startswith(encoder) else "decoder"
             named[part].append(parameter)
         return named
 
@@ -222,6 +228,10 @@ class Generator(nn.Module):
         """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
         latents = self.compose(noise)
         return self.decode(latents, frames).roll, latents
+
+    def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """What comes after the roll `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
+        return inpainting.go_on(self, past, frames, rng, temperature)
 
 
 def chroma(roll: Tensor, frames: int) -> Tensor:
