@@ -29,6 +29,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
     },
+    "cyclegan": {
+        "patch_keys": 2, "patch_frames": 4, "width": 6, "dilations": [1, 2], "critic_width": 4, "critic_layers": 1,
+        "pool": 5,
+    },
 }  # fmt: skip
 
 
@@ -64,7 +68,7 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("original" if model == "original" else "small", {**basis, **changes})
+    return configure("small" if model == "musigan" else model, {**basis, **changes})
 
 
 class Silent:
