@@ -37,7 +37,9 @@ class Domains(RollDataset):
         check_alike(first, second)
         super().__init__(first, split, augment, compression, seed)
         # The same roll number of both kinds is changed by draws of its own.
-        self.kinds = tuple(RollDataset(reader, split, augment, compression, seed + i) for i, reader in enumerate(readers))
+        self.kinds = tuple(
+            RollDataset(reader, split, augment, compression, seed + i) for i, reader in enumerate(readers)
+        )
         if self.shape != self.kinds[1].shape:
             raise StoreError(
                 f"{first.source} has rolls of (channels, keys, frames) {_sizes(self)}, {second.source} of "

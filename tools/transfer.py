@@ -44,7 +44,9 @@ def main(
     if judge and to:
         raise UsageError("--judge asks about both kinds and writes no store: leave --to out")
     if not judge and len(sources) > 1:
-        raise UsageError(f"{len(sources)} stores given: transfer turns the songs of one (--judge takes one of each kind)")
+        raise UsageError(
+            f"{len(sources)} stores given: transfer turns the songs of one (--judge takes one of each kind)"
+        )
     if not judge:
         session.check_output(output, force)
     place = resolve_device(device)

@@ -38,7 +38,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Shares of the rolls of one kind that `classifier` takes for that kind, which after transfer they should not be."""
+    """Shares of the rolls of one kind that `classifier` takes for that kind: after transfer, few are best."""
 
     kind: str
     classifier: Classifier
@@ -69,8 +69,8 @@ def held_out_songs(
     for reader, infos in zip(readers, chosen, strict=True):
         if len(infos) < 2:
             raise MusiganError(
-                f"{reader.source}: {len(infos)} songs are held back; a judge learns from some and is asked about others: "
-                "hold more back with pair-chunks --validation"
+                f"{reader.source}: {len(infos)} songs are held back; a judge learns from some and is asked about "
+                "others: hold more back with pair-chunks --validation"
             )
     for kind, (reader, infos) in enumerate(zip(readers, chosen, strict=True)):
         for info in infos:

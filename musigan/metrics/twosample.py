@@ -108,7 +108,7 @@ _CLASSIFIERS = {"logistic": _logistic, "forest": _forest, "network": _network}
 
 
 def predict(kind: str, points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-    """Labels (M,) that a classifier "logistic" or "forest" of standardised points (N, F) gives to those asked (M, F)."""
+    """Labels (M,) that a "logistic" or "forest" classifier of standardised points (N, F) gives those asked, (M, F)."""
     return _CLASSIFIERS[kind](points, labels, asked, seed)
 
 

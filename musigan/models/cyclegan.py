@@ -11,6 +11,7 @@ keys, without which a convolution cannot know a bass from a treble.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -106,9 +107,7 @@ class Critic(nn.Module):
         self.key_map = nn.Parameter(torch.zeros(1, s.critic_width, rows, 1))
         self.pack_in = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1)
         widths = [s.critic_width * 2**index for index in range(s.critic_layers + 1)]
-        self.down = nn.Sequential(
-            *(DownBlock(a, b, s.spectral) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        )  # fmt: skip
+        self.down = nn.Sequential(*(DownBlock(a, b, s.spectral) for a, b in itertools.pairwise(widths)))
         self.outward = normed(nn.Conv2d(widths[-1], 1, 3, padding=1), s.spectral)
 
     def forward(self, roll: Tensor) -> Tensor:
