@@ -24,6 +24,7 @@ from musigan.models import Family, RollShape
 
 HELD = 1.0  # the gate's logit before training: a key that sounds goes on, one that is silent stays so
 BORN = 0.4  # loudness, in model space, that the generator's change is added to where the roll is silent
+FAINTEST = 0.1  # in model space, of what sounds: fainter notes than music has cost next to nothing, and hide the song
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,17 @@ class Way(nn.Module):
         patches = pack(padded, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
         plane = self.blocks(self.pack_in(patches) + self.key_map)  # (B, W, K/pk, T/pt)
         both = unpack(self.pack_out(F.leaky_relu(plane, 0.2)), 2 * self.channels, s.patch_keys, s.patch_frames)
-        change, tilt = both[:, :, :keys, :frames].chunk(2, 1)
+        change, tilt = self._smoothed(both)[:, :, :keys, :frames].chunk(2, 1)
         sounds = roll > 0
         loudness = torch.where(sounds, roll, BORN) + change
-        return limit(loudness) * hard_gate(torch.where(sounds, HELD, -HELD) + tilt)
+        heard = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
+        return heard * hard_gate(torch.where(sounds, HELD, -HELD) + tilt)
+
+    def _smoothed(self, both: Tensor) -> Tensor:
+        """Each frame of (B, 2C, K, T) as the mean over the length of a patch around it: no ticking at their rate."""
+        length = self.settings.patch_frames
+        padded = F.pad(both, ((length - 1) // 2, length // 2, 0, 0), mode="replicate")
+        return F.avg_pool2d(padded, (1, length), stride=1)
 
 
 class Generator(nn.Module):
@@ -83,7 +91,7 @@ class Generator(nn.Module):
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.token_frames = settings.patch_frames
-        self.halo = 2 * sum(settings.dilations)  # patches on either side that a patch depends on
+        self.halo = 2 * sum(settings.dilations) + 1  # patches on either side that a patch depends on
         self.ways = nn.ModuleList(Way(settings, shape) for _ in range(2))
 
     def translate(self, roll: Tensor, to: int) -> Tensor:
