@@ -64,6 +64,8 @@ class Sampler:
     ) -> None:
         self.networks = networks.to(device).eval()
         self.generator: Any = self.networks["generator"]
+        if hasattr(self.generator, "translate"):
+            raise CheckpointError("the checkpoint turns songs into another kind of music: transfer is its tool")
         self.critic: Any = dict(self.networks.items()).get("critic")
         self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
         self.extends = hasattr(self.generator, "extend")

@@ -25,6 +25,7 @@ MODULES = {
     "pretrain": "pretrain",
     "train-gan": "train_gan",
     "sample": "sample",
+    "transfer": "transfer",
     "evaluate": "evaluate",
     "plot-keys": "plot_keys",
     "report": "report",

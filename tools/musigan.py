@@ -20,6 +20,7 @@ COMMANDS = {
     "pretrain": ("pretrain", "the non-adversarial stage of a model"),
     "train-gan": ("train_gan", "the adversarial stage (both, when started from nothing)"),
     "sample": ("sample", "a checkpoint -> new keys"),
+    "transfer": ("transfer", "keys of one kind of music -> the same songs as another kind"),
     "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
     "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
     "report": ("report", "a checkpoint -> a page to hear and see the run"),

@@ -68,7 +68,7 @@ class LikelihoodSettings:
 class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
-    objective: Literal["bce", "hinge", "relativistic", "wgan"] = "bce"
+    objective: Literal["bce", "hinge", "relativistic", "wgan", "lsgan"] = "bce"
     learning_rate: float = 3e-5  # of the transformer, which the stage before has taught already
     decoder_learning_rate: float = 6e-6  # of the decoder, likewise
     critic_learning_rate: float = 5e-4
@@ -243,14 +243,16 @@ class TrainingSettings:
 
     def game_epochs(self) -> dict[str, int]:
         """Epochs of each stage of a game that starts from pretrained networks: the critic alone only if asked for."""
-        critic = self.critic_epochs or 0
-        return {"critic": critic, "adversarial": self.epochs - critic}
+        family = models.family(self.model)
+        critic = (self.critic_epochs or 0) if "critic" in family.stages else 0
+        game = next((name for name in family.stages if name in GAMES), "adversarial")
+        return {"critic": critic, game: self.epochs - critic}
 
 
 # An epoch of the prior's stage takes half the time of a variational one, and it has more to learn.
 PRETRAIN_PARTS = {"variational": 2, "prior": 3, "likelihood": 3}
 
-GAMES = ("adversarial",)  # stages in which sides play against each other
+GAMES = ("adversarial", "translation")  # stages in which sides play against each other
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
