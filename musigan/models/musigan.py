@@ -87,6 +87,9 @@ class MusiganSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder."""
 
+    PRIOR: tuple[str, ...] = ("noise_in", "transformer", "time_in", "latents_out")  # names of what the prior's are
+    halo: int | None
+
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
@@ -128,21 +131,24 @@ class Generator(nn.Module):
         self.gaussian = GaussianFilter() if s.gaussian else None
 
     @property
+    def decoder_reach(self) -> int:
+        """Latent steps on either side that a decoded step depends on, and at least those that a latent does."""
+        s = self.settings
+        blurred = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
+        return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + blurred
+
+    @property  # type: ignore[no-redef]
     def halo(self) -> int:
         """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
         s = self.settings
-        decoder = 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1
-        if self.gaussian is not None:
-            decoder += self.steps(self.gaussian.reach_frames)
-        return s.rounds * s.transformer_layers * self.transformer.reach + decoder
+        return s.rounds * s.transformer_layers * self.transformer.reach + self.decoder_reach
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
-        prior = ("noise_in", "transformer", "time_in", "latents_out")
         encoder = ("encoder", "pack_in", "to_posterior", "key_map")
         for name, parameter in self.named_parameters():
-            part = "prior" if name.startswith(prior) else "encoder" if name.startswith(encoder) else "decoder"
+            part = "prior" if name.startswith(self.PRIOR) else "encoder" if name.startswith(encoder) else "decoder"
             named[part].append(parameter)
         return named
 
@@ -166,10 +172,13 @@ class Generator(nn.Module):
 
     def velocity(self, latents: Tensor, time: Tensor) -> Tensor:
         """Where latents (B, L, Z) that have come `time` (B) of the way, 0 noise and 1 music, should move: (B, L, Z)."""
+        return self.latents_out(self.transformer(self.noise_in(latents), self.style(time)))
+
+    def style(self, time: Tensor) -> Tensor:
+        """What the transformer's layers are told of the time (B) on the way from noise to music: (B, S)."""
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
-        style = self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
-        return self.latents_out(self.transformer(self.noise_in(latents), style))
+        return self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
 
     @property
     def rounds(self) -> int:
@@ -255,7 +264,7 @@ class SequenceTower(nn.Module):
             plane = inner if inner.shape != plane.shape else (inner + plane) * 0.7071
             features.append(plane)
         pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2W)
-        return _verdict(self.outward, pooled, alone), features
+        return verdict(self.outward, pooled, alone), features
 
 
 class RollTower(nn.Module):
@@ -275,8 +284,8 @@ class RollTower(nn.Module):
         self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), s.spectral)
         self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
 
-    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
-        """roll (B, C, K, T)."""
+    def plane(self, roll: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """roll (B, C, K, T) -> what is seen of it, (B, W, K', T'), and the features on the way there."""
         s = self.settings
         onsets = F.pad(roll.diff(dim=3), (1, 0))
         frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
@@ -287,13 +296,22 @@ class RollTower(nn.Module):
         for block in self.blocks:
             plane = block(plane)
             features.append(plane)
-        plane = F.leaky_relu(plane, 0.2)
-        pooled = torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
+        return F.leaky_relu(plane, 0.2), features
+
+    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
+        """roll (B, C, K, T)."""
+        plane, features = self.plane(roll)
+        pooled = pool(plane)
         told = None if self.heads is None else self.heads(pooled)
-        return _verdict(self.outward, pooled, alone), features, told
+        return verdict(self.outward, pooled, alone), features, told
 
 
-def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
+def pool(plane: Tensor) -> Tensor:
+    """Means and maxima over a plane: (B, W, K, T) -> (B, 2W)."""
+    return torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
+
+
+def verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
     """Features (B, D) and their spread over the minibatch -> logit (B, 1)."""
     spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
     return outward(torch.cat((pooled, spread), 1))
