@@ -103,12 +103,9 @@ def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> n
     total = roll.shape[-1]
     start = max(total - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
     if start + frames > total:
-        after = (
-            f", {max(total - start, 0) * frame_seconds:g} s of them after {from_seconds:g} s" if from_seconds else ""
-        )
-        raise AudioError(
-            f"too short: lasts {total * frame_seconds:g} s{after}; {frames * frame_seconds:g} s are needed to go on from"
-        )
+        left = max(total - start, 0) * frame_seconds
+        after = f" after {from_seconds:g} s" if from_seconds else ""
+        raise AudioError(f"too short: {left:g} s{after}, {frames * frame_seconds:g} s are needed to go on from")
     past = roll[..., start : start + frames]
     if not np.isfinite(past).all():
         raise AudioError("holds values that are no numbers")

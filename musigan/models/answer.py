@@ -137,14 +137,15 @@ class PairTower(musigan.RollTower):
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
-        pooled = self.outward.in_features - 1  # type: ignore[operator]
+        pooled = int(self.outward.in_features) - 1  # type: ignore[arg-type]
         self.outward = normed(nn.Linear(4 * pooled + 1, 1), settings.spectral)
 
     def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
         """roll (B, C, K, 2T), the question's half first; heads tell of the answer."""
         plane, features = self.plane(roll)
-        middle = plane.shape[-1] // 2
-        asked, answered = musigan.pool(plane[..., :middle]), musigan.pool(plane[..., middle:])
+        columns = plane.shape[-1]  # a middle one belongs to both
+        asked = musigan.pool(plane[..., : -(-columns // 2)])
+        answered = musigan.pool(plane[..., columns // 2 :])
         together = torch.cat((answered, asked, (answered - asked).abs(), answered * asked), 1)
         told = None if self.heads is None else self.heads(answered)
         return musigan.verdict(self.outward, together, alone), features, told
@@ -166,9 +167,9 @@ class Critic(musigan.Critic):
     ) -> Judgement:
         """roll (B, C, K, T), latents (B, L, Z), a view that is None is not judged; question (B, C, K, T) or silence."""
         logits, features, told = {}, {}, None
-        like = roll if roll is not None else latents
-        if question is None and like is not None:
-            question = like.new_zeros(len(like), self.shape.channels, self.shape.keys, self.shape.frames)
+        if question is None:
+            like, shape = next(view for view in (roll, latents) if view is not None), self.shape
+            question = like.new_zeros(len(like), shape.channels, shape.keys, shape.frames)
         if roll is not None:
             pair = torch.cat((question, roll), -1)  # (B, C, K, 2T)
             logits["roll"], features["roll"], told = self.roll(pair, alone)
