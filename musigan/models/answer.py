@@ -5,7 +5,7 @@ the pairs that pair-chunks makes, whose critic is shown (question, answer) and t
 for fakes (arXiv 1605.05396). The article's generator never sees the question and its critic judges one number without
 it; here both sides are given the question, and the generator, as musigan's, has learned to write rolls as latents and
 which latents music has before the game. What is new beside musigan: the flow from noise to the answer's latents has
-those of the question in front of it, as tokens that stay what they are, and one question in ten is silence.
+those of the question in front of it, read once and looked back at in every round, and one question in ten is silence.
 
     question -> encoder -> latents --------+   |
     noise -> transformer, rounds -> latents -+--> decoder -> question's end, answer -> critic of the pair
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import normed
+from musigan.layers import Memory, normed
 from musigan.models import Family, RollShape, musigan
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
@@ -76,27 +76,28 @@ class Generator(musigan.Generator):
 
         question (B / n, C, K, T): latents i, i + B / n, ... answer question i.
         """
-        return self._towards(latents, time, self._context(question, latents))
+        return self._towards(latents, time, self._memory(question, latents))
 
-    def _context(self, question: Tensor | None, latents: Tensor) -> Tensor:
-        """Latents of a question (silence if None), as long as the answer's latents (B, L, Z)."""
-        return self.heard(self.silence(1) if question is None else question, latents.shape[1])
+    def _memory(self, question: Tensor | None, latents: Tensor) -> Memory:
+        """A question (silence if None) as the transformer remembers it, once for each of latents (B, L, Z)."""
+        heard = self.heard(self.silence(1) if question is None else question, latents.shape[1])
+        memory = self.transformer.remember(self.question_in(heard), self.style(heard.new_ones(len(heard))))
+        several = len(latents) // len(heard)
+        return [(key.repeat(several, 1, 1, 1), value.repeat(several, 1, 1, 1)) for key, value in memory]
 
-    def _towards(self, latents: Tensor, time: Tensor, context: Tensor) -> Tensor:
-        """The velocity of latents (B, L, Z) at `time` (B) after a question's latents (B / n, L, Z)."""
-        asked = self.question_in(context).repeat(len(latents) // len(context), 1, 1)  # (B, L, D)
-        tokens = torch.cat((asked, self.noise_in(latents)), 1)  # (B, 2L, D)
-        return self.latents_out(self.transformer(tokens, self.style(time))[:, asked.shape[1] :])
+    def _towards(self, latents: Tensor, time: Tensor, memory: Memory) -> Tensor:
+        """The velocity of latents (B, L, Z) at `time` (B) after what is remembered of questions."""
+        return self.latents_out(self.transformer(self.noise_in(latents), self.style(time), memory))
 
     def compose(
         self, latents: Tensor, first: int = 0, last: int | None = None, question: Tensor | None = None
     ) -> Tensor:
         """Latents (B, L, Z) of an answer after the rounds `first` to `last`, from white noise or from halfway."""
-        context = self._context(question, latents)
-        nothing = self._context(None, latents) if self.guidance != 1 else None
+        memory = self._memory(question, latents)
+        nothing = self._memory(None, latents) if self.guidance != 1 else None
         for index in range(first, self.rounds if last is None else last):
             time = latents.new_full((len(latents),), index / self.rounds)
-            velocity = self._towards(latents, time, context)
+            velocity = self._towards(latents, time, memory)
             if nothing is not None:
                 velocity = torch.lerp(self._towards(latents, time, nothing), velocity, self.guidance)
             latents = latents + velocity / self.rounds
@@ -198,6 +199,6 @@ FAMILY = Family(
     settings=AnswerSettings,
     build=build,
     needs=("question",),
-    defaults={"epochs": 120, "augment": {"silent_question": 0.1}},
+    defaults={"epochs": 120, "batch_size": 8, "augment": {"silent_question": 0.1}},
     losses={"critic_mismatch": 1.0},
 )
