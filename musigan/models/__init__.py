@@ -40,6 +40,7 @@ class Family:
     build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
     pretrain_share: float = 0.9  # of the epochs, before the game
+    parts: Mapping[str, float] = field(default_factory=dict)  # of these, by stage, where other than PRETRAIN_PARTS
     needs: tuple[str, ...] = ()  # conditions that go with a roll, of `musigan.conditions`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
     losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses, its own and others, by name

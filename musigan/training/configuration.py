@@ -234,9 +234,9 @@ class TrainingSettings:
         shares = dict.fromkeys(family.stages, 0) | {"critic": critic}
         if game is not None:
             shares[game] = self.epochs - pretrain
-        left = pretrain - critic
+        left, parts = pretrain - critic, {**PRETRAIN_PARTS, **family.parts}
         for index, name in enumerate(before):  # what is left, by PRETRAIN_PARTS
-            part = PRETRAIN_PARTS[name] / sum(PRETRAIN_PARTS[other] for other in before[index:])
+            part = parts[name] / sum(parts[other] for other in before[index:])
             shares[name] = math.ceil(part * left)
             left -= shares[name]
         return {name: shares[name] for name in family.stages}
