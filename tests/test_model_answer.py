@@ -29,6 +29,7 @@ def built(shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     with torch.no_grad():
         for parameter in networks["generator"].parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
+        networks["generator"].key_bias.zero_()  # type: ignore[operator,union-attr]
     return networks.eval()
 
 

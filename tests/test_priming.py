@@ -33,6 +33,8 @@ def sampler(name: str = "answer", shape: RollShape = SHAPE) -> Sampler:
     with torch.no_grad():
         for parameter in networks["generator"].parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
+        if name == "answer":
+            networks["generator"].key_bias.fill_(0.5)  # type: ignore[operator,union-attr]
     return Sampler(networks, shape, {**tiny.HEADER, "level": 0.2}, "sqrt", needs=models.family(name).needs)
 
 

@@ -24,6 +24,8 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
     with torch.no_grad():  # past the zeros that residual branches start at, and loud enough to be heard
         for parameter in networks["generator"].parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
+        if name == "answer":
+            networks["generator"].key_bias.zero_()  # type: ignore[operator,union-attr]
     return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
 
 

@@ -28,6 +28,7 @@ from musigan.models import Family, RollShape, musigan
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
 RARE = -3.0  # logit of a key that sounds one time in twenty: where training starts
+CLEAR = -4.0  # log-variance of latents there: under more noise hundreds of steps pass before they say anything
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Generator(musigan.Generator):
         self.guidance = settings.guidance
         self.question_in = nn.Linear(settings.latent_dim, settings.transformer_width)
         nn.init.constant_(self.key_bias, RARE)
+        nn.init.constant_(self.to_posterior.bias[settings.latent_dim :], CLEAR)  # type: ignore[index]
         self.transformer.reach = 2 * self.steps(shape.frames)  # all of question and answer
 
     def silence(self, batch: int) -> Tensor:
