@@ -55,12 +55,15 @@ class AugmentSettings:
     swap_channels: bool = True  # left for right, every second time (stereo only)
     gain: float = 0.0  # loudness times a random factor in [1 - gain, 1]; what is generated becomes as much quieter
     transpose_keys: int = 2  # up to so many keys up or down, the free edge silent
+    silent_question: float = 0.0  # share of questions that are silence, for families that answer (needs `question`)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.gain < 1.0:
             raise SettingsError(f"augment.gain is {self.gain}; expected 0 to 1, 1 left out")
         if self.transpose_keys < 0:
             raise SettingsError(f"augment.transpose_keys is {self.transpose_keys}; expected 0 or more")
+        if not 0.0 <= self.silent_question <= 1.0:
+            raise SettingsError(f"augment.silent_question is {self.silent_question}; expected 0 to 1")
 
 
 NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
@@ -114,6 +117,10 @@ class Batch:
         given = {name: value.to(device, non_blocking=non_blocking) for name, value in self.given.items()}
         return Batch(self.roll.to(device, non_blocking=non_blocking), given)
 
+    def pinned(self) -> Batch:
+        """The batch in pinned memory."""
+        return Batch(self.roll.pin_memory(), {name: value.pin_memory() for name, value in self.given.items()})
+
     def chunk(self, parts: int) -> list[Batch]:
         """Equal parts of the batch, in order."""
         given = {name: value.chunk(parts) for name, value in self.given.items()}
@@ -155,6 +162,7 @@ class RollDataset:
             for block in range(info.shape[0])
             for half in (range(1, 2) if self.answers else range(2 if self.paired else 1))
         ]
+        self.followers = _followers(chosen, reader) if self.answers else {}
         self.songs = len(chosen)
         if split == "train" and not self.places:
             raise MusiganError(
@@ -172,20 +180,30 @@ class RollDataset:
     def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Roll `index` as epoch `epoch` sees it, (C, K, T) in model space, and its conditions by name."""
         place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
-        block = self.reader.block(place.item, place.block)
-        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
-        whole = block.reshape(-1, channels, keys, frames).transpose(1, 2, 0, 3).reshape(channels, keys, -1)
+        whole, frames = self._whole(place.item, place.block), self.shape.frames
         start = place.half * frames
         if self.paired and self.augment.crop and not self.answers:
             start = int(rng.integers(0, frames + 1))
+        follower = self.followers.get((place.item, place.block))
+        if self.answers and self.augment.crop and follower is not None:
+            start += int(rng.integers(0, 2 * frames))
+            whole = np.concatenate((whole, self._whole(place.item, follower)), -1)
         first = start - frames if self.answers else start
         values = self._augment(np.asarray(whole[..., first : start + frames], np.float32), rng)
         if not np.isfinite(values).all():
             raise StoreError(f"item {place.item} of the keys store holds values that are not numbers; make it again")
         values = compress(values, self.compression)
         before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
+        if before is not None and rng.random() < self.augment.silent_question:
+            before = np.zeros_like(before)
         excerpt = Excerpt(self._attributes[place.item], self._seconds(place, start), before)
         return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
+
+    def _whole(self, item: str, index: int) -> np.ndarray:
+        """A pair or chunk as it lies in its song, (C, K, T or 2T), as stored."""
+        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
+        block = self.reader.block(item, index).reshape(-1, channels, keys, frames)
+        return np.asarray(block.transpose(1, 2, 0, 3).reshape(channels, keys, -1))
 
     def _seconds(self, place: Place, start: int) -> float:
         """Where in its song a roll begins that starts `start` frames into its block."""
@@ -227,6 +245,23 @@ class RollDataset:
             "channels, keys, frames": [self.shape.channels, self.shape.keys, self.shape.frames],
             "digest": hashlib.sha256(json.dumps(listing, sort_keys=True, default=str).encode()).hexdigest()[:16],
         }
+
+
+def _followers(infos: Sequence[Info], reader: Reader) -> dict[tuple[str, int], int]:
+    """By item and pair, the pair that begins where that one ends, where there is one.
+
+    Pairs of an item that does not say when they start follow each other.
+    """
+    span = 2 * float(reader.attributes.get("chunk_seconds", 0.0))
+    found = {}
+    for info in infos:
+        starts = info.attributes.get("starts") or [index * span for index in range(info.shape[0])]
+        begins = {round(float(start), 3): index for index, start in enumerate(starts)}
+        for index, start in enumerate(starts):
+            follower = begins.get(round(float(start) + span, 3))
+            if follower is not None and follower != index:
+                found[info.name, index] = follower
+    return found
 
 
 def transpose(roll: np.ndarray, keys: int) -> np.ndarray:
@@ -271,6 +306,15 @@ def batch_indices(dataset: RollDataset, batch_size: int, epoch: int) -> list[np.
     return list(filled.reshape(-1, batch_size))
 
 
+def stacked(examples: Sequence[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Batch:
+    """Examples of a dataset, each a roll (C, K, T) and its conditions, as a batch."""
+    import torch
+
+    rolls, given = zip(*examples, strict=True)
+    conditions = {name: torch.from_numpy(np.stack([one[name] for one in given])) for name in given[0]}
+    return Batch(torch.from_numpy(np.stack(rolls)), conditions)
+
+
 def batches(
     dataset: RollDataset,
     batch_size: int,
@@ -289,11 +333,8 @@ def batches(
     pinned = torch.device(device).type == "cuda"
 
     def load(indices: np.ndarray) -> Batch:
-        rolls, given = zip(*(dataset.example(epoch, int(index)) for index in indices), strict=True)
-        tensors = [torch.from_numpy(np.stack(rolls))]
-        tensors += [torch.from_numpy(np.stack([one[name] for one in given])) for name in dataset.needs]
-        roll, *others = [tensor.pin_memory() for tensor in tensors] if pinned else tensors
-        return Batch(roll, dict(zip(dataset.needs, others, strict=True)))
+        batch = stacked([dataset.example(epoch, int(index)) for index in indices])
+        return batch.pinned() if pinned else batch
 
     plan = iter(batch_indices(dataset, batch_size, epoch)[first:])
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rolls")

@@ -113,14 +113,20 @@ class DownBlock(nn.Module):
         return (inner + self.skip(pooled)) * math.sqrt(0.5)
 
 
-def rotary(tokens: Tensor) -> Tensor:
-    """Rotary positions (arXiv 2104.09864) on (B, H, L, D): attention then depends on how far apart two tokens are."""
+def rotary(tokens: Tensor, first: int = 0) -> Tensor:
+    """Rotary positions (arXiv 2104.09864) on (B, H, L, D): attention then depends on how far apart two tokens are.
+
+    `first` is the place of the first token.
+    """
     length, width = tokens.shape[-2:]
     frequencies = 10000.0 ** (-torch.arange(0, width, 2, device=tokens.device) / width)  # (D/2)
-    angles = torch.arange(length, device=tokens.device)[:, None] * frequencies  # (L, D/2)
+    angles = torch.arange(first, first + length, device=tokens.device)[:, None] * frequencies  # (L, D/2)
     cos, sin = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
     even, odd = tokens[..., 0::2], tokens[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)  # (B, H, L, D)
+
+
+Memory = list[tuple[Tensor, Tensor]]  # of each layer, what earlier tokens are to those that look back: (B, H, L, D/H)
 
 
 class TransformerLayer(nn.Module):
@@ -138,16 +144,30 @@ class TransformerLayer(nn.Module):
         for layer in (self.merge, self.feed[2]):
             nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
 
-    def forward(self, tokens: Tensor, style: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, L, D), style (B, S), mask (L, L), True where a token may look."""
+    def forward(
+        self, tokens: Tensor, style: Tensor, mask: Tensor, before: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """tokens (B, L, D), style (B, S), mask (L, M + L), True where a token may look; `before`: of M earlier ones."""
         batch, length, width = tokens.shape
         scale, shift, scale2, shift2 = self.style(style)[:, None].chunk(4, -1)  # each (B, 1, D)
         inner = self.attention_norm(tokens) * (1 + scale) + shift
         heads = self.project(inner).reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = heads.unbind(0)  # each (B, H, L, D/H)
-        mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value, attn_mask=mask)
+        first = 0 if before is None else before[0].shape[2]
+        query, key = rotary(query, first), rotary(key, first)
+        if before is not None:
+            key, value = torch.cat((before[0], key), 2), torch.cat((before[1], value), 2)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens = tokens + self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
         return tokens + self.feed(self.feed_norm(tokens) * (1 + scale2) + shift2)
+
+    def remember(self, tokens: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys at their places, from 0, and values of tokens (B, L, D), for later ones to look back at."""
+        batch, length, _ = tokens.shape
+        scale, shift = self.style(style)[:, None].chunk(4, -1)[:2]
+        inner = self.attention_norm(tokens) * (1 + scale) + shift
+        heads = self.project(inner).reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return rotary(heads[1]), heads[2]
 
 
 class Transformer(nn.Module):
@@ -158,13 +178,24 @@ class Transformer(nn.Module):
         self.reach = reach
         self.layers = nn.ModuleList(TransformerLayer(width, heads, style_dim) for _ in range(layers))
 
-    def forward(self, tokens: Tensor, style: Tensor) -> Tensor:
-        """tokens (B, L, D), style (B, S) -> (B, L, D)."""
+    def forward(self, tokens: Tensor, style: Tensor, memory: Memory | None = None) -> Tensor:
+        """tokens (B, L, D), style (B, S) -> (B, L, D); `memory` is of tokens in front of these."""
+        place = torch.arange(0 if memory is None else -memory[0][0].shape[2], tokens.shape[1], device=tokens.device)
+        mask = (place[-tokens.shape[1] :, None] - place[None]).abs() <= self.reach  # (L, M + L)
+        for number, layer in enumerate(self.layers):
+            tokens = layer(tokens, style, mask, None if memory is None else memory[number])
+        return tokens
+
+    def remember(self, tokens: Tensor, style: Tensor) -> Memory:
+        """What tokens (B, L, D) that see each other alone are to those behind them."""
         place = torch.arange(tokens.shape[1], device=tokens.device)
         mask = (place[:, None] - place[None]).abs() <= self.reach  # (L, L)
-        for layer in self.layers:
-            tokens = layer(tokens, style, mask)
-        return tokens
+        memory = []
+        for number, layer in enumerate(self.layers, 1):
+            memory.append(layer.remember(tokens, style))  # type: ignore[operator]
+            if number < len(self.layers):
+                tokens = layer(tokens, style, mask)
+        return memory
 
 
 def minibatch_deviation(features: Tensor, group: int = 4) -> Tensor:

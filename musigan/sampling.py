@@ -9,7 +9,7 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,13 @@ class Sampler:
     """Generator and, where the family has one, critic, ready to draw."""
 
     def __init__(
-        self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
+        self,
+        networks: nn.ModuleDict,
+        shape: RollShape,
+        store: Mapping[str, Any],
+        compression: Any,
+        device: Any = "cpu",
+        needs: Sequence[str] = (),
     ) -> None:
         self.networks = networks.to(device).eval()
         self.generator: Any = self.networks["generator"]
@@ -68,7 +74,7 @@ class Sampler:
             raise CheckpointError("the checkpoint turns songs into another kind of music: transfer is its tool")
         self.critic: Any = dict(self.networks.items()).get("critic")
         self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
-        self.extends = hasattr(self.generator, "extend")
+        self.extends, self.needs = hasattr(self.generator, "extend"), tuple(needs)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Sampler:
@@ -80,13 +86,16 @@ class Sampler:
     @classmethod
     def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu") -> Sampler:
         """From a checkpoint in memory. Raises CheckpointError where the store's settings are missing from it."""
+        from musigan import models
         from musigan.training import checkpoint as checkpoints
 
         missing = [name for name in KEPT if name not in saved.store]
         if missing:
             raise CheckpointError(f"the checkpoint does not say its store's {', '.join(missing)}; train it again")
         networks = checkpoints.build_networks(saved, averaged=True)
-        return cls(networks, saved.shape, saved.store, saved.training_settings().compression, device)
+        settings = saved.training_settings()
+        needs = models.family(settings.model).needs
+        return cls(networks, saved.shape, saved.store, settings.compression, device, needs)
 
     def frames(self, seconds: float) -> int:
         """Frames in `seconds`; UsageError where that is not a length to draw."""
@@ -107,14 +116,23 @@ class Sampler:
             raise UsageError("--temperature: this checkpoint's model draws by noise alone; leave it out")
         if wish.past is None:
             return
-        if not self.extends:
-            raise UsageError("--prime: this model cannot go on from music; `musigan models` says which can")
+        self.check_extends()
         here, there = (self.shape.channels, self.shape.keys), wish.past.shape[:2]
         if here != there:
             raise StoreError(
                 f"the music to go on from has {there[0]} channels x {there[1]} keys, the checkpoint {here[0]} x "
                 f"{here[1]}: make its keys with the settings that it was trained with"
             )
+
+    def check_extends(self) -> None:
+        """Raise UsageError where this checkpoint's model cannot go on from music."""
+        if not self.extends:
+            raise UsageError("--prime: this model cannot go on from music; `musigan models` says which can")
+
+    @property
+    def past_seconds(self) -> float:
+        """How much of a song a piece goes on from: as much as a training roll lasts."""
+        return float(self.shape.frames * self.store["frame_seconds"])
 
     def piece(self, seed: int, number: int, frames: int, scored: bool = False, wish: Wish = NO_WISH) -> Piece:
         """Piece `number` (from 1) of `seed`, `frames` frames long: of what comes after, where there is a past."""
@@ -123,7 +141,7 @@ class Sampler:
         rng = torch.Generator().manual_seed(seed_of(seed, number))
         with torch.no_grad():
             roll, latents = self._draw(frames, rng, wish)
-            score = self._score(roll, latents) if scored else None
+            score = self._score(roll, latents, wish) if scored else None
         return Piece(number, self._loudness(roll), score)
 
     def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
@@ -179,11 +197,9 @@ class Sampler:
 
         generator = self.generator
         if self.extends and (wish.past is not None or getattr(generator, "halo", None) is None):
-            past = None
-            if wish.past is not None:
-                past = torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
             usual = getattr(generator, "temperature", 1.0)
-            return generator.extend(past, frames, rng, usual if wish.temperature is None else wish.temperature), None
+            temperature = usual if wish.temperature is None else wish.temperature
+            return generator.extend(self._past(wish), frames, rng, temperature), None
         if generator.halo is None:
             return self._faded(frames, rng), None
         noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo
@@ -197,6 +213,14 @@ class Sampler:
             latents.append(window[:, start - low : stop - low])
             rolls.append(decoded[..., (start - low) * per_step : (stop - low) * per_step])
         return torch.cat(rolls, -1)[..., :frames], torch.cat(latents, 1)
+
+    def _past(self, wish: Wish) -> Tensor | None:
+        """What to go on from, (1, C, K, P) in model space."""
+        import torch
+
+        if wish.past is None:
+            return None
+        return torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
 
     def _faded(self, frames: int, rng: torch.Generator) -> Tensor:
         """Windows of the training length that fade into each other, for families of a fixed length."""
@@ -218,9 +242,18 @@ class Sampler:
             total[..., number * hop : number * hop + length] += window
         return total[..., :frames]
 
-    def _score(self, roll: Tensor, latents: Tensor | None) -> float:
-        """Mean over windows of the training length, and over the critic's views, of its logit."""
+    def _score(self, roll: Tensor, latents: Tensor | None, wish: Wish) -> float:
+        """Mean over windows of the training length, and over the critic's views, of its logit.
+
+        A critic of answers is shown what sounded before each window: its question.
+        """
+        import torch
+        from torch.nn import functional as F
+
         length, frames, found = self.shape.frames, roll.shape[-1], []
+        past = self._past(wish)
+        before = roll[..., :0] if past is None else past[..., -length:]
+        whole = torch.cat((F.pad(before, (length - before.shape[-1], 0)), roll), -1)
         starts = list(range(0, max(frames - length, 0) + 1, length))
         if starts[-1] + length < frames:  # the end of the piece is judged too
             per_step = self.generator.token_frames if latents is not None else 1
@@ -230,7 +263,8 @@ class Sampler:
             if latents is not None:
                 first = start // self.generator.token_frames
                 part = latents[:, first : first + self.generator.steps(length)]
-            said = self.critic(roll[..., start : start + length], part, alone=True)
+            given = {"question": whole[..., start : start + length]} if "question" in self.needs else {}
+            said = self.critic(roll[..., start : start + length], part, alone=True, **given)
             found.append(sum(logit.item() for logit in said.logits.values()) / len(said.logits))
         return float(np.mean(found))
 

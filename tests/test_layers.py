@@ -130,3 +130,19 @@ def test_gaussian_filter_learns_both_widths() -> None:
         (1000 * (gaussian(roll) - target).square().mean()).backward()
         optimiser.step()
     torch.testing.assert_close(gaussian.widths().detach(), torch.tensor([0.7, 2.0]), atol=0.05, rtol=0)
+
+
+def test_transformer_remembers_what_stands_in_front() -> None:
+    """As one pass over both in which the tokens in front see each other alone; and no farther back than its reach."""
+    torch.manual_seed(0)
+    transformer = layers.Transformer(8, 3, 2, reach=6, style_dim=4).eval()
+    front, tokens, style = torch.randn(2, 5, 8), torch.randn(2, 7, 8), torch.randn(2, 4)
+    place = torch.arange(12)
+    mask = (place[:, None] - place[None]).abs() <= 6
+    mask[:5, 5:] = False
+    both = torch.cat((front, tokens), 1)
+    for layer in transformer.layers:
+        both = layer(both, style, mask)
+    found = transformer(tokens, style, transformer.remember(front, style))
+    torch.testing.assert_close(found, both[:, 5:])
+    assert not torch.allclose(found, transformer(tokens, style))

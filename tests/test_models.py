@@ -35,8 +35,9 @@ def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
     return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
 
 
-def moment(step: int = 0) -> Moment:
-    return Moment(step, 0.5, torch.Generator().manual_seed(3))
+def moment(step: int = 0, name: str = "musigan") -> Moment:
+    given = {"question": real().flip(0)} if "question" in models.family(name).needs else {}
+    return Moment(step, 0.5, torch.Generator().manual_seed(3), given)
 
 
 @pytest.mark.parametrize("name", models.FAMILIES)
@@ -103,7 +104,7 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
         for step in range(2):
             for side in objective.sides(step):
                 networks.zero_grad()
-                sum(objective.losses(side, real(), moment(step)).losses.values()).backward()
+                sum(objective.losses(side, real(), moment(step, name)).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musigan import store
+from musigan import models, store
 from musigan.data import RollDataset
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.training import checkpoint, runs
@@ -39,6 +39,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "dilations": [1, 2], "critic_width": 4, "critic_layers": 1,
         "pool": 5,
     },
+    "answer": {
+        "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
+        "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
+        "latent_critic_width": 6,
+    },
 }  # fmt: skip
 
 
@@ -65,7 +70,8 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
 def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
     """The rolls of a store as `settings` see them."""
     reader = store.open_reader(str(path), ("keys",))
-    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed)
+    needs = models.family(settings.model).needs
+    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed, needs)
 
 
 def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:

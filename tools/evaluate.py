@@ -8,6 +8,9 @@ import typer
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from musigan.metrics.estimates import Estimate
     from musigan.metrics.sets import Collection, RollSet
     from musigan.sampling import Sampler
 
@@ -57,8 +60,12 @@ def main(
         network=network, jobs=jobs or usable_cores(),
     )  # fmt: skip
     music = _music(session, real, options.count, device)
-    samples = _samples(session, fake, music, options.count, seed, device) if fake else None
+    sampler = _sampler(fake, device) if fake else None
+    samples = _samples(session, fake, sampler, music, options.count, seed) if fake else None
     table = evaluate(music, samples, options, lambda row: session.status(f"judging: {row}"))
+    if sampler is not None and sampler.extends and music.pairs is not None:
+        session.status("judging: answers")
+        table.answers = _answers(session, sampler, music, seed, options.jobs)
     text = tables.to_json(table) if as_json else tables.to_csv(table) if as_csv else "\n".join(tables.lines(table))
     for line in text.splitlines():
         session.print(line)
@@ -89,11 +96,30 @@ def _music(session: _cli.Session, path: str, count: int, device: str) -> Collect
     return sampled_collection(sampler, count, OTHER_SEED)
 
 
-def _samples(session: _cli.Session, path: str, music: Collection, count: int, seed: int, device: str) -> RollSet:
+def _answers(session: _cli.Session, sampler: Sampler, music: Collection, seed: int, jobs: int) -> dict[str, Estimate]:
+    """How well a checkpoint goes on from songs held back."""
+    from musigan.errors import MusiganError
+    from musigan.metrics.matching import match
+    from musigan.sampling import Wish
+
+    def answer(number: int, question: np.ndarray) -> np.ndarray:
+        """The piece `number` of the seed, after `question`."""
+        return sampler.piece(seed, number, sampler.shape.frames, wish=Wish(past=question)).roll
+
+    assert music.pairs is not None
+    try:
+        return match(*music.pairs, music.geometry, answer, seed, jobs)
+    except MusiganError as error:
+        session.say(f"answers are not judged: {error}")
+        return {}
+
+
+def _samples(
+    session: _cli.Session, path: str, sampler: Sampler | None, music: Collection, count: int, seed: int
+) -> RollSet:
     """What is to be judged: pieces of a checkpoint, or a store of them."""
     from musigan.metrics.sets import sampled_set, store_set
 
-    sampler = _sampler(path, device)
     if sampler is None:
         return store_set(session.random_access_reader(path, "keys"), music)
     count = min(count, len(music.held_out), len(music.training) // 2 or 1)

@@ -8,7 +8,10 @@ import typer
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
-    from musigan.sampling import Sampler
+    from collections.abc import Iterable
+
+    from musigan.priming import Prime
+    from musigan.sampling import Sampler, Wish
 
 MAX_TEMPERATURE = 10.0
 
@@ -18,7 +21,9 @@ def main(
     session: _cli.Session,
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint of pretrain or train-gan.")],
     output: _cli.Output = "-",
-    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many pieces; 4 by default.")] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="How many pieces; 4, or 1 of each --prime.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Length of each piece; any length.")] = 30.0,
     seed: _cli.Seed = 1,
     best: Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")] = 0,
@@ -33,19 +38,26 @@ def main(
             metavar="KEYS", help="Pieces that lead from each song of this store to the next (of 100 at most)."
         ),
     ] = "",
+    prime: Annotated[
+        str, typer.Option(metavar="SONG", help="Go on from this audio file, or from each song of this keys store.")
+    ] = "",
+    prime_from: Annotated[
+        float | None, typer.Option(min=0, help="Second of the song to begin at; its last 10 s if not given.")
+    ] = None,
     device: _cli.Device = "auto",
     force: _cli.Force = False,
 ) -> None:
     """Draw new music from a trained network.
 
-    The same checkpoint and seed give the same music, piece by piece, however many are drawn. --morph draws nothing:
-    it leads from each song of a keys store to the next, and gives a single song as the network hears it.
+    The same checkpoint and seed give the same music, piece by piece, however many are drawn. --prime begins with 10 s
+    of a song and goes on from there for --seconds, with models that can (musigan models says which). --morph draws
+    nothing: it leads from each song of a keys store to the next, and gives a single song as the network hears it.
 
     Example: sample ckpt.pt --best 4 --of 100 --seconds 60 | keys-to-mp3 out.mp3
     """
     from pathlib import Path
 
-    from musigan import sampling
+    from musigan import priming, sampling
     from musigan.devices import resolve_device
     from musigan.errors import UsageError
     from musigan.training.runs import prepare_torch
@@ -64,31 +76,57 @@ def main(
         )
     if morph and temperature is not None:
         raise UsageError("--morph draws nothing that --temperature could change: leave one of them out")
+    if morph and prime:
+        raise UsageError("--morph leads from song to song, --prime goes on from one: give one of them")
+    if prime_from is not None and not prime:
+        raise UsageError(f"--prime-from {prime_from:g} says where in a song to begin: add --prime SONG")
     session.check_output(output, force)
     place = resolve_device(device)
     prepare_torch(place)
     sampler = sampling.Sampler.load(checkpoint, place)
     frames = sampler.frames(seconds)
-    wish = sampling.Wish(temperature)
-    sampler.check(wish, scored=bool(best))
     if morph:
         _morph(session, sampler, morph, seconds, (output, force), Path(checkpoint).stem)
         return
-    numbers, scored = list(range(1, (count or 4) + 1)), {}
-    if best:
-        among = of or 25 * best
-        ranking = session.progress(among, "pieces judged")
-        for number, score in sampler.scores(among, frames, seed, wish):
-            scored[number] = score
-            ranking.step()
-        numbers = sampling.best(scored, best)
-    progress = session.progress(len(numbers), "pieces")
+    many, name = count or (1 if prime else 4), Path(checkpoint).stem
+    primes = _primes(session, sampler, prime, prime_from) if prime else [None]
+    progress = session.progress(None if prime else best or many, "pieces")
     with session.writer(output, force, "keys", sampler.attributes()) as writer:
-        for number in numbers:
-            piece = sampler.piece(seed, number, frames, scored=bool(best), wish=wish)
-            writer.add(*sampling.as_item(piece, sampler, seed, Path(checkpoint).stem))
-            progress.step()
-    session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s")
+        for given in primes:
+            wish = sampling.Wish(temperature, given.past if given else None)
+            sampler.check(wish, scored=bool(best))
+            numbers = range(1, many + 1)
+            for number in _best(session, sampler, best, of, frames, seed, wish) if best else numbers:
+                piece = sampler.piece(seed, number, frames, scored=bool(best), wish=wish)
+                if given is None:
+                    writer.add(*sampling.as_item(piece, sampler, seed, name))
+                else:
+                    writer.add(*priming.as_item(piece, given, sampler, seed, name))
+                progress.step()
+    began = f", each after {sampler.past_seconds:g} s that were given" if prime else ""
+    session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s{began}")
+
+
+def _best(session: _cli.Session, sampler: Sampler, best: int, of: int, frames: int, seed: int, wish: Wish) -> list[int]:
+    """The numbers of the pieces that the critic likes best, best first."""
+    from musigan import sampling
+
+    among, scored = of or 25 * best, {}
+    ranking = session.progress(among, "pieces judged")
+    for number, score in sampler.scores(among, frames, seed, wish):
+        scored[number] = score
+        ranking.step()
+    return sampling.best(scored, best)
+
+
+def _primes(session: _cli.Session, sampler: Sampler, source: str, from_seconds: float | None) -> Iterable[Prime | None]:
+    """What each piece begins with: one stretch of an audio file, or one of each item of a keys store."""
+    from musigan import priming
+
+    sampler.check_extends()
+    if priming.is_recording(source):
+        return [priming.of_recording(source, sampler, from_seconds)]
+    return priming.of_items(session.reader(source, "keys"), sampler, from_seconds, session.skip)
 
 
 def _morph(

@@ -48,6 +48,7 @@ class Table:
     songs: dict[str, int]  # by row
     split: str
     rows: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    answers: dict[str, Estimate] = field(default_factory=dict)  # of matching.match, for models that go on from music
 
     def caught(self) -> dict[str, list[str]]:
         """By baseline, the metrics that tell it from the floor.

@@ -13,6 +13,7 @@ from musigan.data import NO_AUGMENT, Reader, RollDataset, expand
 from musigan.errors import MusiganError, StoreError
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.description import Geometry
+from musigan.metrics.matching import PairSet
 from musigan.tracks import names_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Collection:
     held_out: RollSet
     training_songs: Songs
     split: str  # how it was divided, for people
+    pairs: tuple[PairSet, PairSet] | None = None  # questions and answers of either side, where songs are cut in pairs
 
 
 def collection_of(reader: Reader) -> Collection:
@@ -114,7 +116,25 @@ def collection_of(reader: Reader) -> Collection:
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held, is_held))
-    return Collection(geometry, shape, training, held_out, songs, split)
+    return Collection(geometry, shape, training, held_out, songs, split, _pairs_of(reader, held))
+
+
+def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
+    """Every pair of songs that are not `held` and of those that are; None where songs are cut into chunks alone."""
+    if any(len(info.shape) != 5 for info in reader.infos()):
+        return None
+    sides = [RollDataset(reader, split, NO_AUGMENT, needs=("question",)) for split in _splits(reader)]
+    places = [(side, number) for side in sides for number in range(len(side))]
+    songs = np.array([side.places[number].item for side, number in places])
+
+    def pair(number: int) -> tuple[np.ndarray, np.ndarray]:
+        """One pair, linear."""
+        side, index = places[number]
+        answer, given = side.example(0, index)
+        return expand(given["question"], side.compression), expand(answer, side.compression)
+
+    every, is_held = PairSet(songs, pair), np.isin(songs, list(held))
+    return every.chosen(np.flatnonzero(~is_held)), every.chosen(np.flatnonzero(is_held))
 
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
@@ -151,14 +171,16 @@ def _geometry(header: Mapping[str, Any]) -> Geometry:
 
 
 def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
-    """Which rolls (N,) of a store lie within the `seconds` that their item says it lasts."""
+    """Which rolls (N,) of a store lie within the `seconds` that their item says it lasts, behind what was given."""
     lasts = {info.name: info.attributes.get("seconds") for info in reader.infos()}
+    given = {info.name: float(info.attributes.get("primed_seconds", 0.0)) for info in reader.infos()}
     turn = dict.fromkeys(lasts, 0)
     whole = np.ones(len(songs), bool)
     for number, song in enumerate(songs):
         turn[song] += 1
         seconds = lasts[song]
         whole[number] = seconds is None or turn[song] * roll_seconds <= float(seconds) + 1e-6
+        whole[number] &= (turn[song] - 1) * roll_seconds >= given[song] - 1e-6
     return whole
 
 

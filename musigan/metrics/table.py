@@ -45,6 +45,11 @@ def lines(table: Table) -> Iterator[str]:
                 yield f"{row:{ROW_WIDTH}}{''.join(cells)}"
     yield ""
     yield from _who_catches_whom(table, caught)
+    if table.answers:
+        yield ""
+        yield "answers to held-out questions: 0 matches like another song's, 1 like the true one; joints drawn and true"
+        for name, estimate in table.answers.items():
+            yield f"{name:{ROW_WIDTH + 6}}{_cell(estimate, False):>{CELL_WIDTH}}"
 
 
 def _who_catches_whom(table: Table, caught: dict[str, list[str]]) -> Iterator[str]:
@@ -91,6 +96,10 @@ def to_json(table: Table) -> str:
             for row, found in table.rows.items()
         },
         "told from the floor": table.caught(),
+        "answers": {
+            name: {"value": _finite(e.value), "low": _finite(e.low), "high": _finite(e.high)}
+            for name, e in table.answers.items()
+        },
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
 

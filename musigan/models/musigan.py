@@ -172,10 +172,13 @@ class Generator(nn.Module):
 
     def velocity(self, latents: Tensor, time: Tensor) -> Tensor:
         """Where latents (B, L, Z) that have come `time` (B) of the way, 0 noise and 1 music, should move: (B, L, Z)."""
+        return self.latents_out(self.transformer(self.noise_in(latents), self.style(time)))
+
+    def style(self, time: Tensor) -> Tensor:
+        """What the transformer's layers are told of the time (B) on the way from noise to music: (B, S)."""
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
-        style = self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
-        return self.latents_out(self.transformer(self.noise_in(latents), style))
+        return self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
 
     @property
     def rounds(self) -> int:
@@ -265,7 +268,7 @@ class SequenceTower(nn.Module):
             plane = inner if inner.shape != plane.shape else (inner + plane) * 0.7071
             features.append(plane)
         pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2W)
-        return _verdict(self.outward, pooled, alone), features
+        return verdict(self.outward, pooled, alone), features
 
 
 class RollTower(nn.Module):
@@ -285,8 +288,8 @@ class RollTower(nn.Module):
         self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), s.spectral)
         self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
 
-    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
-        """roll (B, C, K, T)."""
+    def plane(self, roll: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """roll (B, C, K, T) -> what is seen of it, (B, W, K', T'), and the features on the way there."""
         s = self.settings
         onsets = F.pad(roll.diff(dim=3), (1, 0))
         frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
@@ -297,13 +300,22 @@ class RollTower(nn.Module):
         for block in self.blocks:
             plane = block(plane)
             features.append(plane)
-        plane = F.leaky_relu(plane, 0.2)
-        pooled = torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
+        return F.leaky_relu(plane, 0.2), features
+
+    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
+        """roll (B, C, K, T)."""
+        plane, features = self.plane(roll)
+        pooled = pool(plane)
         told = None if self.heads is None else self.heads(pooled)
-        return _verdict(self.outward, pooled, alone), features, told
+        return verdict(self.outward, pooled, alone), features, told
 
 
-def _verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
+def pool(plane: Tensor) -> Tensor:
+    """Means and maxima over a plane: (B, W, K, T) -> (B, 2W)."""
+    return torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
+
+
+def verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
     """Features (B, D) and their spread over the minibatch -> logit (B, 1)."""
     spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
     return outward(torch.cat((pooled, spread), 1))

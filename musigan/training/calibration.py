@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from musigan.data import stacked
 from musigan.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn, real = [], []
     for first in range(0, PIECES, BATCH):
-        noise = generator.draw(BATCH, run.shape.frames, rng)
-        drawn.append(generator.compose(noise))
         # The same rolls each time, evenly over the store, as the first epoch sees them.
         numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
-        rolls = torch.from_numpy(np.stack([dataset.roll(0, int(number)) for number in numbers])).to(run.device)
-        posterior = generator.encode(rolls)
+        batch = stacked([dataset.example(0, int(number)) for number in numbers]).to(run.device)
+        noise = generator.draw(BATCH, run.shape.frames, rng)
+        drawn.append(generator.compose(noise, **batch.given))
+        posterior = generator.encode(batch.roll, **batch.given)
         noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
         real.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
     generator.calibrate(torch.cat(drawn), torch.cat(real))

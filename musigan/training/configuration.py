@@ -184,6 +184,11 @@ class TrainingSettings:
         unknown = sorted(set(self.loss_weights) - set(known))
         if unknown:
             raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(known)}")
+        if self.augment.silent_question and "question" not in chosen.needs:
+            raise SettingsError(
+                f"setting 'augment.silent_question' is {self.augment.silent_question:g}, and the model {self.model} "
+                "hears no question; leave it out"
+            )
         if self.adversarial.objective == "wgan" and not (self.weight("penalty_roll") or self.weight("penalty_latent")):
             raise SettingsError(
                 "setting 'adversarial.objective' is wgan, whose critic needs a gradient penalty; give loss_weights a "
@@ -234,9 +239,9 @@ class TrainingSettings:
         shares = dict.fromkeys(family.stages, 0) | {"critic": critic}
         if game is not None:
             shares[game] = self.epochs - pretrain
-        left = pretrain - critic
+        left, parts = pretrain - critic, {**PRETRAIN_PARTS, **family.parts}
         for index, name in enumerate(before):  # what is left, by PRETRAIN_PARTS
-            part = PRETRAIN_PARTS[name] / sum(PRETRAIN_PARTS[other] for other in before[index:])
+            part = parts[name] / sum(parts[other] for other in before[index:])
             shares[name] = math.ceil(part * left)
             left -= shares[name]
         return {name: shares[name] for name in family.stages}

@@ -5,11 +5,11 @@ named losses, weights and sums them, and steps that side's parameters alone. Net
 objectives ask of them, each only what its stage needs (`given` are the conditions that `Family.needs` names):
 
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
-    generator.encode(roll) -> mean, log_variance            (B, C, K, T) -> (B, L, Z) each; stage `variational`
-    generator.velocity(latents, time) -> velocity           (B, L, Z); stage `prior`
+    generator.encode(roll, **given) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
+    generator.velocity(latents, time, **given) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
     generator.likelihood(roll, rng, **given) -> losses      named scalars; stage `likelihood`
     generator.draw(batch, frames, rng) -> noise             from here on the game's
-    generator.compose(latents, first, last) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
+    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
     generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
     generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, and
     critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> what it is shown
@@ -109,11 +109,11 @@ class Objective(ABC):
         """The sides that stand still at `progress` (0 to 1) of the stage, though it would be their turn."""
         return frozenset()
 
-    def _encoded(self, real: Tensor) -> Any:
+    def _encoded(self, real: Tensor, given: Mapping[str, Tensor]) -> Any:
         """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
         if real not in self._posteriors:
             with torch.no_grad():
-                self._posteriors[real] = self.generator.encode(real)
+                self._posteriors[real] = self.generator.encode(real, **given)
         return self._posteriors[real]
 
     def factor(self, name: str, progress: float) -> float:

@@ -71,7 +71,7 @@ class Adversarial(Objective):
             chosen = self.settings.adversarial
             self.augmentation.enter(moment.step, chosen.adaptive_target, chosen.adaptive_rolls)
         with torch.no_grad():
-            posterior = self._encoded(real) if "latent" in self.critic.views else None
+            posterior = self._encoded(real, moment.given) if "latent" in self.critic.views else None
             truth = {"roll": real if self.whole(moment.step) else None}
             truth["latent"] = None if posterior is None else sampled(posterior, moment.rng)
         if side == "critic" or real not in self._begun:
@@ -94,12 +94,12 @@ class Adversarial(Objective):
         The generator's turn goes on from what the critic's began: nothing has moved there in between.
         """
         noise = self.generator.draw(len(real), real.shape[-1], moment.rng)
-        return self.generator.compose(noise, 0, self._early_rounds())
+        return self.generator.compose(noise, 0, self._early_rounds(), **moment.given)
 
     def _fake(self, real: Tensor, begun: Tensor, moment: Moment) -> dict[str, Tensor | None]:
         """Generated latents and, where due, rolls, from what was begun: views of as many pieces as real ones."""
         frames = real.shape[-1]
-        latents = self.generator.compose(begun, self._early_rounds())
+        latents = self.generator.compose(begun, self._early_rounds(), **moment.given)
         roll = self.generator.decode(latents, frames, **moment.given).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
@@ -164,13 +164,14 @@ class Adversarial(Objective):
 
     def _mismatched(self, shown: dict[str, Any], real_said: Any, moment: Moment) -> dict[str, Tensor]:
         """The critic's loss on real rolls with another's conditions, which count as fakes (arXiv 1605.05396)."""
-        if not moment.given or not self.settings.weight("critic_mismatch") or shown["roll"] is None:
+        if not moment.given or not self.settings.weight("critic_mismatch"):
             return {}
         others = {name: value.roll(1, 0) for name, value in moment.given.items()}
         adversary = adversarial.ADVERSARIES[self.settings.adversarial.objective]
         smoothing = self.settings.adversarial.label_smoothing
-        said = self._judge({**shown, "latent": None}, others)
-        return {"critic_mismatch": adversary.critic(real_said.logits["roll"], said.logits["roll"], smoothing)}
+        said = self._judge(shown, others).logits
+        losses = [adversary.critic(real_said.logits[view], said[view], smoothing) for view in said]
+        return {"critic_mismatch": torch.stack(losses).mean()}
 
     def _judge_of(self, view: str, given: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """The critic as a function of one view alone, to its logits (B, 1)."""
@@ -192,7 +193,7 @@ class Adversarial(Objective):
                     real_said.features[view], fake_said.features[view]
                 )
         if truth["latent"] is not None and self.settings.weight("flow"):
-            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng)
+            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng, moment.given)
         if truth["roll"] is not None and fake["roll"] is not None:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
@@ -207,8 +208,8 @@ class Adversarial(Objective):
             return {}
         roll, latents = truth["roll"], truth["latent"]
         if latents is None:
-            latents = sampled(self._encoded(roll), moment.rng)
-        decoded = self.generator.decode(latents, roll.shape[-1])
+            latents = sampled(self._encoded(roll, moment.given), moment.rng)
+        decoded = self.generator.decode(latents, roll.shape[-1], **moment.given)
         return {
             "anchor": likelihood.reconstruction(decoded.roll, roll),
             "anchor_activity": likelihood.activity(decoded.logits, roll),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,8 +37,8 @@ class Variational(Objective):
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Losses of the autoencoder on real (B, C, K, T)."""
-        posterior = self.generator.encode(real)
-        decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1])
+        posterior = self.generator.encode(real, **moment.given)
+        decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1], **moment.given)
         free_bits = self.settings.variational.free_bits
         terms = Terms(
             {
@@ -52,7 +53,7 @@ class Variational(Objective):
         return terms
 
 
-def flow(generator: Any, latents: Tensor, rng: torch.Generator) -> Tensor:
+def flow(generator: Any, latents: Tensor, rng: torch.Generator, given: Mapping[str, Tensor]) -> Tensor:
     """The flow-matching loss of a generator's transformer on latents (B, L, Z), most often midway.
 
     Times are logistic-normal (arXiv 2403.03206): the ends of the way are easy.
@@ -60,7 +61,7 @@ def flow(generator: Any, latents: Tensor, rng: torch.Generator) -> Tensor:
     noise = noise_like(latents, rng)
     time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
     between = noise + time[:, None, None] * (latents - noise)
-    return likelihood.flow_matching(generator.velocity(between, time), noise, latents)
+    return likelihood.flow_matching(generator.velocity(between, time, **given), noise, latents)
 
 
 class Prior(Objective):
@@ -81,6 +82,6 @@ class Prior(Objective):
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Flow matching on the latents of real (B, C, K, T), each under several noises."""
-        posterior = self._encoded(real)
+        posterior = self._encoded(real, moment.given)
         latents = torch.cat([sampled(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
-        return Terms({"flow": flow(self.generator, latents, moment.rng)})
+        return Terms({"flow": flow(self.generator, latents, moment.rng, moment.given)})

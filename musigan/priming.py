@@ -1,0 +1,129 @@
+"""Music to go on from: the last seconds of a song, as the checkpoint's own training rolls were made.
+
+A recording is decoded and analysed whole, with the sample rate, keys, bands and frames that the checkpoint's store had,
+so that 1 is as loud as the song here, too; of a keys store every item gives its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from musigan import sampling
+from musigan.errors import AudioError, MusiganError, SettingsError
+from musigan.keysettings import KeySettings
+
+if TYPE_CHECKING:
+    from musigan.sampling import Piece, Sampler
+    from musigan.store import Item, Reader
+
+STORE_MAGIC = b"PK"  # of a store in one file
+
+
+@dataclass(frozen=True)
+class Prime:
+    """What a piece begins with: `past` (C, K, P) in linear loudness, 1 being the level of its song."""
+
+    title: str
+    past: np.ndarray
+    level: float | None = None  # factor back to full scale
+
+
+def is_recording(source: str) -> bool:
+    """Whether `source` is an audio file, to judge by what it is not: a stream, URL, folder or file of a store."""
+    if source == "-" or "://" in source or not os.path.isfile(source):
+        return False
+    with open(source, "rb") as file:
+        return file.read(len(STORE_MAGIC)) != STORE_MAGIC
+
+
+def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None) -> Prime:
+    """The end of a recording, or what begins `from_seconds` into it, as long as a training roll.
+
+    Raises AudioError where it cannot be decoded, is too short or silent there.
+    """
+    from musigan.audio import decode
+    from musigan.keys import analyse
+
+    settings = KeySettings.from_attributes(sampler.store)
+    sample_rate = int(sampler.store["sample_rate"])
+    if sampler.shape.channels > 2:
+        raise SettingsError(
+            f"--prime {path}: the checkpoint's music has {sampler.shape.channels} tracks, a recording has two channels "
+            "at most; give it a keys store of such tracks"
+        )
+    channels: Any = "mono" if sampler.shape.channels == 1 else "stereo"
+    try:
+        recording = decode(path, sample_rate, seconds=None, channels=channels)
+        roll, level = analyse(recording.signal, sample_rate, settings)
+        past = stretch(roll, sampler, from_seconds)
+    except MusiganError as error:
+        raise AudioError(f"--prime {path}: {error}") from error
+    return Prime(recording.title or Path(path).stem, past, level)
+
+
+def of_items(
+    reader: Reader, sampler: Sampler, from_seconds: float | None, skip: Callable[[str, str], None]
+) -> Iterator[Prime]:
+    """The same of each item of a keys store; `skip` hears of items that are too short or silent there.
+
+    Raises StoreError where its rolls lie on other keys or frames than the checkpoint's.
+    """
+    sampling.check_made_alike(reader, sampler)
+    return _of_items(reader, sampler, from_seconds, skip)
+
+
+def _of_items(
+    items: Iterable[Item], sampler: Sampler, from_seconds: float | None, skip: Callable[[str, str], None]
+) -> Iterator[Prime]:
+    from musigan.rendering import piece_roll
+
+    settings = KeySettings.from_attributes(sampler.store)
+    for item in items:
+        title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
+        try:
+            past = stretch(piece_roll(item, settings), sampler, from_seconds)
+        except AudioError as error:
+            skip(title, str(error))
+            continue
+        yield Prime(title, past, item.attributes.get("level"))
+
+
+def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> np.ndarray:
+    """Of roll (C, K, T) the frames from `from_seconds` on (None: the last), as many as a training roll has.
+
+    Raises AudioError where there are not as many, none of them sounds, or they hold values that are no numbers.
+    """
+    frame_seconds, frames = float(sampler.store["frame_seconds"]), sampler.shape.frames
+    total = roll.shape[-1]
+    start = max(total - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
+    if start + frames > total:
+        left = max(total - start, 0) * frame_seconds
+        after = f" after {from_seconds:g} s" if from_seconds else ""
+        raise AudioError(f"too short: {left:g} s{after}, {frames * frame_seconds:g} s are needed to go on from")
+    past = roll[..., start : start + frames]
+    if not np.isfinite(past).all():
+        raise AudioError("holds values that are no numbers")
+    if not past.any():
+        end = (start + frames) * frame_seconds
+        raise AudioError(f"silent from {start * frame_seconds:g} to {end:g} s: choose another place by --prime-from")
+    return past
+
+
+def as_item(
+    piece: Piece, prime: Prime, sampler: Sampler, seed: int, name: str
+) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:
+    """What was given and the piece that goes on from it as one item of a keys store, as loud as the song was."""
+    whole = replace(piece, roll=np.concatenate((prime.past, piece.roll), -1))
+    item, names, attributes = sampling.as_item(whole, sampler, seed, name)
+    attributes["title"] = f"{prime.title}, continued {piece.number}"
+    attributes["source"] = f"{attributes['source']}, after {prime.title}"
+    attributes["primed_seconds"] = prime.past.shape[-1] * float(sampler.store["frame_seconds"])
+    if prime.level:
+        attributes["level"] = float(prime.level)
+    return item, names, attributes
