@@ -10,8 +10,10 @@ latents of an autoencoder and with a temperature Ha and Schmidhuber's (arXiv 180
 with these departures. One component holds for all numbers of a latent (Bishop, Graves), where World Models' code has a
 mixture for each number: what sounds together is drawn together. The output layer sees the step before beside the
 LSTM's state, for most steps hold what sounded. Latents are standardised by statistics kept with the weights, so that
-likelihoods compare. The LSTM learns from latents with noise on them, or it would never have seen the small faults of
-its own samples. An encoder step sees no later one: where a person's music ends, nothing is missing.
+likelihoods compare. The LSTM learns from latents with a little noise on them, as its own samples have faults (.1 draws
+as none does; with .3 it trusts what it hears too little and music shrinks to the mean). An encoder step sees no later
+one: where a person's music ends, nothing is missing. Music is drawn a little cooler than learned: on 10 s of 15 songs
+held back, latents move by .64 from step to step, those drawn by .61 at temperature .8 and .72 at 1.
 """
 
 from __future__ import annotations
