@@ -104,8 +104,8 @@ def _refuse_unread(settings: TrainingSettings) -> None:
     for name, wanted in given.items():
         if wanted:
             raise SettingsError(
-                f"setting '{name}' is not for the model {settings.model}, whose critics have no penalties and see rolls "
-                "as they are; leave it out"
+                f"setting '{name}' is not for the model {settings.model}, whose critics have no penalties and see "
+                "rolls as they are; leave it out"
             )
 
 
