@@ -13,7 +13,7 @@ from torch import nn
 from musigan import models, store
 from musigan.data import AugmentSettings
 from musigan.domains import Domains, domain_names
-from musigan.errors import CheckpointError, StoreError, UsageError
+from musigan.errors import CheckpointError, SettingsError, StoreError, UsageError
 from musigan.losses.translation import kept
 from musigan.models import RollShape
 from musigan.models.cyclegan import CycleGanSettings, Pool
@@ -179,6 +179,19 @@ def test_losses_of_the_identity() -> None:
     assert lost == pytest.approx([0, 0, 0], abs=1e-6)
     assert set(found.losses) == {"adversarial_roll", "cycle", "identity"}
     assert set(objective.losses("critic", real(), moment()).losses) == {"critic_roll"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adversarial": {"objective": "wgan"}, "loss_weights": {"penalty_roll": 1.0}},
+        {"loss_weights": {"penalty_roll": 1.0}},
+        {"adversarial": {"adaptive": True}},
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="is not for the model cyclegan"):
+        OBJECTIVES["translation"](built(), tiny.settings("cyclegan", **change))
 
 
 def test_kept_by_hand() -> None:

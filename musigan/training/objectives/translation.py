@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musigan.errors import SettingsError
 from musigan.losses import adversarial
 from musigan.losses.translation import kept
 from musigan.training.configuration import TrainingSettings
@@ -24,6 +25,7 @@ class Translation(Objective):
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
+        _refuse_unread(settings)
         self.pool: Any = networks["pool"]
         self._fakes = PerPart(settings.accumulate)
 
@@ -89,6 +91,22 @@ class Translation(Objective):
             border = adversary.border(real_said, fake_said)
             right.append(((real_said > border).float().mean() + (fake_said <= border).float().mean()) / 2)
         return Terms({"critic_roll": _mean(losses)}, {"accuracy_roll": _mean(right)})
+
+
+def _refuse_unread(settings: TrainingSettings) -> None:
+    """Raise SettingsError for settings of other games, which would do nothing here."""
+    chosen = settings.adversarial
+    given = {
+        "adversarial.objective: wgan": chosen.objective == "wgan",
+        "loss_weights.penalty_roll": settings.weight("penalty_roll"),
+        "adversarial.adaptive": chosen.adaptive,
+    }
+    for name, wanted in given.items():
+        if wanted:
+            raise SettingsError(
+                f"setting '{name}' is not for the model {settings.model}, whose critics have no penalties and see "
+                "rolls as they are; leave it out"
+            )
 
 
 def _mean(values: list[Tensor]) -> Tensor:
