@@ -205,7 +205,7 @@ def test_learns_what_follows_what() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert said[-1] < said[0] - 0.8, said[::10]
+    assert said[-1] < said[0] - 0.5, said[::10]
     two = generator.eval().standard(generator.encode(roll[:1]).mean)[:, :2]
     mixture, _ = generator.predict(two)
     drawn = mixture.sample(seeded(), 0.1)
