@@ -96,7 +96,6 @@ def test_border_is_midway_where_zero_means_nothing() -> None:
         assert adversarial.ADVERSARIES[name].border(real, fake).item() == pytest.approx(4.25)
 
 
-@pytest.mark.parametrize("name", ["musigan", "original"])
 @pytest.mark.parametrize("name", PLAYERS)
 def test_exact_penalties_see_through_a_whole_critic(name: str) -> None:
     """The second derivative against a difference of penalties: every layer of the critic has one."""
@@ -155,7 +154,6 @@ def start_networks(name: str, **network: Any) -> Any:
     return models.build(name, {**tiny.NETWORKS[name], **network}, shape)
 
 
-@pytest.mark.parametrize("name", ["musigan", "original"])
 @pytest.mark.parametrize("name", PLAYERS)
 def test_spectral_normalisation_can_be_left_out(name: str) -> None:
     def normed(networks: Any) -> list[str]:
@@ -205,7 +203,6 @@ GAMES = [
 
 
 @pytest.mark.parametrize(("objective", "how"), GAMES)
-@pytest.mark.parametrize("name", ["musigan", "original"])
 @pytest.mark.parametrize("name", PLAYERS)
 def test_every_objective_trains_with_every_penalty(
     name: str, objective: str, how: str, keys: Path, tmp_path: Path
