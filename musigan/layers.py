@@ -190,6 +190,7 @@ class Transformer(nn.Module):
         mask = (place[:, None] - place[None]).abs() <= self.reach  # (L, L)
         memory = []
         for number, layer in enumerate(self.layers, 1):
+            assert isinstance(layer, TransformerLayer)
             memory.append(layer.remember(tokens, style))
             if number < len(self.layers):
                 tokens = layer(tokens, style, mask)
