@@ -1,4 +1,4 @@
-"""Audio files in a person's folders: which to try, in which order, and what to call them.
+"""Audio and MIDI files in a person's folders: which to try, in which order, and what to call them.
 
 A folder is walked in a stable order (names compared without case, then exactly) and anything that is not music by its
 name is passed over without a word. A file that is named explicitly is always tried: its content decides.
@@ -31,6 +31,7 @@ FFMPEG_SUFFIXES = frozenset(
     )
 )
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 
 OnSkip = Callable[[str, str], None]  # (printable path, reason)
 
@@ -48,11 +49,18 @@ class Found:
 
 
 def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: OnSkip | None = None) -> Iterator[Found]:
-    """Yield the audio files among `paths` (files and folders, recursive), lazily and in a stable order.
+    """Yield the audio files among `paths`, as `find_files` does."""
+    return find_files(paths, AUDIO_SUFFIXES, on_skip)
+
+
+def find_files(
+    paths: Iterable[str | os.PathLike[str]], suffixes: frozenset[str], on_skip: OnSkip | None = None
+) -> Iterator[Found]:
+    """Yield the files of a kind among `paths` (files and folders, recursive), lazily and in a stable order.
 
     on_skip(path, reason) hears of what cannot be looked at (missing, unreadable, not a regular file); without it the
-    first such path raises AudioError. Hidden files, `._*` forks and names that are not audio are passed over silently.
-    A folder reached twice through links is walked once.
+    first such path raises AudioError. Hidden files, `._*` forks and names without one of `suffixes` are passed over
+    silently. A folder reached twice through links is walked once.
     """
     skip = on_skip or _raise_skip
     for given in paths:
@@ -63,14 +71,16 @@ def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: OnSkip | None =
             skip(printable(path), why_not(error))
             continue
         if stat.S_ISDIR(mode):
-            yield from _walk(path, "", set(), skip)
+            yield from _walk(path, "", set(), skip, suffixes)
         elif stat.S_ISREG(mode):
             yield Found(path, encodable(path.name))
         else:
             skip(printable(path), "not a regular file")
 
 
-def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip) -> Iterator[Found]:
+def _walk(
+    folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip, suffixes: frozenset[str]
+) -> Iterator[Found]:
     """Depth first; `visited` holds (device, inode) of the folders seen below one given path: links may form loops."""
     try:
         identity = os.stat(folder)
@@ -88,7 +98,7 @@ def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip
             continue
         path = folder / name
         source = prefix + encodable(name)
-        is_music = Path(name).suffix.lower() in AUDIO_SUFFIXES
+        is_music = Path(name).suffix.lower() in suffixes
         try:
             mode = path.stat().st_mode
         except OSError as error:
@@ -96,7 +106,7 @@ def _walk(folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip
                 skip(printable(path), why_not(error))
             continue
         if stat.S_ISDIR(mode):
-            yield from _walk(path, source + "/", visited, skip)
+            yield from _walk(path, source + "/", visited, skip, suffixes)
         elif is_music and stat.S_ISREG(mode):
             yield Found(path, source)
         elif is_music:

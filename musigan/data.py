@@ -21,6 +21,7 @@ import numpy as np
 from musigan.conditions import CONDITIONS, Excerpt
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
+from musigan.tracks import DRUMS, names_of
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +150,7 @@ class RollDataset:
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
         self.shape = _roll_shape(infos)
+        self.tracks = names_of(reader.attributes)
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
@@ -212,13 +214,17 @@ class RollDataset:
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
         swap, gain, shift = rng.random(), rng.random(), rng.random()
-        if self.augment.swap_channels and loudness.shape[0] == 2 and swap < 0.5:
+        if self.augment.swap_channels and not self.tracks and loudness.shape[0] == 2 and swap < 0.5:
             loudness = loudness[::-1]
         if self.augment.gain:
             loudness = loudness * np.float32(1.0 - self.augment.gain * gain)
         span = self.augment.transpose_keys
         keys = int(np.floor(shift * (2 * span + 1))) - span
-        return transpose(loudness, keys)
+        moved = transpose(loudness, keys)
+        if keys and DRUMS in self.tracks:  # a drum moved by a key is another drum
+            drums = self.tracks.index(DRUMS)
+            moved[drums] = loudness[drums]
+        return moved
 
     def store_attributes(self) -> dict[str, Any]:
         """The store's attributes, with `level`: the median factor back to full scale of its songs."""

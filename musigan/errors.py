@@ -19,6 +19,10 @@ class AudioError(MusiganError):
     """An audio file that cannot be read or written. Tools skip the file and go on, unless `--strict`."""
 
 
+class MidiError(MusiganError):
+    """A MIDI file that cannot be read, or holds no notes. Tools skip the file and go on, unless `--strict`."""
+
+
 class StoreError(MusiganError):
     """A store that is damaged, cut short, of another kind or of a newer format."""
 

@@ -12,6 +12,7 @@ from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.keysettings import KeySettings
 from musigan.rendering import piece_roll
 from musigan.store import Array, Item, ItemInfo, Reader
+from musigan.tracks import names_of
 
 Skip = Callable[[str, str], None]  # called with what is left out, and why
 MAX_ITEMS = 100
@@ -90,6 +91,9 @@ def check_comparable(one: Reader, other: Reader) -> None:
                 f"{one.source} has {unit.format(mine)}, {other.source} {unit.format(theirs)}: such rolls cannot be "
                 "compared; make both with the same --keys and --frame-seconds"
             )
+    if names_of(one.attributes) != names_of(other.attributes):
+        mine, theirs = (" ".join(names_of(reader.attributes)) or "recordings" for reader in (one, other))
+        raise StoreError(f"{one.source} holds {mine}, {other.source} {theirs}: such rolls cannot be compared")
 
 
 def pairs_of(

@@ -10,6 +10,7 @@ from musigan import plots
 from musigan.errors import MusiganError, UsageError
 from musigan.excerpts import Excerpt, Skip, Window, check_comparable, excerpts, pairs_of
 from musigan.store import Reader
+from musigan.tracks import names_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
     frame_seconds = reader.attributes["frame_seconds"]
     panels: dict[int, plots.Panel] = {}
     for excerpt in _heard(reader, choice):
-        plane = plots.plane_of(excerpt.roll, style.channel, style.scale)
+        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, names_of(reader.attributes))
         panels[excerpt.number] = plots.Panel.of(
             plane, frame_seconds, layout.roll_width, title=_title(excerpt), start_seconds=excerpt.start_seconds
         )
@@ -72,7 +73,8 @@ def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: C
     panels: dict[int, list[plots.Panel]] = {}
     others = excerpts(other, choice.numbers, choice.window, lambda *_: None)
     for one, two in pairs_of(_heard(reader, choice), others, other.source, choice.skip):
-        planes = [plots.plane_of(excerpt.roll, style.channel, style.scale) for excerpt in (one, two)]
+        tracks = names_of(reader.attributes)
+        planes = [plots.plane_of(excerpt.roll, style.channel, style.scale, tracks) for excerpt in (one, two)]
         cosine, difference = plots.agreement(*planes)
         found = (
             f"cosine {'undefined' if cosine != cosine else f'{cosine:.4f}'}, mean absolute difference {difference:.4f}"

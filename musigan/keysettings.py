@@ -33,7 +33,10 @@ class Band:
 BANDS = {
     "variable": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
     "fixed": Band(base_hz=12.5, slope=0.0, keys=(27, 59), threshold=0.025, cleaned=False),
+    # Notes from MIDI files, held at their velocity: nothing was measured, and the widths only serve to make sound.
+    "midi": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.0, cleaned=True),
 }
+MEASURED_BANDS = ("variable", "fixed")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class KeySettings:
     A store or checkpoint made with other widths than this version's keeps its own: `base_hz` and `slope` travel along.
     """
 
-    band: str = "variable"  # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN
+    # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN; "midi": notes from MIDI files
+    band: str = "variable"
     keys: KeyRange = None  # type: ignore[assignment]  # filled in below
     frame_seconds: float = 0.02
     threshold: float = None  # type: ignore[assignment]  # of the song's level (variable) or maximum (fixed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,10 +81,11 @@ class ResidualBlock(nn.Module):
     spectral normalisation it starts small instead: the norm of a zero weight is undefined.
     """
 
-    def __init__(self, width: int, spectral: bool = False) -> None:
+    def __init__(self, width: int, spectral: bool = False, dilation: int = 1) -> None:
         super().__init__()
-        self.first = normed(nn.Conv2d(width, width, 3, padding=1), spectral)
-        last = nn.Conv2d(width, width, 3, padding=1)
+        spaced: dict[str, Any] = {"padding": (1, dilation), "dilation": (1, dilation)}  # in time only
+        self.first = normed(nn.Conv2d(width, width, 3, **spaced), spectral)
+        last = nn.Conv2d(width, width, 3, **spaced)
         if not spectral:
             nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from musigan import canvas
 from musigan.data import compress
 from musigan.errors import UsageError
+from musigan.tracks import together
 
 Float = npt.NDArray[np.float32]
 SCALES = ("sqrt", "log", "linear")
@@ -42,8 +43,10 @@ def is_black(key: int) -> bool:
 # -- from rolls to planes ---------------------------------------------------------------------------------------------
 
 
-def plane_of(roll: npt.ArrayLike, channel: int | None = None, scale: str = "sqrt") -> Float:
-    """A roll (C, K, T) of linear loudness as a plane (K, T) in [0, 1]: channel `channel` (from 1), or their mean.
+def plane_of(
+    roll: npt.ArrayLike, channel: int | None = None, scale: str = "sqrt", tracks: tuple[str, ...] = ()
+) -> Float:
+    """A roll (C, K, T) of linear loudness as a plane (K, T) in [0, 1]: channel `channel` (from 1), or all together.
 
     Raises UsageError for a channel that there is not and a scale that is none.
     """
@@ -52,7 +55,7 @@ def plane_of(roll: npt.ArrayLike, channel: int | None = None, scale: str = "sqrt
         raise UsageError(f"--channel {channel}: expected 1 to {len(loudness)}, as many as the rolls have")
     if scale not in SCALES:
         raise UsageError(f"--scale {scale} is unknown: choose one of {', '.join(SCALES)}")
-    chosen = loudness.mean(0) if channel is None else loudness[channel - 1]
+    chosen = together(loudness, tracks) if channel is None else loudness[channel - 1]
     return np.clip(chosen, 0.0, 1.0) if scale == "linear" else compress(chosen, "log" if scale == "log" else "sqrt")
 
 
@@ -213,15 +216,16 @@ def plot_rolls(
     titles: Sequence[str] = (),
     columns: int = 2,
     scale: str = "sqrt",
+    tracks: tuple[str, ...] = (),
 ) -> None:
-    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; channels are averaged.
+    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; of `tracks` the loudest shows.
 
     `scale` says how the loudness was compressed, for the legend.
     """
     width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
     names = [*titles, *[""] * len(rolls)]
     panels = [
-        Panel.of(np.asarray(roll, np.float32).mean(0), frame_seconds, width, title=name)
+        Panel.of(together(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
         for roll, name in zip(rolls, names, strict=False)
     ]
     Path(path).write_bytes(picture(panels, low_key, columns, scale, format_of(str(path))))

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan import __version__, chunks
 from musigan.encoding import encode, format_of
+from musigan.ensemble import perform
 from musigan.errors import MusiganError
 from musigan.keysettings import KeySettings
 from musigan.mastering import CEILING_DB, crossfade, master
@@ -22,10 +23,12 @@ from musigan.parallel import ordered_map
 from musigan.store import Attributes, Item
 from musigan.synthesis import synthesise
 from musigan.timbre import timbre_named
+from musigan.tracks import names_of
 
 Float = npt.NDArray[np.float32]
 OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
 STREAM_FORMAT = "mp3"
+BELOW_STROKES = 0.999  # share of samples that drums leave below the ceiling, the others being limited
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,35 @@ class Sound:
 
     settings: KeySettings
     sample_rate: int
-    timbre: str = "sine"
+    timbre: str = ""  # "": sine, or each track's own
     gain_db: float = 0.0
     fade_seconds: float = 0.02
     crossfade_seconds: float = 0.5
+    tracks: tuple[str, ...] = ()  # names of instruments; none: channels are the sides of a recording
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
     @classmethod
     def of_store(
-        cls, header: Attributes, timbre: str, sample_rate: int, gain_db: float, fade: float, crossfade: float
+        cls,
+        header: Attributes,
+        timbre: str = "",
+        sample_rate: int = 0,
+        gain_db: float = 0.0,
+        fade: float = 0.02,
+        crossfade: float = 0.5,
     ) -> Sound:
         """Settings from a store's header; `sample_rate` 0 takes the store's for pure tones, 44.1 kHz for others."""
-        settings = KeySettings.from_attributes(header)
-        rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), timbre)
+        settings, tracks = KeySettings.from_attributes(header), names_of(header)
+        pure = timbre_named(timbre or "sine").pure and not tracks
+        rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), pure)
         settings.frame_samples(rate)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade)
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, tracks)
 
     @staticmethod
-    def _rate_for(settings: KeySettings, own_rate: int, timbre: str) -> int:
-        """The rate a timbre needs at which frames are whole samples; a multiple of the store's always fits."""
-        if timbre_named(timbre).pure or own_rate >= OVERTONE_RATES[0]:
+    def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
+        """The rate that pure tones or others need at which frames are whole samples; a multiple of its own fits."""
+        if pure or own_rate >= OVERTONE_RATES[0]:
             return own_rate
         for rate in OVERTONE_RATES:
             if abs(settings.frame_seconds * rate - round(settings.frame_seconds * rate)) < 1e-6:
@@ -75,8 +86,10 @@ class Sound:
         def render(item: Item) -> Piece:
             """Runs in the threads: one item as sound, its peak at the ceiling."""
             roll = piece_roll(item, self.settings)
-            signal = synthesise(roll, self.settings, self.sample_rate, self.timbre)
-            peak = float(np.abs(signal).max(initial=0.0))
+            signal = self.of_roll(roll)
+            # Strokes of drums stand out: the limiter may have them, or all else would be quiet.
+            loudest = np.quantile(np.abs(signal), BELOW_STROKES) if self.tracks and signal.size else 0.0
+            peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
 
         for piece in ordered_map(render, items, jobs):
@@ -84,6 +97,12 @@ class Sound:
             self.seconds += piece.signal.shape[1] / self.sample_rate
             on_piece(str(piece.attributes.get("title", "")))
             yield piece
+
+    def of_roll(self, roll: Float) -> Float:
+        """Sound (C, S) of a roll (C, K, T); of one with tracks always stereo. Nothing limits its peak."""
+        if self.tracks:
+            return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
+        return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
 
     def mastered(self, signals: Iterable[Float]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling."""
@@ -122,6 +141,7 @@ class Target:
     bitrate: str | None = None
     split: bool = False
     force: bool = False
+    what: ClassVar[str] = "sound"
 
     def check(self, stream: Callable[[str], Any] | None) -> None:
         """Refuse, before any work, what could not be written or would be lost."""
@@ -129,7 +149,7 @@ class Target:
             if self.split:
                 raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
             assert stream is not None
-            stream("sound")
+            stream(self.what)
             return
         self.format  # noqa: B018  an ending that says nothing is refused here
         if not Path(self.out).absolute().parent.is_dir():

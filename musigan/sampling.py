@@ -33,6 +33,7 @@ WINDOW_STEPS = 512  # latent steps decoded at once
 FADE_SHARE = 0.1  # of a window, where windows must fade
 MAX_SECONDS = 24 * 3600.0
 KEPT = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
+OPTIONAL = ("tracks",)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Piece:
 class Wish:
     """What is asked of a piece beyond its length; a family that cannot grant it refuses (`Sampler.check`)."""
 
-    temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned
+    temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned, None the family's choice
     past: np.ndarray | None = None  # (C, K, P) in linear loudness: what to go on from
 
 
@@ -69,6 +70,8 @@ class Sampler:
     ) -> None:
         self.networks = networks.to(device).eval()
         self.generator: Any = self.networks["generator"]
+        if hasattr(self.generator, "translate"):
+            raise CheckpointError("the checkpoint turns songs into another kind of music: transfer is its tool")
         self.critic: Any = dict(self.networks.items()).get("critic")
         self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
         self.extends, self.needs = hasattr(self.generator, "extend"), tuple(needs)
@@ -103,7 +106,7 @@ class Sampler:
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of a keys store for what is drawn: all that synthesis needs."""
-        return {name: self.store[name] for name in KEPT}
+        return {name: self.store[name] for name in (*KEPT, *OPTIONAL) if name in self.store}
 
     def check(self, wish: Wish, scored: bool) -> None:
         """Raise UsageError where this checkpoint's model cannot do what is asked."""
@@ -194,9 +197,9 @@ class Sampler:
 
         generator = self.generator
         if self.extends and (wish.past is not None or getattr(generator, "halo", None) is None):
-            return generator.extend(
-                self._past(wish), frames, rng, 1.0 if wish.temperature is None else wish.temperature
-            ), None
+            usual = getattr(generator, "temperature", 1.0)
+            temperature = usual if wish.temperature is None else wish.temperature
+            return generator.extend(self._past(wish), frames, rng, temperature), None
         if generator.halo is None:
             return self._faded(frames, rng), None
         noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo
@@ -273,10 +276,11 @@ def best(scores: Mapping[int, float], count: int) -> list[int]:
 
 def check_made_alike(reader: Reader, sampler: Sampler) -> None:
     """Raise StoreError where the rolls of a keys store lie on other keys or frames than the checkpoint's."""
-    for name in ("frame_seconds", "low_key", "high_key"):
-        if reader.attributes[name] != sampler.store[name]:
+    for name in ("frame_seconds", "low_key", "high_key", "tracks"):
+        here, there = (attributes.get(name, "none") for attributes in (reader.attributes, sampler.store))
+        if here != there:
             raise StoreError(
-                f"{reader.source} has {name} {reader.attributes[name]}, the checkpoint {sampler.store[name]}: make the "
+                f"{reader.source} has {name} {here}, the checkpoint {there}: make the "
                 "keys with the settings that it was trained with"
             )
 
@@ -300,4 +304,5 @@ def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.nd
     }
     if piece.score is not None:
         attributes["score"] = piece.score
-    return np.ascontiguousarray(blocks, np.float16), ("chunks", "channels", "keys", "frames"), attributes
+    channels = "tracks" if sampler.store.get("tracks") else "channels"
+    return np.ascontiguousarray(blocks, np.float16), ("chunks", channels, "keys", "frames"), attributes

@@ -62,6 +62,7 @@ TIMBRES = {
     "flute": Timbre((1.0, 0.3, 0.1, 0.04), rolloff_hz=3000.0),
     "reed": Timbre((1.0, 0.1, 0.7, 0.12, 0.45, 0.1, 0.25, 0.06, 0.15), rolloff_hz=3000.0),
     "plucked": Timbre((1.0, 0.8, 0.6, 0.35, 0.3, 0.2, 0.15, 0.1), decay=2.5, rolloff_hz=3000.0),
+    "bass": Timbre((1.0, 0.8, 0.45, 0.3, 0.2, 0.12, 0.08, 0.05), decay=1.2, rolloff_hz=900.0),
 }
 
 

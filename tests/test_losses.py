@@ -30,6 +30,42 @@ def test_activity_by_hand() -> None:
     assert value.item() == pytest.approx((math.log1p(math.exp(-1)) + math.log1p(math.exp(-2))) / 2)
 
 
+def test_mixture_likelihood_by_hand() -> None:
+    """Two components, two numbers: weights 3 to 1, the second step right on the mean of the rarer one."""
+    logits = torch.tensor([[[math.log(3.0), 0.0]] * 2])  # (1, 2, 2)
+    means = torch.tensor([[[[0.0, 1.0], [4.0, -2.0]]] * 2])  # (1, 2, 2, 2)
+    deviations = torch.tensor([[[[1.0, 2.0], [0.5, 0.25]]] * 2])
+    target = torch.tensor([[[1.0, 2.0], [4.0, -2.0]]])
+
+    def normal(value: float, mean: float, deviation: float) -> float:
+        return math.exp(-0.5 * ((value - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+
+    first = 0.75 * normal(1, 0, 1) * normal(2, 1, 2) + 0.25 * normal(1, 4, 0.5) * normal(2, -2, 0.25)
+    second = 0.75 * normal(4, 0, 1) * normal(-2, 1, 2) + 0.25 * normal(4, 4, 0.5) * normal(-2, -2, 0.25)
+    expected = -(math.log(first) + math.log(second)) / 2 / 2
+    assert likelihood.mixture_nll(logits, means, deviations.log(), target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixture_likelihood_is_that_of_torch() -> None:
+    rng = torch.Generator().manual_seed(3)
+    logits, target = torch.randn(2, 5, 4, generator=rng), 2 * torch.randn(2, 5, 3, generator=rng)
+    means, log_deviations = torch.randn(2, 2, 5, 4, 3, generator=rng)
+    components = torch.distributions.Independent(torch.distributions.Normal(means, log_deviations.exp()), 1)
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), components)
+    expected = -mixture.log_prob(target).mean() / 3
+    torch.testing.assert_close(likelihood.mixture_nll(logits, means, log_deviations, target), expected)
+
+
+def test_mixture_likelihood_far_away_is_finite() -> None:
+    """Where every density is 0 in float32 the logarithm is not, nor is the way back."""
+    means = torch.zeros(1, 1, 2, 3, requires_grad=True)
+    value = likelihood.mixture_nll(torch.zeros(1, 1, 2), means, torch.zeros(1, 1, 2, 3), torch.full((1, 1, 3), 60.0))
+    value.backward()
+    assert value.item() == pytest.approx(1800 + 0.5 * math.log(2 * math.pi), rel=1e-5)
+    assert means.grad is not None
+    assert means.grad.sum().item() == pytest.approx(-60.0, rel=1e-3)
+
+
 def test_adversarial_losses_by_hand() -> None:
     real, fake = torch.tensor([[2.0]]), torch.tensor([[-1.0]])
     softplus = torch.nn.functional.softplus

@@ -27,6 +27,7 @@ NO_SPECTRAL = {**tiny.NETWORKS["musigan"], "spectral": False}
 WEIGHTS = {"penalty_roll": 0.3, "penalty_latent": 0.2}
 
 
+PLAYERS = [name for name in models.FAMILIES if "adversarial" in models.family(name).stages]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -95,7 +96,8 @@ def test_border_is_midway_where_zero_means_nothing() -> None:
         assert adversarial.ADVERSARIES[name].border(real, fake).item() == pytest.approx(4.25)
 
 
-@pytest.mark.parametrize("name", models.FAMILIES)
+@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("name", PLAYERS)
 def test_exact_penalties_see_through_a_whole_critic(name: str) -> None:
     """The second derivative against a difference of penalties: every layer of the critic has one."""
     torch.manual_seed(1)
@@ -153,7 +155,8 @@ def start_networks(name: str, **network: Any) -> Any:
     return models.build(name, {**tiny.NETWORKS[name], **network}, shape)
 
 
-@pytest.mark.parametrize("name", models.FAMILIES)
+@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("name", PLAYERS)
 def test_spectral_normalisation_can_be_left_out(name: str) -> None:
     def normed(networks: Any) -> list[str]:
         return [key for key in networks.state_dict() if "parametrizations" in key]
@@ -202,7 +205,8 @@ GAMES = [
 
 
 @pytest.mark.parametrize(("objective", "how"), GAMES)
-@pytest.mark.parametrize("name", models.FAMILIES)
+@pytest.mark.parametrize("name", ["musigan", "original"])
+@pytest.mark.parametrize("name", PLAYERS)
 def test_every_objective_trains_with_every_penalty(
     name: str, objective: str, how: str, keys: Path, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import helpers
+from tests import helpers, midifiles
 
 README = Path(__file__).parent.parent / "README.md"
 # What another machine has: a player, a GPU, the package index.
@@ -40,6 +40,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, seconds) in enumerate({**music, "song.flac": 95, "song.mp3": 41}.items()):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         helpers.write_sound(home / name, helpers.tune(seconds, [40 + number, 44, 49]))
+    for name, number in {"MIDI/Waltz/a.mid": 1, "MIDI/Waltz/b.mid": 2, "song.mid": 3}.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(midifiles.song(number))
     tools = home / "bin"
     tools.mkdir()
     for tool, module in helpers.MODULES.items():
@@ -63,7 +66,7 @@ def shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 def outputs(line: str) -> list[str]:
     """What a command writes."""
-    named = re.findall(r"(?:-o|>|keys-to-mp3) ([^-]\S*)", line)
+    named = re.findall(r"(?:-o|>|keys-to-mp3|keys-to-midi) ([^-]\S*)", line)
     return named if "--resume" in line or "-o" in line else [*named, "ckpt.pt"] if "train-gan keys" in line else named
 
 

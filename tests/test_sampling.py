@@ -26,10 +26,12 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
             parameter.add_(0.15 * torch.randn_like(parameter))
         if name == "answer":
             networks["generator"].key_bias.zero_()  # type: ignore[operator,union-attr]
+        if name == "mlp":
+            networks["generator"].patterns.bias.fill_(0.5)  # type: ignore[operator,union-attr]
     return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
 @pytest.mark.parametrize("frames", [1, 7, 24, 61])
 def test_any_length(name: str, frames: int) -> None:
     piece = sampler(name).piece(1, 1, frames)
@@ -39,7 +41,7 @@ def test_any_length(name: str, frames: int) -> None:
     assert np.isfinite(piece.roll).all()
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer"])
 def test_same_seed_same_bits(name: str) -> None:
     first = [p.roll for p in sampler(name).pieces(3, 40, seed=5)]
     again = [p.roll for p in sampler(name).pieces(2, 40, seed=5)]

@@ -19,6 +19,7 @@ READERS = {
     "pair-chunks": "waveform",
     "npy-to-keys": "pairs",
     "keys-to-mp3": "keys",
+    "keys-to-midi": "keys",
     "train-gan": "keys",
     "pretrain": "keys",
     "plot-keys": "keys",
@@ -38,6 +39,8 @@ def arguments(tool: str, source: object, folder: Path) -> list[object]:
     """A call of a tool that reads `source` and would write into `folder`."""
     if tool == "keys-to-mp3":
         return [folder / "out.wav", source]
+    if tool == "keys-to-midi":
+        return [folder / "out.mid", source]
     if tool == "plot-keys":
         return [source, "-o", folder / "out.png"]
     if tool == "evaluate":
@@ -121,7 +124,11 @@ def test_a_store_of_another_kind_names_both(tool: str, stores: dict[str, Path], 
 
 @pytest.mark.parametrize(
     ("tool", "share"),
-    [(tool, share) for tool in (*FILTERS, "keys-to-mp3", "plot-keys", "evaluate") for share in (0.02, 0.6, 0.999)]
+    [
+        (tool, share)
+        for tool in (*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate")
+        for share in (0.02, 0.6, 0.999)
+    ]
     + [("train-gan", 0.999)],
 )
 def test_a_store_cut_short_is_an_error_and_leaves_no_output(
@@ -204,7 +211,8 @@ def test_where_an_output_cannot_go_is_one_line(stores: dict[str, Path], tmp_path
 
 
 @pytest.mark.parametrize(
-    "tool", [*FILTERS, "keys-to-mp3", "plot-keys", "evaluate", "musigan check", "sample", "report"]
+    "tool",
+    [*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate", "musigan check", "sample", "report"],
 )
 def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
@@ -215,12 +223,12 @@ def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_pa
     sources = ["text", "empty", "folder", "folder.zarr", "missing", "", "a\nb\x1b[31m", "foo://x", "/dev/zero"]
     if tool in ("sample", "report"):
         sources = ["missing"]  # damaged checkpoints are in test_checkpoint.py
-    output = [tmp_path / "out.wav"] if tool == "keys-to-mp3" else []
+    output = {"keys-to-mp3": [tmp_path / "out.wav"], "keys-to-midi": [tmp_path / "out.mid"]}.get(tool, [])
     for source, done in zip(sources, run_each(tool, *[[*output, s] for s in sources], cwd=tmp_path), strict=True):
         assert done.returncode in (1, 2), source
         assert done.stdout == b""
         one_line(done.stderr)
-    assert not (tmp_path / "out.wav").exists()
+    assert not list(tmp_path.glob("out.*"))
 
 
 def test_quiet_says_nothing_but_errors(stores: dict[str, Path], tmp_path: Path) -> None:

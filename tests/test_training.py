@@ -43,7 +43,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
 @pytest.mark.parametrize("limit", [1, 5, 9])
 def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(name)
@@ -100,12 +100,13 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     [
         ("variational", "generator", ("generator.encoder", "generator.decoder")),
         ("prior", "generator", ("generator.prior",)),
+        ("likelihood", "generator", ("generator.prior",)),
         ("critic", "critic", ("critic",)),
         ("adversarial", "critic", ("critic",)),
         ("adversarial", "generator", ("generator.prior", "generator.decoder")),
     ],
 )
-@pytest.mark.parametrize("name", ["musigan", "original", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
 def test_each_side_moves_its_own_parameters_only(
     name: str, stage: str, side: str, may_move: tuple[str, ...], keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +121,8 @@ def test_each_side_moves_its_own_parameters_only(
     def parameters() -> dict[str, torch.Tensor]:
         parts = run.networks["generator"].parts()
         named = {f"generator.{part}.{i}": p for part, found in parts.items() for i, p in enumerate(found)}
-        named |= {f"critic.{i}": p for i, p in enumerate(run.networks["critic"].parameters())}
+        for critic in [run.networks["critic"]] if "critic" in run.networks else []:
+            named |= {f"critic.{i}": p for i, p in enumerate(critic.parameters())}
         return {k: v.detach().clone() for k, v in named.items()}
 
     before = parameters()
@@ -137,7 +139,7 @@ def test_each_side_moves_its_own_parameters_only(
 
 
 @pytest.mark.parametrize(("side", "other"), [("critic", "generator"), ("generator", "critic")])
-@pytest.mark.parametrize("name", ["musigan", "original", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer"])
 def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: str, other: str, keys: Path) -> None:
     run, data = start(keys, tiny.settings(name, adversarial={f"freeze_{side}": [0.25, 0.75]}))
     run.plan = [("adversarial", 1)]

@@ -25,9 +25,19 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6, "chroma_critic_width": 4,
     },
+    "mlp": {"latent_dim": 3, "width": 8, "step_frames": 5, "patterns": 4},
+    "rnn": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2, "critic_width": 4, "cell": "gru"},
+    "lstm": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2},
     "original": {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
+    },
+    "mdn-rnn": {
+        "step_frames": 5, "patch_keys": 2, "width": 6, "deep_width": 8, "latent_dim": 3, "hidden_dim": 7, "mixtures": 4,
+    },
+    "cyclegan": {
+        "patch_keys": 2, "patch_frames": 4, "width": 6, "dilations": [1, 2], "critic_width": 4, "critic_layers": 1,
+        "pool": 5,
     },
     "answer": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
+    from musigan.data import RollDataset
     from musigan.training.checkpoint import Checkpoint
     from musigan.training.configuration import TrainingSettings
     from musigan.training.loop import Progress
@@ -98,7 +99,7 @@ def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[
 
 def train(
     session: _cli.Session,
-    source: str,
+    sources: Sequence[str],
     output: str,
     *,
     adversarial: bool,
@@ -130,6 +131,7 @@ def train(
         settings = _settings_over(saved, bool(start), preset, config, flags)
     else:
         settings = settings_of(session, preset, config, flags, device)
+    _check_stages(settings, adversarial, bool(start))
     if print_config:
         from musigan.settings import write_yaml
 
@@ -140,7 +142,7 @@ def train(
     if target.exists() and not force and not (resume and target.resolve() == Path(resume).resolve()):
         raise MusiganError(f"{target} exists: --resume {target} goes on with it, --force replaces it, -o names another")
     other = _saved(init)
-    _train(session, source, target, settings, saved, bool(resume), other, adversarial, device, steps_limit)
+    _train(session, sources, target, settings, saved, bool(resume), other, adversarial, device, steps_limit)
 
 
 def _saved(path: str) -> Checkpoint | None:
@@ -150,10 +152,13 @@ def _saved(path: str) -> Checkpoint | None:
 
 
 def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> None:
-    """A pretraining is resumed by pretrain, a run with a game by train-gan."""
+    """A pretraining is resumed by pretrain, a run with a game by train-gan; what never has a game by either."""
     from musigan.errors import UsageError
+    from musigan.training.configuration import GAMES
 
-    has_game = any(stage == "adversarial" for stage, _ in saved.plan)
+    if not saved.training_settings().has_game:
+        return
+    has_game = any(stage in GAMES for stage, _ in saved.plan)
     if adversarial and not has_game:
         raise UsageError(
             f"{resume} is a pretraining without a game: --start {resume} begins the game from it "
@@ -161,6 +166,19 @@ def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> Non
         )
     if has_game and not adversarial:
         raise UsageError(f"{resume} is a run of train-gan: train-gan --resume {resume} goes on with it")
+
+
+def _check_stages(settings: TrainingSettings, adversarial: bool, starting: bool) -> None:
+    """Refuse to begin what the model does not have: a game, or anything before it."""
+    from musigan import models
+    from musigan.errors import UsageError
+
+    if starting and not settings.has_game:
+        raise UsageError(f"--start begins a game, and {settings.model} has none: --resume goes on with its training")
+    if not adversarial and settings.has_game and len(models.family(settings.model).stages) == 1:
+        raise UsageError(f"{settings.model} learns nothing before its game: train-gan trains it")
+    if settings.pretrain_epochs and len(models.family(settings.model).stages) == 1:
+        raise UsageError(f"--pretrain-epochs: {settings.model} learns in one stage; leave it out")
 
 
 def _settings_over(
@@ -189,7 +207,7 @@ def _settings_over(
 
 def _train(
     session: _cli.Session,
-    source: str,
+    sources: Sequence[str],
     target: Path,
     settings: TrainingSettings,
     saved: Checkpoint | None,
@@ -199,21 +217,14 @@ def _train(
     device: str,
     steps_limit: int | None,
 ) -> None:
-    """Train on the store `source` into `target`."""
-    from musigan import models
-    from musigan.data import NO_AUGMENT, RollDataset
-    from musigan.keysettings import KeySettings
+    """Train on the stores `sources` into `target`."""
     from musigan.training import checkpoint, loop, runs, warmstart
+    from musigan.training.configuration import GAMES
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
     place = runs.prepare_torch(device)
-    reader = session.random_access_reader(source, "keys")
-    KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
-    needs = models.family(settings.model).needs
-    made = (settings.compression, settings.seed, needs)
-    dataset = RollDataset(reader, "train", settings.augment, *made)
-    validation = RollDataset(reader, "validation", NO_AUGMENT, *made)
+    dataset, validation = _rolls(session, sources, settings)
     session.say(
         f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
         f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
@@ -224,7 +235,9 @@ def _train(
         run = runs.resume(saved, settings, dataset, place)
     else:
         plan = settings.stage_epochs(adversarial) if saved is None else settings.game_epochs()
-        if adversarial and not plan["adversarial"]:
+        if adversarial and not settings.has_game:
+            session.say(f"{settings.model} has no game: all it learns it learns by likelihood")
+        elif adversarial and not any(plan.get(game) for game in GAMES):
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
     if init is not None:
@@ -236,4 +249,33 @@ def _train(
     finally:
         journal.close()
     if finished:
-        session.summary(f"{target} is trained; hear it: sample {target} | keys-to-mp3 out.mp3")
+        kinds = run.store.get("domains")
+        tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
+        session.summary(f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3")
+
+
+def _rolls(
+    session: _cli.Session, sources: Sequence[str], settings: TrainingSettings
+) -> tuple[RollDataset, RollDataset]:
+    """Rolls to learn from and rolls held back, of as many stores as the model takes."""
+    from musigan import models
+    from musigan.data import NO_AUGMENT, RollDataset
+    from musigan.domains import Domains, domain_names
+    from musigan.errors import UsageError
+    from musigan.keysettings import KeySettings
+
+    family = models.family(settings.model)
+    if len(sources) != family.stores:
+        wanted = {1: "one", 2: "two, one for each kind of music"}[family.stores]
+        raise UsageError(f"{len(sources)} keys stores given: the model {family.name} learns from {wanted}")
+    names = domain_names(sources) if family.stores > 1 else ()
+    readers = [session.random_access_reader(source, "keys") for source in sources]
+    for reader in readers:
+        KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
+    common = (settings.compression, settings.seed)
+    if names:
+        held = Domains(readers, names, "validation", NO_AUGMENT, *common)
+        return Domains(readers, names, "train", settings.augment, *common), held
+    made = (*common, family.needs)
+    held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *made)
+    return RollDataset(readers[0], "train", settings.augment, *made), held_back

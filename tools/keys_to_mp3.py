@@ -13,7 +13,13 @@ def main(
     session: _cli.Session,
     out: Annotated[str, typer.Argument(metavar="OUT", help="mp3, wav, flac, ogg, ... by its ending; - for a pipe.")],
     source: _cli.Source = "-",
-    timbre: Annotated[str, typer.Option(help="sine, harmonic, piano, organ, strings, flute, reed, plucked.")] = "sine",
+    timbre: Annotated[
+        str,
+        typer.Option(
+            help="sine, harmonic, piano, organ, strings, flute, reed, plucked, bass.  "
+            "[default: sine; tracks have their own]"
+        ),
+    ] = "",
     gain: Annotated[
         float, typer.Option(min=-60, max=60, help="dB louder; a limiter holds the peak below -1 dBFS.")
     ] = 0.0,
@@ -29,7 +35,7 @@ def main(
     """Turn keys back into sound.
 
     Pieces follow each other with a short crossfade; the chunks of one song join without a seam. MP3, WAV, FLAC,
-    OGG and Opus need nothing else; other endings need ffmpeg.
+    OGG and Opus need nothing else; other endings need ffmpeg. Tracks of instruments play together, drums as drums.
 
     Example: sample ckpt.pt | keys-to-mp3 out.mp3
     """

@@ -39,12 +39,14 @@ def main(
     """
     from musigan import translate
     from musigan.devices import resolve_device
-    from musigan.errors import MusiganError
-    from musigan.keysettings import KeyRange, KeySettings
+    from musigan.errors import MusiganError, UsageError
+    from musigan.keysettings import MEASURED_BANDS, KeyRange, KeySettings
     from musigan.machine import usable_cores
     from musigan.parallel import ordered_map
     from musigan.store import Item
 
+    if band not in MEASURED_BANDS:
+        raise UsageError(f"--band {band} is unknown: choose one of {', '.join(MEASURED_BANDS)}")
     # None: the band's own.
     chosen: dict[str, Any] = {"keys": KeyRange.parse(keys) if keys else None, "threshold": threshold}
     settings = KeySettings(band, frame_seconds=frame_seconds, **chosen)

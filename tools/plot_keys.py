@@ -26,6 +26,7 @@ def main(
     all: Annotated[bool, typer.Option("--all", help="Draw items to their end.")] = False,
     columns: Annotated[int, typer.Option(min=0, max=100, help="Items side by side; 0: two, or one with --diff.")] = 0,
     channel: Annotated[int, typer.Option(min=0, help="1, 2, ...: that channel alone; 0: the mean of all.")] = 0,
+    track: Annotated[str, typer.Option(metavar="NAME", help="That track alone; else the loudest shows.")] = "",
     scale: Annotated[str, typer.Option(help="How loudness becomes colour: sqrt, log or linear.")] = "sqrt",
     format: Annotated[str, typer.Option(help="png, svg or pdf.  [default: by the ending of -o, or png]")] = "",
     dpi: Annotated[int, typer.Option(min=40, max=600, help="Pixels an inch; an item is 6 inches wide.")] = 120,
@@ -43,15 +44,17 @@ def main(
 
     from musigan import excerpts, gallery, plots
     from musigan.errors import UsageError
+    from musigan.tracks import names_of, number_of
 
     _files.check(session, output, force, "a picture")
     kind = format or ("png" if output == "-" else plots.format_of(output))
-    style = gallery.Style(columns or (1 if diff else 2), channel or None, scale, kind, dpi)
     numbers = excerpts.parse_numbers(items) if items else list(range(1, count + 1))
     window = excerpts.Window(start, None if all else seconds)
     if diff == "-" == source:
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
+    shown = number_of(track, names_of(reader.attributes)) if track else channel or None
+    style = gallery.Style(columns or (1 if diff else 2), shown, scale, kind, dpi)
     choice = gallery.Choice(numbers, bool(items), window, session.skip)
     if diff:
         found = gallery.compared(reader, session.reader(diff, "keys"), choice, style, session.say)

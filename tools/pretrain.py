@@ -49,6 +49,6 @@ def main(
         "sample_every": sample_every,
     }
     _training.train(
-        session, source, output, adversarial=False, resume=resume, start="", init=init, force=force,
+        session, [source], output, adversarial=False, resume=resume, start="", init=init, force=force,
         preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from musigan.priming import Prime
     from musigan.sampling import Sampler, Wish
 
+MAX_TEMPERATURE = 10.0
+
 
 @_cli.tool
 def main(
@@ -26,6 +28,10 @@ def main(
     seed: _cli.Seed = 1,
     best: Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")] = 0,
     of: Annotated[int, typer.Option(min=0, help="How many --best chooses among; 25 for each by default.")] = 0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="For models that learn by likelihood: below 1 plays it safe, above 1 takes chances."),
+    ] = None,
     morph: Annotated[
         str,
         typer.Option(
@@ -64,6 +70,12 @@ def main(
         raise UsageError(f"--best {best} --of {of}: cannot choose {best} among {of}")
     if morph and (best or count):
         raise UsageError("--morph makes as many pieces as the store has songs to go between: leave -n and --best out")
+    if temperature is not None and not 0 < temperature <= MAX_TEMPERATURE:
+        raise UsageError(
+            f"--temperature {temperature:g}: expected above 0 and up to {MAX_TEMPERATURE:g}; 1 is as learned"
+        )
+    if morph and temperature is not None:
+        raise UsageError("--morph draws nothing that --temperature could change: leave one of them out")
     if morph and prime:
         raise UsageError("--morph leads from song to song, --prime goes on from one: give one of them")
     if prime_from is not None and not prime:
@@ -81,7 +93,7 @@ def main(
     progress = session.progress(None if prime else best or many, "pieces")
     with session.writer(output, force, "keys", sampler.attributes()) as writer:
         for given in primes:
-            wish = sampling.Wish(past=given.past if given else None)
+            wish = sampling.Wish(temperature, given.past if given else None)
             sampler.check(wish, scored=bool(best))
             numbers = range(1, many + 1)
             for number in _best(session, sampler, best, of, frames, seed, wish) if best else numbers:

@@ -11,7 +11,10 @@ from musigan_tools import _cli, _training
 @_cli.tool
 def main(
     session: _cli.Session,
-    source: Annotated[str, typer.Argument(metavar="[KEYS]", help="A keys store, or - for standard input.")] = "-",
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEYS]...", help="A keys store, or - for standard input; two for --model cyclegan."),
+    ] = None,
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
@@ -61,6 +64,6 @@ def main(
         "evaluate_every": evaluate_every,
     }
     _training.train(
-        session, source, output, adversarial=True, resume=resume, start=start, init=init, force=force,
+        session, sources or ["-"], output, adversarial=True, resume=resume, start=start, init=init, force=force,
         preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
     )  # fmt: skip

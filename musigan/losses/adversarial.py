@@ -58,6 +58,20 @@ def wgan_generator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor
     return -fake.mean()
 
 
+def lsgan_critic(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """((real - 1)^2 + (fake + 1)^2) / 4: least squares (arXiv 1611.04076), a = -1 and b = 1 there.
+
+    So 0 is the border, as with the others; the quarter gives what targets 0 and 1 would: 0.5 for a critic that cannot
+    tell. `smoothing` lowers the real target.
+    """
+    return ((real - (1.0 - smoothing)).square().mean() + (fake + 1.0).square().mean()) / 4
+
+
+def lsgan_generator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """(fake - 1)^2 / 4. `real` is not looked at."""
+    return (fake - 1.0).square().mean() / 4
+
+
 @dataclass(frozen=True)
 class Adversary:
     """The two halves of one objective."""
@@ -77,6 +91,7 @@ ADVERSARIES = {
     "hinge": Adversary(hinge_critic, hinge_generator),
     "relativistic": Adversary(relativistic_critic, relativistic_generator, relative=True),
     "wgan": Adversary(wgan_critic, wgan_generator, relative=True),
+    "lsgan": Adversary(lsgan_critic, lsgan_generator),
 }
 
 

@@ -13,6 +13,7 @@ class Geometry:
 
     frame_seconds: float
     low_key: int
+    tracks: tuple[str, ...] = ()  # names of the channels where they are instruments
 
 
 @dataclass(frozen=True)

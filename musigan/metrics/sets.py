@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +11,10 @@ import numpy as np
 from musigan.chunks import is_validation
 from musigan.data import NO_AUGMENT, Reader, RollDataset, expand
 from musigan.errors import MusiganError, StoreError
-from musigan.metrics.describing import picture
+from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.description import Geometry
 from musigan.metrics.matching import PairSet
+from musigan.tracks import names_of
 
 if TYPE_CHECKING:
     from musigan.models import RollShape
@@ -99,7 +100,7 @@ def collection_of(reader: Reader) -> Collection:
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
-    geometry = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    geometry = _geometry(reader.attributes)
     is_held = np.isin(rolls.songs, list(held))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
@@ -112,7 +113,7 @@ def collection_of(reader: Reader) -> Collection:
         for info in infos:
             if info.name not in held:
                 roll = piece_roll(Item(cast(Any, info), reader.read(info.name)), settings)
-                yield info.name, picture(roll, geometry.frame_seconds)
+                yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held, is_held))
     return Collection(geometry, shape, training, held_out, songs, split, _pairs_of(reader, held))
@@ -138,7 +139,7 @@ def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     """Pieces of a checkpoint in the place of real music: `count` held back, twice as many to learn from."""
-    geometry = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    geometry = _geometry(sampler.store)
     frames = sampler.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
     rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
@@ -147,7 +148,7 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
         """Pictures of the pieces to learn from."""
         for name, roll in zip(training.songs, training.rolls(), strict=True):
-            yield str(name), picture(roll, geometry.frame_seconds)
+            yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn")
 
@@ -158,11 +159,15 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     What is left at the end of a piece, filled up with silence, is no roll.
     """
     rolls, shape = _rolls_of(reader)
-    ours = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    ours = _geometry(reader.attributes)
     _require_alike(reader.source, shape, ours, like)
     # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
     named = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
     return named.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * ours.frame_seconds)))
+
+
+def _geometry(header: Mapping[str, Any]) -> Geometry:
+    return Geometry(float(header["frame_seconds"]), int(header["low_key"]), names_of(header))
 
 
 def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
@@ -181,7 +186,7 @@ def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
     """`count` pieces of a checkpoint, as long as the real rolls, drawn when asked for."""
-    ours = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    ours = _geometry(sampler.store)
     _require_alike(name, sampler.shape, ours, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])
@@ -214,7 +219,7 @@ def _splits(reader: Reader) -> Sequence[Any]:
 def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
     for what, ours, theirs in (
         ("channels, keys and frames", shape, like.shape),
-        ("frame length and lowest key", geometry, like.geometry),
+        ("frame length, lowest key and tracks", geometry, like.geometry),
     ):
         if ours != theirs:
             raise MusiganError(f"{name}: its {what} are {ours}, those of the real music {theirs}: both must be alike")

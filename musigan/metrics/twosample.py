@@ -107,6 +107,11 @@ def _network(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: in
 _CLASSIFIERS = {"logistic": _logistic, "forest": _forest, "network": _network}
 
 
+def predict(kind: str, points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+    """Labels (M,) that a "logistic" or "forest" classifier of standardised points (N, F) gives those asked, (M, F)."""
+    return _CLASSIFIERS[kind](points, labels, asked, seed)
+
+
 def measure(comparison: Comparison) -> dict[str, Estimate]:
     """The metrics of METRICS: balanced accuracy, as far as the judge asks for the slower ones."""
     sides = comparison.real, comparison.fake

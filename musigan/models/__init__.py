@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 FAMILIES = {
     "musigan": "musigan.models.musigan",
     "original": "musigan.models.original",
+    "mlp": "musigan.models.mlp",
+    "rnn": "musigan.models.rnn",
+    "lstm": "musigan.models.lstm",
+    "mdn-rnn": "musigan.models.mdn_rnn",
+    "cyclegan": "musigan.models.cyclegan",
     "answer": "musigan.models.answer",
 }
 
@@ -40,6 +45,7 @@ class Family:
     build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
     pretrain_share: float = 0.9  # of the epochs, before the game
+    stores: int = 1  # keys stores it learns from, each a kind of music of its own
     parts: Mapping[str, float] = field(default_factory=dict)  # of these, by stage, where other than PRETRAIN_PARTS
     needs: tuple[str, ...] = ()  # conditions that go with a roll, of `musigan.conditions`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets

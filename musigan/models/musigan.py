@@ -42,7 +42,7 @@ from musigan.layers import (
     unpack,
 )
 from musigan.losses.musical import TOLD
-from musigan.models import Family, RollShape
+from musigan.models import Family, RollShape, inpainting
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
 PITCH_CLASSES = 12
@@ -231,6 +231,10 @@ class Generator(nn.Module):
         """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
         latents = self.compose(noise)
         return self.decode(latents, frames).roll, latents
+
+    def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """What comes after the roll `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
+        return inpainting.go_on(self, past, frames, rng, temperature)
 
 
 def chroma(roll: Tensor, frames: int) -> Tensor:

@@ -29,6 +29,8 @@ MEANINGS = {
     "kl": "How much the latents say beyond white noise, in nats.",
     "overlap": "Agreement of sounding cells with the real roll. 1 is perfect.",
     "flow": "Error of the way from white noise to the latents of music. It falls, then levels off.",
+    "frame_nats": "How surprising it is which keys sound in a frame, in nats, given all before. Lower is better.",
+    "loudness_nats": "The same for how loud they are; a density, which may be below 0. Lower is better.",
     "density": "Difference of how much each key is used, from real music. Lower is better.",
     "deviation": "Difference of how much each key's loudness varies, from real music. Lower is better.",
     "motion": "Difference of how fast loudness changes, from real music. Lower is better.",

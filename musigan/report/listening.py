@@ -24,7 +24,7 @@ from musigan.mastering import CEILING_DB
 from musigan.parallel import ordered_map
 from musigan.rendering import Sound, piece_roll
 from musigan.report.pictures import roll_png
-from musigan.synthesis import synthesise
+from musigan.tracks import together
 
 if TYPE_CHECKING:
     from musigan.models import RollShape
@@ -134,12 +134,11 @@ def present(
     music: Sequence[Excerpt], sampler: Sampler, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and what all of them share."""
-    sound = Sound(KeySettings.from_attributes(sampler.store), int(sampler.store["sample_rate"]),
-                  fade_seconds=FADE_SECONDS)  # fmt: skip
-    planes = [compress(excerpt.roll, sampler.compression).mean(0) for excerpt in music]  # (K, T) each
+    sound = Sound.of_store(sampler.store, fade=FADE_SECONDS)
+    planes = [together(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]  # (K, T) each
     low, high = _sounding_keys(planes)
     signals = []
-    for signal in ordered_map(lambda e: synthesise(e.roll, sound.settings, sound.sample_rate), music, jobs):
+    for signal in ordered_map(lambda e: sound.of_roll(e.roll), music, jobs):
         signals.append(signal)
         on_piece()
     shown = []

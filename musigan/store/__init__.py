@@ -5,9 +5,11 @@ A store holds items of one kind, one array a song, named 000001, 000002, ...:
     waveform  (channels, samples)
     pairs     (pairs, 2, channels, samples)           a 10 s chunk and its continuation
     keys      (pairs, 2, channels, keys, frames)      or (chunks, channels, keys, frames)
+              (pairs, 2, tracks, keys, frames)        or (chunks, tracks, keys, frames): instruments, not sides
 
 The group's attributes under "musigan" say how to read them (`kind`, `format`, `sample_rate`, `chunk_seconds`, for
-keys also `frame_seconds`, `low_key`, `high_key`, `band`); an item's attributes say what it is (`title`, `artist`,
+keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks`, the names of instruments, where channels are not
+left and right); an item's attributes say what it is (`title`, `artist`,
 `source`, `split`, `starts` in seconds of each pair or chunk, `seconds` where the last chunk is padded, and `level`,
 the factor back to full scale). Blocks are little-endian and uncompressed, one pair or chunk each, so a block can be
 memory-mapped and nothing expands while it is read.

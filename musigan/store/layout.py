@@ -20,7 +20,12 @@ ATTRIBUTE = "musigan"
 DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "waveform": (("channels", "samples"),),
     "pairs": (("pairs", "part", "channels", "samples"),),
-    "keys": (("pairs", "part", "channels", "keys", "frames"), ("chunks", "channels", "keys", "frames")),
+    "keys": (
+        ("pairs", "part", "channels", "keys", "frames"),
+        ("chunks", "channels", "keys", "frames"),
+        ("pairs", "part", "tracks", "keys", "frames"),
+        ("chunks", "tracks", "keys", "frames"),
+    ),
 }
 REQUIRED = {
     "waveform": ("sample_rate",),
@@ -128,7 +133,19 @@ def parse_group(data: bytes | memoryview) -> Attributes:
         low, high = header.get("low_key"), header.get("high_key")
         if type(low) is not int or type(high) is not int or not 1 <= low <= high <= 128:
             raise StoreError(f"the store's keys run from {shown(low)} to {shown(high)}, expected piano keys, low first")
+        _check_tracks(header.get("tracks"))
     return header
+
+
+def _check_tracks(tracks: object) -> None:
+    """Hold a header's names of instruments, if it has any, against what they must be."""
+    if tracks is None:
+        return
+    names = (
+        [name for name in tracks if isinstance(name, str) and 0 < len(name) <= 100] if isinstance(tracks, list) else []
+    )
+    if not names or names != tracks or len(set(names)) < len(names):
+        raise StoreError(f"the store's tracks are {shown(tracks)}, expected names, each once")
 
 
 def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> ItemInfo:
@@ -210,6 +227,13 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
     if kind == "keys":
         wanted["keys"] = header["high_key"] - header["low_key"] + 1
         wanted["frames"] = round(header.get("chunk_seconds", 0) / header.get("frame_seconds", 1))
+        tracks = header.get("tracks")
+        if tracks is not None:
+            wanted["tracks"] = len(tracks)
+        if ("tracks" in names) != (tracks is not None):
+            raise StoreError(
+                f"{name} has dimensions {shown(names)}; one is tracks in a store that lists its tracks, and in no other"
+            )
     for dimension, size in wanted.items():
         if sizes.get(dimension, size) != size:
             raise StoreError(f"{name} has {sizes[dimension]} {dimension}, the store's settings give {size}")
@@ -246,4 +270,6 @@ def describe(header: Attributes) -> str:
         parts.append(f"chunks of {header['chunk_seconds']:g} s")
     if header["kind"] == "keys":
         parts += [f"keys {header['low_key']}-{header['high_key']}", f"frames of {header.get('frame_seconds')} s"]
+        if header.get("tracks"):
+            parts.append("tracks " + " ".join(header["tracks"]))
     return ", ".join(parts)

@@ -18,7 +18,7 @@ from musigan.errors import SettingsError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-HEAVY = {"generator": ("encode", "velocity", "decode"), "critic": ("forward",)}
+HEAVY = {"generator": ("encode", "velocity", "decode", "translate"), "critic": ("forward", "judge")}
 BACKEND = "inductor"
 # Graphs of one function: a batch or several, with and without gradient, one view or two, each side's turn.
 VARIANTS = 32

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musigan.tracks import DRUMS
+
 MOST = 0.8  # beyond it changes begin to show in what is generated (2006.06676, section 2.2)
 KEYS = 3  # farthest transposition, up or down
 SHIFT = 1 / 8  # farthest shift in time, of the roll's length
@@ -31,6 +33,7 @@ class Augmentation(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.tracks: tuple[str, ...] = ()  # names of the channels where they are instruments; the store knows them
         self.register_buffer("probability", torch.zeros(()))
         self.register_buffer("sureness", torch.zeros(()))
         self.register_buffer("step", torch.tensor(-1))
@@ -40,8 +43,8 @@ class Augmentation(nn.Module):
     def forward(self, roll: Tensor, rng: torch.Generator) -> Tensor:
         """roll (B, C, K, T) -> the same, each sample changed in its own way; differentiable, and itself at 0.
 
-        Transposition and a shift in time, silence coming in; another loudness; channels swapped (stereo); a stretch of
-        silence. `rng` is the CPU's, so that devices agree.
+        Transposition (of all but drums) and a shift in time, silence coming in; another loudness; channels swapped
+        (stereo); a stretch of silence. `rng` is the CPU's, so that devices agree.
         """
         probability = self.probability.item()
         if probability <= 0:
@@ -51,8 +54,9 @@ class Augmentation(nn.Module):
         draws = torch.rand(batch, 6, generator=rng)  # how much: two for the silence, one for each other change
         up = _whole(draws[:, 0], min(KEYS, keys - 1)) * made[:, 0]
         later = _whole(draws[:, 1], int(SHIFT * frames)) * made[:, 1]
-        roll = shift(roll, up.tolist(), later.tolist())
-        if channels == 2:
+        steady = self.tracks.index(DRUMS) if DRUMS in self.tracks else None
+        roll = shift(roll, up.tolist(), later.tolist(), steady)
+        if channels == 2 and not self.tracks:
             swapped = (made[:, 2] & (draws[:, 2] < 0.5)).to(roll.device)
             roll = torch.where(swapped[:, None, None, None], roll.flip(1), roll)
         gain = torch.where(made[:, 3], 2 ** (GAIN * (2 * draws[:, 3] - 1)), 1.0)
@@ -90,10 +94,17 @@ def _whole(draws: Tensor, farthest: int) -> Tensor:
     return (draws * (2 * farthest + 1)).floor().long() - farthest
 
 
-def shift(roll: Tensor, keys: list[int], frames: list[int]) -> Tensor:
-    """roll (B, C, K, T), each sample moved up by `keys` and later by `frames`; what comes in from outside is silent."""
+def shift(roll: Tensor, keys: list[int], frames: list[int], steady: int | None = None) -> Tensor:
+    """roll (B, C, K, T), each sample moved up by `keys` and later by `frames`; what comes in from outside is silent.
+
+    Channel `steady` stays on its keys.
+    """
     if not any(keys) and not any(frames):
         return roll
     # A negative pad cuts off.
-    moved = [F.pad(one, (t, -t, k, -k)) for one, k, t in zip(roll, keys, frames, strict=True)]
-    return torch.stack(moved)
+    moved = torch.stack([F.pad(one, (t, -t, k, -k)) for one, k, t in zip(roll, keys, frames, strict=True)])
+    if steady is None or not any(keys):
+        return moved
+    parts = list(moved.unbind(1))
+    parts[steady] = torch.stack([F.pad(one[steady], (t, -t)) for one, t in zip(roll, frames, strict=True)])
+    return torch.stack(parts, 1)

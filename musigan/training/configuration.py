@@ -68,7 +68,7 @@ class LikelihoodSettings:
 class AdversarialSettings:
     """The stage in which generator and critic play against each other."""
 
-    objective: Literal["bce", "hinge", "relativistic", "wgan"] = "bce"
+    objective: Literal["bce", "hinge", "relativistic", "wgan", "lsgan"] = "bce"
     learning_rate: float = 3e-5  # of the transformer, which the stage before has taught already
     decoder_learning_rate: float = 6e-6  # of the decoder, likewise
     critic_learning_rate: float = 5e-4
@@ -217,6 +217,11 @@ class TrainingSettings:
         family = models.family(self.model).losses
         return self.loss_weights.get(name, family.get(name, DEFAULT_WEIGHTS.get(name, 0.0)))
 
+    @property
+    def has_game(self) -> bool:
+        """Whether the model has a stage in which sides play against each other."""
+        return any(name in GAMES for name in models.family(self.model).stages)
+
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
         """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
         family = models.family(self.model)
@@ -226,7 +231,7 @@ class TrainingSettings:
         critic = critic if "critic" in family.stages else 0
         if game is None:
             pretrain = self.epochs
-        elif self.pretrain_epochs is not None:
+        elif self.pretrain_epochs is not None and before:
             pretrain = self.pretrain_epochs
         else:  # the game has one epoch at least
             pretrain = min(round(family.pretrain_share * self.epochs) if before else critic, self.epochs - 1)
@@ -243,14 +248,16 @@ class TrainingSettings:
 
     def game_epochs(self) -> dict[str, int]:
         """Epochs of each stage of a game that starts from pretrained networks: the critic alone only if asked for."""
-        critic = self.critic_epochs or 0
-        return {"critic": critic, "adversarial": self.epochs - critic}
+        family = models.family(self.model)
+        critic = (self.critic_epochs or 0) if "critic" in family.stages else 0
+        game = next((name for name in family.stages if name in GAMES), "adversarial")
+        return {"critic": critic, game: self.epochs - critic}
 
 
 # An epoch of the prior's stage takes half the time of a variational one, and it has more to learn.
 PRETRAIN_PARTS = {"variational": 2, "prior": 3, "likelihood": 3}
 
-GAMES = ("adversarial",)  # stages in which sides play against each other
+GAMES = ("adversarial", "translation")  # stages in which sides play against each other
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,

@@ -23,6 +23,7 @@ from musigan import plots
 from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
+from musigan.tracks import names_of
 from musigan.training.numbered import Numbered
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Journal:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             shown = [compress(roll, run.settings.compression) for roll in rolls]
-            plots.plot_rolls(shown, self.folder / f"{name}.png", frame_seconds, low_key, scale=run.settings.compression)
+            picture, scale, tracks = self.folder / f"{name}.png", run.settings.compression, names_of(run.store)
+            plots.plot_rolls(shown, picture, frame_seconds, low_key, scale=scale, tracks=tracks)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
@@ -127,13 +129,11 @@ def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
     """Rolls (C, K, T) one after another as an MP3, their common peak at the ceiling of all our files."""
     from musigan.encoding import encode
-    from musigan.keysettings import KeySettings
     from musigan.mastering import CEILING_DB
     from musigan.rendering import Sound
-    from musigan.synthesis import synthesise
 
-    sound = Sound(KeySettings.from_attributes(store), int(store["sample_rate"]), crossfade_seconds=0.02)
-    signals = [synthesise(roll, sound.settings, sound.sample_rate) for roll in rolls]  # each (C, S)
+    sound = Sound.of_store(store, crossfade=0.02)
+    signals = [sound.of_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
     encode(sound.mastered(signal * gain for signal in signals), sound.sample_rate, path, "mp3")

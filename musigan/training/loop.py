@@ -36,10 +36,17 @@ if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
-VALIDATED = ("variational", "likelihood")  # stages whose losses mean the same on songs held back
+VALIDATED = ("variational", "likelihood", "translation")  # stages whose losses mean the same on songs held back
 
 # Time of a step, relative to a variational one's: measured on the preset small, and about right for others.
-RELATIVE_COST = {"variational": 1.0, "prior": 0.5, "likelihood": 1.0, "critic": 1.2, "adversarial": 2.0}
+RELATIVE_COST = {
+    "variational": 1.0,
+    "prior": 0.5,
+    "likelihood": 1.0,
+    "critic": 1.2,
+    "adversarial": 2.0,
+    "translation": 4.0,
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,8 @@ def _run_epoch(
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
     objective = objective_of(run)
+    if "augmentation" in run.networks:
+        run.networks["augmentation"].tracks = dataset.tracks  # type: ignore[assignment]
     if not run.optimisers:
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)

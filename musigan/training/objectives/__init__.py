@@ -6,9 +6,10 @@ from musigan.training.objectives.base import Moment, Objective, Terms
 from musigan.training.objectives.game import Adversarial, CriticAlone
 from musigan.training.objectives.latents import Prior, Variational
 from musigan.training.objectives.likelihood import Likelihood
+from musigan.training.objectives.translation import Translation
 
 __all__ = ["OBJECTIVES", "Moment", "Objective", "Terms"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    kind.name: kind for kind in (Variational, Prior, Likelihood, CriticAlone, Adversarial)
+    kind.name: kind for kind in (Variational, Prior, Likelihood, CriticAlone, Adversarial, Translation)
 }

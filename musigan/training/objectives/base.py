@@ -11,6 +11,8 @@ objectives ask of them, each only what its stage needs (`given` are the conditio
     generator.draw(batch, frames, rng) -> noise             from here on the game's
     generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
     generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
+    generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, and
+    critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> what it is shown
     critic(roll | None, latents | None, alone, **given) -> logits, features by view, told by head or None;  critic.views
 """
 

@@ -1,0 +1,399 @@
+"""MIDI files and the notes in them.
+
+Conventions: pitches are MIDI's, 69 is the A of 440 Hz and `PITCH_OF_KEY` above piano key 49; velocities run from 1 to
+127; times are seconds from the file's first tick, by its tempo map. Files are bytes here; only tools know paths.
+
+Notes are read as they sound: a note lasts until it is released and the sustain pedal is up, or its key is struck again.
+Which instrument plays is what the note's own track last said of its channel, or else what any track did.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from musigan.errors import MidiError
+from musigan.generalmidi import DRUM_CHANNEL, GROUPS, PROGRAMS, group_of
+from musigan.tags import clean_text
+
+PITCH_OF_KEY = 20  # piano key 1 is pitch 21
+MAX_BYTES = 2 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
+MAX_SECONDS = 3600.0
+TICKS_PER_BEAT = 960
+# What a file can say of its key: tonics along the circle of fifths, from seven flats to seven sharps, and back.
+_MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+_MINOR = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
+KEYS = frozenset((*_MAJOR, *_MINOR))
+DEFAULT_TEMPO = 120.0  # beats a minute, where a file says nothing
+_UNENDED_SECONDS = 2.0  # for a note that is never released
+_HEADER_WITHIN = 1024  # bytes before the header: a RIFF or MacBinary wrapper
+# Of bytes over 127, as no MIDI has them: mido would take them for one number, and longer and longer to do so.
+_RUNAWAY_BYTES = re.compile(rb"[\x80-\xff]{20000}")
+_NOT_A_TITLE = re.compile(
+    r"untitled.*|new song.*|track ?\d*|song|midi.*|sequence.*|conductor.*|control.*|tempo.*", re.I
+)
+
+
+@dataclass(frozen=True)
+class NoteEvents:
+    """Notes as parallel arrays (N,), in the order in which they begin."""
+
+    groups: np.ndarray  # index into the names of groups or tracks
+    pitches: np.ndarray
+    starts: np.ndarray  # seconds
+    stops: np.ndarray  # seconds
+    velocities: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[float, ...]]) -> NoteEvents:
+        """From rows of (group, pitch, start, stop, velocity)."""
+        table = np.array(sorted(rows, key=lambda row: (row[2], row[0], row[1])), np.float64).reshape(-1, 5)
+        whole = table[:, [0, 1, 4]].astype(np.int64)
+        return cls(whole[:, 0], whole[:, 1], table[:, 2], table[:, 3], whole[:, 2])
+
+    def where(self, chosen: np.ndarray) -> NoteEvents:
+        """Those that a mask or a list of numbers chooses."""
+        return NoteEvents(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def __len__(self) -> int:
+        return len(self.pitches)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a MIDI file holds; `groups` of its notes index `generalmidi.GROUPS`. None: the file does not say."""
+
+    notes: NoteEvents
+    title: str | None = None
+    tempo: float | None = None  # beats (quarter notes) a minute, the one that holds longest
+    first_beat: float | None = None  # seconds at which the first bar begins that has this tempo
+    time_signature: tuple[int, int] = (4, 4)  # the one that holds longest
+    key: str | None = None  # "C", "F#m": the first that is named
+    cut: bool = False  # whether notes after MAX_SECONDS were left out
+
+
+def read_score(data: bytes) -> Score:
+    """The notes of a MIDI file of type 0 or 1.
+
+    Raises MidiError (without the file's name, which the caller knows) where it cannot be read or has no notes.
+    """
+    file = _parsed(data)
+    ticks_per_beat, seconds_per_tick = _division(file.ticks_per_beat)
+    events = _merged(file.tracks)
+    changes = (
+        [] if seconds_per_tick else [(tick, m.tempo) for tick, _, m in events if m.type == "set_tempo" and m.tempo]
+    )
+    times = TempoMap.of(changes, ticks_per_beat, seconds_per_tick)
+    notes = _played(events, times)
+    if not len(notes):
+        raise MidiError("no notes in it")
+    within = notes.starts < MAX_SECONDS
+    meter = _Meter.of(events, times, ticks_per_beat, float(notes.stops[within].max(initial=0.0)))
+    keys = [m.key for _, _, m in events if m.type == "key_signature"]
+    tempo, first_beat = (None, None) if seconds_per_tick else meter.tempo_and_first_beat()
+    return Score(
+        notes.where(within),
+        _title(file.tracks),
+        tempo,
+        first_beat,
+        meter.longest_signature(),
+        keys[0] if keys else None,
+        not within.all(),
+    )
+
+
+def _parsed(data: bytes) -> Any:
+    """The mido.MidiFile in `data`."""
+    import mido
+
+    if len(data) > MAX_BYTES:
+        raise MidiError(
+            f"{len(data) / 2**20:.1f} MiB long, more than the {MAX_BYTES >> 20} MiB that a MIDI file may have"
+        )
+    start = data.find(b"MThd", 0, _HEADER_WITHIN)
+    if start < 0:
+        raise MidiError("empty" if not data else "not a MIDI file: it has no MThd header")
+    if _RUNAWAY_BYTES.search(data):
+        raise MidiError("damaged: it holds long stretches that are no MIDI")
+    try:
+        file = mido.MidiFile(file=BytesIO(data[start:]), clip=True)
+    except EOFError:
+        raise MidiError("damaged: it ends too early") from None
+    except Exception as error:  # damage makes mido raise nearly anything: OSError, ValueError, its own
+        raise MidiError(f"damaged: {clean_text(str(error)) or type(error).__name__}") from None
+    if file.type not in (0, 1):
+        raise MidiError(f"of MIDI type {file.type}, patterns and no song; expected type 0 or 1")
+    return file
+
+
+def _division(division: int) -> tuple[int, float | None]:
+    """(ticks in a beat, None) or, for SMPTE time, (ticks in half a second, seconds in a tick)."""
+    if division > 0:
+        return division, None
+    frames_per_second, ticks_per_frame = -(division >> 8), division & 0xFF  # the byte holds the rate's negative
+    if not division or not ticks_per_frame or frames_per_second not in (24, 25, 29, 30):
+        raise MidiError(f"damaged: its unit of time is {division:#x}")
+    rate = (30000 / 1001 if frames_per_second == 29 else frames_per_second) * ticks_per_frame
+    return max(round(rate / 2), 1), 1 / rate
+
+
+_Event = tuple[int, int, Any]  # tick, track, message
+_WANTED = {"note_on", "note_off", "program_change", "control_change", "set_tempo", "time_signature", "key_signature"}
+
+
+def _merged(tracks: Sequence[Any]) -> list[_Event]:
+    """The messages that matter of all tracks, by time; at one tick a track's own order is kept."""
+    events: list[_Event] = []
+    for number, track in enumerate(tracks):
+        tick = 0
+        for message in track:
+            tick += message.time
+            if message.type in _WANTED:
+                events.append((tick, number, message))
+    return sorted(events, key=lambda event: event[0])
+
+
+def _title(tracks: Sequence[Any]) -> str | None:
+    """The name of the first track where that is the piece's: tracks with notes are named after instruments."""
+    if len(tracks) < 2 or any(message.type == "note_on" for message in tracks[0]):
+        return None
+    raw = next((message.name for message in tracks[0] if message.type == "track_name"), "")
+    with suppress(UnicodeError):
+        raw = raw.encode("latin1").decode("utf-8")  # mido reads all text as Latin-1
+    title = clean_text(raw)
+    return None if title is None or _NOT_A_TITLE.fullmatch(title) else title
+
+
+@dataclass(frozen=True)
+class TempoMap:
+    """From ticks to seconds: stretches of one tempo."""
+
+    ticks: np.ndarray  # (M,) at which a tempo begins; the first is 0
+    seconds: np.ndarray  # (M,) the same in seconds
+    seconds_per_tick: np.ndarray  # (M,)
+
+    @classmethod
+    def of(cls, changes: Sequence[tuple[int, int]], ticks_per_beat: int, fixed: float | None = None) -> TempoMap:
+        """From (tick, microseconds a beat), the last of one tick counting; `fixed` seconds a tick need no tempo."""
+        if fixed is not None:
+            return cls(np.zeros(1), np.zeros(1), np.array([fixed]))
+        tempi = {0: round(6e7 / DEFAULT_TEMPO), **dict(changes)}
+        ticks = np.array(sorted(tempi), np.float64)
+        rates = np.array([tempi[int(tick)] for tick in ticks]) / (1e6 * ticks_per_beat)
+        seconds = np.concatenate(([0.0], np.cumsum(np.diff(ticks) * rates[:-1])))
+        return cls(ticks, seconds, rates)
+
+    def at(self, ticks: Any) -> np.ndarray:
+        """Seconds of ticks, of any shape."""
+        stretch = np.searchsorted(self.ticks, ticks, side="right") - 1
+        return np.asarray(self.seconds[stretch] + (ticks - self.ticks[stretch]) * self.seconds_per_tick[stretch])
+
+
+@dataclass
+class _Hands:
+    """Keys that are down and keys that the pedal holds; `notes` grows as they end. Times are ticks."""
+
+    notes: list[list[float]] = field(default_factory=list)  # group, pitch, start, stop or -1, velocity
+    down: dict[tuple[int, int, int], deque[int]] = field(default_factory=lambda: defaultdict(deque))
+    held: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    pedal: set[int] = field(default_factory=set)  # channels
+
+    def strike(self, tick: int, track: int, channel: int, pitch: int, group: int, velocity: int) -> None:
+        self._end(self.held.pop((channel, pitch), []), tick)
+        self.down[track, channel, pitch].append(len(self.notes))
+        self.notes.append([group, pitch, tick, -1, velocity])
+
+    def release(self, tick: int, track: int, channel: int, pitch: int) -> None:
+        waiting = self.down[track, channel, pitch]
+        if not waiting:
+            return
+        note = waiting.popleft()
+        if channel in self.pedal:
+            self.held[channel, pitch].append(note)
+        else:
+            self._end([note], tick)
+
+    def lift_pedal(self, tick: int, channel: int) -> None:
+        self.pedal.discard(channel)
+        for key in [key for key in self.held if key[0] == channel]:
+            self._end(self.held.pop(key), tick)
+
+    def lift_all(self, tick: int, channel: int) -> None:
+        for key in [key for key in self.down if key[1] == channel]:
+            self._end(self.down.pop(key), tick)
+
+    def _end(self, numbers: Iterable[int], tick: int) -> None:
+        for number in numbers:
+            self.notes[number][3] = tick
+
+
+_PEDAL, _SOUNDS_OFF, _RESET, _NOTES_OFF = 64, 120, 121, 123
+
+
+def _played(events: Sequence[_Event], times: TempoMap) -> NoteEvents:
+    """The notes of all instruments with a pitch, and of the drums."""
+    hands = _Hands()
+    programs: dict[int, int] = {}  # of channels
+    own_programs: dict[tuple[int, int], int] = {}  # of channels, as the note's track says
+    for tick, track, message in events:
+        if message.type == "program_change":
+            programs[message.channel] = own_programs[track, message.channel] = message.program
+        elif message.type == "note_on" and message.velocity:
+            channel = message.channel
+            program = own_programs.get((track, channel), programs.get(channel, 0))
+            group = "drums" if channel == DRUM_CHANNEL else group_of(program)
+            if group is not None:
+                hands.strike(tick, track, channel, message.note, GROUPS.index(group), message.velocity)
+        elif message.type in ("note_on", "note_off"):
+            hands.release(tick, track, message.channel, message.note)
+        elif message.type == "control_change":
+            _control(hands, tick, message)
+    last = events[-1][0] if events else 0
+    for channel in sorted(hands.pedal):
+        hands.lift_pedal(last, channel)
+    table = np.array(hands.notes, np.float64).reshape(-1, 5)
+    starts, stops = times.at(table[:, 2]), times.at(np.maximum(table[:, 3], 0))
+    stops = np.where(table[:, 3] < 0, starts + _UNENDED_SECONDS, stops)
+    return NoteEvents.of(zip(table[:, 0], table[:, 1], starts, np.maximum(stops, starts), table[:, 4], strict=True))
+
+
+def _control(hands: _Hands, tick: int, message: Any) -> None:
+    channel = message.channel
+    if message.control == _PEDAL and message.value >= 64:
+        hands.pedal.add(channel)
+    elif message.control in (_PEDAL, _RESET):
+        hands.lift_pedal(tick, channel)
+    elif message.control in (_SOUNDS_OFF, _NOTES_OFF):
+        hands.lift_all(tick, channel)
+
+
+@dataclass(frozen=True)
+class _Meter:
+    """Tempi and time signatures up to the end of the last note."""
+
+    times: TempoMap
+    ticks_per_beat: int
+    end_seconds: float
+    signatures: dict[int, tuple[int, int]]  # by the tick at which they begin, in order
+
+    @classmethod
+    def of(cls, events: Sequence[_Event], times: TempoMap, ticks_per_beat: int, end_seconds: float) -> _Meter:
+        said = {tick: (m.numerator, m.denominator) for tick, _, m in events if m.type == "time_signature"}
+        usable = {tick: fraction for tick, fraction in said.items() if fraction[0]}
+        return cls(times, ticks_per_beat, end_seconds, {0: (4, 4), **usable})
+
+    def longest_signature(self) -> tuple[int, int]:
+        begins = np.minimum(self.times.at(np.array(list(self.signatures))), self.end_seconds)
+        return _longest(list(self.signatures.values()), np.diff(begins, append=self.end_seconds))
+
+    def tempo_and_first_beat(self) -> tuple[float, float]:
+        """The tempo that holds longest in all, and where the first bar in it begins."""
+        begins = np.minimum(self.times.seconds, self.end_seconds)
+        tempi = [round(float(60 / (rate * self.ticks_per_beat)), 2) for rate in self.times.seconds_per_tick]
+        tempo = _longest(tempi, np.diff(begins, append=self.end_seconds))
+        bar = self._bar_from(float(self.times.ticks[tempi.index(tempo)]))
+        return tempo, float(self.times.at(bar))
+
+    def _bar_from(self, tick: float) -> float:
+        """The first bar line at `tick` or after it; a signature begins a bar."""
+        changes = list(self.signatures)
+        at = max(change for change in changes if change <= tick)
+        numerator, denominator = self.signatures[at]
+        bar = self.ticks_per_beat * 4 * numerator / denominator
+        line = at + np.ceil((tick - at) / bar) * bar
+        return float(min([line, *(change for change in changes if tick <= change < line)]))
+
+
+def _longest(values: Sequence[Any], seconds: np.ndarray) -> Any:
+    """The value that holds longest in all; the first of several."""
+    held: dict[Any, float] = defaultdict(float)
+    for value, length in zip(values, seconds, strict=True):
+        held[value] += float(length)
+    return max(held, key=lambda value: held[value])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a file to write: notes in seconds from its beginning, `groups` indexing the file's tracks."""
+
+    notes: NoteEvents
+    seconds: float
+    tempo: float = DEFAULT_TEMPO
+    title: str = ""
+    time_signature: tuple[int, int] = (4, 4)
+    key: str | None = None
+
+
+def write_score(parts: Sequence[Part], tracks: Sequence[str]) -> bytes:
+    """A MIDI file of type 1: parts one after another, a conductor's track and one for each name in `tracks`.
+
+    A track named "drums" goes to channel 10, the others are played on their group's instrument, or on the piano.
+    """
+    import mido
+
+    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
+    conductor: list[tuple[int, int, Any]] = []  # tick, rank at that tick, message
+    players: list[list[tuple[int, int, Any]]] = [[] for _ in tracks]
+    channels = _channels(tracks)
+    for number, name in enumerate(tracks):
+        players[number].append((0, 0, mido.MetaMessage("track_name", name=name)))
+        if channels[number] != DRUM_CHANNEL:
+            program = PROGRAMS.get(name, PROGRAMS["piano"])
+            players[number].append((0, 1, mido.Message("program_change", channel=channels[number], program=program)))
+    begin = 0
+    for index, part in enumerate(parts):
+        conductor += [(begin, 0, message) for message in _announcements(part, first=not index)]
+        ticks_per_second = part.tempo / 60 * TICKS_PER_BEAT
+        for group, pitch, start, stop, velocity in zip(*vars(part.notes).values(), strict=True):
+            on = begin + round(start * ticks_per_second)
+            off = max(begin + round(stop * ticks_per_second), on + 1)
+            note = {"channel": channels[group], "note": int(pitch)}
+            players[group].append((on, 3, mido.Message("note_on", velocity=int(velocity), **note)))
+            players[group].append((off, 2, mido.Message("note_off", velocity=64, **note)))
+        begin += max(round(part.seconds * ticks_per_second), 1)
+    file.tracks = [_track(events, begin) for events in (conductor, *players)]
+    data = BytesIO()
+    file.save(file=data)
+    return data.getvalue()
+
+
+def _channels(tracks: Sequence[str]) -> list[int]:
+    """A channel for each track; from the 16th pitched one on they share."""
+    free = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+    pitched = iter(range(len(tracks)))
+    return [DRUM_CHANNEL if name == "drums" else free[next(pitched) % len(free)] for name in tracks]
+
+
+def _announcements(part: Part, first: bool) -> list[Any]:
+    import mido
+
+    numerator, denominator = part.time_signature
+    messages = [
+        mido.MetaMessage("set_tempo", tempo=min(max(mido.bpm2tempo(part.tempo), 1), 2**24 - 1)),
+        mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator),
+    ]
+    if part.key:
+        messages.append(mido.MetaMessage("key_signature", key=part.key))
+    if part.title:
+        named = {"type": "track_name", "name": part.title} if first else {"type": "marker", "text": part.title}
+        messages.insert(0, mido.MetaMessage(**named))
+    return messages
+
+
+def _track(events: list[tuple[int, int, Any]], end: int) -> Any:
+    """Messages in order, with the ticks from one to the next."""
+    import mido
+
+    track, now = mido.MidiTrack(), 0
+    for tick, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=tick - now))
+        now = tick
+    track.append(mido.MetaMessage("end_of_track", time=max(end - now, 0)))
+    return track

@@ -1,0 +1,213 @@
+"""From MIDI notes to rolls; musigan/transcription.py goes the other way.
+
+Conventions: a roll is (C, K, T), C tracks named by the store's `tracks`, linear loudness, 1 being the song's level. A
+note of velocity v has the loudness v / 127 in all its frames. A frame belongs to a note that sounds at its centre, so
+an onset moves by half a frame at most. Where a key is struck again while it sounds, one silent frame comes before: the
+new note is to be seen. It then sounds until the last of the notes on it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan import chunks
+from musigan.errors import MidiError, SettingsError
+from musigan.generalmidi import GROUPS
+from musigan.keysettings import KeySettings
+from musigan.midi import PITCH_OF_KEY, NoteEvents, Score
+from musigan.translate import chunk_frames
+
+Float = npt.NDArray[np.float32]
+PAIRS_OF_TRACKS = ("pairs", "part", "tracks", "keys", "frames")
+CHUNKS_OF_TRACKS = ("chunks", "tracks", "keys", "frames")
+QUIETEST_VELOCITY = 7  # softer notes count as this: musigan.notes.ONSET is .05
+SHORTEST_SECONDS = 0.06  # what is drawn from networks is cleaned of shorter runs
+DRUM_SECONDS = 0.1  # a drum is struck and rings as it likes: when it is released means nothing
+TYPICAL_LEVEL = 0.1  # the factor back to full scale that most recordings have
+
+
+def parse_tracks(text: str) -> tuple[str, ...]:
+    """`"piano,bass"` -> ("piano", "bass"), in the order of GROUPS; `"all"` -> GROUPS. Raises SettingsError."""
+    names = GROUPS if text.strip() == "all" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in GROUPS:
+            raise SettingsError(f"--tracks {name!r} is unknown: choose among {', '.join(GROUPS)}, or all")
+    return tuple(group for group in GROUPS if group in names)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which groups become which tracks of a roll; `merged`: all with a pitch become one, called piano."""
+
+    groups: tuple[str, ...] = GROUPS
+    merged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.merged and self.groups == ("drums",):
+            raise SettingsError("--merge makes one track of all that has a pitch, and --tracks drums has none")
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        return ("piano",) if self.merged else self.groups
+
+    def of(self, notes: NoteEvents) -> NoteEvents:
+        """The notes that are wanted, their `groups` indexing `tracks`."""
+        track_of = [
+            -1 if name not in self.groups or (self.merged and name == "drums") else self.tracks.index(self._track(name))
+            for name in GROUPS
+        ]
+        tracks = np.array(track_of)[notes.groups]
+        kept = tracks >= 0
+        found = notes.where(kept)
+        return NoteEvents(tracks[kept], found.pitches, found.starts, found.stops, found.velocities)
+
+    def _track(self, group: str) -> str:
+        return "piano" if self.merged else group
+
+
+def roll_of(notes: NoteEvents, tracks: Sequence[str], settings: KeySettings) -> tuple[Float, int]:
+    """Roll (C, K, T) of notes whose `groups` index `tracks`, and how many lie on no key of `settings`."""
+    keys = notes.pitches - PITCH_OF_KEY - settings.keys.low
+    on_keys = (keys >= 0) & (keys < settings.keys.count)
+    drums = np.array([name == "drums" for name in tracks])[notes.groups]
+    starts = _frames(notes.starts, settings.frame_seconds)
+    shortest = max(round(SHORTEST_SECONDS / settings.frame_seconds), 1)
+    stops = np.maximum(_frames(notes.stops, settings.frame_seconds), starts + shortest)
+    stops[drums] = starts[drums] + max(round(DRUM_SECONDS / settings.frame_seconds), 1)
+    loudness = np.maximum(notes.velocities, QUIETEST_VELOCITY) / np.float32(127)
+    roll = np.zeros((len(tracks), settings.keys.count, int(stops.max(initial=0))), np.float32)
+    places = notes.groups * settings.keys.count + keys
+    order = np.lexsort((starts, places))
+    order = order[on_keys[order]]
+    rows = roll.reshape(-1, roll.shape[2])
+    for row in np.split(order, np.flatnonzero(np.diff(places[order])) + 1):
+        if row.size:
+            _play(rows[places[row[0]]], starts[row], stops[row], loudness[row])
+    return roll, int((~on_keys).sum())
+
+
+def _frames(seconds: np.ndarray, frame_seconds: float) -> np.ndarray:
+    """The first frame whose centre is at `seconds` or after it."""
+    # Times are sums of many tempi's ticks: what is a centre but for rounding counts as one.
+    return np.maximum(np.ceil(seconds / frame_seconds - 0.5 - 1e-6).astype(np.int64), 0)
+
+
+def _play(row: np.ndarray, starts: np.ndarray, stops: np.ndarray, loudness: np.ndarray) -> None:
+    """Write the notes of one key, in order of `starts`, into its frames (T,)."""
+    # Onsets in one frame or the next are one note: there is no room for silence between them.
+    begins = [0]
+    for index in range(1, len(starts)):
+        if starts[index] - starts[begins[-1]] > 1:
+            begins.append(index)
+    first = starts[begins]
+    last = np.maximum.accumulate(np.maximum.reduceat(stops, begins))
+    louder = np.maximum.reduceat(loudness, begins)
+    last[:-1] = np.minimum(last[:-1], first[1:] - 1)
+    for start, stop, value in zip(first, last, louder, strict=True):
+        row[start:stop] = value
+
+
+def content_of(notes: NoteEvents) -> str:
+    """What identifies a song whatever its name, title and tempo map: a hash of its notes, in milliseconds."""
+    digest = hashlib.blake2b(digest_size=16, person=b"musigan-midi")
+    for values in (notes.groups, notes.pitches, notes.velocities, notes.starts * 1000, notes.stops * 1000):
+        digest.update(np.rint(values).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How songs are cut: into pairs that share `overlap`, or into chunks, the last filled up with silence."""
+
+    chunk_seconds: float = 10.0
+    overlap: float = 0.0
+    validation: float = 0.1
+    paired: bool = True
+
+    def cut(self, roll: Float, settings: KeySettings) -> tuple[Float, tuple[float, ...], int]:
+        """(pieces, starts in seconds, silent ones left out) of a roll: (P, 2, C, K, T) or (N, C, K, T).
+
+        Raises MidiError where there is less than a pair, or no pair without a silent chunk.
+        """
+        length = chunk_frames(self.chunk_seconds, settings)
+        channels, keys, frames = roll.shape
+        if not self.paired:
+            count = max(-(-frames // length), 1)
+            whole = np.pad(roll, ((0, 0), (0, 0), (0, count * length - frames)))
+            pieces = whole.reshape(channels, keys, count, length).transpose(2, 0, 1, 3)
+            return pieces, tuple(index * self.chunk_seconds for index in range(count)), 0
+        found = chunks.cut_pairs(roll.reshape(channels * keys, frames), 1 / settings.frame_seconds,
+                                 self.chunk_seconds, self.overlap)  # fmt: skip
+        if not found.starts and found.silent:
+            raise MidiError("no pair in it has notes in both chunks")
+        if not found.starts:
+            seconds = frames * settings.frame_seconds
+            raise MidiError(f"{seconds:.1f} s long, a pair takes {2 * self.chunk_seconds:g} s")
+        pairs = found.pairs.reshape(-1, 2, channels, keys, length)
+        return pairs, found.starts, found.silent
+
+
+@dataclass(frozen=True)
+class SongItem:
+    """A song as an item of a keys store, and what there is to say of it."""
+
+    array: npt.NDArray[np.float16]
+    dimension_names: tuple[str, ...]
+    attributes: dict[str, Any]
+    silent: int  # pairs left out
+    beyond: int  # notes on no key
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of songs, for people."""
+
+    pieces: int = 0
+    silent: int = 0
+    held_back: int = 0
+
+    def counting(self, item: SongItem) -> Tally:
+        held = self.held_back + (item.attributes["split"] == "validation")
+        return Tally(self.pieces + len(item.array), self.silent + item.silent, held)
+
+
+def names_of_file(source: str, score: Score, genre: str) -> dict[str, str]:
+    """Attributes that come from where a song lies: its title, if it has none itself, and its folder as its genre."""
+    path = PurePosixPath(source)
+    named = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
+    return {name: value for name, value in named.items() if value}
+
+
+def to_item(
+    score: Score, arrangement: Arrangement, settings: KeySettings, cutting: Cutting, named: dict[str, Any]
+) -> SongItem:
+    """A song's notes, cut; `named` are attributes that its file gives. Raises MidiError where nothing is left."""
+    notes = arrangement.of(score.notes)
+    if not len(notes):
+        raise MidiError(f"no notes for {', '.join(arrangement.groups)}")
+    roll, beyond = roll_of(notes, arrangement.tracks, settings)
+    if not roll.any():
+        raise MidiError(f"no notes on keys {settings.keys}")
+    pieces, starts, silent = cutting.cut(roll, settings)
+    content = content_of(score.notes)
+    attributes: dict[str, Any] = {
+        **named,
+        "content": content,
+        "split": "validation" if chunks.is_validation(content, cutting.validation) else "train",
+        "level": TYPICAL_LEVEL,
+        "starts": list(starts),
+        "time_signature": list(score.time_signature),
+    }
+    if not cutting.paired:
+        attributes["seconds"] = roll.shape[-1] * settings.frame_seconds
+    said = {"tempo": score.tempo, "first_beat": score.first_beat, "key": score.key}
+    attributes |= {name: value for name, value in said.items() if value is not None}
+    names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
+    return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, beyond)

@@ -1,0 +1,30 @@
+"""LSTM frame prediction: learns by likelihood alone what comes next, and plays on with as much chance as is wanted.
+
+Hochreiter and Schmidhuber 1997, as in Boulanger-Lewandowski et al. (arXiv 1206.6392) and Graves (arXiv 1308.0850).
+Departures: a recurrent step takes several frames, which follow Markov chains of their own (`musigan.recurrent`); every
+key also sees itself and its neighbours directly, in weights that all keys share; loudness has a density of its own.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from musigan.models import Family, RollShape
+from musigan.recurrent import FrameGenerator, FrameSettings
+
+
+def build(settings: FrameSettings, shape: RollShape) -> nn.ModuleDict:
+    """The network for rolls of `shape`; there is no critic."""
+    return nn.ModuleDict({"generator": FrameGenerator(settings, "lstm", shape)})
+
+
+FAMILY = Family(
+    name="lstm",
+    summary="LSTM that predicts frames by likelihood: any length, goes on from a past, temperature; no game",
+    paper="Hochreiter and Schmidhuber 1997; polyphonic frames: arXiv 1206.6392",
+    settings=FrameSettings,
+    build=build,
+    stages=("likelihood",),
+    defaults={"epochs": 60, "batch_size": 16, "likelihood": {"learning_rate": 0.002}},
+    losses={"frame_nats": 1.0, "loudness_nats": 0.1},
+)
