@@ -192,7 +192,8 @@ class Transformer(nn.Module):
         mask = (place[:, None] - place[None]).abs() <= self.reach  # (L, L)
         memory = []
         for number, layer in enumerate(self.layers, 1):
-            memory.append(layer.remember(tokens, style))  # type: ignore[operator]
+            assert isinstance(layer, TransformerLayer)
+            memory.append(layer.remember(tokens, style))
             if number < len(self.layers):
                 tokens = layer(tokens, style, mask)
         return memory

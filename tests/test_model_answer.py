@@ -15,6 +15,7 @@ from musigan.data import NO_AUGMENT, AugmentSettings, RollDataset, compress
 from musigan.errors import SettingsError
 from musigan.models import RollShape
 from musigan.models.answer import ending
+from musigan.training.configuration import configure
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
 
@@ -213,3 +214,8 @@ def test_silent_questions_are_for_families_that_hear_them() -> None:
         tiny.settings(augment={"silent_question": 0.1})
     with pytest.raises(SettingsError, match="silent_question"):
         AugmentSettings(silent_question=1.5)
+
+
+def test_epochs_before_the_game_go_to_rolls_rather_than_to_the_flow() -> None:
+    shares = configure("answer", {"epochs": 74, "pretrain_epochs": 68, "critic_epochs": 2}).stage_epochs()
+    assert shares == {"variational": 44, "prior": 22, "critic": 2, "adversarial": 6}

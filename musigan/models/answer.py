@@ -27,15 +27,12 @@ from musigan.layers import Memory, normed
 from musigan.models import Family, RollShape, musigan
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
-RARE = -3.0  # logit of a key that sounds one time in twenty: where training starts
-CLEAR = -4.0  # log-variance of latents there: under more noise hundreds of steps pass before they say anything
-
 
 @dataclass(frozen=True)
 class AnswerSettings(musigan.MusiganSettings):
     """Sizes of the networks: musigan's, and how much an answer listens."""
 
-    guidance: float = 1.0  # above 1, answers are drawn as if the question said more than it does (arXiv 2207.12598)
+    guidance: float = 2.0  # above 1, answers are drawn as if the question said more than it does (arXiv 2207.12598)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,8 +50,6 @@ class Generator(musigan.Generator):
         super().__init__(settings, shape)
         self.guidance = settings.guidance
         self.question_in = nn.Linear(settings.latent_dim, settings.transformer_width)
-        nn.init.constant_(self.key_bias, RARE)
-        nn.init.constant_(self.to_posterior.bias[settings.latent_dim :], CLEAR)  # type: ignore[index]
         self.transformer.reach = 2 * self.steps(shape.frames)  # all of question and answer
 
     def silence(self, batch: int) -> Tensor:
