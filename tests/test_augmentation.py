@@ -236,7 +236,7 @@ EVERYTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in models.FAMILIES if "adversarial" in models.family(name).stages])
+@pytest.mark.parametrize("name", ["musigan", "original"])
 def test_stop_and_resume_is_bit_equal_with_everything_on(name: str, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(name, network={**tiny.NETWORKS[name], "spectral": False}, **EVERYTHING)
     whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
