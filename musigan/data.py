@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from musigan.conditions import CONDITIONS, Excerpt
+from musigan import beats
+from musigan.conditions import CONDITIONS, Excerpt, styles_of
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
 
@@ -122,7 +123,8 @@ class Batch:
 class RollDataset:
     """The rolls of one split of a keys store, one per chunk; `reader` stays open as long as this is used.
 
-    `needs` names the conditions that go with each roll (`musigan.conditions`). Raises StoreError for items of another
+    `needs` names the conditions that go with each roll (`musigan.conditions`); `styles` are those that are told apart,
+    the store's own by default. Raises StoreError for items of another
     shape than the first, MusiganError where nothing is left to train on or a condition is not known of the store.
     """
 
@@ -134,6 +136,7 @@ class RollDataset:
         compression: Compression = "sqrt",
         seed: int = 0,
         needs: Sequence[str] = (),
+        styles: Sequence[str] | None = None,
     ) -> None:
         self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
         self.needs = tuple(needs)
@@ -145,7 +148,11 @@ class RollDataset:
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
+        # Instruments are no sides: what swaps left and right, and moves keys, leaves them and the drums alone.
+        self._tracks = list(reader.attributes.get("tracks") or ())
         self._attributes = {info.name: info.attributes for info in infos}
+        self.styles = tuple(styles_of(self._attributes.values()) if styles is None else styles)
+        self._beats: dict[tuple[str, int], beats.Beat] = {}
         chosen = [info for info in infos if info.attributes.get("split", "train") == split]
         self.places = [
             Place(info.name, block, half)
@@ -170,9 +177,7 @@ class RollDataset:
     def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Roll `index` as epoch `epoch` sees it, (C, K, T) in model space, and its conditions by name."""
         place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
-        block = self.reader.block(place.item, place.block)
-        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
-        whole = block.reshape(-1, channels, keys, frames).transpose(1, 2, 0, 3).reshape(channels, keys, -1)
+        whole, frames = self._whole(place), self.shape.frames
         start = place.half * frames
         if self.paired and self.augment.crop and not self.answers:
             start = int(rng.integers(0, frames + 1))
@@ -182,30 +187,72 @@ class RollDataset:
             raise StoreError(f"item {place.item} of the keys store holds values that are not numbers; make it again")
         values = compress(values, self.compression)
         before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
-        excerpt = Excerpt(self._attributes[place.item], self._seconds(place, start), before)
+        beat = self._beat(place, whole).seen_from(start * self.frame_seconds) if "tempo" in self.needs else None
+        excerpt = Excerpt(
+            self._attributes[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
+            self.styles,
+        )  # fmt: skip
         return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
 
     def _seconds(self, place: Place, start: int) -> float:
         """Where in its song a roll begins that starts `start` frames into its block."""
         starts = self._attributes[place.item].get("starts") or ()
-        frame_seconds = float(self.reader.attributes.get("frame_seconds", 0.0))
-        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * frame_seconds
+        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * self.frame_seconds
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long a frame lasts."""
+        return float(self.reader.attributes.get("frame_seconds", 0.02))
+
+    def _beat(self, place: Place, whole: np.ndarray) -> beats.Beat:
+        """The beat from a block's first frame on: what its song says, or what the onsets of (C, K, T) suggest.
+
+        A block, not the song, is what onsets are looked at of: hands that play do not keep one tempo for minutes.
+        """
+        at = place.item, place.block
+        if at not in self._beats:
+            said = beats.said(self._attributes[place.item])
+            found = said.seen_from(self._seconds(place, 0)) if said else beats.estimate(whole, self.frame_seconds)
+            self._beats[at] = found or beats.Beat()
+        return self._beats[at]
+
+    def usual_tempo(self) -> float:
+        """The median of the songs' tempi; what they do not say is found in one block of each."""
+        firsts = {place.item: place for place in reversed(self.places)}
+        found = [self._beat(place, self._whole(place)).tempo for place in firsts.values()]
+        return round(float(np.median(found)), 2) if found else beats.USUAL_TEMPO
+
+    def _whole(self, place: Place) -> np.ndarray:
+        """The block that a roll lies in, its chunks one after another: (C, K, T), linear."""
+        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
+        block = self.reader.block(place.item, place.block).reshape(-1, channels, keys, frames)
+        return block.transpose(1, 2, 0, 3).reshape(channels, keys, -1)
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
         swap, gain, shift = rng.random(), rng.random(), rng.random()
-        if self.augment.swap_channels and loudness.shape[0] == 2 and swap < 0.5:
+        if self.augment.swap_channels and loudness.shape[0] == 2 and not self._tracks and swap < 0.5:
             loudness = loudness[::-1]
         if self.augment.gain:
             loudness = loudness * np.float32(1.0 - self.augment.gain * gain)
         span = self.augment.transpose_keys
         keys = int(np.floor(shift * (2 * span + 1))) - span
-        return transpose(loudness, keys)
+        moved = transpose(loudness, keys)
+        if keys and "drums" in self._tracks:
+            moved[self._tracks.index("drums")] = loudness[self._tracks.index("drums")]
+        return moved
 
     def store_attributes(self) -> dict[str, Any]:
-        """The store's attributes, with `level`: the median factor back to full scale of its songs."""
+        """The store's attributes, with `level`: the median factor back to full scale of its songs.
+
+        Where they are needed, the names of the `styles` and the usual `tempo`, too.
+        """
         levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
         attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
+        if "style" in self.needs:
+            attributes["styles"] = list(self.styles)
+        if "tempo" in self.needs:
+            attributes["tempo"] = self.usual_tempo()
         return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
 
     def fingerprint(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from torch import nn
 
 from musigan import models
 from musigan.errors import SettingsError
+from musigan.layers import chroma
 from musigan.models import RollShape
-from musigan.models.musigan import chroma
 from musigan.training.configuration import PRESETS, configure
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny

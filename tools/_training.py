@@ -212,8 +212,9 @@ def _train(
     KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
     needs = models.family(settings.model).needs
     made = (settings.compression, settings.seed, needs)
-    dataset = RollDataset(reader, "train", settings.augment, *made)
-    validation = RollDataset(reader, "validation", NO_AUGMENT, *made)
+    styles = None if saved is None else saved.store.get("styles")  # a trained network knows them by their numbers
+    dataset = RollDataset(reader, "train", settings.augment, *made, styles)
+    validation = RollDataset(reader, "validation", NO_AUGMENT, *made, styles)
     session.say(
         f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
         f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "musigan": "musigan.models.musigan",
     "original": "musigan.models.original",
+    "musegan": "musigan.models.musegan",
 }
 
 

@@ -28,11 +28,13 @@ from torch.nn import functional as F
 
 from musigan.errors import SettingsError
 from musigan.layers import (
+    PITCH_CLASSES,
     DownBlock,
     GaussianFilter,
     Heads,
     ResidualBlock,
     Transformer,
+    chroma,
     hard_gate,
     limit,
     minibatch_deviation,
@@ -45,7 +47,6 @@ from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
-PITCH_CLASSES = 12
 MOST_GAIN = 2.0  # of a calibration
 
 
@@ -222,17 +223,6 @@ class Generator(nn.Module):
         """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
         latents = self.compose(noise)
         return self.decode(latents, frames).roll, latents
-
-
-def chroma(roll: Tensor, frames: int) -> Tensor:
-    """Loudness by pitch class: (B, C, K, T) -> (B, T / frames, C * 12), octaves summed, `frames` frames averaged.
-
-    Pitch classes are counted from the lowest key.
-    """
-    keys = -(-roll.shape[2] // PITCH_CLASSES) * PITCH_CLASSES
-    whole = pad_roll(roll, keys, -(-roll.shape[3] // frames) * frames)
-    folded = whole.unflatten(2, (-1, PITCH_CLASSES)).unflatten(4, (-1, frames)).mean(5).sum(2)  # (B, C, 12, T / frames)
-    return folded.flatten(1, 2).transpose(1, 2)
 
 
 class SequenceTower(nn.Module):

@@ -37,7 +37,7 @@ class Variational(Objective):
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
         """Losses of the autoencoder on real (B, C, K, T)."""
         posterior = self.generator.encode(real)
-        decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1])
+        decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1], **moment.given)
         free_bits = self.settings.variational.free_bits
         terms = Terms(
             {
