@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from importlib import resources
 from typing import Any
 
@@ -24,7 +25,9 @@ EXTRAS = {"gaussian": True, "critic_heads": True}
 
 def built(name: str, shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     torch.manual_seed(1)
-    return models.build(name, {**tiny.NETWORKS[name], **changes}, shape)
+    known = {entry.name for entry in fields(models.family(name).settings)}
+    extras = {key: value for key, value in changes.items() if key not in EXTRAS or key in known}
+    return models.build(name, {**tiny.NETWORKS[name], **extras}, shape)
 
 
 def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
@@ -33,8 +36,8 @@ def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
     return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
 
 
-def moment(step: int = 0) -> Moment:
-    return Moment(step, 0.5, torch.Generator().manual_seed(3))
+def moment(step: int = 0, **given: torch.Tensor) -> Moment:
+    return Moment(step, 0.5, torch.Generator().manual_seed(3), given)
 
 
 @pytest.mark.parametrize("name", models.FAMILIES)
@@ -99,7 +102,8 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
         for step in range(2):
             for side in objective.sides(step):
                 networks.zero_grad()
-                sum(objective.losses(side, real(), moment(step)).losses.values()).backward()
+                now = moment(step, **tiny.given(name, real()))
+                sum(objective.losses(side, real(), now).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
 
@@ -217,7 +221,7 @@ def test_decoder_reaches_as_far_as_the_halo_says(extras: dict[str, Any]) -> None
     assert window(3) > 1e-4
 
 
-@pytest.mark.parametrize("name", models.FAMILIES)
+@pytest.mark.parametrize("name", ["musigan", "original"])
 def test_heads_learn_what_they_must_tell(name: str) -> None:
     """The critic's named losses fall under their own gradient, on rolls of more and less silence and motion."""
     networks = built(name, **EXTRAS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musigan import store
+from musigan import models, store
 from musigan.data import RollDataset
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.training import checkpoint, runs
@@ -29,6 +29,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "width": 6, "latent_steps": 5, "latent_dim": 8, "transformer_heads": 2, "critic_layers": 3, "critic_width": 3,
         "minibatch_projections": 2, "minibatch_width": 3,
     },
+    "musegan": {
+        "bar_frames": 8, "patch_keys": 2, "patch_frames": 4, "latent_dim": 3, "width": 4, "deep_width": 5,
+        "temporal_width": 4, "style_dim": 3, "kept_dim": 3, "critic_width": 4,
+    },
 }  # fmt: skip
 
 
@@ -48,6 +52,7 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
                 blocks = blocks.reshape(4, CHANNELS, KEYS, FRAMES)
             split = "validation" if number < validation else "train"
             attributes = {"title": f"Song {number}", "split": split, "level": 0.1 + 0.1 * number}
+            attributes |= {"genre": ("Folk", "Rock")[number % 2], "tempo": 100.0 + 20 * number, "first_beat": 0.1}
             writer.add(np.ascontiguousarray(blocks, np.float16), names, attributes)
     return path
 
@@ -55,7 +60,8 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
 def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
     """The rolls of a store as `settings` see them."""
     reader = store.open_reader(str(path), ("keys",))
-    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed)
+    needs = models.family(settings.model).needs
+    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed, needs)
 
 
 def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
@@ -64,7 +70,18 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("original" if model == "original" else "small", {**basis, **changes})
+    return configure("small" if model == "musigan" else model, {**basis, **changes})
+
+
+def given(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Conditions of a model for rolls (B, C, K, T), other ones for each; of the last the first track is given."""
+    batch, _, _, frames = roll.shape
+    kept = torch.full_like(roll, -1.0)
+    kept[-1, 0] = roll[-1, 0]
+    phases = torch.arange(frames) * 0.3 + torch.arange(batch)[:, None]  # (B, T)
+    tempo = torch.stack((phases.sin(), phases.cos(), (phases / 4).sin(), (phases / 4).cos()), 1)
+    made = {"style": torch.arange(batch) % 3, "tempo": tempo, "kept": kept, "question": roll.roll(1, 0)}
+    return {name: made[name] for name in models.family(model).needs}
 
 
 class Silent:

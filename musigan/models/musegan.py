@@ -124,7 +124,7 @@ class BarGenerator(nn.Module):
         self.clock_in = nn.Conv2d(CLOCK * s.patch_frames, s.width, 1, bias=False)
         self.fine = ResidualBlock(s.width)
         self.outward = nn.Conv2d(s.width, 2 * tracks * s.patch_keys * s.patch_frames, 1)
-        self.key_bias = nn.Parameter(torch.full((1, tracks, plane.padded_keys, 1), -2.0))  # how often a key sounds
+        self.key_bias = nn.Parameter(torch.zeros(1, tracks, plane.padded_keys, 1))  # how often a key sounds
 
     def forward(self, bars: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """bars (B, bars, V), packed clock (B, CLOCK * pt, 1, T / pt), given (B, W, K / pk, T / pt)."""
