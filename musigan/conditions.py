@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -90,12 +90,12 @@ class Asked:
     """What a piece is drawn under, to be cut into the conditions of any stretch of it."""
 
     style: int = 0  # its number, from 1; 0 is none
-    beat: Beat = Beat()  # seconds counted from the piece's first frame
+    beat: Beat = field(default_factory=Beat)  # seconds counted from the piece's first frame
     kept: np.ndarray | None = None  # (C, K, T) in model space, NOT_GIVEN in tracks that are to be made
 
     def given(self, start: int, shape: tuple[int, int, int], frame_seconds: float) -> dict[str, np.ndarray]:
         """The conditions of the `shape` (C, K, T) that begins at frame `start`, by name."""
-        channels, keys, frames = shape
+        frames = shape[2]
         part = np.full(shape, NOT_GIVEN, np.float32)
         if self.kept is not None:
             found = self.kept[..., start : start + frames]

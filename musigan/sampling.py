@@ -203,8 +203,9 @@ class Sampler:
         drawn = int(torch.randint(len(styles), (), generator=rng)) + 1 if styles else 0
         number = drawn if wish.style is None else styles.index(wish.style.lower()) + 1
         beat = wish.beat or Beat(float(self.store.get("tempo") or USUAL_TEMPO))
-        given = None if wish.kept is None else wish.kept[:, :1, :1] >= 0
-        track = None if given is None else np.where(given, compress(wish.kept, self.compression), NOT_GIVEN)
+        track = wish.kept
+        if track is not None:
+            track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(NOT_GIVEN))
         return Asked(number, beat, track)
 
     def _given(self, asked: Asked, start: int, frames: int) -> dict[str, Tensor]:
@@ -217,9 +218,7 @@ class Sampler:
         made = asked.given(start, shape, float(self.store["frame_seconds"]))
         return {name: torch.from_numpy(made[name])[None].to(self.device) for name in self.needs}
 
-    def _draw(
-        self, frames: int, rng: torch.Generator, wish: Wish, asked: Asked
-    ) -> tuple[Tensor, Tensor | None]:
+    def _draw(self, frames: int, rng: torch.Generator, wish: Wish, asked: Asked) -> tuple[Tensor, Tensor | None]:
         """Roll (1, C, K, frames) in model space and its latents (1, L, Z), None where there are no windows to keep."""
         import torch
 
@@ -256,7 +255,7 @@ class Sampler:
         for number in range(count):
             noise = self.generator.draw(1, length, rng)
             given = self._given(asked, number * hop, length)
-            window = self.generator.decode(self.generator.compose(noise), length, **given).roll.clone()
+            window = self.generator.decode(self.generator.compose(noise, **given), length, **given).roll.clone()
             if number:
                 window[..., :fade] *= up
             if number < count - 1:

@@ -14,7 +14,7 @@ from musigan.conditions import NOT_GIVEN, Asked
 from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers import stochastic_gate
 from musigan.models import RollShape
-from musigan.models.musegan import MuseganSettings
+from musigan.models.museganlayout import MuseganSettings
 from musigan.sampling import Sampler, Wish
 from musigan.seeding import seed_of
 from musigan.training.configuration import configure
@@ -23,6 +23,7 @@ from tests import tiny
 
 SHAPE = RollShape(3, tiny.KEYS, tiny.FRAMES)
 STRUCTURES = ("jamming", "composer", "hybrid")
+BARS = tiny.FRAMES // 8
 
 
 def built(structure: str = "hybrid", shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
@@ -39,40 +40,56 @@ def noise_of(generator: Any, batch: int = 2) -> torch.Tensor:
     return drawn
 
 
-@pytest.mark.parametrize(("structure", "vectors", "writers"), [("jamming", 6, 3), ("composer", 2, 1), ("hybrid", 8, 3)])
-def test_structures(structure: str, vectors: int, writers: int) -> None:
+@pytest.mark.parametrize(("structure", "players", "writers"), [("jamming", 3, 3), ("composer", 1, 1), ("hybrid", 4, 3)])
+def test_structures(structure: str, players: int, writers: int) -> None:
     generator: Any = built(structure)["generator"]
-    assert noise_of(generator).shape == (2, vectors, 3)
+    assert noise_of(generator).shape == (2, players * BARS, 3)
     assert len(generator.writers) == writers
-    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, vectors, 3)
+    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, players * BARS, 3)
     assert generator.decode(noise_of(generator), SHAPE.frames).roll.shape == (2, 3, tiny.KEYS, tiny.FRAMES)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_who_decides_for_whom(structure: str) -> None:
-    """A private vector changes its own track only, a shared one all; each kind is where its structure says."""
+    """A track's own noise changes that track only, what is in common all; each kind is where its structure says."""
     generator: Any = built(structure)["generator"]
     noise = noise_of(generator)
-    before = generator.decode(noise, SHAPE.frames).logits
+    before = generator.decode(generator.compose(noise), SHAPE.frames).logits
     changed = []
-    for vector in range(noise.shape[1]):
+    for player in range(noise.shape[1] // BARS):
         moved = noise.clone()
-        moved[:, vector] += 1.5
-        after = generator.decode(moved, SHAPE.frames).logits
-        changed.append(tuple((after - before).abs().amax((0, 2, 3)) > 1e-6))
-    alone = [tuple(track == own for track in range(3)) for own in range(3) for _ in range(2)]
-    everyone = [(True, True, True)] * 2
+        moved[:, player * BARS + 1] += 1.5
+        after = generator.decode(generator.compose(moved), SHAPE.frames).logits
+        changed.append(tuple(((after - before).abs().amax((0, 2, 3)) > 1e-6).tolist()))
+    alone = [tuple(track == own for track in range(3)) for own in range(3)]
+    everyone = [(True, True, True)]
     assert changed == {"jamming": alone, "composer": everyone, "hybrid": everyone + alone}[structure]
 
 
-def test_temporal_vectors_differ_from_bar_to_bar() -> None:
-    """Without the vector for the bars all bars are alike but for their edges; with it they are not."""
-    generator: Any = built("composer", RollShape(1, tiny.KEYS, 48))["generator"]
-    noise = generator.draw(1, 48, torch.Generator().manual_seed(3))
-    for temporal in generator.temporal:
-        found = temporal(noise[:, 1])
-        assert found.shape == (1, 6, 3)
-        assert (found[:, 0] - found[:, 3]).abs().max() > 1e-3
+def test_a_bar_is_written_where_it_is() -> None:
+    """A vector changes its bar and, by the layers over bar lines, those near it; a bar has but two patches here."""
+    generator: Any = built("composer", RollShape(1, tiny.KEYS, 80))["generator"]
+    vectors = generator.draw(1, 80, torch.Generator().manual_seed(3))
+    moved = vectors.clone()
+    moved[:, 4] += 1.5
+    gaps = [generator.decode(each, 80).logits for each in (vectors, moved)]
+    by_bar = (gaps[0] - gaps[1]).abs().amax((0, 1, 2)).unflatten(0, (10, 8)).amax(1)
+    assert by_bar[4] > 1e-2
+    assert by_bar[3] > 1e-6
+    assert (by_bar[[0, 8, 9]] < 1e-6).all()
+
+
+def test_the_way_from_noise_heeds_the_conditions() -> None:
+    """Vectors depend on style, clock and given track, and not on where in a batch they stand."""
+    generator: Any = built()["generator"]
+    noise, given = noise_of(generator), tiny.given("musegan", torch.rand(2, 3, tiny.KEYS, tiny.FRAMES))
+    made = generator.compose(noise, **given)
+    assert (made - noise).abs().max() > 1e-2
+    for name in ("style", "tempo"):
+        assert (generator.compose(noise, **{**given, name: given[name].flip(0)}) - made).abs().amax((1, 2)).min() > 1e-4
+    free = generator.compose(noise, **{**given, "kept": torch.full_like(given["kept"], NOT_GIVEN)})
+    torch.testing.assert_close(free[0], made[0])
+    assert (free[1] - made[1]).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -143,7 +160,7 @@ def test_binary_neurons_of_both_kinds() -> None:
 
 
 def test_bars_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(SettingsError, match="network.bar_frames 30"):
+    with pytest.raises(SettingsError, match=r"network\.bar_frames 30"):
         MuseganSettings(bar_frames=30)
 
 
@@ -210,7 +227,7 @@ def test_a_given_track_sounds_through_the_whole_piece() -> None:
 
 def test_wishes_that_cannot_be_granted() -> None:
     drawn = sampler({"styles": ["folk", "rock"]})
-    with pytest.raises(UsageError, match="--style jazz.* it knows folk, rock"):
+    with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
         drawn.check(Wish(style="jazz"), scored=False)
     torch.manual_seed(1)
     plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, tiny.HEADER, "sqrt")
@@ -247,18 +264,21 @@ def batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, dict[str, 
 
 
 def taught() -> nn.ModuleDict:
-    """Networks after a short training on made-up music, reconstruction first and then the game."""
+    """Networks after a short training on made-up music, stage by stage."""
     torch.manual_seed(1)
     torch.set_num_threads(1)
     network = {
-        "bar_frames": 80, "patch_keys": 6, "patch_frames": 10, "latent_dim": 8, "width": 24, "deep_width": 16,
-        "temporal_width": 16, "critic_width": 12,
+        "bar_frames": 80, "patch_keys": 6, "patch_frames": 10, "latent_dim": 6, "width": 24, "deep_width": 16,
+        "temporal_width": 16, "temporal_layers": 2, "temporal_heads": 2, "rounds": 4, "critic_width": 12,
     }  # fmt: skip
-    rates = {"variational": {"learning_rate": 5e-3, "kl_warmup": 0}, "adversarial": {"critic_steps": 2}}
+    rates = {
+        "variational": {"learning_rate": 5e-3, "kl_warmup": 0}, "prior": {"learning_rate": 3e-3},
+        "adversarial": {"critic_steps": 2},
+    }  # fmt: skip
     settings = configure("musegan", {"network": network, **rates})
     networks = models.build("musegan", settings.network, RollShape(1, KEYS, FRAMES))
     rng = np.random.default_rng(3)
-    for stage, steps in (("variational", 150), ("adversarial", 20)):
+    for stage, steps in (("variational", 150), ("prior", 80), ("adversarial", 15)):
         objective = OBJECTIVES[stage](networks, settings)
         optimisers = {side: torch.optim.Adam(groups) for side, groups in objective.groups().items()}
         for step in range(steps):
@@ -288,7 +308,7 @@ def test_what_is_learned_is_followed() -> None:
         conditions = {name: torch.from_numpy(value)[None] for name, value in asked.items()}
         noise = generator.draw(1, FRAMES, torch.Generator().manual_seed(number))
         with torch.no_grad():
-            roll = generator.decode(noise, FRAMES, **conditions).roll
+            roll = generator.decode(generator.compose(noise, **conditions), FRAMES, **conditions).roll
         styles.append(classifier.predict(roll.mean((1, 3)).numpy())[0] == style)
         found = beats.estimate(roll[0].numpy(), FRAME)
         tempi.append(found is not None and abs(found.tempo / tempo - 1) < 0.04)
@@ -311,5 +331,5 @@ def test_the_tool_accompanies(tmp_path: Path) -> None:
         assert (song.kept[0] == NOT_GIVEN).all()
         piece = drawn.piece(1, 1, 75, wish=Wish(kept=song.kept))
         np.testing.assert_allclose(piece.roll[1], np.minimum(song.kept[1], 1), atol=1e-3)
-    with pytest.raises(UsageError, match="--keep piano.* it has left, right"):
+    with pytest.raises(UsageError, match=r"--keep piano.* it has left, right"):
         track_number("piano", drawn)

@@ -56,7 +56,7 @@ def describe(
         return (
             np.array(list(musical.values())),
             random_features(roll),
-            note_metrics(roll, geometry.frame_seconds, geometry.low_key),
+            note_metrics(roll, geometry.frame_seconds, geometry.low_key, geometry.tracks),
             np.array(finder.distance(small, songs[number] if own else None) if finder else np.nan),
             small.astype(np.float16),
         )

@@ -97,7 +97,7 @@ def collection_of(reader: Reader) -> Collection:
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
-    geometry = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    geometry = Geometry.of(reader.attributes)
     is_held = np.isin(rolls.songs, list(held))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
@@ -118,7 +118,7 @@ def collection_of(reader: Reader) -> Collection:
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     """Pieces of a checkpoint in the place of real music: `count` held back, twice as many to learn from."""
-    geometry = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    geometry = Geometry.of(sampler.store)
     frames = sampler.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
     rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
@@ -138,7 +138,7 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     What is left at the end of a piece, filled up with silence, is no roll.
     """
     rolls, shape = _rolls_of(reader)
-    ours = Geometry(float(reader.attributes["frame_seconds"]), int(reader.attributes["low_key"]))
+    ours = Geometry.of(reader.attributes)
     _require_alike(reader.source, shape, ours, like)
     # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
     named = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
@@ -159,7 +159,7 @@ def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
     """`count` pieces of a checkpoint, as long as the real rolls, drawn when asked for."""
-    ours = Geometry(float(sampler.store["frame_seconds"]), int(sampler.store["low_key"]))
+    ours = Geometry.of(sampler.store)
     _require_alike(name, sampler.shape, ours, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])
@@ -192,7 +192,7 @@ def _splits(reader: Reader) -> Sequence[Any]:
 def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
     for what, ours, theirs in (
         ("channels, keys and frames", shape, like.shape),
-        ("frame length and lowest key", geometry, like.geometry),
+        ("frame length, lowest key and tracks", geometry, like.geometry),
     ):
         if ours != theirs:
             raise MusiganError(f"{name}: its {what} are {ours}, those of the real music {theirs}: both must be alike")

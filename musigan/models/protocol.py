@@ -41,7 +41,7 @@ class OneShotGenerator(nn.Module):
     rounds = 0  # from noise to latents
     halo = None  # a roll has the length it was built for: longer pieces are windows that fade into each other
 
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
         """Latents are the noise itself."""
         return latents
 

@@ -36,10 +36,12 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     drawn, real = [], []
     for first in range(0, PIECES, BATCH):
         noise = generator.draw(BATCH, run.shape.frames, rng)
-        drawn.append(generator.compose(noise))
         # The same rolls each time, evenly over the store, as the first epoch sees them.
         numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
-        rolls = torch.from_numpy(np.stack([dataset.roll(0, int(number)) for number in numbers])).to(run.device)
+        found, conditions = zip(*(dataset.example(0, int(number)) for number in numbers), strict=True)
+        rolls = torch.from_numpy(np.stack(found)).to(run.device)
+        given = {k: torch.from_numpy(np.stack([each[k] for each in conditions])).to(run.device) for k in dataset.needs}
+        drawn.append(generator.compose(noise, **given))
         posterior = generator.encode(rolls)
         noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
         real.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)

@@ -6,10 +6,10 @@ objectives ask of them, each only what its stage needs (`given` are the conditio
 
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
     generator.encode(roll) -> mean, log_variance            (B, C, K, T) -> (B, L, Z) each; stage `variational`
-    generator.velocity(latents, time) -> velocity           (B, L, Z); stage `prior`
+    generator.velocity(latents, time, **given) -> velocity  (B, L, Z); stage `prior`
     generator.likelihood(roll, rng, **given) -> losses      named scalars; stage `likelihood`
     generator.draw(batch, frames, rng) -> noise             from here on the game's
-    generator.compose(latents, first, last) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
+    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `rounds` rounds
     generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
     critic(roll | None, latents | None, alone, **given) -> logits, features by view, told by head or None;  critic.views
 """

@@ -94,12 +94,12 @@ class Adversarial(Objective):
         The generator's turn goes on from what the critic's began: nothing has moved there in between.
         """
         noise = self.generator.draw(len(real), real.shape[-1], moment.rng)
-        return self.generator.compose(noise, 0, self._early_rounds())
+        return self.generator.compose(noise, 0, self._early_rounds(), **moment.given)
 
     def _fake(self, real: Tensor, begun: Tensor, moment: Moment) -> dict[str, Tensor | None]:
         """Generated latents and, where due, rolls, from what was begun: views of as many pieces as real ones."""
         frames = real.shape[-1]
-        latents = self.generator.compose(begun, self._early_rounds())
+        latents = self.generator.compose(begun, self._early_rounds(), **moment.given)
         roll = self.generator.decode(latents, frames, **moment.given).roll if self.whole(moment.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
@@ -112,7 +112,10 @@ class Adversarial(Objective):
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
         """The views under instance noise (arXiv 1610.04490): real and fake alike."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
-        return {k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, moment.rng) for k, v in views.items()}
+        return {
+            k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, moment.rng)
+            for k, v in views.items()
+        }
 
     def factor(self, name: str, progress: float) -> float:
         """Penalties' weights may fall to a tenth, by a cosine (arXiv 2501.05441: the steps at the end can be small)."""
@@ -192,7 +195,7 @@ class Adversarial(Objective):
                     real_said.features[view], fake_said.features[view]
                 )
         if truth["latent"] is not None and self.settings.weight("flow"):
-            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng)
+            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng, **moment.given)
         if truth["roll"] is not None and fake["roll"] is not None:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):

@@ -52,15 +52,15 @@ class Variational(Objective):
         return terms
 
 
-def flow(generator: Any, latents: Tensor, rng: torch.Generator) -> Tensor:
-    """The flow-matching loss of a generator's transformer on latents (B, L, Z), most often midway.
+def flow(generator: Any, latents: Tensor, rng: torch.Generator, **given: Tensor) -> Tensor:
+    """The flow-matching loss of a generator's transformer on latents (B, L, Z) under conditions, most often midway.
 
     Times are logistic-normal (arXiv 2403.03206): the ends of the way are easy.
     """
     noise = noise_like(latents, rng)
     time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
     between = noise + time[:, None, None] * (latents - noise)
-    return likelihood.flow_matching(generator.velocity(between, time), noise, latents)
+    return likelihood.flow_matching(generator.velocity(between, time, **given), noise, latents)
 
 
 class Prior(Objective):
@@ -83,4 +83,6 @@ class Prior(Objective):
         """Flow matching on the latents of real (B, C, K, T), each under several noises."""
         posterior = self._encoded(real)
         latents = torch.cat([sampled(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
-        return Terms({"flow": flow(self.generator, latents, moment.rng)})
+        draws = self.settings.prior.draws
+        given = {name: value.repeat(draws, *[1] * (value.dim() - 1)) for name, value in moment.given.items()}
+        return Terms({"flow": flow(self.generator, latents, moment.rng, **given)})
