@@ -23,7 +23,7 @@ from tests import tiny
 
 SHAPE = RollShape(3, tiny.KEYS, tiny.FRAMES)
 STRUCTURES = ("jamming", "composer", "hybrid")
-BARS = tiny.FRAMES // 8
+BARS, VECTOR = tiny.FRAMES // 8, 3 * 2  # two columns a bar
 
 
 def built(structure: str = "hybrid", shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
@@ -43,9 +43,9 @@ def noise_of(generator: Any, batch: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize(("structure", "players", "writers"), [("jamming", 3, 3), ("composer", 1, 1), ("hybrid", 4, 3)])
 def test_structures(structure: str, players: int, writers: int) -> None:
     generator: Any = built(structure)["generator"]
-    assert noise_of(generator).shape == (2, players * BARS, 3)
+    assert noise_of(generator).shape == (2, players * BARS, VECTOR)
     assert len(generator.writers) == writers
-    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, players * BARS, 3)
+    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, players * BARS, VECTOR)
     assert generator.decode(noise_of(generator), SHAPE.frames).roll.shape == (2, 3, tiny.KEYS, tiny.FRAMES)
 
 
@@ -66,17 +66,24 @@ def test_who_decides_for_whom(structure: str) -> None:
     assert changed == {"jamming": alone, "composer": everyone, "hybrid": everyone + alone}[structure]
 
 
-def test_a_bar_is_written_where_it_is() -> None:
-    """A vector changes its bar and, by the layers over bar lines, those near it; a bar has but two patches here."""
+def test_bars_are_written_and_read_where_they_are() -> None:
+    """Each half of a bar's vector changes its own half most and, by layers over bar lines, what is near; and back."""
     generator: Any = built("composer", RollShape(1, tiny.KEYS, 80))["generator"]
     vectors = generator.draw(1, 80, torch.Generator().manual_seed(3))
-    moved = vectors.clone()
-    moved[:, 4] += 1.5
-    gaps = [generator.decode(each, 80).logits for each in (vectors, moved)]
-    by_bar = (gaps[0] - gaps[1]).abs().amax((0, 1, 2)).unflatten(0, (10, 8)).amax(1)
-    assert by_bar[4] > 1e-2
-    assert by_bar[3] > 1e-6
-    assert (by_bar[[0, 8, 9]] < 1e-6).all()
+    before = generator.decode(vectors, 80).logits
+    roll = torch.rand(1, 1, tiny.KEYS, 80)
+    for half in range(2):
+        moved = vectors.clone()
+        moved[:, 4, 3 * half : 3 * half + 3] += 1.5
+        by_column = (generator.decode(moved, 80).logits - before).abs().amax((0, 1, 2)).unflatten(0, (20, 4)).amax(1)
+        assert by_column.argmax() == 2 * 4 + half
+        assert by_column[7 + 2 * half - 1] > 1e-6
+        assert (by_column[[0, 1, 2, 14, 15]] < 1e-6).all()
+        changed = roll.clone()
+        changed[..., 32 + 4 * half : 36 + 4 * half] = 0
+        gaps = (generator.encode(changed).mean - generator.encode(roll).mean).abs()[0].unflatten(1, (2, 3)).amax(2)
+        reached = gaps.flatten().nonzero()[:, 0]
+        assert abs((reached.min() + reached.max()).item() / 2 - (2 * 4 + half)) <= 0.5
 
 
 def test_the_way_from_noise_heeds_the_conditions() -> None:

@@ -30,7 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "minibatch_projections": 2, "minibatch_width": 3,
     },
     "musegan": {
-        "bar_frames": 8, "patch_keys": 2, "patch_frames": 4, "latent_dim": 3, "width": 4, "deep_width": 5, "rounds": 3,
+        "bar_frames": 8, "patch_keys": 2, "patch_frames": 2, "latent_dim": 3, "width": 4, "deep_width": 5, "rounds": 3,
         "temporal_width": 8, "temporal_layers": 1, "temporal_heads": 2, "time_dim": 4, "style_dim": 3, "kept_dim": 3,
         "critic_width": 4,
     },

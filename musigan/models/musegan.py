@@ -66,7 +66,8 @@ class TemporalGenerator(nn.Module):
         super().__init__()
         s, self.settings, self.bars, self.players = settings, settings, bars, players
         width = s.temporal_width
-        self.inward = nn.Linear(s.latent_dim, width)
+        latent = s.latent_dim * s.bar_columns
+        self.inward = nn.Linear(latent, width)
         self.places = nn.Parameter(0.02 * torch.randn(1, players * bars, width))
         self.clock_in = nn.Linear(2 * CLOCK, width, bias=False)
         self.kept_in = nn.Linear(told, width, bias=False) if told else None
@@ -75,7 +76,7 @@ class TemporalGenerator(nn.Module):
         self.layers = nn.ModuleList(
             TransformerLayer(width, s.temporal_heads, s.time_dim) for _ in range(s.temporal_layers)
         )
-        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, s.latent_dim))
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent))
         nn.init.zeros_(self.outward[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.outward[1].bias)  # type: ignore[arg-type]
         player = torch.arange(players).repeat_interleave(bars)  # of each vector
@@ -114,7 +115,7 @@ class BarGenerator(nn.Module):
     def __init__(self, settings: MuseganSettings, plane: Plane, told: int, tracks: int) -> None:
         super().__init__()
         s, self.settings, self.plane, self.tracks = settings, settings, plane, tracks
-        self.inward = nn.Linear(told, s.deep_width * plane.rows * plane.bar_columns)
+        self.inward = nn.Conv1d(told, s.deep_width * plane.rows, 3, padding=1)
         self.deep = ResidualBlock(s.deep_width)
         self.up = nn.Conv2d(s.deep_width, 4 * s.width, 1)
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.width, 2 * plane.rows, 1))  # which keys these are
@@ -123,11 +124,13 @@ class BarGenerator(nn.Module):
         self.outward = nn.Conv2d(s.width, 2 * tracks * s.patch_keys * s.patch_frames, 1)
         self.key_bias = nn.Parameter(torch.zeros(1, tracks, plane.padded_keys, 1))  # how often a key sounds
 
-    def forward(self, bars: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """bars (B, bars, V), packed clock (B, CLOCK * pt, 1, T / pt), given (B, W, K / pk, T / pt)."""
+    def forward(self, columns: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of each column of the coarse plane (B, bars * columns, V), and on the fine plane the packed clock and given.
+
+        These are (B, CLOCK * pt, 1, T / pt) and (B, W, K / pk, T / pt).
+        """
         s, p = self.settings, self.plane
-        grid = self.inward(bars).unflatten(2, (s.deep_width, p.rows, p.bar_columns))  # (B, bars, D, rows, columns)
-        grid = grid.permute(0, 2, 3, 1, 4).flatten(3)  # (B, D, rows, bars * columns): bars side by side
+        grid = self.inward(columns.transpose(1, 2)).unflatten(1, (s.deep_width, p.rows))  # (B, D, rows, bars * columns)
         grid = self.deep(grid.contiguous(memory_format=torch.channels_last))
         grid = F.pixel_shuffle(self.up(F.leaky_relu(grid, 0.2)), 2) + self.key_map  # (B, W, 2 rows, 2 columns)
         if clock is not None:
@@ -187,8 +190,8 @@ class Generator(nn.Module):
         self.writers = nn.ModuleList(BarGenerator(s, p, told, tracks) for tracks in writers)
         self.encoder = Encoder(s, shape, p, self.players)
         # Behind the last round: what brings drawn vectors to the spread of real ones (training/calibration.py).
-        self.register_buffer("latent_offset", torch.zeros(s.latent_dim))
-        self.register_buffer("latent_gain", torch.ones(s.latent_dim))
+        self.register_buffer("latent_offset", torch.zeros(s.latent_dim * s.bar_columns))
+        self.register_buffer("latent_gain", torch.ones(s.latent_dim * s.bar_columns))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for."""
@@ -200,7 +203,8 @@ class Generator(nn.Module):
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
         """White noise (B, L, Z) for rolls of the length that the networks were built for."""
-        noise = torch.randn(batch, self.players * self.plane.bars, self.settings.latent_dim, generator=rng)
+        size = self.settings.latent_dim * self.settings.bar_columns
+        noise = torch.randn(batch, self.players * self.plane.bars, size, generator=rng)
         return noise.to(self.style.weight.device)
 
     def encode(self, roll: Tensor) -> Posterior:
@@ -254,14 +258,16 @@ class Generator(nn.Module):
     ) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, T), under style (B), clock (B, 4, T) and given tracks (B, C, K, T)."""
         s, bars = self.settings, self.plane.bars
-        by_player = list(latents.unflatten(1, (self.players, bars)).unbind(1))  # (B, bars, Z) each
-        common = [self.style(self._style(latents, style))[:, None].expand(-1, bars, -1), *by_player[: self.shared]]
+        columns = bars * s.bar_columns
+        by_column = latents.unflatten(2, (s.bar_columns, -1)).unflatten(1, (self.players, bars))
+        by_player = list(by_column.flatten(2, 3).unbind(1))  # (B, columns, Z / bar_columns) each
+        common = [self.style(self._style(latents, style))[:, None].expand(-1, columns, -1), *by_player[: self.shared]]
         given = None
         if self.kept is not None:
             told = latents.new_zeros(len(latents), bars, s.kept_dim)
             if kept is not None:
                 told, given = self.kept(kept)
-            common.append(told)
+            common.append(told.repeat_interleave(s.bar_columns, 1))
         clock = None if tempo is None else packed_clock(tempo, self.plane.padded_frames, s.patch_frames)
         own = by_player[self.shared :] or [None]
         written = [
@@ -289,7 +295,7 @@ class Encoder(nn.Module):
         self.fine = ResidualBlock(s.width)
         self.down = nn.Conv2d(s.width, s.deep_width, 4, stride=2, padding=1)
         self.columns = nn.Conv1d(s.deep_width * plane.rows, s.temporal_width, 3, padding=1)
-        self.outward = nn.Linear(s.temporal_width * plane.bar_columns, 2 * players * s.latent_dim)
+        self.outward = nn.Conv1d(s.temporal_width, 2 * players * s.latent_dim, 1)
 
     def forward(self, roll: Tensor) -> Posterior:
         """roll (B, C, K, T)."""
@@ -297,9 +303,10 @@ class Encoder(nn.Module):
         packed = pack(pad_roll(roll, p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
         grid = self.fine(self.inward(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
         grid = F.leaky_relu(self.down(F.leaky_relu(grid, 0.2)), 0.2)  # (B, D, rows, bars * columns)
-        row = F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2).unflatten(2, (p.bars, -1))  # (B, W, bars, columns)
-        both = self.outward(row.transpose(1, 2).flatten(2)).unflatten(2, (self.players, -1))  # (B, bars, players, 2Z)
-        mean, log_variance = both.transpose(1, 2).flatten(1, 2).chunk(2, -1)  # (B, players * bars, Z) each
+        both = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
+        both = both.unflatten(2, (p.bars, -1)).unflatten(1, (2, self.players, -1))  # (B, 2, players, D, bars, columns)
+        both = both.permute(0, 1, 2, 4, 5, 3).flatten(4)  # (B, 2, players, bars, Z): columns after one another
+        mean, log_variance = both.flatten(2, 3).unbind(1)  # (B, players * bars, Z) each
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
 

@@ -26,7 +26,7 @@ class MuseganSettings:
     bar_frames: int = 100  # frames that one vector of a temporal generator stands for: 2 s, a bar at 120 a minute
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels
-    latent_dim: int = 64  # numbers in the vector of a bar
+    latent_dim: int = 32  # numbers for each column of the coarse plane; a bar's vector holds those of its columns
     rounds: int = 8  # of the temporal generator, from noise to vectors
     width: int = 32  # channels of a bar generator's fine plane
     deep_width: int = 48  # channels of its coarse plane (half as many rows and columns)
@@ -39,6 +39,11 @@ class MuseganSettings:
     kept_dim: int = 32  # numbers that tell a bar of the given tracks
     critic_width: int = 32  # channels of the critic's finest plane
     binary: Literal["deterministic", "stochastic"] = "deterministic"  # neurons; drawn music is always deterministic
+
+    @property
+    def bar_columns(self) -> int:
+        """Columns of the coarse plane in a bar."""
+        return self.bar_frames // (2 * self.patch_frames)
 
     def __post_init__(self) -> None:
         if self.bar_frames % (2 * self.patch_frames):
@@ -71,8 +76,7 @@ class Plane:
     def of(cls, settings: MuseganSettings, shape: RollShape) -> Plane:
         rows = -(-shape.keys // (2 * settings.patch_keys))
         bars = -(-shape.frames // settings.bar_frames)
-        columns = settings.bar_frames // (2 * settings.patch_frames)
-        return cls(rows, bars, columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
+        return cls(rows, bars, settings.bar_columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
 
 
 def known_style(style: Tensor, most: int) -> Tensor:
