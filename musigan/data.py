@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from musigan.conditions import CONDITIONS, Excerpt
+from musigan import beats
+from musigan.conditions import CONDITIONS, Excerpt, styles_of
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
 from musigan.tracks import DRUMS, names_of
@@ -130,7 +131,8 @@ class Batch:
 class RollDataset:
     """The rolls of one split of a keys store, one per chunk; `reader` stays open as long as this is used.
 
-    `needs` names the conditions that go with each roll (`musigan.conditions`). Raises StoreError for items of another
+    `needs` names the conditions that go with each roll (`musigan.conditions`); `styles` are those that are told apart,
+    the store's own by default. Raises StoreError for items of another
     shape than the first, MusiganError where nothing is left to train on or a condition is not known of the store.
     """
 
@@ -142,6 +144,7 @@ class RollDataset:
         compression: Compression = "sqrt",
         seed: int = 0,
         needs: Sequence[str] = (),
+        styles: Sequence[str] | None = None,
     ) -> None:
         self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
         self.needs = tuple(needs)
@@ -155,6 +158,8 @@ class RollDataset:
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
         self._attributes = {info.name: info.attributes for info in infos}
+        self.styles = tuple(styles_of(self._attributes.values()) if styles is None else styles)
+        self._beats: dict[tuple[str, int], beats.Beat] = {}
         chosen = [info for info in infos if info.attributes.get("split", "train") == split]
         self.places = [
             Place(info.name, block, half)
@@ -196,7 +201,11 @@ class RollDataset:
         before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
         if before is not None and rng.random() < self.augment.silent_question:
             before = np.zeros_like(before)
-        excerpt = Excerpt(self._attributes[place.item], self._seconds(place, start), before)
+        beat = self._beat(place, whole).seen_from(start * self.frame_seconds) if "tempo" in self.needs else None
+        excerpt = Excerpt(
+            self._attributes[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
+            self.styles,
+        )  # fmt: skip
         return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
 
     def _whole(self, item: str, index: int) -> np.ndarray:
@@ -208,8 +217,30 @@ class RollDataset:
     def _seconds(self, place: Place, start: int) -> float:
         """Where in its song a roll begins that starts `start` frames into its block."""
         starts = self._attributes[place.item].get("starts") or ()
-        frame_seconds = float(self.reader.attributes.get("frame_seconds", 0.0))
-        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * frame_seconds
+        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * self.frame_seconds
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long a frame lasts."""
+        return float(self.reader.attributes.get("frame_seconds", 0.02))
+
+    def _beat(self, place: Place, whole: np.ndarray) -> beats.Beat:
+        """The beat from a block's first frame on: what its song says, or what the onsets of (C, K, T) suggest.
+
+        A block, not the song, is what onsets are looked at of: hands that play do not keep one tempo for minutes.
+        """
+        at = place.item, place.block
+        if at not in self._beats:
+            said = beats.said(self._attributes[place.item])
+            found = said.seen_from(self._seconds(place, 0)) if said else beats.estimate(whole, self.frame_seconds)
+            self._beats[at] = found or beats.Beat()
+        return self._beats[at]
+
+    def usual_tempo(self) -> float:
+        """The median of the songs' tempi; what they do not say is found in one block of each."""
+        firsts = {place.item: place for place in reversed(self.places)}
+        found = [self._beat(place, self._whole(place.item, place.block)).tempo for place in firsts.values()]
+        return round(float(np.median(found)), 2) if found else beats.USUAL_TEMPO
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
@@ -227,9 +258,16 @@ class RollDataset:
         return moved
 
     def store_attributes(self) -> dict[str, Any]:
-        """The store's attributes, with `level`: the median factor back to full scale of its songs."""
+        """The store's attributes, with `level`: the median factor back to full scale of its songs.
+
+        Where they are needed, the names of the `styles` and the usual `tempo`, too.
+        """
         levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
         attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
+        if "style" in self.needs:
+            attributes["styles"] = list(self.styles)
+        if "tempo" in self.needs:
+            attributes["tempo"] = self.usual_tempo()
         return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
 
     def fingerprint(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
 
+PITCH_CLASSES = 12
+
 
 def pad_roll(roll: Tensor, keys: int, frames: int) -> Tensor:
     """(B, C, K, T) with zeros above the highest key and after the last frame, to (B, C, keys, frames)."""
@@ -37,6 +39,17 @@ def unpack(grid: Tensor, channels: int, patch_keys: int, patch_frames: int) -> T
     return roll.reshape(batch, channels, rows * patch_keys, columns * patch_frames)
 
 
+def chroma(roll: Tensor, frames: int) -> Tensor:
+    """Loudness by pitch class: (B, C, K, T) -> (B, T / frames, C * 12), octaves summed, `frames` frames averaged.
+
+    Pitch classes are counted from the lowest key.
+    """
+    keys = -(-roll.shape[2] // PITCH_CLASSES) * PITCH_CLASSES
+    whole = pad_roll(roll, keys, -(-roll.shape[3] // frames) * frames)
+    folded = whole.unflatten(2, (-1, PITCH_CLASSES)).unflatten(4, (-1, frames)).mean(5).sum(2)  # (B, C, 12, T / frames)
+    return folded.flatten(1, 2).transpose(1, 2)
+
+
 def hard_gate(logits: Tensor) -> Tensor:
     """1 where a logit is above 0, else exactly 0; the gradient is the sigmoid's (straight-through).
 
@@ -44,6 +57,15 @@ def hard_gate(logits: Tensor) -> Tensor:
     """
     soft = torch.sigmoid(logits)
     return (logits > 0).to(soft.dtype) + soft - soft.detach()
+
+
+def stochastic_gate(logits: Tensor) -> Tensor:
+    """1 with the probability that a logit says, else exactly 0; the gradient is the sigmoid's (straight-through).
+
+    Binary neurons of the stochastic kind (arXiv 1804.09399, section 3.2).
+    """
+    soft = torch.sigmoid(logits)
+    return (torch.rand_like(soft) < soft).to(soft.dtype) + soft - soft.detach()
 
 
 def limit(values: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from musigan.beats import USUAL_TEMPO, Beat
 from musigan.cleaning import without_fragments
+from musigan.conditions import NOT_GIVEN, Asked
 from musigan.data import compress, expand
 from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.seeding import seed_of
@@ -51,6 +53,9 @@ class Wish:
 
     temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned, None the family's choice
     past: np.ndarray | None = None  # (C, K, P) in linear loudness: what to go on from
+    style: str | None = None  # one of the store's that was learned from; None draws one for each piece
+    beat: Beat | None = None  # None is the usual tempo of what was learned from
+    kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks that are to be made
 
 
 NO_WISH = Wish()
@@ -114,14 +119,30 @@ class Sampler:
             raise UsageError("--best: this checkpoint's model has no critic to choose by; draw with -n")
         if wish.temperature is not None and not hasattr(self.generator, "likelihood"):
             raise UsageError("--temperature: this checkpoint's model draws by noise alone; leave it out")
-        if wish.past is None:
-            return
-        self.check_extends()
-        here, there = (self.shape.channels, self.shape.keys), wish.past.shape[:2]
+        self._check_conditions(wish)
+        if wish.past is not None:
+            self.check_extends()
+            self._check_size("music to go on from", wish.past)
+
+    def _check_conditions(self, wish: Wish) -> None:
+        """Raise UsageError for a style, a tempo or a track that the checkpoint's model does not go by."""
+        asked = {"style": wish.style, "tempo": wish.beat, "kept": wish.kept}
+        for name, flag in (("style", "--style"), ("tempo", "--tempo"), ("kept", "--keep")):
+            if asked[name] is not None and name not in self.needs:
+                raise UsageError(f"{flag}: this checkpoint's model does not go by it; train one with --model musegan")
+        styles = self.store.get("styles") or []
+        if wish.style is not None and wish.style.lower() not in styles:
+            known = ", ".join(styles) or "none: no song had a genre"
+            raise UsageError(f"--style {wish.style}: not what this checkpoint has learned from; it knows {known}")
+        if wish.kept is not None:
+            self._check_size("given track", wish.kept)
+
+    def _check_size(self, what: str, roll: np.ndarray) -> None:
+        here, there = (self.shape.channels, self.shape.keys), roll.shape[:2]
         if here != there:
             raise StoreError(
-                f"the music to go on from has {there[0]} channels x {there[1]} keys, the checkpoint {here[0]} x "
-                f"{here[1]}: make its keys with the settings that it was trained with"
+                f"the {what} has {there[0]} channels x {there[1]} keys, the checkpoint {here[0]} x {here[1]}: make its "
+                "keys with the settings that it was trained with"
             )
 
     def check_extends(self) -> None:
@@ -140,8 +161,9 @@ class Sampler:
 
         rng = torch.Generator().manual_seed(seed_of(seed, number))
         with torch.no_grad():
-            roll, latents = self._draw(frames, rng, wish)
-            score = self._score(roll, latents, wish) if scored else None
+            asked = self._asked(rng, wish)
+            roll, latents = self._draw(frames, rng, wish, asked)
+            score = self._score(roll, latents, wish, asked) if scored else None
         return Piece(number, self._loudness(roll), score)
 
     def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
@@ -191,7 +213,32 @@ class Sampler:
             assert score is not None
             yield number, score
 
-    def _draw(self, frames: int, rng: torch.Generator, wish: Wish) -> tuple[Tensor, Tensor | None]:
+    def _asked(self, rng: torch.Generator, wish: Wish) -> Asked:
+        """What `wish` leaves open filled in: a style drawn, the usual tempo."""
+        import torch
+
+        if not self.needs:
+            return Asked()
+        styles = self.store.get("styles") or []
+        drawn = int(torch.randint(len(styles), (), generator=rng)) + 1 if styles else 0
+        number = drawn if wish.style is None else styles.index(wish.style.lower()) + 1
+        beat = wish.beat or Beat(float(self.store.get("tempo") or USUAL_TEMPO))
+        track = wish.kept
+        if track is not None:
+            track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(NOT_GIVEN))
+        return Asked(number, beat, track)
+
+    def _given(self, asked: Asked, start: int, frames: int) -> dict[str, Tensor]:
+        """The conditions that the networks need of a stretch of a piece, for a batch of one."""
+        import torch
+
+        if not self.needs:
+            return {}
+        shape = (self.shape.channels, self.shape.keys, frames)
+        made = asked.given(start, shape, float(self.store["frame_seconds"]))
+        return {name: torch.from_numpy(made[name])[None].to(self.device) for name in self.needs if name in made}
+
+    def _draw(self, frames: int, rng: torch.Generator, wish: Wish, asked: Asked) -> tuple[Tensor, Tensor | None]:
         """Roll (1, C, K, frames) in model space and its latents (1, L, Z), None where there are no windows to keep."""
         import torch
 
@@ -201,7 +248,7 @@ class Sampler:
             temperature = usual if wish.temperature is None else wish.temperature
             return generator.extend(self._past(wish), frames, rng, temperature), None
         if generator.halo is None:
-            return self._faded(frames, rng), None
+            return self._faded(frames, rng, asked), None
         noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo
         total = generator.steps(frames)
         rolls, latents = [], []
@@ -222,7 +269,7 @@ class Sampler:
             return None
         return torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
 
-    def _faded(self, frames: int, rng: torch.Generator) -> Tensor:
+    def _faded(self, frames: int, rng: torch.Generator, asked: Asked) -> Tensor:
         """Windows of the training length that fade into each other, for families of a fixed length."""
         import torch
 
@@ -234,7 +281,8 @@ class Sampler:
         up = torch.linspace(0, 1, fade + 2, device=self.device)[1:-1]
         for number in range(count):
             noise = self.generator.draw(1, length, rng)
-            window = self.generator.decode(self.generator.compose(noise), length).roll.clone()
+            given = self._given(asked, number * hop, length)
+            window = self.generator.decode(self.generator.compose(noise, **given), length, **given).roll.clone()
             if number:
                 window[..., :fade] *= up
             if number < count - 1:
@@ -242,7 +290,7 @@ class Sampler:
             total[..., number * hop : number * hop + length] += window
         return total[..., :frames]
 
-    def _score(self, roll: Tensor, latents: Tensor | None, wish: Wish) -> float:
+    def _score(self, roll: Tensor, latents: Tensor | None, wish: Wish, asked: Asked) -> float:
         """Mean over windows of the training length, and over the critic's views, of its logit.
 
         A critic of answers is shown what sounded before each window: its question.
@@ -263,8 +311,10 @@ class Sampler:
             if latents is not None:
                 first = start // self.generator.token_frames
                 part = latents[:, first : first + self.generator.steps(length)]
-            given = {"question": whole[..., start : start + length]} if "question" in self.needs else {}
-            said = self.critic(roll[..., start : start + length], part, alone=True, **given)
+            shown, given = roll[..., start : start + length], self._given(asked, start, length)
+            if "question" in self.needs:
+                given["question"] = whole[..., start : start + length]
+            said = self.critic(shown, part, alone=True, **given)
             found.append(sum(logit.item() for logit in said.logits.values()) / len(said.logits))
         return float(np.mean(found))
 

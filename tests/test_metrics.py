@@ -401,3 +401,34 @@ def test_markov_chain_is_as_dense_as_its_model() -> None:
     change: Callable[[np.ndarray], float] = lambda r: float(((r > 0)[..., 1:] != (r > 0)[..., :-1]).mean())  # noqa: E731
     assert change(made) == pytest.approx(change(original), rel=0.15)
     assert isinstance(find_notes(made[0, 0]), Notes)
+
+
+def test_drum_pattern_by_hand() -> None:
+    """At 125 a minute sixteenths are 120 ms apart: eighths are on them, what comes 60 ms later is not."""
+    roll = np.zeros((2, 20, 500), np.float32)
+    on = np.rint(np.arange(0.48, 9.6, 0.24) / FRAME).astype(int)
+    for start in on:
+        roll[0, 5, start : start + 4] = 1
+    off = on[::8] + 3
+    for start in off:
+        roll[0, 9, start : start + 4] = 1
+    roll[1, 3, 100:150] = 1
+    named = dict(zip(notemetrics.NAMES, notemetrics.note_metrics(roll, FRAME, 4, ("drums", "piano")), strict=True))
+    assert named["drum pattern"] == pytest.approx(len(on) / (len(on) + len(off)))
+    assert named["used pitch classes"] == 1  # drums have no pitch
+    assert named["polyphony"] == 1
+    assert np.isnan(named["distance of tracks"])  # one track has a pitch
+    without = dict(zip(notemetrics.NAMES, notemetrics.note_metrics(roll, FRAME, 4), strict=True))
+    assert np.isnan([without[name] for name in notemetrics.OF_TRACKS]).all()
+    roll[0] = 0
+    assert np.isnan(notemetrics.note_metrics(roll, FRAME, 4, ("drums", "piano"))[7])
+
+
+def test_distance_of_tracks_by_hand() -> None:
+    """A fifth apart in the first half second, the same in the second, alone in the third."""
+    roll = np.zeros((2, 20, 75), np.float32)
+    roll[0, 0, 1:50] = roll[1, 7, 1:25] = roll[1, 12, 26:75] = 1
+    found = notemetrics.note_metrics(roll, FRAME, 4, ("piano", "strings"))[8]
+    fifth = np.zeros((12, 2))
+    fifth[0, 0] = fifth[7, 1] = 1
+    assert found == pytest.approx(notemetrics.tonal_distance(fifth) / 2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from importlib import resources
 from typing import Any
 
@@ -10,8 +11,8 @@ from torch import nn
 
 from musigan import models
 from musigan.errors import SettingsError
+from musigan.layers import chroma
 from musigan.models import RollShape
-from musigan.models.musigan import chroma
 from musigan.training.configuration import PRESETS, configure
 from musigan.training.objectives import OBJECTIVES, Moment
 from tests import tiny
@@ -26,7 +27,9 @@ LATENT = ["musigan", "original"]
 
 def built(name: str, shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     torch.manual_seed(1)
-    return models.build(name, {**tiny.NETWORKS[name], **changes}, shape)
+    known = {entry.name for entry in fields(models.family(name).settings)}
+    extras = {key: value for key, value in changes.items() if key not in EXTRAS or key in known}
+    return models.build(name, {**tiny.NETWORKS[name], **extras}, shape)
 
 
 def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
@@ -35,8 +38,7 @@ def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
     return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
 
 
-def moment(step: int = 0, name: str = "musigan") -> Moment:
-    given = {"question": real().flip(0)} if "question" in models.family(name).needs else {}
+def moment(step: int = 0, **given: torch.Tensor) -> Moment:
     return Moment(step, 0.5, torch.Generator().manual_seed(3), given)
 
 
@@ -104,7 +106,8 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
         for step in range(2):
             for side in objective.sides(step):
                 networks.zero_grad()
-                sum(objective.losses(side, real(), moment(step, name)).losses.values()).backward()
+                now = moment(step, **tiny.given(name, real()))
+                sum(objective.losses(side, real(), now).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
 

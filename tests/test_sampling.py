@@ -31,7 +31,7 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
     return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
 @pytest.mark.parametrize("frames", [1, 7, 24, 61])
 def test_any_length(name: str, frames: int) -> None:
     piece = sampler(name).piece(1, 1, frames)
@@ -41,7 +41,7 @@ def test_any_length(name: str, frames: int) -> None:
     assert np.isfinite(piece.roll).all()
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan"])
 def test_same_seed_same_bits(name: str) -> None:
     first = [p.roll for p in sampler(name).pieces(3, 40, seed=5)]
     again = [p.roll for p in sampler(name).pieces(2, 40, seed=5)]

@@ -43,7 +43,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
 @pytest.mark.parametrize("limit", [1, 5, 9])
 def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(name)
@@ -106,7 +106,7 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
         ("adversarial", "generator", ("generator.prior", "generator.decoder")),
     ],
 )
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
 def test_each_side_moves_its_own_parameters_only(
     name: str, stage: str, side: str, may_move: tuple[str, ...], keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +139,7 @@ def test_each_side_moves_its_own_parameters_only(
 
 
 @pytest.mark.parametrize(("side", "other"), [("critic", "generator"), ("generator", "critic")])
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan"])
 def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: str, other: str, keys: Path) -> None:
     run, data = start(keys, tiny.settings(name, adversarial={f"freeze_{side}": [0.25, 0.75]}))
     run.plan = [("adversarial", 1)]

@@ -44,6 +44,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6,
     },
+    "musegan": {
+        "bar_frames": 8, "patch_keys": 2, "patch_frames": 2, "latent_dim": 3, "width": 4, "deep_width": 5, "rounds": 3,
+        "temporal_width": 8, "temporal_layers": 1, "temporal_heads": 2, "time_dim": 4, "style_dim": 3, "kept_dim": 3,
+        "critic_width": 4,
+    },
 }  # fmt: skip
 
 
@@ -63,6 +68,7 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
                 blocks = blocks.reshape(4, CHANNELS, KEYS, FRAMES)
             split = "validation" if number < validation else "train"
             attributes = {"title": f"Song {number}", "split": split, "level": 0.1 + 0.1 * number}
+            attributes |= {"genre": ("Folk", "Rock")[number % 2], "tempo": 100.0 + 20 * number, "first_beat": 0.1}
             writer.add(np.ascontiguousarray(blocks, np.float16), names, attributes)
     return path
 
@@ -81,6 +87,17 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
     return configure("small" if model == "musigan" else model, {**basis, **changes})
+
+
+def given(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Conditions of a model for rolls (B, C, K, T), other ones for each; of the last the first track is given."""
+    batch, _, _, frames = roll.shape
+    kept = torch.full_like(roll, -1.0)
+    kept[-1, 0] = roll[-1, 0]
+    phases = torch.arange(frames) * 0.3 + torch.arange(batch)[:, None]  # (B, T)
+    tempo = torch.stack((phases.sin(), phases.cos(), (phases / 4).sin(), (phases / 4).cos()), 1)
+    made = {"style": torch.arange(batch) % 3, "tempo": tempo, "kept": kept, "question": roll.roll(1, 0)}
+    return {name: made[name] for name in models.family(model).needs}
 
 
 class Silent:

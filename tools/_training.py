@@ -224,7 +224,7 @@ def _train(
 
     checkpoint.check_writable(target)
     place = runs.prepare_torch(device)
-    dataset, validation = _rolls(session, sources, settings)
+    dataset, validation = _rolls(session, sources, settings, saved)
     session.say(
         f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
         f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
@@ -255,7 +255,7 @@ def _train(
 
 
 def _rolls(
-    session: _cli.Session, sources: Sequence[str], settings: TrainingSettings
+    session: _cli.Session, sources: Sequence[str], settings: TrainingSettings, saved: Checkpoint | None
 ) -> tuple[RollDataset, RollDataset]:
     """Rolls to learn from and rolls held back, of as many stores as the model takes."""
     from musigan import models
@@ -276,6 +276,7 @@ def _rolls(
     if names:
         held = Domains(readers, names, "validation", NO_AUGMENT, *common)
         return Domains(readers, names, "train", settings.augment, *common), held
-    made = (*common, family.needs)
+    styles = None if saved is None else saved.store.get("styles")  # a trained network knows them by their numbers
+    made = (*common, family.needs, styles)
     held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *made)
     return RollDataset(readers[0], "train", settings.augment, *made), held_back

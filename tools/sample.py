@@ -44,6 +44,14 @@ def main(
     prime_from: Annotated[
         float | None, typer.Option(min=0, help="Second of the song to begin at; its last 10 s if not given.")
     ] = None,
+    style: Annotated[
+        str, typer.Option(help="A genre or folder that was learned from.  [default: one drawn for each piece]")
+    ] = "",
+    tempo: Annotated[
+        float | None, typer.Option(min=20, max=400, help="Beats a minute.  [default: the usual one of the music]")
+    ] = None,
+    keep: Annotated[str, typer.Option(metavar="TRACK", help="Make the other tracks to this one of --with.")] = "",
+    songs: Annotated[str, typer.Option("--with", metavar="KEYS", help="A store whose songs --keep takes.")] = "",
     device: _cli.Device = "auto",
     force: _cli.Force = False,
 ) -> None:
@@ -52,12 +60,15 @@ def main(
     The same checkpoint and seed give the same music, piece by piece, however many are drawn. --prime begins with 10 s
     of a song and goes on from there for --seconds, with models that can (musigan models says which). --morph draws
     nothing: it leads from each song of a keys store to the next, and gives a single song as the network hears it.
+    --style, --tempo and --keep are for models that go by them (musegan).
 
     Example: sample ckpt.pt --best 4 --of 100 --seconds 60 | keys-to-mp3 out.mp3
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from musigan import priming, sampling
+    from musigan.beats import Beat
     from musigan.devices import resolve_device
     from musigan.errors import UsageError
     from musigan.training.runs import prepare_torch
@@ -68,6 +79,12 @@ def main(
         raise UsageError(f"-n {count} and --best {best} both say how many pieces: --best {best} --of MANY chooses")
     if best and of and of < best:
         raise UsageError(f"--best {best} --of {of}: cannot choose {best} among {of}")
+    if bool(keep) != bool(songs):
+        raise UsageError("--keep names a track of the songs of --with: give both")
+    if keep and (best or count or morph or prime):
+        raise UsageError("--keep makes a piece to each song of --with: leave -n, --best, --morph and --prime out")
+    if morph and (style or tempo):
+        raise UsageError("--morph draws nothing: leave --style and --tempo out")
     if morph and (best or count):
         raise UsageError("--morph makes as many pieces as the store has songs to go between: leave -n and --best out")
     if temperature is not None and not 0 < temperature <= MAX_TEMPERATURE:
@@ -85,6 +102,11 @@ def main(
     prepare_torch(place)
     sampler = sampling.Sampler.load(checkpoint, place)
     frames = sampler.frames(seconds)
+    wish = sampling.Wish(temperature, style=style or None, beat=None if tempo is None else Beat(tempo))
+    sampler.check(wish, bool(best))
+    if keep:
+        _accompany(session, sampler, (keep, songs), wish, (seed, seconds), (output, force), Path(checkpoint).stem)
+        return
     if morph:
         _morph(session, sampler, morph, seconds, (output, force), Path(checkpoint).stem)
         return
@@ -93,11 +115,11 @@ def main(
     progress = session.progress(None if prime else best or many, "pieces")
     with session.writer(output, force, "keys", sampler.attributes()) as writer:
         for given in primes:
-            wish = sampling.Wish(temperature, given.past if given else None)
-            sampler.check(wish, scored=bool(best))
+            asked = replace(wish, past=given.past if given else None)
+            sampler.check(asked, scored=bool(best))
             numbers = range(1, many + 1)
-            for number in _best(session, sampler, best, of, frames, seed, wish) if best else numbers:
-                piece = sampler.piece(seed, number, frames, scored=bool(best), wish=wish)
+            for number in _best(session, sampler, best, of, frames, seed, asked) if best else numbers:
+                piece = sampler.piece(seed, number, frames, scored=bool(best), wish=asked)
                 if given is None:
                     writer.add(*sampling.as_item(piece, sampler, seed, name))
                 else:
@@ -155,3 +177,34 @@ def _morph(
             writer.add(item, names, {**attributes, "title": title, "source": f"{name}, {title}"})
             before = after
     session.summary(f"{writer.items} pieces of at most {seconds:g} s")
+
+
+def _accompany(
+    session: _cli.Session,
+    sampler: Sampler,
+    given: tuple[str, str],
+    wish: Wish,
+    drawn: tuple[int, float],
+    output: tuple[str, bool],
+    name: str,
+) -> None:
+    """The other tracks to one of each song: `given` names track and store, `drawn` is seed and longest seconds."""
+    from dataclasses import replace
+
+    from musigan import accompaniment, sampling
+    from musigan.errors import StoreError
+
+    track = accompaniment.track_number(given[0], sampler)
+    reader = session.random_access_reader(given[1], "keys")
+    songs = accompaniment.given_tracks(reader, sampler, track, drawn[1], session.skip)
+    with session.writer(*output, "keys", sampler.attributes()) as writer:
+        for song in songs:
+            asked = replace(wish, kept=song.kept, beat=wish.beat or song.beat)
+            sampler.check(asked, scored=False)
+            piece = sampler.piece(drawn[0], writer.items + 1, song.kept.shape[-1], wish=asked)
+            item, names, attributes = sampling.as_item(piece, sampler, drawn[0], name)
+            title = f"{song.title}, to its {given[0]}"
+            writer.add(item, names, {**attributes, "title": title, "source": f"{name}, {title}"})
+        if not writer.items:
+            raise StoreError(f"{reader.source} holds no song with {given[0]}")
+    session.summary(f"{writer.items} pieces of at most {drawn[1]:g} s to the {given[0]} of their songs")

@@ -75,7 +75,7 @@ def describe(
         return (
             np.array(list(musical.values())),
             random_features(with_drums(played, geometry.tracks)),
-            note_metrics(roll, geometry.frame_seconds, geometry.low_key),
+            note_metrics(played, geometry.frame_seconds, geometry.low_key, geometry.tracks),
             np.array(finder.distance(small, songs[number] if own else None) if finder else np.nan),
             small.astype(np.float16),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,13 @@ class Geometry:
 
     frame_seconds: float
     low_key: int
-    tracks: tuple[str, ...] = ()  # names of the channels where they are instruments
+    tracks: tuple[str, ...] = ()  # names of instruments, where channels are not sides
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Geometry:
+        """What a keys store's or a checkpoint's attributes say."""
+        tracks = tuple(map(str, attributes.get("tracks") or ()))
+        return cls(float(attributes["frame_seconds"]), int(attributes["low_key"]), tracks)
 
 
 @dataclass(frozen=True)

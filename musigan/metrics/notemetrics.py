@@ -9,18 +9,26 @@ Bars have to be assumed where nobody wrote them down: 2 s, four beats at 120 a m
     scale consistency     share of notes in the major or minor scale that holds most of them (muspy; Mogren 1611.09904)
     groove consistency    1 - mean share of the 16 steps of a bar whose having an onset differs from the bar before
                           (Wu and Yang, 2008.01307; muspy `groove_consistency`)
-    tonal distance        mean distance of the tonal centroids (Harte et al. 2006) of successive half seconds; MuseGAN
-                          takes that between tracks
+    tonal distance        mean distance of the tonal centroids (Harte et al. 2006) of successive half seconds
+
+Of rolls whose channels are tracks, two more of MuseGAN's; what goes by pitch leaves drums out:
+
+    drum pattern          share of drum notes on the sixteenths of a beat that their onsets suggest, give or take a
+                          frame (muspy `drum_in_pattern_rate`); a fifth to a half by chance, as sixteenths are long
+    distance of tracks    mean tonal distance between any two tracks in the same half second
 
 None of them has a good value of its own: the reference's is.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from musigan import beats
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.notes import Notes, find_notes, sounding
 
@@ -32,16 +40,24 @@ GROOVE_STEPS = 16  # a bar
 QUALIFIED_SECONDS = 0.06
 NAMES = (
     "empty bars", "used pitch classes", "qualified notes", "polyphony",
-    "scale consistency", "groove consistency", "tonal distance",
+    "scale consistency", "groove consistency", "tonal distance", "drum pattern", "distance of tracks",
 )  # fmt: skip
+OF_TRACKS = ("drum pattern", "distance of tracks")
 METRICS = tuple(Metric(name, "notes", "reference") for name in NAMES)
+SIXTEENTHS = 4  # a beat
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 MINOR = (0, 2, 3, 5, 7, 8, 10)
 
 
-def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int) -> np.ndarray:
-    """The metrics of NAMES for a roll (C, K, T), channels averaged, float64; NaN where undefined."""
-    plane = np.asarray(roll, np.float32).mean(axis=0)
+def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: Sequence[str] = ()) -> np.ndarray:
+    """The metrics of NAMES for a roll (C, K, T), float64; NaN where undefined.
+
+    Sides are averaged; of `tracks`, named instruments, whichever is loudest counts.
+    """
+    rolls = np.asarray(roll, np.float32)
+    drums = tracks.index("drums") if "drums" in tracks else None
+    pitched = [track for track in range(len(rolls)) if track != drums] or [0]
+    plane = rolls[pitched].max(axis=0) if tracks else rolls.mean(axis=0)
     notes = find_notes(plane)
     held = sounding(notes, *plane.shape)
     classes = (np.arange(len(plane)) + low_key - 1) % 12
@@ -56,8 +72,36 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int) -> np.nda
             scale_consistency(classes[notes.keys]),
             groove_consistency(notes.starts[notes.starts > 0], plane.shape[1], bar),
             tonal_distance(_blocks(_by_class(held, classes), half)),
+            np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
+            distance_of_tracks([_blocks(_by_class(_held(rolls[track]), classes), half) for track in pitched if tracks]),
         ]
     )
+
+
+def _held(plane: np.ndarray) -> np.ndarray:
+    return sounding(find_notes(plane), *plane.shape)
+
+
+def drum_pattern(plane: np.ndarray, frame_seconds: float) -> float:
+    """Share of the notes of (K, T) that begin on a sixteenth of their beat; NaN where they suggest none."""
+    notes, beat = find_notes(plane), beats.estimate(plane[None], frame_seconds)
+    starts = notes.starts[notes.starts > 0] * frame_seconds
+    if beat is None or not starts.size:
+        return np.nan
+    step = 60 / beat.tempo / SIXTEENTHS
+    away = np.abs((starts - beat.first_beat + step / 2) % step - step / 2)
+    return float((away <= frame_seconds + 1e-6).mean())
+
+
+def distance_of_tracks(chromas: Sequence[np.ndarray]) -> float:
+    """Mean distance of the tonal centroids of any two of several (12, N), over columns in which both sound."""
+    found = []
+    for one, other in itertools.combinations(chromas, 2):
+        both = one.any(axis=0) & other.any(axis=0)
+        apart = tonal_centroids(one[:, both]) - tonal_centroids(other[:, both])
+        found.append(np.linalg.norm(apart, axis=0))
+    together = np.concatenate(found) if found else np.zeros(0)
+    return float(together.mean()) if together.size else np.nan
 
 
 def _bars(held: np.ndarray, bar: int) -> np.ndarray:
@@ -140,6 +184,11 @@ def _blocks(chroma: np.ndarray, length: int) -> np.ndarray:
 
 
 def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """The metrics of METRICS: means over the rolls where they are defined."""
+    """The metrics of METRICS: means over the rolls where they are defined. Those of tracks only where there are any."""
     notes, songs = comparison.fake.notes, comparison.fake.songs
-    return {name: comparison.mean_of(notes[:, column], songs) for column, name in enumerate(NAMES)}
+    real = np.isfinite(comparison.real.notes).any(axis=0)
+    return {
+        name: comparison.mean_of(notes[:, column], songs)
+        for column, name in enumerate(NAMES)
+        if name not in OF_TRACKS or real[column]
+    }

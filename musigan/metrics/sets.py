@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,6 @@ from musigan.errors import MusiganError, StoreError
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.description import Geometry
 from musigan.metrics.matching import PairSet
-from musigan.tracks import names_of
 
 if TYPE_CHECKING:
     from musigan.models import RollShape
@@ -100,7 +99,7 @@ def collection_of(reader: Reader) -> Collection:
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
-    geometry = _geometry(reader.attributes)
+    geometry = Geometry.of(reader.attributes)
     is_held = np.isin(rolls.songs, list(held))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
@@ -139,7 +138,7 @@ def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     """Pieces of a checkpoint in the place of real music: `count` held back, twice as many to learn from."""
-    geometry = _geometry(sampler.store)
+    geometry = Geometry.of(sampler.store)
     frames = sampler.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
     rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
@@ -159,15 +158,11 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     What is left at the end of a piece, filled up with silence, is no roll.
     """
     rolls, shape = _rolls_of(reader)
-    ours = _geometry(reader.attributes)
+    ours = Geometry.of(reader.attributes)
     _require_alike(reader.source, shape, ours, like)
     # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
     named = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
     return named.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * ours.frame_seconds)))
-
-
-def _geometry(header: Mapping[str, Any]) -> Geometry:
-    return Geometry(float(header["frame_seconds"]), int(header["low_key"]), names_of(header))
 
 
 def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
@@ -186,7 +181,7 @@ def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
     """`count` pieces of a checkpoint, as long as the real rolls, drawn when asked for."""
-    ours = _geometry(sampler.store)
+    ours = Geometry.of(sampler.store)
     _require_alike(name, sampler.shape, ours, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])

@@ -22,6 +22,7 @@ FAMILIES = {
     "mdn-rnn": "musigan.models.mdn_rnn",
     "cyclegan": "musigan.models.cyclegan",
     "answer": "musigan.models.answer",
+    "musegan": "musigan.models.musegan",
 }
 
 

@@ -28,11 +28,13 @@ from torch.nn import functional as F
 
 from musigan.errors import SettingsError
 from musigan.layers import (
+    PITCH_CLASSES,
     DownBlock,
     GaussianFilter,
     Heads,
     ResidualBlock,
     Transformer,
+    chroma,
     hard_gate,
     limit,
     minibatch_deviation,
@@ -45,7 +47,6 @@ from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape, inpainting
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
-PITCH_CLASSES = 12
 MOST_GAIN = 2.0  # of a calibration
 
 
@@ -235,17 +236,6 @@ class Generator(nn.Module):
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
         """What comes after the roll `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
         return inpainting.go_on(self, past, frames, rng, temperature)
-
-
-def chroma(roll: Tensor, frames: int) -> Tensor:
-    """Loudness by pitch class: (B, C, K, T) -> (B, T / frames, C * 12), octaves summed, `frames` frames averaged.
-
-    Pitch classes are counted from the lowest key.
-    """
-    keys = -(-roll.shape[2] // PITCH_CLASSES) * PITCH_CLASSES
-    whole = pad_roll(roll, keys, -(-roll.shape[3] // frames) * frames)
-    folded = whole.unflatten(2, (-1, PITCH_CLASSES)).unflatten(4, (-1, frames)).mean(5).sum(2)  # (B, C, 12, T / frames)
-    return folded.flatten(1, 2).transpose(1, 2)
 
 
 class SequenceTower(nn.Module):

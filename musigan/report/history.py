@@ -41,6 +41,7 @@ MEANINGS = {
     "song_divergence": "Difference of how unlike one another songs are, from real music. Lower is better.",
     "critic_silence": "The critic's error about how much of a roll is silent. Lower is better.",
     "critic_melody": "The critic's error about how far a roll's top line moves. Lower is better.",
+    "critic_mismatch": "The critic's loss on real rolls with their own conditions and with others'.",
     "anchor": "How far the decoder has moved from what it had learned. Lower is better.",
     "anchor_activity": "The same for which cells sound. Lower is better.",
     "accuracy_%s": "Share of %s that the critic tells right. .5 is guessing; above .95 for long it has won.",

@@ -272,6 +272,7 @@ DEFAULT_WEIGHTS = {
     "critic_roll": 1.0,
     "critic_latent": 1.0,
     "critic_chroma": 1.0,
+    "critic_mismatch": 0.0,  # of families with conditions
     "penalty_roll": 0.0,
     "penalty_latent": 0.0,
     "features_roll": 0.0,

@@ -112,7 +112,10 @@ class Adversarial(Objective):
     def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
         """The views under instance noise (arXiv 1610.04490): real and fake alike."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
-        return {k: v if v is None else v + amounts[k] * noise_like(v, moment.rng) for k, v in views.items()}
+        return {
+            k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, moment.rng)
+            for k, v in views.items()
+        }
 
     def factor(self, name: str, progress: float) -> float:
         """Penalties' weights may fall to a tenth, by a cosine (arXiv 2501.05441: the steps at the end can be small)."""

@@ -1,0 +1,354 @@
+"""MuseGAN: several tracks by generators of their own and in common, bar by bar, under a style and a tempo.
+
+After Dong et al., MuseGAN (arXiv 1709.06298), and for the binary neurons Dong and Yang (arXiv 1804.09399). A temporal
+generator turns noise into a vector for every bar of everyone who decides, and bar generators write them out. Who
+decides, and which tracks read whom, is the `structure`:
+
+    jamming    every track has its own vectors and its own bar generator
+    composer   one for all, and one bar generator that writes all tracks
+    hybrid     one in common and one of its own for every track, each with its own bar generator
+
+Our departures. Bars are stretches of `bar_frames`; the true beat and bar come as a clock (sine and cosine of their
+phase in each frame) that goes into generator and critic alike, with the style: what the papers leave to the choice of
+data is a condition here. The last layers run over bar lines, so that notes are held across them. A cell is a loudness
+behind a binary neuron. The critic has no normalisation over the batch, sees all tracks and bars with their onsets and
+pitch classes in streams of their own, and takes real music with another's conditions for fake (the matching-aware
+critic of arXiv 1605.05396). WGAN-GP from nothing takes longer than a CPU has: before the game the bar generators learn
+as the decoder of a variational autoencoder (arXiv 1312.6114), whose encoder writes real bars down as such vectors, and
+the temporal generator learns the flow (arXiv 2210.02747) from noise to them.
+
+Given tracks (`kept`, the paper's track-conditional generation) are read by an encoder bar by bar, and beside it cell
+by cell, and are copied to what is generated.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musigan.layers import (
+    ResidualBlock,
+    TransformerLayer,
+    hard_gate,
+    limit,
+    pack,
+    pad_roll,
+    stochastic_gate,
+    unpack,
+)
+from musigan.models import Family, RollShape
+from musigan.models.musegancritic import Critic
+from musigan.models.museganlayout import (
+    CLOCK,
+    MuseganSettings,
+    Plane,
+    given_tracks,
+    known_style,
+    packed_clock,
+)
+from musigan.models.protocol import Decoded, Posterior
+
+NEEDS = ("style", "tempo", "kept")
+MOST_GAIN = 2.0  # of a calibration
+
+
+class TemporalGenerator(nn.Module):
+    """Where the vectors of all bars should move on their way from noise to music: (B, L, Z) -> (B, L, Z).
+
+    A transformer over players and bars, in which a track's own vectors see those in common and their own, and those in
+    common see each other alone: no track's decisions reach another's.
+    """
+
+    seen: Tensor
+
+    def __init__(self, settings: MuseganSettings, players: int, shared: int, bars: int, told: int) -> None:
+        super().__init__()
+        s, self.settings, self.bars, self.players = settings, settings, bars, players
+        width = s.temporal_width
+        latent = s.latent_dim * s.bar_columns
+        self.inward = nn.Linear(latent, width)
+        self.places = nn.Parameter(0.02 * torch.randn(1, players * bars, width))
+        self.clock_in = nn.Linear(2 * CLOCK, width, bias=False)
+        self.kept_in = nn.Linear(told, width, bias=False) if told else None
+        self.style = nn.Embedding(s.most_styles + 1, s.time_dim)
+        self.time_in = nn.Sequential(nn.Linear(s.time_dim, s.time_dim), nn.GELU())
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, s.temporal_heads, s.time_dim) for _ in range(s.temporal_layers)
+        )
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent))
+        nn.init.zeros_(self.outward[1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.outward[1].bias)  # type: ignore[arg-type]
+        player = torch.arange(players).repeat_interleave(bars)  # of each vector
+        seen = (player[:, None] == player[None]) | (player[None] < shared)
+        self.register_buffer("seen", seen, persistent=False)  # (L, L)
+
+    def forward(
+        self, latents: Tensor, time: Tensor, style: Tensor, tempo: Tensor | None, told: Tensor | None
+    ) -> Tensor:
+        """latents (B, L, Z) that have come `time` (B) of the way, style (B), clock (B, 4, T), given (B, bars, V)."""
+        half = self.settings.time_dim // 2
+        angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
+        how = self.time_in(torch.cat((angles.sin(), angles.cos()), -1)) + self.style(style)
+        tokens = self.inward(latents) + self.places
+        if tempo is not None:
+            step = self.settings.bar_frames
+            later = tempo[..., step // 8 :: step]  # how far a beat comes in an eighth of a bar tells its tempo
+            moments = torch.cat([_padded(part, self.bars) for part in (tempo[..., ::step], later)], 1)
+            tokens = tokens + self.clock_in(moments.transpose(1, 2)).repeat(1, self.players, 1)
+        if told is not None and self.kept_in is not None:
+            tokens = tokens + self.kept_in(told).repeat(1, self.players, 1)
+        for layer in self.layers:
+            tokens = layer(tokens, how, self.seen)
+        found: Tensor = self.outward(tokens)
+        return found
+
+
+def _padded(row: Tensor, length: int) -> Tensor:
+    """(B, D, N) with zeros behind its end, to (B, D, length)."""
+    return F.pad(row, (0, length - row.shape[-1]))
+
+
+class BarGenerator(nn.Module):
+    """Vectors of bars -> loudness and logits of some tracks, (B, 2, tracks, K, T) before what pads them is cut off."""
+
+    def __init__(self, settings: MuseganSettings, plane: Plane, told: int, tracks: int) -> None:
+        super().__init__()
+        s, self.settings, self.plane, self.tracks = settings, settings, plane, tracks
+        self.inward = nn.Conv1d(told, s.deep_width * plane.rows, 3, padding=1)
+        self.deep = ResidualBlock(s.deep_width)
+        self.up = nn.Conv2d(s.deep_width, 4 * s.width, 1)
+        self.key_map = nn.Parameter(0.1 * torch.randn(1, s.width, 2 * plane.rows, 1))  # which keys these are
+        self.clock_in = nn.Conv2d(CLOCK * s.patch_frames, s.width, 1, bias=False)
+        self.fine = ResidualBlock(s.width)
+        self.outward = nn.Conv2d(s.width, 2 * tracks * s.patch_keys * s.patch_frames, 1)
+        self.key_bias = nn.Parameter(torch.zeros(1, tracks, plane.padded_keys, 1))  # how often a key sounds
+
+    def forward(self, columns: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of each column of the coarse plane (B, bars * columns, V), and on the fine plane the packed clock and given.
+
+        These are (B, CLOCK * pt, 1, T / pt) and (B, W, K / pk, T / pt).
+        """
+        s, p = self.settings, self.plane
+        grid = self.inward(columns.transpose(1, 2)).unflatten(1, (s.deep_width, p.rows))  # (B, D, rows, bars * columns)
+        grid = self.deep(grid.contiguous(memory_format=torch.channels_last))
+        grid = F.pixel_shuffle(self.up(F.leaky_relu(grid, 0.2)), 2) + self.key_map  # (B, W, 2 rows, 2 columns)
+        if clock is not None:
+            grid = grid + self.clock_in(clock)
+        if given is not None:
+            grid = grid + given
+        grid = self.fine(grid.contiguous(memory_format=torch.channels_last))
+        loudness, logits = self.outward(F.leaky_relu(grid, 0.2)).chunk(2, 1)
+        loudness = unpack(loudness, self.tracks, s.patch_keys, s.patch_frames)
+        return loudness, unpack(logits, self.tracks, s.patch_keys, s.patch_frames) + self.key_bias
+
+
+class KeptEncoder(nn.Module):
+    """Given tracks -> what they tell of each bar (B, bars, D) and of each cell of the fine plane (B, W, K/pk, T/pt)."""
+
+    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane) -> None:
+        super().__init__()
+        s, self.settings, self.plane = settings, settings, plane
+        patch = shape.channels * s.patch_keys * s.patch_frames
+        self.inward = nn.Conv2d(patch + shape.channels, s.width, 1)  # the roll, and which tracks are given
+        self.along = nn.Conv2d(s.width, s.width, 3, padding=1)
+        self.bar = nn.Linear(s.width * 2 * plane.rows, s.kept_dim)
+
+    def forward(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """kept (B, C, K, T), below 0 in tracks that are not given; nothing is told where none is."""
+        s, p = self.settings, self.plane
+        known = given_tracks(kept)  # (B, C, 1, 1)
+        packed = pack(pad_roll(kept.clamp(min=0), p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
+        packed = torch.cat((packed, known.expand(-1, -1, *packed.shape[2:])), 1)
+        grid = self.along(F.leaky_relu(self.inward(packed), 0.2)) * known.amax(1, keepdim=True)
+        by_bar = F.leaky_relu(grid, 0.2).unflatten(3, (p.bars, -1)).mean(4)  # (B, W, 2 rows, bars)
+        told = self.bar(by_bar.flatten(1, 2).transpose(1, 2))  # (B, bars, D)
+        return told * known.amax(1), grid
+
+
+class Generator(nn.Module):
+    """Noise to the vectors of bars (B, L, Z), players after one another, in rounds; vectors to rolls, and back."""
+
+    needs = NEEDS
+    halo = None  # a roll has the length it was built for: longer pieces are windows that fade into each other
+    latent_offset: Tensor
+    latent_gain: Tensor
+
+    def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
+        super().__init__()
+        s, self.settings, self.shape = settings, settings, shape
+        self.plane = p = Plane.of(settings, shape)
+        private = 0 if s.structure == "composer" else shape.channels
+        self.shared = 0 if s.structure == "jamming" else 1
+        self.players = self.shared + private
+        self.kept = KeptEncoder(s, shape, p) if shape.channels > 1 else None
+        kept_dim = s.kept_dim if self.kept is not None else 0
+        self.temporal = TemporalGenerator(s, self.players, self.shared, p.bars, kept_dim)
+        self.style = nn.Embedding(s.most_styles + 1, s.style_dim)
+        told = (self.shared + (1 if private else 0)) * s.latent_dim + s.style_dim + kept_dim
+        writers = [1] * private or [shape.channels]
+        self.writers = nn.ModuleList(BarGenerator(s, p, told, tracks) for tracks in writers)
+        self.encoder = Encoder(s, shape, p, self.players)
+        # Behind the last round: what brings drawn vectors to the spread of real ones (training/calibration.py).
+        self.register_buffer("latent_offset", torch.zeros(s.latent_dim * s.bar_columns))
+        self.register_buffer("latent_gain", torch.ones(s.latent_dim * s.bar_columns))
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters, by what they are for."""
+        named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
+        for name, parameter in self.named_parameters():
+            part = {"encoder": "encoder", "temporal": "prior"}.get(name.partition(".")[0], "decoder")
+            named[part].append(parameter)
+        return named
+
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
+        """White noise (B, L, Z) for rolls of the length that the networks were built for."""
+        size = self.settings.latent_dim * self.settings.bar_columns
+        noise = torch.randn(batch, self.players * self.plane.bars, size, generator=rng)
+        return noise.to(self.style.weight.device)
+
+    def encode(self, roll: Tensor, **given: Tensor) -> Posterior:
+        """roll (B, C, K, T) -> Gaussian of the vectors, (B, L, Z) each; conditions are not looked at."""
+        found: Posterior = self.encoder(roll)
+        return found
+
+    def velocity(self, latents: Tensor, time: Tensor, **given: Tensor) -> Tensor:
+        """Where vectors (B, L, Z) that have come `time` (B) of the way should move, under the conditions: (B, L, Z).
+
+        Conditions are (B / n, ...): vectors i, i + B / n, ... go by condition i.
+        """
+        several = {name: len(latents) // len(value) for name, value in given.items()}
+        given = {name: value.repeat(several[name], *[1] * (value.dim() - 1)) for name, value in given.items()}
+        kept = given.get("kept")
+        told = None if kept is None or self.kept is None else self.kept(kept)[0]
+        found: Tensor = self.temporal(latents, time, self._style(latents, given.get("style")), given.get("tempo"), told)
+        return found
+
+    @property
+    def rounds(self) -> int:
+        """Rounds from noise to vectors."""
+        return self.settings.rounds
+
+    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
+        """Vectors (B, L, Z) after the rounds `first` to `last`, from white noise (all rounds) or from halfway."""
+        for index in range(first, self.rounds if last is None else last):
+            time = latents.new_full((len(latents),), index / self.rounds)
+            latents = latents + self.velocity(latents, time, **given) / self.rounds
+        if last is None or last == self.rounds:
+            latents = self.latent_offset + self.latent_gain * latents
+        return latents
+
+    def calibrate(self, drawn: Tensor, real: Tensor) -> None:
+        """Have `compose` give vectors of the mean and deviation of `real` where it gave `drawn`, (B, L, Z) each."""
+        gain = real.std((0, 1)) / drawn.std((0, 1)).clamp(min=1e-6)
+        gain = gain.clamp(1 / MOST_GAIN, MOST_GAIN)  # networks that have learned nothing are not blown up
+        self.latent_offset = real.mean((0, 1)) + gain * (self.latent_offset - drawn.mean((0, 1)))
+        self.latent_gain = gain * self.latent_gain
+
+    def _style(self, like: Tensor, style: Tensor | None) -> Tensor:
+        """Numbers of styles (B), 0 for none and for those beyond the room there is."""
+        return (
+            like.new_zeros(len(like), dtype=torch.long)
+            if style is None
+            else known_style(style, self.settings.most_styles)
+        )
+
+    def decode(
+        self,
+        latents: Tensor,
+        frames: int,
+        style: Tensor | None = None,
+        tempo: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> Decoded:
+        """latents (B, L, Z) -> roll (B, C, K, T), under style (B), clock (B, 4, T) and given tracks (B, C, K, T)."""
+        s, bars = self.settings, self.plane.bars
+        columns = bars * s.bar_columns
+        by_column = latents.unflatten(2, (s.bar_columns, -1)).unflatten(1, (self.players, bars))
+        by_player = list(by_column.flatten(2, 3).unbind(1))  # (B, columns, Z / bar_columns) each
+        common = [self.style(self._style(latents, style))[:, None].expand(-1, columns, -1), *by_player[: self.shared]]
+        given = None
+        if self.kept is not None:
+            told = latents.new_zeros(len(latents), bars, s.kept_dim)
+            if kept is not None:
+                told, given = self.kept(kept)
+            common.append(told.repeat_interleave(s.bar_columns, 1))
+        clock = None if tempo is None else packed_clock(tempo, self.plane.padded_frames, s.patch_frames)
+        own = by_player[self.shared :] or [None]
+        written = [
+            writer(torch.cat(common if mine is None else [*common, mine], 2), clock, given)
+            for writer, mine in zip(self.writers, own, strict=True)
+        ]
+        loudness, logits = (
+            torch.cat(parts, 1)[:, :, : self.shape.keys, :frames] for parts in zip(*written, strict=True)
+        )
+        gate = stochastic_gate if self.training and s.binary == "stochastic" else hard_gate
+        roll = limit(loudness) * gate(logits)
+        if kept is not None:
+            roll = torch.where(given_tracks(kept) > 0, kept, roll)
+        return Decoded(roll, logits)
+
+
+class Encoder(nn.Module):
+    """Real rolls -> the vectors that a generator would make them from: (B, C, K, T) -> (B, L, Z)."""
+
+    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane, players: int) -> None:
+        super().__init__()
+        s, self.settings, self.plane, self.players = settings, settings, plane, players
+        self.inward = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.width, 1)
+        self.key_map = nn.Parameter(0.1 * torch.randn(1, s.width, 2 * plane.rows, 1))
+        self.fine = ResidualBlock(s.width)
+        self.down = nn.Conv2d(s.width, s.deep_width, 4, stride=2, padding=1)
+        self.columns = nn.Conv1d(s.deep_width * plane.rows, s.temporal_width, 3, padding=1)
+        self.outward = nn.Conv1d(s.temporal_width, 2 * players * s.latent_dim, 1)
+
+    def forward(self, roll: Tensor) -> Posterior:
+        """roll (B, C, K, T)."""
+        s, p = self.settings, self.plane
+        packed = pack(pad_roll(roll, p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
+        grid = self.fine(self.inward(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
+        grid = F.leaky_relu(self.down(F.leaky_relu(grid, 0.2)), 0.2)  # (B, D, rows, bars * columns)
+        both = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
+        both = both.unflatten(2, (p.bars, -1)).unflatten(1, (2, self.players, -1))  # (B, 2, players, D, bars, columns)
+        both = both.permute(0, 1, 2, 4, 5, 3).flatten(4)  # (B, 2, players, bars, Z): columns after one another
+        mean, log_variance = both.flatten(2, 3).unbind(1)  # (B, players * bars, Z) each
+        return Posterior(mean, log_variance.clamp(-10.0, 4.0))
+
+
+def build(settings: MuseganSettings, shape: RollShape) -> nn.ModuleDict:
+    """Generator and critic for rolls of `shape`."""
+    networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
+    for network in networks.values():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks
+
+
+FAMILY = Family(
+    name="musegan",
+    stages=("variational", "prior", "critic", "adversarial"),
+    pretrain_share=0.98,
+    summary="tracks bar by bar, each by a generator of its own: in a style, at a tempo, to a given track",
+    paper="Dong et al., MuseGAN (arXiv 1709.06298); Dong and Yang, binary neurons (arXiv 1804.09399)",
+    settings=MuseganSettings,
+    build=build,
+    needs=NEEDS,
+    defaults={
+        "epochs": 150,
+        "batch_size": 16,
+        "adversarial": {
+            "objective": "wgan",
+            "critic_steps": 5,
+            "learning_rate": 3e-5,
+            "decoder_learning_rate": 1e-5,
+            "critic_learning_rate": 5e-4,
+            "betas": [0.5, 0.9],
+            "roll_every": 1,
+            "instance_noise": 0.0,
+        },
+    },
+    losses={
+        "adversarial_roll": 0.1,
+        "critic_mismatch": 1.0,
+        "penalty_roll": 10.0,
+    },
+)
