@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from musigan import models
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.training import checkpoint, loop
 from musigan.training import journal as journals
@@ -45,6 +46,19 @@ def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, m
     assert {path.name for path in heard} == {f"samples-{n:06d}.mp3" for n in (1, 2, 3, 5, 6)}
     assert (folder / "samples-000005.png").read_bytes()[:4] == b"\x89PNG"
     assert not [note for note in reporter.notes if "left out" in note]
+
+
+@pytest.mark.parametrize("name", [name for name in models.FAMILIES if name != "cyclegan"])
+def test_every_family_that_draws_leaves_samples(
+    name: str, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    run, _ = start(keys, tiny.settings(name))
+    journal, notes = Journal(tmp_path / "ckpt.pt", []), list[str]()
+    journal.samples(run, 7, notes.append)
+    journal.close()
+    assert notes == []
+    assert (tmp_path / "ckpt.run" / "samples-000007.png").exists()
 
 
 def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

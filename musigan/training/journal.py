@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from musigan import plots
+from musigan import models, plots
 from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
@@ -110,7 +110,8 @@ def _sampler(run: Run) -> Iterator[Sampler]:
     networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
     was_training = {name: network.training for name, network in networks.items()}
     try:
-        yield Sampler(networks, run.shape, run.store, run.settings.compression, run.device)
+        needs = models.family(run.settings.model).needs
+        yield Sampler(networks, run.shape, run.store, run.settings.compression, run.device, needs)
     finally:
         for name, network in networks.items():
             network.train(was_training[name])
