@@ -87,3 +87,26 @@ def test_temperature(folder: Path, tmp_path: Path) -> None:
     assert "--morph draws nothing" in one_line(done[5].stderr)
     assert "draws by noise alone" in one_line(done[6].stderr)
     assert "no critic" in one_line(done[7].stderr)
+
+
+def test_a_report_without_a_critic_plays_what_comes(folder: Path, tmp_path: Path) -> None:
+    line = [
+        folder / "lstm.pt",
+        "--count",
+        2,
+        "--of",
+        3,
+        "--seconds",
+        1,
+        "--device",
+        "cpu",
+        "-o",
+        tmp_path / "page.html",
+    ]
+    (done,) = run_each("report", line, imports=IMPORTS, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '"critic":false' in page.replace(" ", "")
+    assert "Piece 2" in page
+    assert "Piece 3" not in page
+    assert "frame_nats" in page

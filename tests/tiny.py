@@ -25,7 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6, "chroma_critic_width": 4,
     },
-    "mlp": {"latent_dim": 3, "width": 8, "step_frames": 5, "patterns": 4},
+    "mlp": {"latent_dim": 3, "width": 16, "step_frames": 5, "patterns": 8},
     "rnn": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2, "critic_width": 4, "cell": "gru"},
     "lstm": {"width": 7, "step_frames": 5, "key_width": 3, "reach_keys": 2},
     "original": {

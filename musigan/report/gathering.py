@@ -82,6 +82,7 @@ def gather(
             "worst": worst,
             "real": genuine,
             "of": choices.of,
+            "critic": sampler.critic is not None,
             "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
             "heldOut": reader is not None and listening.held_out(reader)[1],
         },
@@ -92,18 +93,24 @@ def gather(
 def _drawn(
     sampler: Sampler, frames: int, choices: Choices, progress: Callable[[int, str], Progress]
 ) -> tuple[list[Excerpt], list[Excerpt], list[Excerpt]]:
-    """The best of what was drawn, best first; the worst, worst first; and pieces that nothing chose."""
+    """The best of what was drawn, best first; the worst, worst first; and pieces that nothing chose.
+
+    Without a critic the first are all there is.
+    """
     from musigan.report.listening import Excerpt
     from musigan.sampling import best
 
-    judging = progress(choices.of, "pieces judged")
-    scores = {}
-    for number, score in sampler.scores(choices.of, frames, choices.seed):
-        scores[number] = score
-        judging.step()
-    order = best(scores, choices.of)
-    upper = -(-choices.count // 2)
-    chosen = order[:upper], order[::-1][: choices.count - upper]
+    scores: dict[int, float] = {}
+    if sampler.critic is None:
+        chosen = list(range(1, choices.count + 1)), list[int]()
+    else:
+        judging = progress(choices.of, "pieces judged")
+        for number, score in sampler.scores(choices.of, frames, choices.seed):
+            scores[number] = score
+            judging.step()
+        order = best(scores, choices.of)
+        upper = -(-choices.count // 2)
+        chosen = order[:upper], order[::-1][: choices.count - upper]
     unheard = range(choices.of + 1, choices.of + choices.rounds + 1)
 
     def draw(number: int) -> Excerpt:

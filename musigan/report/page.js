@@ -29,9 +29,10 @@ function listen() {
     : null;
   section("listen",
     element("p", {}, "Space plays and pauses, arrows move by a second; a click on a roll goes there."),
-    music.judged ? null : notice("The critic has not been taught yet, so its order means nothing."),
+    music.judged || !music.critic ? null : notice("The critic has not been taught yet, so its order means nothing."),
     element("div", { class: "columns" },
-      ...[column("Best", `The critic's first of ${music.of} drawn pieces.`, music.best),
+      ...[music.critic ? column("Best", `The critic's first of ${music.of} drawn pieces.`, music.best)
+          : column("Drawn", "As they come: this model has no critic to choose by.", music.best),
         column("Worst", `Its last of the same ${music.of}.`, music.worst),
         column("Real", music.heldOut ? "Songs held back from training." : "Training songs: none were held back.",
           music.real)].filter(Boolean)),
