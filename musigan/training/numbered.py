@@ -43,10 +43,9 @@ class Numbered:
 
 
 def _holds_beginning(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a file is a checkpoint of the run of `history`: what it took to the millisecond is no other run's."""
+    """Whether a file is a checkpoint of the run of `history`: no other has its losses and its seconds."""
     try:
         behind = checkpoints.load(path).history
     except CheckpointError:
         return False
-    marks = [[(entry.get("step"), entry.get("seconds")) for entry in each] for each in (behind, history[: len(behind)])]
-    return bool(behind) and marks[0] == marks[1]
+    return bool(behind) and behind == list(history[: len(behind)])
