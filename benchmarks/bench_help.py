@@ -11,10 +11,9 @@ import subprocess
 import sys
 import time
 
-MODULES = (
-    "mp3_to_npy", "pair_chunks", "npy_to_keys", "keys_to_mp3", "pretrain", "train_gan", "sample",
-    "plot_keys", "check", "doctor", "demo_music", "musigan",
-)  # fmt: skip
+from musigan_tools.musigan import COMMANDS
+
+MODULES = ("musigan", *(module for module, _ in COMMANDS.values()))
 
 
 def seconds(code: str) -> float:

@@ -89,10 +89,9 @@ class Generator(musigan.Generator):
         """The velocity of latents (B, L, Z) at `time` (B) after what is remembered of questions."""
         return self.latents_out(self.transformer(self.noise_in(latents), self.style(time), memory))
 
-    def compose(
-        self, latents: Tensor, first: int = 0, last: int | None = None, question: Tensor | None = None
-    ) -> Tensor:
-        """Latents (B, L, Z) of an answer after the rounds `first` to `last`, from white noise or from halfway."""
+    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
+        """Latents (B, L, Z) of the answer to a `question`, or to silence, after the rounds `first` to `last`."""
+        question = given.get("question")
         memory = self._memory(question, latents)
         nothing = self._memory(None, latents) if self.guidance != 1 else None
         for index in range(first, self.rounds if last is None else last):
@@ -102,7 +101,7 @@ class Generator(musigan.Generator):
                 velocity = torch.lerp(self._towards(latents, time, nothing), velocity, self.guidance)
             latents = latents + velocity / self.rounds
         if last is None or last == self.rounds:
-            latents = self.latent_offset + self.latent_gain * latents
+            latents = self.calibrated(latents)
         return latents
 
     def decode(self, latents: Tensor, frames: int, question: Tensor | None = None) -> Decoded:

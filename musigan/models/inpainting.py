@@ -35,7 +35,7 @@ def go_on(generator: Generator, past: Tensor | None, frames: int, rng: torch.Gen
         steps = known.shape[1] + min(WINDOW_STEPS, total - latents.shape[1])
         noise = temperature * torch.randn(1, steps, z, generator=rng).to(latents.device)
         latents = torch.cat((latents, inpaint(generator, known, noise)[:, known.shape[1] :]), 1)
-    latents = generator.latent_offset + generator.latent_gain * latents
+    latents = generator.calibrated(latents)
     return _decoded(generator, latents, given)[..., :frames]
 
 

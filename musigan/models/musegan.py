@@ -47,10 +47,9 @@ from musigan.models.museganlayout import (
     known_style,
     packed_clock,
 )
-from musigan.models.protocol import Decoded, Posterior
+from musigan.models.protocol import Decoded, FlowGenerator, Posterior
 
 NEEDS = ("style", "tempo", "kept")
-MOST_GAIN = 2.0  # of a calibration
 
 
 class TemporalGenerator(nn.Module):
@@ -166,13 +165,11 @@ class KeptEncoder(nn.Module):
         return told * known.amax(1), grid
 
 
-class Generator(nn.Module):
+class Generator(FlowGenerator):
     """Noise to the vectors of bars (B, L, Z), players after one another, in rounds; vectors to rolls, and back."""
 
     needs = NEEDS
     halo = None  # a roll has the length it was built for: longer pieces are windows that fade into each other
-    latent_offset: Tensor
-    latent_gain: Tensor
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__()
@@ -190,8 +187,7 @@ class Generator(nn.Module):
         self.writers = nn.ModuleList(BarGenerator(s, p, told, tracks) for tracks in writers)
         self.encoder = Encoder(s, shape, p, self.players)
         # Behind the last round: what brings drawn vectors to the spread of real ones (training/calibration.py).
-        self.register_buffer("latent_offset", torch.zeros(s.latent_dim * s.bar_columns))
-        self.register_buffer("latent_gain", torch.ones(s.latent_dim * s.bar_columns))
+        self.register_calibration(s.latent_dim * s.bar_columns)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for."""
@@ -223,27 +219,6 @@ class Generator(nn.Module):
         told = None if kept is None or self.kept is None else self.kept(kept)[0]
         found: Tensor = self.temporal(latents, time, self._style(latents, given.get("style")), given.get("tempo"), told)
         return found
-
-    @property
-    def rounds(self) -> int:
-        """Rounds from noise to vectors."""
-        return self.settings.rounds
-
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
-        """Vectors (B, L, Z) after the rounds `first` to `last`, from white noise (all rounds) or from halfway."""
-        for index in range(first, self.rounds if last is None else last):
-            time = latents.new_full((len(latents),), index / self.rounds)
-            latents = latents + self.velocity(latents, time, **given) / self.rounds
-        if last is None or last == self.rounds:
-            latents = self.latent_offset + self.latent_gain * latents
-        return latents
-
-    def calibrate(self, drawn: Tensor, real: Tensor) -> None:
-        """Have `compose` give vectors of the mean and deviation of `real` where it gave `drawn`, (B, L, Z) each."""
-        gain = real.std((0, 1)) / drawn.std((0, 1)).clamp(min=1e-6)
-        gain = gain.clamp(1 / MOST_GAIN, MOST_GAIN)  # networks that have learned nothing are not blown up
-        self.latent_offset = real.mean((0, 1)) + gain * (self.latent_offset - drawn.mean((0, 1)))
-        self.latent_gain = gain * self.latent_gain
 
     def _style(self, like: Tensor, style: Tensor | None) -> Tensor:
         """Numbers of styles (B), 0 for none and for those beyond the room there is."""

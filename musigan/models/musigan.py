@@ -20,7 +20,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +44,7 @@ from musigan.layers import (
 )
 from musigan.losses.musical import TOLD
 from musigan.models import Family, RollShape, inpainting
-from musigan.models.protocol import Decoded, Judgement, Posterior
-
-MOST_GAIN = 2.0  # of a calibration
+from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class MusiganSettings:
             raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
 
 
-class Generator(nn.Module):
+class Generator(FlowGenerator):
     """Encoder, transformer and decoder."""
 
     PRIOR: tuple[str, ...] = ("noise_in", "transformer", "time_in", "latents_out")  # names of what the prior's are
@@ -120,8 +117,7 @@ class Generator(nn.Module):
         nn.init.zeros_(self.latents_out[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.latents_out[1].bias)  # type: ignore[arg-type]
         # Behind the last round: what brings drawn latents to the spread of real ones (training/calibration.py).
-        self.register_buffer("latent_offset", torch.zeros(s.latent_dim))
-        self.register_buffer("latent_gain", torch.ones(s.latent_dim))
+        self.register_calibration(s.latent_dim)
 
         self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
         self.decoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
@@ -180,36 +176,6 @@ class Generator(nn.Module):
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
         return self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
-
-    @property
-    def rounds(self) -> int:
-        """Rounds from noise to latents."""
-        return self.settings.rounds
-
-    latent_offset: Tensor
-    latent_gain: Tensor
-
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """Latents (B, L, Z) after the rounds `first` to `last`, from white noise (all rounds) or from halfway."""
-        for index in range(first, self.rounds if last is None else last):
-            time = latents.new_full((len(latents),), index / self.rounds)
-            latents = latents + self.velocity(latents, time) / self.rounds
-        if last is None or last == self.rounds:
-            latents = self.latent_offset + self.latent_gain * latents
-        return latents
-
-    def calibrate(self, drawn: Tensor, real: Tensor) -> None:
-        """Have `compose` give latents of the mean and deviation of `real` where it gave `drawn`, (B, L, Z) each."""
-        gain = real.std((0, 1)) / drawn.std((0, 1)).clamp(min=1e-6)
-        gain = gain.clamp(1 / MOST_GAIN, MOST_GAIN)  # networks that have learned nothing are not blown up
-        self.latent_offset = real.mean((0, 1)) + gain * (self.latent_offset - drawn.mean((0, 1)))
-        self.latent_gain = gain * self.latent_gain
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """A checkpoint from before there was a calibration has none."""
-        for name in ("latent_offset", "latent_gain"):
-            state_dict.setdefault(prefix + name, getattr(self, name))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, frames)."""
