@@ -28,6 +28,7 @@ class Given:
 
 def track_number(name: str, sampler: Sampler) -> int:
     """Which track `name` is of a checkpoint's; UsageError names those there are."""
+    sampler.check_goes_by("kept", "--keep")
     count = sampler.shape.channels
     names = [str(track) for track in sampler.store.get("tracks") or (SIDES if count == 2 else ())]
     if count < 2 or name not in names:

@@ -206,11 +206,13 @@ class _Hands:
     pedal: set[int] = field(default_factory=set)  # channels
 
     def strike(self, tick: int, track: int, channel: int, pitch: int, group: int, velocity: int) -> None:
+        """A note begins; the same key, held by the pedal, ends."""
         self._end(self.held.pop((channel, pitch), []), tick)
         self.down[track, channel, pitch].append(len(self.notes))
         self.notes.append([group, pitch, tick, -1, velocity])
 
     def release(self, tick: int, track: int, channel: int, pitch: int) -> None:
+        """A key goes up: its oldest note ends, or is left to the pedal."""
         waiting = self.down[track, channel, pitch]
         if not waiting:
             return
@@ -221,11 +223,13 @@ class _Hands:
             self._end([note], tick)
 
     def lift_pedal(self, tick: int, channel: int) -> None:
+        """All that the pedal held ends."""
         self.pedal.discard(channel)
         for key in [key for key in self.held if key[0] == channel]:
             self._end(self.held.pop(key), tick)
 
     def lift_all(self, tick: int, channel: int) -> None:
+        """All keys of a channel go up."""
         for key in [key for key in self.down if key[1] == channel]:
             self._end(self.down.pop(key), tick)
 
@@ -285,6 +289,7 @@ class _Meter:
 
     @classmethod
     def of(cls, events: Sequence[_Event], times: TempoMap, ticks_per_beat: int, end_seconds: float) -> _Meter:
+        """From a file's messages; without a signature bars are of four quarters."""
         said = {tick: (m.numerator, m.denominator) for tick, _, m in events if m.type == "time_signature"}
         usable = {tick: fraction for tick, fraction in said.items() if fraction[0]}
         return cls(times, ticks_per_beat, end_seconds, {0: (4, 4), **usable})

@@ -128,14 +128,19 @@ class Sampler:
         """Raise UsageError for a style, a tempo or a track that the checkpoint's model does not go by."""
         asked = {"style": wish.style, "tempo": wish.beat, "kept": wish.kept}
         for name, flag in (("style", "--style"), ("tempo", "--tempo"), ("kept", "--keep")):
-            if asked[name] is not None and name not in self.needs:
-                raise UsageError(f"{flag}: this checkpoint's model does not go by it; train one with --model musegan")
+            if asked[name] is not None:
+                self.check_goes_by(name, flag)
         styles = self.store.get("styles") or []
         if wish.style is not None and wish.style.lower() not in styles:
             known = ", ".join(styles) or "none: no song had a genre"
             raise UsageError(f"--style {wish.style}: not what this checkpoint has learned from; it knows {known}")
         if wish.kept is not None:
             self._check_size("given track", wish.kept)
+
+    def check_goes_by(self, condition: str, flag: str) -> None:
+        """Raise UsageError where this checkpoint's model does not take `condition`, which `flag` asks for."""
+        if condition not in self.needs:
+            raise UsageError(f"{flag}: this checkpoint's model does not go by it; train one with --model musegan")
 
     def _check_size(self, what: str, roll: np.ndarray) -> None:
         here, there = (self.shape.channels, self.shape.keys), roll.shape[:2]

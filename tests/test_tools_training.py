@@ -141,7 +141,7 @@ def test_model_and_preset_are_told_apart(tmp_path: Path) -> None:
         assert "--model foo: unknown model; known are musigan, original" in one_line(each[2].encode())
     assert flag == file
     assert yaml.safe_load(flag[1])["preset"] == "original"
-    assert "preset original, which goes with the model" in flag[2]
+    assert "the settings of the model original; --print-config shows them" in flag[2]
     assert "preset small, which suits this machine" in neither[2]
     assert neither == family
     assert (preset[0], preset[2]) == (0, "")

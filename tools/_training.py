@@ -92,8 +92,10 @@ def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[
     models.family(model)  # an unknown one is the model's fault, not the preset's
     name = str(preset or given.get("preset") or preset_for(device, model))
     if not (preset or given.get("preset")):
-        reason = f"suits this machine ({device})" if model == "musigan" else f"goes with the model {model}"
-        session.say(f"preset {name}, which {reason}; --preset small, medium, large or original chooses")
+        if model == "musigan":
+            session.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or large chooses")
+        else:
+            session.say(f"the settings of the model {model}; --print-config shows them, --config FILE changes them")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, flags)
 
 
@@ -267,7 +269,7 @@ def _rolls(
     family = models.family(settings.model)
     if len(sources) != family.stores:
         wanted = {1: "one", 2: "two, one for each kind of music"}[family.stores]
-        raise UsageError(f"{len(sources)} keys stores given: the model {family.name} learns from {wanted}")
+        raise UsageError(f"keys stores given: {len(sources)}; the model {family.name} learns from {wanted}")
     names = domain_names(sources) if family.stores > 1 else ()
     readers = [session.random_access_reader(source, "keys") for source in sources]
     for reader in readers:
