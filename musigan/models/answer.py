@@ -11,7 +11,8 @@ those of the question in front of it, read once and looked back at in every roun
     noise -> transformer, rounds -> latents -+--> decoder -> question's end, answer -> critic of the pair
 
 An answer begins without a seam because encoder and decoder see the question's end next to it, in training as in
-sampling. A chain of answers, each the next one's question, is a piece of any length.
+sampling, and because notes that sound there are held on from the question itself (joining.py). A chain of answers,
+each the next one's question, is a piece of any length.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from musigan.errors import SettingsError
 from musigan.layers import Memory, normed
 from musigan.models import Family, RollShape, musigan
+from musigan.models.joining import joined
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
 
@@ -108,9 +110,12 @@ class Generator(musigan.Generator):
         """latents (B, L, Z) -> roll (B, C, K, frames), joined to the end of `question`."""
         if question is None:
             return super().decode(latents, frames)
+        return Decoded(*(part[..., -frames:] for part in self._decoded_pair(latents, frames, question)))
+
+    def _decoded_pair(self, latents: Tensor, frames: int, question: Tensor) -> Decoded:
+        """The end of `question`, as far as the decoder sees, and the answer of latents (B, L, Z) to it."""
         lead = self.decoder_reach
-        both = super().decode(torch.cat((self.heard(question, lead), latents), 1), lead * self.token_frames + frames)
-        return Decoded(*(part[..., -frames:] for part in both))
+        return super().decode(torch.cat((self.heard(question, lead), latents), 1), lead * self.token_frames + frames)
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
         """`frames` frames (1, C, K, frames) that go on from past (1, C, K, P): answers, each the next one's question.
@@ -122,7 +127,8 @@ class Generator(musigan.Generator):
         question = self.silence(1) if past is None else ending(past, length)
         while length * len(pieces) < frames:
             latents = self.compose(temperature * self.draw(1, length, rng), question=question)
-            question = self.decode(latents, length, question).roll
+            written = self._decoded_pair(latents, length, question).roll[..., -length - 1 :]
+            question = joined(question, written)
             pieces.append(question)
         return torch.cat(pieces, -1)[..., :frames]
 

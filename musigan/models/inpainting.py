@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from musigan.models.joining import joined
+
 if TYPE_CHECKING:
     from musigan.models.musigan import Generator
 
@@ -36,7 +38,10 @@ def go_on(generator: Generator, past: Tensor | None, frames: int, rng: torch.Gen
         noise = temperature * torch.randn(1, steps, z, generator=rng).to(latents.device)
         latents = torch.cat((latents, inpaint(generator, known, noise)[:, known.shape[1] :]), 1)
     latents = generator.calibrated(latents)
-    return _decoded(generator, latents, given)[..., :frames]
+    if past is None:
+        return _decoded(generator, latents, 0)[..., :frames]
+    step = generator.token_frames
+    return joined(past, _decoded(generator, latents, given - 1)[..., step - 1 :])[..., :frames]
 
 
 def inpaint(generator: Generator, known: Tensor, noise: Tensor) -> Tensor:

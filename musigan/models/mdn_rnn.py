@@ -29,6 +29,7 @@ from musigan.errors import SettingsError
 from musigan.layers import ResidualBlock, hard_gate, limit, pack, pad_roll, unpack
 from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family, RollShape
+from musigan.models.joining import joined
 from musigan.models.protocol import Decoded, Posterior
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: no likelihood grows without bound
@@ -244,8 +245,10 @@ class Generator(nn.Module):
             if index:
                 mixture, state = self.predict(latents[-1], state)
             latents.append(Mixture(*(part[:, -1:] for part in mixture)).sample(rng, temperature))
-        known = latents[0].shape[1]
-        return self._decoded(self.standard.back(torch.cat(latents, 1)), known)[..., :frames]
+        known, drawn = latents[0].shape[1], self.standard.back(torch.cat(latents, 1))
+        if past is None:
+            return self._decoded(drawn, 0)[..., :frames]
+        return joined(past, self._decoded(drawn, known - 1)[..., self.step_frames - 1 :])[..., :frames]
 
     def _decoded(self, latents: Tensor, known: int) -> Tensor:
         """The roll of latents (1, L, Z) from step `known` on, in windows that overlap by all that a step sees."""

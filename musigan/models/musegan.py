@@ -213,11 +213,13 @@ class Generator(FlowGenerator):
 
         Conditions are (B / n, ...): vectors i, i + B / n, ... go by condition i.
         """
-        several = {name: len(latents) // len(value) for name, value in given.items()}
-        given = {name: value.repeat(several[name], *[1] * (value.dim() - 1)) for name, value in given.items()}
         kept = given.get("kept")
         told = None if kept is None or self.kept is None else self.kept(kept)[0]
-        found: Tensor = self.temporal(latents, time, self._style(latents, given.get("style")), given.get("tempo"), told)
+        style, tempo, told = (
+            None if each is None else each.repeat(len(latents) // len(each), *[1] * (each.dim() - 1))
+            for each in (given.get("style"), given.get("tempo"), told)
+        )
+        found: Tensor = self.temporal(latents, time, self._style(latents, style), tempo, told)
         return found
 
     def _style(self, like: Tensor, style: Tensor | None) -> Tensor:
