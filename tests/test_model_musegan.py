@@ -23,7 +23,7 @@ from tests import tiny
 
 SHAPE = RollShape(3, tiny.KEYS, tiny.FRAMES)
 STRUCTURES = ("jamming", "composer", "hybrid")
-BARS, VECTOR = tiny.FRAMES // 8, 3 * 2  # two columns a bar
+COLUMNS, VECTOR = 2 * (tiny.FRAMES // 8), 3  # two columns a bar
 
 
 def built(structure: str = "hybrid", shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
@@ -43,9 +43,9 @@ def noise_of(generator: Any, batch: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize(("structure", "players", "writers"), [("jamming", 3, 3), ("composer", 1, 1), ("hybrid", 4, 3)])
 def test_structures(structure: str, players: int, writers: int) -> None:
     generator: Any = built(structure)["generator"]
-    assert noise_of(generator).shape == (2, players * BARS, VECTOR)
+    assert noise_of(generator).shape == (2, players * COLUMNS, VECTOR)
     assert len(generator.writers) == writers
-    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, players * BARS, VECTOR)
+    assert generator.encode(torch.rand(2, 3, tiny.KEYS, tiny.FRAMES)).mean.shape == (2, players * COLUMNS, VECTOR)
     assert generator.decode(noise_of(generator), SHAPE.frames).roll.shape == (2, 3, tiny.KEYS, tiny.FRAMES)
 
 
@@ -56,9 +56,9 @@ def test_who_decides_for_whom(structure: str) -> None:
     noise = noise_of(generator)
     before = generator.decode(generator.compose(noise), SHAPE.frames).logits
     changed = []
-    for player in range(noise.shape[1] // BARS):
+    for player in range(noise.shape[1] // COLUMNS):
         moved = noise.clone()
-        moved[:, player * BARS + 1] += 1.5
+        moved[:, player * COLUMNS + 1] += 1.5
         after = generator.decode(generator.compose(moved), SHAPE.frames).logits
         changed.append(tuple(((after - before).abs().amax((0, 2, 3)) > 1e-6).tolist()))
     alone = [tuple(track == own for track in range(3)) for own in range(3)]
@@ -67,22 +67,22 @@ def test_who_decides_for_whom(structure: str) -> None:
 
 
 def test_bars_are_written_and_read_where_they_are() -> None:
-    """Each half of a bar's vector changes its own half most and, by layers over bar lines, what is near; and back."""
+    """Each of a bar's vectors changes its own half and, by layers over bar lines, what is near; and back."""
     generator: Any = built("composer", RollShape(1, tiny.KEYS, 80))["generator"]
     vectors = generator.draw(1, 80, torch.Generator().manual_seed(3))
     before = generator.decode(vectors, 80).logits
     roll = torch.rand(1, 1, tiny.KEYS, 80)
     for half in range(2):
         moved = vectors.clone()
-        moved[:, 4, 3 * half : 3 * half + 3] += 1.5
+        moved[:, 2 * 4 + half] += 1.5
         by_column = (generator.decode(moved, 80).logits - before).abs().amax((0, 1, 2)).unflatten(0, (20, 4)).amax(1)
-        assert by_column.argmax() == 2 * 4 + half
-        assert by_column[7 + 2 * half - 1] > 1e-6
-        assert (by_column[[0, 1, 2, 14, 15]] < 1e-6).all()
+        written = (by_column > 1e-6).nonzero()[:, 0]
+        assert (written.min() + written.max()).item() / 2 == 2 * 4 + half
+        assert 3 <= len(written) <= 11
         changed = roll.clone()
         changed[..., 32 + 4 * half : 36 + 4 * half] = 0
-        gaps = (generator.encode(changed).mean - generator.encode(roll).mean).abs()[0].unflatten(1, (2, 3)).amax(2)
-        reached = gaps.flatten().nonzero()[:, 0]
+        gaps = (generator.encode(changed).mean - generator.encode(roll).mean).abs()[0].amax(1)
+        reached = gaps.nonzero()[:, 0]
         assert abs((reached.min() + reached.max()).item() / 2 - (2 * 4 + half)) <= 0.5
 
 

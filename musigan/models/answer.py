@@ -203,8 +203,13 @@ FAMILY = Family(
     paper="conditional GAN, 1411.1784, with mismatched pairs as fakes, 1605.05396",
     settings=AnswerSettings,
     build=build,
-    parts={"variational": 2, "prior": 1},  # which latents follow a question is learned sooner than to write rolls
+    parts={"variational": 1, "prior": 1},  # which latents follow a question is learned sooner than which there are
     needs=("question",),
-    defaults={"epochs": 120, "batch_size": 8, "augment": {"silent_question": 0.1}},
+    defaults={
+        "epochs": 120,
+        "batch_size": 8,
+        "variational": {"learning_rate": 2e-3},
+        "augment": {"silent_question": 0.1},
+    },  # fmt: skip
     losses={"critic_mismatch": 1.0},
 )

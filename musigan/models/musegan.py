@@ -1,14 +1,15 @@
 """MuseGAN: several tracks by generators of their own and in common, bar by bar, under a style and a tempo.
 
 After Dong et al., MuseGAN (arXiv 1709.06298), and for the binary neurons Dong and Yang (arXiv 1804.09399). A temporal
-generator turns noise into a vector for every bar of everyone who decides, and bar generators write them out. Who
+generator turns noise into vectors for every bar of everyone who decides, and bar generators write them out. Who
 decides, and which tracks read whom, is the `structure`:
 
     jamming    every track has its own vectors and its own bar generator
     composer   one for all, and one bar generator that writes all tracks
     hybrid     one in common and one of its own for every track, each with its own bar generator
 
-Our departures. Bars are stretches of `bar_frames`; the true beat and bar come as a clock (sine and cosine of their
+Our departures. Bars are stretches of `bar_frames`, and everyone has a vector for each column of a bar, 0.4 s, instead
+of one for all of it; the true beat and bar come as a clock (sine and cosine of their
 phase in each frame) that goes into generator and critic alike, with the style: what the papers leave to the choice of
 data is a condition here. The last layers run over bar lines, so that notes are held across them. A cell is a loudness
 behind a binary neuron. The critic has no normalisation over the batch, sees all tracks and bars with their onsets and
@@ -55,8 +56,8 @@ NEEDS = ("style", "tempo", "kept")
 class TemporalGenerator(nn.Module):
     """Where the vectors of all bars should move on their way from noise to music: (B, L, Z) -> (B, L, Z).
 
-    A transformer over players and bars, in which a track's own vectors see those in common and their own, and those in
-    common see each other alone: no track's decisions reach another's.
+    A transformer over players and the columns of all bars, in which a track's own vectors see those in common and their
+    own, and those in common see each other alone: no track's decisions reach another's.
     """
 
     seen: Tensor
@@ -65,9 +66,10 @@ class TemporalGenerator(nn.Module):
         super().__init__()
         s, self.settings, self.bars, self.players = settings, settings, bars, players
         width = s.temporal_width
-        latent = s.latent_dim * s.bar_columns
-        self.inward = nn.Linear(latent, width)
-        self.places = nn.Parameter(0.02 * torch.randn(1, players * bars, width))
+        self.columns = bars * s.bar_columns
+        self.inward = nn.Linear(s.latent_dim, width)
+        self.places = nn.Parameter(0.02 * torch.randn(players, bars, 1, width))
+        self.places_in_bar = nn.Parameter(0.02 * torch.randn(1, 1, s.bar_columns, width))
         self.clock_in = nn.Linear(2 * CLOCK, width, bias=False)
         self.kept_in = nn.Linear(told, width, bias=False) if told else None
         self.style = nn.Embedding(s.most_styles + 1, s.time_dim)
@@ -75,10 +77,10 @@ class TemporalGenerator(nn.Module):
         self.layers = nn.ModuleList(
             TransformerLayer(width, s.temporal_heads, s.time_dim) for _ in range(s.temporal_layers)
         )
-        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent))
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, s.latent_dim))
         nn.init.zeros_(self.outward[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.outward[1].bias)  # type: ignore[arg-type]
-        player = torch.arange(players).repeat_interleave(bars)  # of each vector
+        player = torch.arange(players).repeat_interleave(self.columns)  # of each vector
         seen = (player[:, None] == player[None]) | (player[None] < shared)
         self.register_buffer("seen", seen, persistent=False)  # (L, L)
 
@@ -89,14 +91,16 @@ class TemporalGenerator(nn.Module):
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
         how = self.time_in(torch.cat((angles.sin(), angles.cos()), -1)) + self.style(style)
-        tokens = self.inward(latents) + self.places
+        tokens = self.inward(latents) + (self.places + self.places_in_bar).flatten(0, 2)
         if tempo is not None:
-            step = self.settings.bar_frames
-            later = tempo[..., step // 8 :: step]  # how far a beat comes in an eighth of a bar tells its tempo
-            moments = torch.cat([_padded(part, self.bars) for part in (tempo[..., ::step], later)], 1)
+            step = self.settings.bar_frames // self.settings.bar_columns
+            # How far a beat comes in an eighth of a bar tells its tempo.
+            later = tempo[..., self.settings.bar_frames // 8 :: step]
+            moments = torch.cat([_padded(part, self.columns) for part in (tempo[..., ::step], later)], 1)
             tokens = tokens + self.clock_in(moments.transpose(1, 2)).repeat(1, self.players, 1)
         if told is not None and self.kept_in is not None:
-            tokens = tokens + self.kept_in(told).repeat(1, self.players, 1)
+            by_column = self.kept_in(told).repeat_interleave(self.settings.bar_columns, 1)
+            tokens = tokens + by_column.repeat(1, self.players, 1)
         for layer in self.layers:
             tokens = layer(tokens, how, self.seen)
         found: Tensor = self.outward(tokens)
@@ -166,7 +170,7 @@ class KeptEncoder(nn.Module):
 
 
 class Generator(FlowGenerator):
-    """Noise to the vectors of bars (B, L, Z), players after one another, in rounds; vectors to rolls, and back."""
+    """Noise to vectors (B, L, Z), of all columns of one player after another, in rounds; vectors to rolls, and back."""
 
     needs = NEEDS
     halo = None  # a roll has the length it was built for: longer pieces are windows that fade into each other
@@ -187,7 +191,7 @@ class Generator(FlowGenerator):
         self.writers = nn.ModuleList(BarGenerator(s, p, told, tracks) for tracks in writers)
         self.encoder = Encoder(s, shape, p, self.players)
         # Behind the last round: what brings drawn vectors to the spread of real ones (training/calibration.py).
-        self.register_calibration(s.latent_dim * s.bar_columns)
+        self.register_calibration(s.latent_dim)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, by what they are for."""
@@ -199,8 +203,7 @@ class Generator(FlowGenerator):
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
         """White noise (B, L, Z) for rolls of the length that the networks were built for."""
-        size = self.settings.latent_dim * self.settings.bar_columns
-        noise = torch.randn(batch, self.players * self.plane.bars, size, generator=rng)
+        noise = torch.randn(batch, self.players * self.temporal.columns, self.settings.latent_dim, generator=rng)
         return noise.to(self.style.weight.device)
 
     def encode(self, roll: Tensor, **given: Tensor) -> Posterior:
@@ -240,9 +243,8 @@ class Generator(FlowGenerator):
     ) -> Decoded:
         """latents (B, L, Z) -> roll (B, C, K, T), under style (B), clock (B, 4, T) and given tracks (B, C, K, T)."""
         s, bars = self.settings, self.plane.bars
-        columns = bars * s.bar_columns
-        by_column = latents.unflatten(2, (s.bar_columns, -1)).unflatten(1, (self.players, bars))
-        by_player = list(by_column.flatten(2, 3).unbind(1))  # (B, columns, Z / bar_columns) each
+        columns = self.temporal.columns
+        by_player = list(latents.unflatten(1, (self.players, columns)).unbind(1))  # (B, columns, Z) each
         common = [self.style(self._style(latents, style))[:, None].expand(-1, columns, -1), *by_player[: self.shared]]
         given = None
         if self.kept is not None:
@@ -286,9 +288,8 @@ class Encoder(nn.Module):
         grid = self.fine(self.inward(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
         grid = F.leaky_relu(self.down(F.leaky_relu(grid, 0.2)), 0.2)  # (B, D, rows, bars * columns)
         both = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
-        both = both.unflatten(2, (p.bars, -1)).unflatten(1, (2, self.players, -1))  # (B, 2, players, D, bars, columns)
-        both = both.permute(0, 1, 2, 4, 5, 3).flatten(4)  # (B, 2, players, bars, Z): columns after one another
-        mean, log_variance = both.flatten(2, 3).unbind(1)  # (B, players * bars, Z) each
+        both = both.unflatten(1, (2, self.players, -1)).transpose(3, 4)  # (B, 2, players, bars * columns, Z)
+        mean, log_variance = both.flatten(2, 3).unbind(1)  # (B, L, Z) each
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
 
@@ -304,6 +305,7 @@ FAMILY = Family(
     name="musegan",
     stages=("variational", "prior", "critic", "adversarial"),
     pretrain_share=0.98,
+    parts={"variational": 1, "prior": 2},
     summary="tracks bar by bar, each by a generator of its own: in a style, at a tempo, to a given track",
     paper="Dong et al., MuseGAN (arXiv 1709.06298); Dong and Yang, binary neurons (arXiv 1804.09399)",
     settings=MuseganSettings,
@@ -311,7 +313,8 @@ FAMILY = Family(
     needs=NEEDS,
     defaults={
         "epochs": 150,
-        "batch_size": 16,
+        "batch_size": 8,
+        "variational": {"learning_rate": 2e-3},
         "adversarial": {
             "objective": "wgan",
             "critic_steps": 5,

@@ -23,10 +23,10 @@ class MuseganSettings:
     """Sizes of the networks."""
 
     structure: Literal["jamming", "composer", "hybrid"] = "hybrid"
-    bar_frames: int = 100  # frames that one vector of a temporal generator stands for: 2 s, a bar at 120 a minute
+    bar_frames: int = 100  # 2 s, a bar at 120 beats a minute
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels
-    latent_dim: int = 32  # numbers for each column of the coarse plane; a bar's vector holds those of its columns
+    latent_dim: int = 16  # numbers of a vector
     rounds: int = 8  # of the temporal generator, from noise to vectors
     width: int = 32  # channels of a bar generator's fine plane
     deep_width: int = 48  # channels of its coarse plane (half as many rows and columns)
@@ -42,7 +42,7 @@ class MuseganSettings:
 
     @property
     def bar_columns(self) -> int:
-        """Columns of the coarse plane in a bar."""
+        """Columns of the coarse plane in a bar; each has a vector of its own."""
         return self.bar_frames // (2 * self.patch_frames)
 
     def __post_init__(self) -> None:
@@ -74,6 +74,7 @@ class Plane:
 
     @classmethod
     def of(cls, settings: MuseganSettings, shape: RollShape) -> Plane:
+        """The planes on which rolls of `shape` are packed, in whole bars."""
         rows = -(-shape.keys // (2 * settings.patch_keys))
         bars = -(-shape.frames // settings.bar_frames)
         return cls(rows, bars, settings.bar_columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
