@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from musigan import beats
-from musigan.conditions import CONDITIONS, Excerpt, styles_of
+from musigan.conditions import CONDITIONS, Excerpt, style_of, styles_of
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
 from musigan.tracks import DRUMS, names_of
@@ -236,11 +236,14 @@ class RollDataset:
             self._beats[at] = found or beats.Beat()
         return self._beats[at]
 
-    def usual_tempo(self) -> float:
-        """The median of the songs' tempi; what they do not say is found in one block of each."""
+    def manners(self) -> list[list[Any]]:
+        """Style, tempo and beats in a bar of each song; a beat it does not say is found in its first block."""
         firsts = {place.item: place for place in reversed(self.places)}
-        found = [self._beat(place, self._whole(place.item, place.block)).tempo for place in firsts.values()]
-        return round(float(np.median(found)), 2) if found else beats.USUAL_TEMPO
+        found = []
+        for item, place in firsts.items():
+            beat = self._beat(place, self._whole(place.item, place.block))
+            found.append([style_of(self._attributes[item]), round(beat.tempo, 2), beat.beats])
+        return found
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
@@ -260,14 +263,14 @@ class RollDataset:
     def store_attributes(self) -> dict[str, Any]:
         """The store's attributes, with `level`: the median factor back to full scale of its songs.
 
-        Where they are needed, the names of the `styles` and the usual `tempo`, too.
+        Where they are needed, the names of the `styles` and the `manners` of the songs, too.
         """
         levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
         attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
         if "style" in self.needs:
             attributes["styles"] = list(self.styles)
         if "tempo" in self.needs:
-            attributes["tempo"] = self.usual_tempo()
+            attributes["manners"] = self.manners()
         return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
 
     def fingerprint(self) -> dict[str, Any]:

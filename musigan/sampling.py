@@ -10,7 +10,7 @@ each other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from musigan.beats import USUAL_TEMPO, Beat
 from musigan.cleaning import without_fragments
-from musigan.conditions import NOT_GIVEN, Asked
+from musigan.conditions import NOT_GIVEN, Asked, style_number
 from musigan.data import compress, expand
 from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.seeding import seed_of
@@ -45,6 +45,7 @@ class Piece:
     number: int  # from 1
     roll: np.ndarray
     score: float | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)  # its genre and beat, where it was drawn by them
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Wish:
 
     temperature: float | None = None  # how freely a likelihood is drawn from; 1 is as learned, None the family's choice
     past: np.ndarray | None = None  # (C, K, P) in linear loudness: what to go on from
-    style: str | None = None  # one of the store's that was learned from; None draws one for each piece
-    beat: Beat | None = None  # None is the usual tempo of what was learned from
+    style: str | None = None  # one of the store's; None is that of one of the songs that were learned from
+    beat: Beat | None = None  # None is that of one of the songs that were learned from
     kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks that are to be made
 
 
@@ -169,7 +170,7 @@ class Sampler:
             asked = self._asked(rng, wish)
             roll, latents = self._draw(frames, rng, wish, asked)
             score = self._score(roll, latents, wish, asked) if scored else None
-        return Piece(number, self._loudness(roll), score)
+        return Piece(number, self._loudness(roll), score, self._said(asked))
 
     def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
         """Piece `number`, which begins as the roll `first` and ends as `second`, both (C, K, T) in linear loudness.
@@ -219,19 +220,31 @@ class Sampler:
             yield number, score
 
     def _asked(self, rng: torch.Generator, wish: Wish) -> Asked:
-        """What `wish` leaves open filled in: a style drawn, the usual tempo."""
+        """What `wish` leaves open filled in, as one of the songs has it that were learned from."""
         import torch
 
         if not self.needs:
             return Asked()
-        styles = self.store.get("styles") or []
-        drawn = int(torch.randint(len(styles), (), generator=rng)) + 1 if styles else 0
-        number = drawn if wish.style is None else styles.index(wish.style.lower()) + 1
-        beat = wish.beat or Beat(float(self.store.get("tempo") or USUAL_TEMPO))
+        songs = self.store.get("manners") or [["", USUAL_TEMPO, 4]]
+        wanted = None if wish.style is None else wish.style.lower()
+        alike = [song for song in songs if song[0] == wanted] or songs
+        style, tempo, in_bar = alike[int(torch.randint(len(alike), (), generator=rng))]
+        number = int(style_number(wanted or style, self.store.get("styles") or ()))
+        beat = wish.beat or Beat(float(tempo), beats=int(in_bar))
         track = wish.kept
         if track is not None:
             track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(NOT_GIVEN))
         return Asked(number, beat, track)
+
+    def _said(self, asked: Asked) -> dict[str, Any]:
+        """What a piece drawn so says of itself, as the items of a keys store do."""
+        said: dict[str, Any] = {}
+        if "style" in self.needs and asked.style:
+            said["genre"] = self.store["styles"][asked.style - 1]
+        if "tempo" in self.needs:
+            beat = asked.beat
+            said |= {"tempo": beat.tempo, "first_beat": beat.first_beat, "time_signature": [beat.beats, 4]}
+        return said
 
     def _given(self, asked: Asked, start: int, frames: int) -> dict[str, Tensor]:
         """The conditions that the networks need of a stretch of a piece, for a batch of one."""
@@ -356,6 +369,7 @@ def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.nd
         "starts": [index * step for index in range(count)],
         "seconds": frames * float(sampler.store["frame_seconds"]),
         "seed": seed,
+        **piece.said,
     }
     if piece.score is not None:
         attributes["score"] = piece.score

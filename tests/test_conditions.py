@@ -49,8 +49,8 @@ def test_conditions_of_a_roll(tmp_path: Path) -> None:
     assert given["kept"].shape == roll.shape
     assert data.example(0, 2)[1]["style"] == 0
     assert data.store_attributes()["styles"] == ["folk", "jazz"]
-    assert data.store_attributes()["tempo"] == 90.0
-    assert "tempo" not in RollDataset(data.reader).store_attributes()
+    assert data.store_attributes()["manners"] == [["jazz", 90.0, 4], ["", 60.0, 4], ["folk", 100.0, 4]]
+    assert "manners" not in RollDataset(data.reader).store_attributes()
 
 
 def test_one_track_is_given_now_and_then(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers import stochastic_gate
 from musigan.models import RollShape
 from musigan.models.museganlayout import MuseganSettings
-from musigan.sampling import Sampler, Wish
+from musigan.sampling import Sampler, Wish, as_item
 from musigan.seeding import seed_of
 from musigan.training.configuration import configure
 from musigan.training.objectives import OBJECTIVES, Moment
@@ -191,25 +191,26 @@ def sampler(store_attributes: dict[str, Any], shape: RollShape = SHAPE) -> Sampl
     return Sampler(built(shape=shape), shape, {**tiny.HEADER, "level": 0.2, **store_attributes}, "sqrt", needs=needs)
 
 
-def test_sampler_draws_styles_and_goes_by_what_is_asked() -> None:
-    drawn = sampler({"styles": ["folk", "rock"], "tempo": 90.0})
-    rolls = [piece.roll for piece in drawn.pieces(4, 60, seed=2)]
-    asked = {
-        style: [drawn.piece(2, number, 60, wish=Wish(style=style)).roll for number in range(1, 5)]
-        for style in ("Folk", "rock")
-    }
-    of_folk = [bool(np.array_equal(roll, other)) for roll, other in zip(rolls, asked["Folk"], strict=True)]
-    of_rock = [bool(np.array_equal(roll, other)) for roll, other in zip(rolls, asked["rock"], strict=True)]
-    assert [a != b for a, b in zip(of_folk, of_rock, strict=True)] == [True] * 4  # each is one of the two
-    assert 0 < sum(of_folk) < 4
-    usual, faster = (drawn.piece(2, 1, 60, wish=Wish(beat=Beat(tempo))).roll for tempo in (90.0, 140.0))
-    np.testing.assert_array_equal(usual, rolls[0])
-    assert not np.array_equal(faster, rolls[0])
+def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
+    manners = [["folk", 90.0, 3], ["rock", 120.0, 4], ["rock", 140.0, 4]]
+    drawn = sampler({"styles": ["rock", "folk"], "manners": manners})
+    pieces = list(drawn.pieces(12, 60, seed=2))
+    told = {(piece.said["genre"], piece.said["tempo"], piece.said["time_signature"][0]) for piece in pieces}
+    assert told == {tuple(manner) for manner in manners}
+    asked = [drawn.piece(2, number, 60, wish=Wish(style="Folk")) for number in range(1, 13)]
+    assert {(piece.said["genre"], piece.said["tempo"]) for piece in asked} == {("folk", 90.0)}
+    for free, folk in zip(pieces, asked, strict=True):
+        assert bool(np.array_equal(free.roll, folk.roll)) == (free.said["genre"] == "folk")
+    fast = drawn.piece(2, 1, 60, wish=Wish(style="folk", beat=Beat(140)))
+    assert (fast.said["genre"], fast.said["tempo"]) == ("folk", 140)
+    assert not np.array_equal(fast.roll, asked[0].roll)
+    attributes = as_item(fast, drawn, 2, "x")[2]
+    assert (attributes["tempo"], attributes["genre"], attributes["time_signature"]) == (140, "folk", [4, 4])
 
 
 def test_long_pieces_keep_one_clock() -> None:
     """Every window is given the clock from where it begins in the piece."""
-    drawn, seen = sampler({"tempo": 90.0}), []
+    drawn, seen = sampler({"manners": [["", 90.0, 4]]}), []
     decode = drawn.generator.decode
     drawn.generator.decode = lambda *given, **named: (seen.append(named["tempo"]), decode(*given, **named))[1]
     drawn.piece(1, 1, 3 * tiny.FRAMES)

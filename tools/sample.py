@@ -39,10 +39,10 @@ def main(
         float | None, typer.Option(min=0, help="Second of the song to begin at; its last 10 s if not given.")
     ] = None,
     style: Annotated[
-        str, typer.Option(help="A genre or folder that was learned from.  [default: one drawn for each piece]")
+        str, typer.Option(help="A genre or folder that was learned from.  [default: a song's, drawn for each piece]")
     ] = "",
     tempo: Annotated[
-        float | None, typer.Option(min=20, max=400, help="Beats a minute.  [default: the usual one of the music]")
+        float | None, typer.Option(min=20, max=400, help="Beats a minute.  [default: a song's, drawn for each piece]")
     ] = None,
     keep: Annotated[str, typer.Option(metavar="TRACK", help="Make the other tracks to this one of --with.")] = "",
     songs: Annotated[str, typer.Option("--with", metavar="KEYS", help="A store whose songs --keep takes.")] = "",

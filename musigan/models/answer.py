@@ -210,6 +210,6 @@ FAMILY = Family(
         "batch_size": 8,
         "variational": {"learning_rate": 2e-3},
         "augment": {"silent_question": 0.1},
-    },  # fmt: skip
+    },
     losses={"critic_mismatch": 1.0},
 )
