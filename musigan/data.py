@@ -238,12 +238,12 @@ class RollDataset:
 
     def manners(self) -> list[list[Any]]:
         """Style, tempo and beats in a bar of each song; a beat it does not say is found in its first block."""
-        firsts = {place.item: place for place in reversed(self.places)}
-        found = []
-        for item, place in firsts.items():
-            beat = self._beat(place, self._whole(place.item, place.block))
-            found.append([style_of(self._attributes[item]), round(beat.tempo, 2), beat.beats])
-        return found
+        found: dict[str, list[Any]] = {}
+        for place in self.places:
+            if place.item not in found:
+                beat = self._beat(place, self._whole(place.item, place.block))
+                found[place.item] = [style_of(self._attributes[place.item]), round(beat.tempo, 2), beat.beats]
+        return list(found.values())
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Linear loudness (C, K, T), changed at random; the draws are the same whichever changes are on."""
