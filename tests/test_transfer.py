@@ -123,7 +123,7 @@ def judged_songs(**changes: Any) -> list[genre.Song]:
             features = rng.normal(0, 0.1, (3, 5, 4))
             features[..., 0] += np.array([kind, changes.get("after", 1 - kind), kind])[:, None]
             features[..., 1] += 10 * (2 * number + kind)
-            songs.append(genre.Song(kind, features))
+            songs.append(genre.Song(kind, features, (1.0, 0.6 + 0.1 * number, 0.9)))
     return songs
 
 
@@ -137,9 +137,21 @@ def test_judges_see_music_go_there_and_back(classifier: genre.Classifier) -> Non
         assert verdict.back == pytest.approx(verdict.before, abs=0.2)
     one_way = genre.judge(judged_songs(after=1), ("folk", "rock"), "forest")
     assert one_way[0].strength > 0.5 > 0.1 > one_way[1].strength
-    table = list(genre.lines([folk, rock]))
-    assert len(table) == 4
+    table = list(genre.lines([folk, rock], judged_songs(), ("folk", "rock")))
+    assert [line.split() for line in table[-3:-1]] == [
+        ["folk:", "like", "the", "song", "cosine", "1.00", "0.75", "0.90"],
+        ["rock:", "like", "the", "song", "cosine", "1.00", "0.70", "0.90"],
+    ]
+    assert len(table) == 6
     assert f"{(folk.strength + rock.strength) / 2:.2f}" in table[-1]
+
+
+def test_how_much_of_a_song_is_left() -> None:
+    whole = np.random.default_rng(1).random((2, 4, 9))
+    assert genre.alike(whole, 0.3 * whole) == pytest.approx(1)
+    assert genre.alike(whole, 0 * whole) == 0
+    half = np.where(np.arange(4)[:, None] < 2, whole, 0)
+    assert genre.alike(whole, half) == pytest.approx(np.sqrt(half.sum() / whole.sum()))
 
 
 def test_no_judge_has_heard_the_song(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,8 +281,8 @@ def test_the_judge_prints_a_table(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
-    assert len(lines) == 6
-    assert [line.split(":")[0] for line in lines[1:5]] == ["folk", "rock"] * 2
+    assert len(lines) == 8
+    assert [line.split(":")[0] for line in lines[1:7]] == ["folk", "rock"] * 3
     assert "before   after    back" in lines[0]
     assert few.returncode == 1
     assert "1 songs are held back" in one_line(few.stderr)

@@ -87,5 +87,5 @@ def _judge(session: _cli.Session, transfer: Transfer, sources: list[str]) -> Non
         transfer.check(reader.attributes, reader.source)
     songs = list(genre.held_out_songs(transfer, readers, lambda title: session.status(f"turning {title}")))
     verdicts = [verdict for kind in genre.CLASSIFIERS for verdict in genre.judge(songs, transfer.domains, kind)]
-    for line in genre.lines(verdicts):
+    for line in genre.lines(verdicts, songs, transfer.domains):
         session.print(line)

@@ -3,7 +3,8 @@
 As in Brunner et al. (arXiv 1809.07575, section V): a classifier of the two kinds is asked about songs as they are
 (before), turned into the other kind (after), and turned back (back). All songs are held back from training, and each is
 judged by a classifier that learned from the others; it looks at the named features of `musigan.metrics.features`, not
-at the rolls the critics saw.
+at the rolls the critics saw. Silence would be taken for another kind, too: beside the verdicts stands how much of the
+song is left, as the cosine of the roots of loudness.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ MOST_FOLDS = 10
 
 @dataclass(frozen=True)
 class Song:
-    """A held-out song: its kind, and features (3, N, F) of its N rolls before, after and back."""
+    """A held-out song: its kind, features (3, N, F) of its N rolls before, after and back, and what is left of it."""
 
     kind: int
     features: np.ndarray
+    alike: tuple[float, ...] = (1.0, 1.0, 1.0)  # cosine with the song, before, after and back
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,18 @@ def held_out_songs(
             heard(str(info.attributes.get("title", info.name)))
             song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
             after = transfer.song(song, 1 - kind)
-            versions = [_rolls(each, transfer.shape.frames) for each in (song, after, transfer.song(after, kind))]
-            told = [[list(musical_features(r, frame_seconds, low_key).values()) for r in rolls] for rolls in versions]
-            yield Song(kind, np.array(told))
+            versions = (song, after, transfer.song(after, kind))
+            told = [
+                [list(musical_features(r, frame_seconds, low_key).values()) for r in _rolls(v, transfer.shape.frames)]
+                for v in versions
+            ]
+            yield Song(kind, np.array(told), tuple(alike(song, each) for each in versions))
+
+
+def alike(song: np.ndarray, version: np.ndarray) -> float:
+    """Cosine of the roots of two songs' loudness, both (C, K, T); 0 with silence."""
+    one, other = (np.sqrt(np.asarray(each, np.float64)) for each in (song, version))
+    return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-12))
 
 
 def _rolls(song: np.ndarray, frames: int) -> list[np.ndarray]:
@@ -115,11 +126,14 @@ def _verdict(name: str, classifier: Classifier, answers: list[np.ndarray]) -> Ve
     return Verdict(name, classifier, len(answers), rolls.shape[1], before, after, back)
 
 
-def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """The verdicts as a table for people."""
+def lines(verdicts: Sequence[Verdict], songs: Sequence[Song], names: Sequence[str]) -> Iterator[str]:
+    """The verdicts, and what is left of songs of the kinds `names`, as a table for people."""
     yield f"{'judged as their own kind':<28}{'classifier':<12}" + "".join(f"{name:>8}" for name in VERSIONS)
     for verdict in verdicts:
         what = f"{verdict.kind}: {verdict.rolls} rolls, {verdict.songs} songs"
         shares: list[Any] = [getattr(verdict, name) for name in VERSIONS]
         yield f"{what:<28}{verdict.classifier:<12}" + "".join(f"{share:>7.0%} " for share in shares)
+    for kind, name in enumerate(names):
+        left = np.mean([song.alike for song in songs if song.kind == kind], axis=0)
+        yield f"{name + ': like the song':<28}{'cosine':<12}" + "".join(f"{value:>7.2f} " for value in left)
     yield f"strength (before - after) {np.mean([verdict.strength for verdict in verdicts]):.2f}, 1 at best"
