@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
-from musigan.losses.translation import kept
+from musigan.losses.translation import harmony, kept
 from musigan.training.configuration import TrainingSettings
 from musigan.training.objectives.base import Moment, Objective, PerPart, Terms, noise_like
 
 
 class Translation(Objective):
-    """Generators there and back against a critic for each kind: adversarial, cycle and identity losses.
+    """Generators there and back against a critic for each kind: adversarial, cycle, identity and harmony losses.
 
     A batch holds rolls of the first kind, and under the condition `other` as many of the second.
     """
@@ -70,6 +70,8 @@ class Translation(Objective):
             if self.settings.weight("cycle"):
                 back = self.generator.translate(fakes[1 - kind], kind)
                 found.setdefault("cycle", []).append(kept(back, real))
+            if self.settings.weight("harmony"):
+                found.setdefault("harmony", []).append(harmony(fakes[kind], kinds[1 - kind]))
             if self.settings.weight("identity"):
                 found.setdefault("identity", []).append(kept(self.generator.translate(real, kind), real))
         with torch.no_grad():
