@@ -69,7 +69,7 @@ pairs() { musigan check "$work/keys.zarr" 2>/dev/null | sed -n 's/.* with \([0-9
 batch_size() {
     local pairs
     pairs=$(pairs)
-    echo $((${pairs:-500} < 250 ? 4 : 16))
+    echo $((${pairs:-500} < 250 ? 4 : 8))
 }
 
 # epochs: how many passes over the music fit into the minutes.
