@@ -69,6 +69,15 @@ class Transfer:
             raise UsageError(f"{found}; this checkpoint knows {' and '.join(self.domains)}")
         return self.domains.index(name)
 
+    def kind_of(self, store_name: str) -> int:
+        """Number of the kind that songs of a store of this name are. Raises UsageError that names both."""
+        if store_name not in self.domains:
+            raise UsageError(
+                f"the store is called {store_name}; this checkpoint turns songs of {' and '.join(self.domains)}: call "
+                "it as that one of them whose kind it holds"
+            )
+        return self.domains.index(store_name)
+
     def check(self, header: Attributes, source: str) -> None:
         """Raise StoreError where a keys store's rolls lie on other keys or frames than the checkpoint's."""
         for name in ("frame_seconds", "low_key", "high_key"):

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from musigan import chunks, models, store, transfer
+from musigan import chunks, models, report, store, transfer
 from musigan.data import compress, expand
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.metrics import genre
 from musigan.models import RollShape
 from musigan.store import Item
 from musigan.training import checkpoint, runs
-from tests import helpers, stores, tiny
+from tests import helpers, reports, stores, tiny
 from tests.helpers import one_line, run_each
 
 PAIRED = ("pairs", "part", "channels", "keys", "frames")
@@ -286,6 +286,22 @@ def test_the_judge_prints_a_table(folder: Path, tmp_path: Path) -> None:
     assert "before   after    back" in lines[0]
     assert few.returncode == 1
     assert "1 songs are held back" in one_line(few.stderr)
+
+
+def test_the_report_shows_songs_beside_what_they_became(folder: Path, tmp_path: Path) -> None:
+    def page(store_name: str) -> dict[str, Any]:
+        return reports.gather(folder, store_name, report.Choices(count=3, seconds=0.4))
+
+    music = page("rock.zip")["music"]
+    assert (music["turned"], len(music["best"]), len(music["real"]), music["worst"]) == ("folk", 3, 3, [])
+    assert [piece["title"] for piece in music["best"]] == [piece["title"] for piece in music["real"]]
+    assert page("folk.zip")["music"]["turned"] == "rock"
+    alone = page("")
+    assert (alone["music"]["best"], alone["blind"]) == ([], [])
+    assert "--keys folk.zarr" in alone["withReal"]
+    (folder / "jazz.zip").write_bytes((folder / "folk.zip").read_bytes())
+    with pytest.raises(UsageError, match="called jazz; this checkpoint turns songs of folk and rock"):
+        page("jazz.zip")
 
 
 def test_models_and_tools_that_do_not_go_together(folder: Path, tmp_path: Path) -> None:

@@ -204,12 +204,12 @@ FAMILY = Family(
         "evaluate_every": 0,
         "adversarial": {
             "objective": "lsgan",
-            "decoder_learning_rate": 1e-4,
-            "critic_learning_rate": 1e-4,
+            "decoder_learning_rate": 2e-4,
+            "critic_learning_rate": 2e-4,
             "betas": [0.5, 0.99],
             "label_smoothing": 0.0,
             "instance_noise": 0.2,
         },
     },
-    losses={"adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 10.0, "identity": 5.0, "harmony": 2.0},
+    losses={"adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0},
 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from musigan.report.listening import Excerpt
     from musigan.sampling import Sampler
     from musigan.store import Reader
+    from musigan.training.checkpoint import Checkpoint
+    from musigan.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -48,30 +50,22 @@ def gather(
 ) -> dict[str, Any]:
     """The page's content; `reader` is the keys store for real music, `progress(total, what)` starts a count."""
     from musigan.report import listening
-    from musigan.sampling import Sampler
     from musigan.training import checkpoint as checkpoints
 
     saved = checkpoints.load(run.checkpoint)
-    sampler = Sampler.from_checkpoint(saved, device)
-    frames = sampler.frames(choices.seconds)
     if reader is not None:
-        listening.check_fit(reader, saved.shape, sampler.store)
+        listening.check_fit(reader, saved.shape, saved.store)
     history = run.history(saved.history)
-    better, worse, unheard = _drawn(sampler, frames, choices, progress)
-    real = []
-    if reader is not None:
-        real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
-    beside, hidden = real[: len(better)], real[len(better) :]
-    rounds = list(zip(hidden, unheard, strict=False))
-    music = [*better, *worse, *beside, *(excerpt for pair in rounds for excerpt in pair)]
-    rendering = progress(len(music), "pieces rendered")
-    shown, shared = listening.present(music, sampler, jobs, lambda: rendering.step())
+    gathered: Callable[..., Music] = _turned if saved.store.get("domains") else _sampled
+    music = gathered(saved, device, reader, choices, progress)
+    rendering = progress(len(music.all()), "pieces rendered")
+    shown, shared = listening.present(music.all(), music.maker, jobs, lambda: rendering.step())
     parts = iter(shown)
-    best, worst, genuine = (list(islice(parts, len(group))) for group in (better, worse, beside))
+    best, worst, genuine = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.beside))
     return {
         "name": run.name,
         "version": __version__,
-        "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys keys.zarr -o report.html",
+        "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys {music.store_name} -o report.html",
         **curves(history),
         "run": summary.run_rows(saved, history),
         "settings": summary.settings_groups(saved.settings),
@@ -82,12 +76,75 @@ def gather(
             "worst": worst,
             "real": genuine,
             "of": choices.of,
-            "critic": sampler.critic is not None,
+            "critic": music.has_critic,
+            "turned": music.turned,
             "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
             "heldOut": reader is not None and listening.held_out(reader)[1],
         },
         "blind": _rounds(list(parts), choices.seed),
     }
+
+
+@dataclass(frozen=True)
+class Music:
+    """The excerpts of a page: the better and the worse of what was made, real ones beside, rounds of real and made."""
+
+    maker: Sampler | Transfer
+    better: list[Excerpt]
+    worse: list[Excerpt]
+    beside: list[Excerpt]
+    rounds: list[tuple[Excerpt, Excerpt]]
+    has_critic: bool = False
+    turned: str = ""  # the kind of music that those beside were turned into
+    store_name: str = "keys.zarr"
+
+    def all(self) -> list[Excerpt]:
+        """Group by group."""
+        return [*self.better, *self.worse, *self.beside, *(excerpt for pair in self.rounds for excerpt in pair)]
+
+
+def _sampled(
+    saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
+) -> Music:
+    """What a checkpoint draws, beside real music of the store."""
+    from musigan.report import listening
+    from musigan.sampling import Sampler
+
+    sampler = Sampler.from_checkpoint(saved, device)
+    frames = sampler.frames(choices.seconds)
+    better, worse, unheard = _drawn(sampler, frames, choices, progress)
+    real = []
+    if reader is not None:
+        real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
+    beside, hidden = real[: len(better)], real[len(better) :]
+    rounds = list(zip(hidden, unheard, strict=False))
+    return Music(sampler, better, worse, beside, rounds, sampler.critic is not None)
+
+
+def _turned(
+    saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
+) -> Music:
+    """Songs of one kind as a checkpoint turns them into the other, beside what they were; none without a store.
+
+    Raises UsageError for a store that is not called as one of the two that were learned from.
+    """
+    from musigan.domains import domain_names
+    from musigan.report import listening
+    from musigan.transfer import Transfer
+
+    transfer = Transfer.from_checkpoint(saved, device)
+    name = f"{transfer.domains[0]}.zarr"
+    if reader is None:
+        return Music(transfer, [], [], [], [], store_name=name)
+    kind = transfer.kind_of(domain_names([reader.source])[0])
+    frames = round(choices.seconds / float(transfer.store["frame_seconds"]))
+    songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed)
+    turning = progress(len(songs), "songs turned")
+    made = []
+    for song in songs:
+        made.append(listening.Excerpt(transfer.song(song.roll, 1 - kind), song.title, song.note))
+        turning.step()
+    return Music(transfer, made, [], songs, [], turned=transfer.domains[1 - kind], store_name=name)
 
 
 def _drawn(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from musigan.models import RollShape
     from musigan.sampling import Sampler
     from musigan.store import ItemInfo, Reader
+    from musigan.transfer import Transfer
 
 FADE_SECONDS = 0.05
 QUIETEST_DB = -32.0  # A-weighted; where a peak would not let a piece be that loud, the limiter takes the peak
@@ -73,7 +74,7 @@ def check_fit(reader: Reader, shape: RollShape, store: Mapping[str, Any]) -> Non
         )
 
 
-def excerpts(reader: Reader, sampler: Sampler, frames: int, count: int, seed: int) -> list[Excerpt]:
+def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Excerpt]:
     """At most `count` excerpts of `frames` frames: of as many songs as there are, none overlapping another.
 
     In the range that drawn music has: what is louder than model space can say is brought down to it.
@@ -95,7 +96,7 @@ def excerpts(reader: Reader, sampler: Sampler, frames: int, count: int, seed: in
 
 
 def _stretches(
-    reader: Reader, info: ItemInfo, frames: int, sampler: Sampler, rng: np.random.Generator
+    reader: Reader, info: ItemInfo, frames: int, sampler: Sampler | Transfer, rng: np.random.Generator
 ) -> Iterator[Excerpt]:
     """Stretches of one song, side by side, in random order; those with long silence come last."""
     song = _whole(reader, info)
@@ -131,7 +132,7 @@ def _clock(seconds: float) -> str:
 
 
 def present(
-    music: Sequence[Excerpt], sampler: Sampler, jobs: int, on_piece: Callable[[], None]
+    music: Sequence[Excerpt], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and what all of them share."""
     sound = Sound.of_store(sampler.store, fade=FADE_SECONDS)

@@ -31,7 +31,8 @@ function listen() {
     element("p", {}, "Space plays and pauses, arrows move by a second; a click on a roll goes there."),
     music.judged || !music.critic ? null : notice("The critic has not been taught yet, so its order means nothing."),
     element("div", { class: "columns" },
-      ...[music.critic ? column("Best", `The critic's first of ${music.of} drawn pieces.`, music.best)
+      ...[music.turned ? column(`To ${music.turned}`, "What the songs beside became.", music.best)
+        : music.critic ? column("Best", `The critic's first of ${music.of} drawn pieces.`, music.best)
           : column("Drawn", "As they come: this model has no critic to choose by.", music.best),
         column("Worst", `Its last of the same ${music.of}.`, music.worst),
         column("Real", music.heldOut ? "Songs held back from training." : "Training songs: none were held back.",
@@ -42,6 +43,7 @@ function listen() {
 
 function blind() {
   section("blind", content.blind.length ? new Blind(content.blind, content.music).panel
+    : content.music.turned ? notice("Songs that were turned stand beside what they were: there is nothing to guess.")
     : content.music.real.length ? notice("There are no rounds: --rounds asks for some, and each needs an excerpt of its own.")
       : notice("This needs real music on the page: ", content.withReal));
 }

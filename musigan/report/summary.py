@@ -19,7 +19,8 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
     """What a run is and how far it has come."""
     planned = sum(epochs for _, epochs in saved.plan)
     seconds = next((e["seconds"] for e in reversed(history) if isinstance(e.get("seconds"), int | float)), None)
-    sizes = {name: sum(t.numel() for t in weights.values()) for name, weights in saved.networks.items()}
+    networks = {name: weights for name, weights in saved.networks.items() if name in ("generator", "critic")}
+    sizes = {name: sum(t.numel() for t in weights.values()) for name, weights in networks.items()}
     rows = [
         ["model", f"{saved.settings.get('model', '?')}, preset {saved.settings.get('preset', '?')}"],
         ["epochs", f"{len(history)} of {planned}"],
