@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from musigan import report, store
-from musigan.training import checkpoint, loop, runs
+from musigan.training import loop, runs
 from musigan.training.journal import Journal
 from tests import tiny
 
@@ -70,9 +70,7 @@ def write_run(folder: Path) -> Path:
         run, data, folder / "ckpt.pt", tiny.Silent(), journal, tiny.dataset(folder / "keys.zip", settings, "validation")
     )
     journal.close()
-    saved = checkpoint.load(folder / "ckpt.pt")
-    saved.average["generator"]["key_bias"][:, :, 3:5] += 20  # so little training taught it to play nothing that lasts
-    checkpoint.save(folder / "ckpt.pt", saved)
+    tiny.let_it_sound(folder / "ckpt.pt")
     entries = [json.loads(line) for line in (folder / "ckpt.run" / "metrics.jsonl").read_text().splitlines()]
     for entry in entries:
         if entry["total_epoch"] in EVALUATIONS:

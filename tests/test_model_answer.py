@@ -216,6 +216,6 @@ def test_silent_questions_are_for_families_that_hear_them() -> None:
         AugmentSettings(silent_question=1.5)
 
 
-def test_epochs_before_the_game_go_to_rolls_rather_than_to_the_flow() -> None:
+def test_epochs_before_the_game_go_to_rolls_and_flow_alike() -> None:
     shares = configure("answer", {"epochs": 74, "pretrain_epochs": 68, "critic_epochs": 2}).stage_epochs()
-    assert shares == {"variational": 44, "prior": 22, "critic": 2, "adversarial": 6}
+    assert shares == {"variational": 33, "prior": 33, "critic": 2, "adversarial": 6}

@@ -33,6 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_keys(folder / "others", songs=4, validation=0, seed=50, paired=False)
     run, data = tiny.start(keys, tiny.settings())
     loop.train(run, data, folder / "ckpt.pt", tiny.Silent())
+    tiny.let_it_sound(folder / "ckpt.pt")
     helpers.waveform_store(folder / "waveform", 1, 5.0)
     return folder
 
