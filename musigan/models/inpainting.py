@@ -6,8 +6,8 @@ Besides, as in RePaint (arXiv 2201.09865), known latents stand where they would 
 Music longer than a window is a chain of them, each going on from the end of the one before.
 
 From 10 s each of 16 songs held back, the cosine between the keys used before and after is .59, and where they join the
-keys that sound overlap by .57; from nothing .16 and .11, with RePaint alone (each round three times) .40 and .50, in
-the songs themselves .79 and .98.
+keys that sound overlap by .57 before `joined` sees to them; from nothing .16 and .11, with RePaint alone (each round
+three times) .40 and .50, in the songs themselves .79 and .98.
 """
 
 from __future__ import annotations
