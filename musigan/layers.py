@@ -18,6 +18,13 @@ from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
 PITCH_CLASSES = 12
 
 
+def channels_last(networks: nn.ModuleDict) -> nn.ModuleDict:
+    """The same networks, weights laid out with channels last, which convolutions on a CPU are faster with."""
+    for network in networks.values():
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks
+
+
 def pad_roll(roll: Tensor, keys: int, frames: int) -> Tensor:
     """(B, C, K, T) with zeros above the highest key and after the last frame, to (B, C, keys, frames)."""
     return F.pad(roll, (0, frames - roll.shape[-1], 0, keys - roll.shape[-2]))

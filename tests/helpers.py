@@ -151,3 +151,13 @@ def one_store_of_each(folder: Path) -> dict[str, Path]:
     """Stores of two songs of 21 s and 22 s, as files, by their kind; the chunks last 2 s."""
     keys = keys_store(folder / "keys.zip")
     return {"waveform": folder / "keys.waveform", "pairs": folder / "keys.pairs", "keys": keys}
+
+
+def assert_quiet_when_unread(process: subprocess.Popen[bytes]) -> None:
+    """A tool whose reader goes away says nothing and ends as by SIGPIPE."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141

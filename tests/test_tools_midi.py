@@ -17,6 +17,7 @@ from musigan.midi import read_score
 from tests import helpers
 from tests.helpers import one_line, run, run_each
 from tests.midifiles import folder, midi, note, program, song
+from tests.stores import items
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,6 @@ def keys(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("midi-to-keys", music, "-o", path, "--chunk-seconds", 2, "--validation", 0.5)
     assert done.returncode == 3, done.stderr
     return path
-
-
-def items(path: Path) -> list[store.Item]:
-    with store.open_reader(str(path)) as reader:
-        return list(reader)
 
 
 def test_folders_are_read_in_order_and_what_is_no_song_is_skipped(music: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musigan import store
 from tests import helpers
 from tests.helpers import one_line, run, run_each
+from tests.stores import items
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,6 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One small store of each kind, as files."""
     return helpers.one_store_of_each(tmp_path_factory.mktemp("stores"))
-
-
-def items(path: Path) -> list[store.Item]:
-    with store.open_reader(str(path)) as reader:
-        return list(reader)
 
 
 def test_folders_are_read_in_order_and_recordings_kept_once(music: Path, tmp_path: Path) -> None:

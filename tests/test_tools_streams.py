@@ -19,7 +19,7 @@ import pytest
 from musigan import store
 from musigan.errors import StoreError
 from tests import helpers
-from tests.helpers import one_line, run, start
+from tests.helpers import assert_quiet_when_unread, one_line, run, start
 
 FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs"}
 BINARY = {**FILTERS, "plot-keys": "keys"}
@@ -120,12 +120,7 @@ def test_progress_on_a_terminal_is_one_line_that_is_rewritten(stores: dict[str, 
 @pytest.mark.parametrize("tool", FILTERS)
 def test_a_reader_that_goes_away_ends_the_tool_quietly(tool: str, stores: dict[str, Path]) -> None:
     process = start(tool, stores[FILTERS[tool]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(60) == 141
+    assert_quiet_when_unread(process)
 
 
 @pytest.mark.parametrize("tool", ["pair-chunks", "musigan"])

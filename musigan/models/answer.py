@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import Memory, normed
+from musigan.layers import Memory, channels_last, normed
 from musigan.models import Family, RollShape, musigan
 from musigan.models.joining import joined
 from musigan.models.protocol import Decoded, Judgement, Posterior
@@ -190,10 +190,7 @@ class Critic(musigan.Critic):
 
 def build(settings: AnswerSettings, shape: RollShape) -> nn.ModuleDict:
     """Generator and critic for rolls of `shape`."""
-    networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
-    for network in networks.values():
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return networks
+    return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 
 FAMILY = Family(

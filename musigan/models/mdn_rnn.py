@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import ResidualBlock, hard_gate, limit, pack, pad_roll, unpack
+from musigan.layers import ResidualBlock, channels_last, hard_gate, limit, pack, pad_roll, unpack
 from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family, RollShape
 from musigan.models.joining import joined
@@ -263,7 +263,7 @@ class Generator(nn.Module):
 
 def build(settings: MdnRnnSettings, shape: RollShape) -> nn.ModuleDict:
     """The generator, for rolls of `shape`; there is no critic."""
-    return nn.ModuleDict({"generator": Generator(settings, shape).to(memory_format=torch.channels_last)})  # type: ignore[call-overload]
+    return channels_last(nn.ModuleDict({"generator": Generator(settings, shape)}))
 
 
 FAMILY = Family(

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from musigan.layers import (
     ResidualBlock,
     TransformerLayer,
+    channels_last,
     hard_gate,
     limit,
     pack,
@@ -295,10 +296,7 @@ class Encoder(nn.Module):
 
 def build(settings: MuseganSettings, shape: RollShape) -> nn.ModuleDict:
     """Generator and critic for rolls of `shape`."""
-    networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
-    for network in networks.values():
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return networks
+    return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 
 FAMILY = Family(

@@ -33,6 +33,7 @@ from musigan.layers import (
     Heads,
     ResidualBlock,
     Transformer,
+    channels_last,
     chroma,
     hard_gate,
     limit,
@@ -311,10 +312,7 @@ class Critic(nn.Module):
 
 def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:
     """Generator and critic for rolls of `shape`."""
-    networks = nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
-    for network in networks.values():
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return networks
+    return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 
 FAMILY = Family(
