@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all: written beside its place under another name, then renamed."""
+"""Output files that appear complete or not at all: written in the same folder under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from musigan.errors import MusiganError
 
 
 def partial_path(path: Path) -> Path:
-    """The name beside `path` under which an output is written until it is whole."""
+    """Return the path beside `path` under which an output is written until it is complete."""
     name = os.fsencode(path.name)[:200].decode(errors="ignore")  # a name has 255 bytes at most
     return path.with_name(f".{name}.partial-{os.getpid()}")
 
 
 @contextmanager
 def replacing(target: str | os.PathLike[str], failure: type[MusiganError]) -> Iterator[Path]:
-    """The path of an empty file that takes the place of `target` when the block ends well, and vanishes otherwise.
+    """Yield the path of an empty file that replaces `target` when the block succeeds and is deleted otherwise.
 
-    Raises `failure` where there cannot be such a file or it cannot be renamed. What the block raises passes through.
+    Raises `failure` where the file cannot be created or renamed. Exceptions of the block pass through.
     """
     target = Path(target)
-    aside = partial_path(target)
+    temporary = partial_path(target)
     try:
-        aside.unlink(missing_ok=True)  # of a killed process that had the same number
-        # Made the ordinary way, it gets the permissions of any new file; a temporary file's are for its owner alone.
-        aside.open("xb").close()
+        temporary.unlink(missing_ok=True)  # left by a killed process that had the same id
+        # Opened in the ordinary way, it gets the permissions of any new file; a tempfile is readable by its owner only.
+        temporary.open("xb").close()
     except OSError as error:
         raise _refused(target, failure, error) from error
     try:
-        yield aside
+        yield temporary
         try:
-            os.replace(aside, target)
+            os.replace(temporary, target)
         except OSError as error:
             raise _refused(target, failure, error) from error
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _refused(target: Path, failure: type[MusiganError], error: OSError) -> MusiganError:

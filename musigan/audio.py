@@ -1,8 +1,8 @@
-"""Songs in, songs out: float32 of shape (C, S) at the rate that is asked for.
+"""Decoding and encoding of songs: float32 of shape (C, S) at the requested sample rate.
 
 `decode` reads one file, `decode_many` a folder's worth in threads (libsndfile and soxr release the GIL), `encode`
-writes. Lengths are counted from decoded samples, never believed from a header. Resampling is soxr's HQ filter (aliases
-below -140 dB), block by block, so that memory follows what is kept and not what the file holds.
+writes. Lengths are counted from decoded samples, never taken from a header. Resampling is soxr's HQ filter (aliases
+below -140 dB), block by block, so that memory grows with the requested part and not with the length of the file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode
 
 Channels = Literal["stereo", "mono", "keep"]
 
-_WILD_WINDOW_SAMPLES = 576  # half a long MP3 frame: what one broken frame spoils
-# A burst that exceeds full scale, and all but the loudest tenth of its surroundings, by this factor is no music. Lossy
-# decoders make such bursts of damage; uncompressed floats may be meant.
+_WILD_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages as much
+# A burst that exceeds full scale by this factor, and also exceeds the 0.9 quantile of its surroundings by it, is not
+# music. Lossy decoders turn damaged data into such bursts. In uncompressed floats high values may be intended.
 _WILD_FACTOR_LOSSY = 4.0
 _WILD_FACTOR_LOSSLESS = 1000.0
 
@@ -54,13 +54,13 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """The length that was decoded and kept."""
+        """The length of the decoded signal."""
         return self.signal.shape[-1] / self.sample_rate
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: a recording, or the error that says why not."""
+    """The result for one file: a recording, or the error that explains why there is none."""
 
     found: Found
     recording: Recording | None = None
@@ -79,9 +79,9 @@ def decode(
     """Decode `seconds` of a file (None: all) from `start_seconds` on, resampled to `sample_rate` hz.
 
     channels: "stereo" doubles a mono file and mixes down surround, "mono" mixes everything, "keep" keeps the file's.
-    stop: set from another thread, it makes this one give up soon.
+    stop: setting it from another thread makes this one give up soon.
     Raises AudioError (without the file's name, which the caller knows) when nothing can be decoded or less than
-    `min_seconds`; UsageError for arguments that make no sense.
+    `min_seconds`; UsageError for invalid arguments.
     """
     if sample_rate < 100 or start_seconds < 0 or (seconds is not None and not seconds > 0):
         raise UsageError(f"cannot decode {seconds} s from {start_seconds} s at {sample_rate} hz")
@@ -91,12 +91,12 @@ def decode(
     decoding.check_content(text_path)
     request = decoding.Request(text_path, start_seconds, seconds)
     signal, report = _read_first_good(request, _Plan(sample_rate, channels, stop))
-    found_seconds = signal.shape[1] / sample_rate
+    decoded_seconds = signal.shape[1] / sample_rate
     if not signal.shape[1]:
-        after = f" after {start_seconds:g} s" if start_seconds else ""
-        raise AudioError(f"no samples in it{after}, or too few to keep one")
-    if found_seconds < min_seconds:
-        raise AudioError(f"too short: {found_seconds:.2f} s, at least {min_seconds:g} s are needed")
+        position_text = f" after {start_seconds:g} s" if start_seconds else ""
+        raise AudioError(f"no samples in it{position_text}, or too few to keep one")
+    if decoded_seconds < min_seconds:
+        raise AudioError(f"too short: {decoded_seconds:.2f} s, at least {min_seconds:g} s are needed")
     tags = read_tags(text_path)
     return Recording(
         signal,
@@ -119,14 +119,14 @@ def decode_many(
     channels: Channels = "stereo",
     min_seconds: float = 0.0,
 ) -> Iterator[Outcome]:
-    """Decode files in `jobs` threads; outcomes come in the order of `found`, errors among them as values.
+    """Decode files in `jobs` threads and yield their outcomes in the order of `found`; errors are values among them.
 
     At most jobs + 1 recordings exist at once (the one handed out included), however slow the consumer is.
     """
     stop = threading.Event()
 
     def work(item: Found) -> Outcome:
-        """Runs in the threads: a file's failure is its outcome, so that the others go on."""
+        """Decode one file, in a thread; its failure becomes its outcome, so that the others go on."""
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
@@ -142,9 +142,9 @@ def decode_many(
 
 
 def content_hash(signal: np.ndarray) -> str:
-    """An identity of decoded sound, 32 hex digits: equal for copies, links and retagged copies of one recording.
+    """Return a hash of decoded sound, 32 hex digits: equal for copies, links and retagged copies of one recording.
 
-    signal: (C, S). Taken over the samples at 16 bits, so that the file's container and its tags do not count.
+    signal: (C, S). The hash is taken of the samples at 16 bits, so the file's container and tags do not count.
     """
     digest = hashlib.blake2b(f"{signal.shape[0]} channels".encode(), digest_size=16)
     for start in range(0, signal.shape[1], 1 << 18):
@@ -156,18 +156,18 @@ def content_hash(signal: np.ndarray) -> str:
 
 
 def doctor_report() -> dict[str, str]:
-    """What this machine decodes and encodes with: name -> one line of words, for a person."""
+    """Return the libraries that decode and encode on this machine: name -> one line of text for the user."""
     import soundfile
     import soxr
 
     from musigan import ffmpeg
 
-    writes = [name for name in ("MP3", "FLAC", "OGG", "WAV", "AIFF") if name in soundfile.available_formats()]
-    if "OGG" in writes and "OPUS" in soundfile.available_subtypes("OGG"):
-        writes.insert(3, "Opus")
+    formats = [name for name in ("MP3", "FLAC", "OGG", "WAV", "AIFF") if name in soundfile.available_formats()]
+    if "OGG" in formats and "OPUS" in soundfile.available_subtypes("OGG"):
+        formats.insert(3, "Opus")
     program = ffmpeg.find_ffmpeg()
     return {
-        "libsndfile": f"{soundfile.__libsndfile_version__}, reads and writes {', '.join(writes)}",
+        "libsndfile": f"{soundfile.__libsndfile_version__}, reads and writes {', '.join(formats)}",
         "soxr": soxr.__version__,
         "ffmpeg": f"{program[0]} (from {program[1]}), reads m4a, aac, wma, alac, ac3, mp4 and more"
         if program
@@ -177,7 +177,7 @@ def doctor_report() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to become of the blocks."""
+    """How decoded blocks are converted."""
 
     sample_rate: int
     channels: Channels
@@ -185,25 +185,27 @@ class _Plan:
 
 
 def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray, decoding.Report]:
-    """(signal, report) of the first reader that comes to the end of what is wanted; else of the one that came
-    furthest; raises AudioError if none decodes anything."""
+    """Return (signal, report) of the first reader that decodes the whole request, else of the one that got furthest.
+
+    Raises AudioError if no reader decodes anything.
+    """
     best, best_report = np.zeros((1, 0), np.float32), decoding.Report()
     problem: Exception = AudioError("no audio could be decoded")
     for reader in decoding.readers():
         report = decoding.Report()
-        kept = _Collector(request, plan)
+        collector = _Collector(request, plan)
         try:
             for rate, block in reader(request, report):
                 if plan.stop is not None and plan.stop.is_set():
                     raise AudioError("interrupted")
-                if kept.add(rate, block, report):
+                if collector.add(rate, block, report):
                     break
-            return kept.signal(), report
+            return collector.signal(), report
         except (decoding.Unreadable, AudioError) as error:
             if plan.stop is not None and plan.stop.is_set():
                 raise AudioError("interrupted") from None
             problem = error
-            signal = kept.signal()
+            signal = collector.signal()
         if signal.shape[1] > best.shape[1]:
             report.warnings.append(f"{problem}; kept what decodes")
             best, best_report = signal, report
@@ -213,7 +215,7 @@ def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray
 
 
 class _Collector:
-    """Blocks in, resampled signal out: skips to the start, mixes channels, resamples, and knows when it has enough."""
+    """Collector of decoded blocks: skips to the start, mixes channels, resamples, and reports when it has enough."""
 
     def __init__(self, request: decoding.Request, plan: _Plan) -> None:
         self._plan = plan
@@ -226,7 +228,7 @@ class _Collector:
         self._stream: Any = None
 
     def add(self, rate: int, block: np.ndarray, report: decoding.Report) -> bool:
-        """Take a block of shape (S, C); True when nothing more is needed."""
+        """Add a block of shape (S, C); return True when no more blocks are needed."""
         if report.skipped_seconds:
             self._to_skip_seconds -= report.skipped_seconds
             report.skipped_seconds = 0.0
@@ -245,18 +247,18 @@ class _Collector:
         return self._samples >= self._wanted
 
     def signal(self) -> np.ndarray:
-        """What was kept, (C, S). Ends the stream."""
+        """Return the collected signal, (C, S). Ends the stream."""
         if self._samples < self._wanted:
             self._flush()
         if not self._parts:
             return np.zeros((1, 0), np.float32)
         count = min(self._samples, self._wanted)
         signal = np.empty((self._channels, int(count)), np.float32)
-        at = 0
+        position = 0
         for part in self._parts:
-            used = part[: int(count) - at]
-            signal[:, at : at + len(used)] = used.T
-            at += len(used)
+            used = part[: int(count) - position]
+            signal[:, position : position + len(used)] = used.T
+            position += len(used)
         self._parts = []
         return signal
 
@@ -278,8 +280,10 @@ class _Collector:
 
 
 def _tamed(block: np.ndarray, report: decoding.Report) -> np.ndarray:
-    """`block` (S, C) without what no recording holds: values that are no numbers, and bursts far above everything
-    around them. A file that is loud throughout stays as it is."""
+    """Silence damage in `block` (S, C): values that are not finite, and bursts far above everything around them.
+
+    A file that is loud throughout is returned unchanged.
+    """
     factor = _WILD_FACTOR_LOSSY if report.lossy else _WILD_FACTOR_LOSSLESS
     peak = max(float(block.max()), -float(block.min()))
     if peak <= factor:  # false for NaN
@@ -291,14 +295,14 @@ def _tamed(block: np.ndarray, report: decoding.Report) -> np.ndarray:
     padded = np.zeros((windows * _WILD_WINDOW_SAMPLES, block.shape[1]), np.float32)
     padded[: len(block)] = np.abs(block)
     peaks = padded.reshape(windows, -1).max(axis=1)
-    wild = peaks > factor * max(1.0, float(np.quantile(peaks, 0.9)))
-    if not wild.any():
+    is_burst = peaks > factor * max(1.0, float(np.quantile(peaks, 0.9)))
+    if not is_burst.any():
         return block
-    silenced = wild.copy()  # with their neighbours: a frame spoils those it overlaps with
-    silenced[1:] |= wild[:-1]
-    silenced[:-1] |= wild[1:]
+    is_silenced = is_burst.copy()  # with their neighbours: a damaged frame also damages those that it overlaps with
+    is_silenced[1:] |= is_burst[:-1]
+    is_silenced[:-1] |= is_burst[1:]
     _warn_once(report, "damaged: bursts of noise in it became silence")
-    return np.where(np.repeat(silenced, _WILD_WINDOW_SAMPLES)[: len(block), None], np.float32(0), block)
+    return np.where(np.repeat(is_silenced, _WILD_WINDOW_SAMPLES)[: len(block), None], np.float32(0), block)
 
 
 def _warn_once(report: decoding.Report, warning: str) -> None:
@@ -307,33 +311,36 @@ def _warn_once(report: decoding.Report, warning: str) -> None:
 
 
 def _mixed(block: np.ndarray, channels: Channels, established: int) -> np.ndarray:
-    """`block` (S, C) with the wanted channels: (S, 1) mono, (S, 2) stereo, or as many as the file began with."""
-    count = block.shape[1]
-    wanted = {"mono": 1, "stereo": 2, "keep": established or count}[channels]
-    if count == wanted:
+    """Mix `block` (S, C) to the requested channels: (S, 1) mono, (S, 2) stereo, or as many as the file began with."""
+    input_channels = block.shape[1]
+    output_channels = {"mono": 1, "stereo": 2, "keep": established or input_channels}[channels]
+    if input_channels == output_channels:
         return np.ascontiguousarray(block)
-    if wanted == 1:
+    if output_channels == 1:
         return block.mean(axis=1, keepdims=True, dtype=np.float32)
-    if count == 1:
-        return np.repeat(block, wanted, axis=1)
-    if wanted == 2:
-        return block @ _stereo_matrix(count)
-    return np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), wanted, axis=1)
+    if input_channels == 1:
+        return np.repeat(block, output_channels, axis=1)
+    if output_channels == 2:
+        return block @ _stereo_matrix(input_channels)
+    return np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), output_channels, axis=1)
 
 
 def _stereo_matrix(count: int) -> np.ndarray:
-    """(count, 2): surround to stereo as ITU-R BS.775 has it (centre and surrounds at -3 dB, no low-frequency
-    effects), scaled so that it cannot clip. Channel orders are WAVE's: L R C LFE Ls Rs ..., or L R Ls Rs for four."""
+    """Return the matrix (count, 2) from surround to stereo of ITU-R BS.775, scaled so that it cannot clip.
+
+    Centre and surrounds are at -3 dB, low-frequency effects are left out. Channel orders are WAVE's: L R C LFE Ls Rs
+    ..., or L R Ls Rs for four.
+    """
     half = math.sqrt(0.5)
-    left, right, both, none = (1.0, 0.0), (0.0, 1.0), (half, half), (0.0, 0.0)
+    left, right, centre, dropped = (1.0, 0.0), (0.0, 1.0), (half, half), (0.0, 0.0)
     side_left, side_right = (half, 0.0), (0.0, half)
     layouts = {
-        3: [left, right, both],
+        3: [left, right, centre],
         4: [left, right, side_left, side_right],
-        5: [left, right, both, side_left, side_right],
-        6: [left, right, both, none, side_left, side_right],
-        7: [left, right, both, none, both, side_left, side_right],
-        8: [left, right, both, none, side_left, side_right, side_left, side_right],
+        5: [left, right, centre, side_left, side_right],
+        6: [left, right, centre, dropped, side_left, side_right],
+        7: [left, right, centre, dropped, centre, side_left, side_right],
+        8: [left, right, centre, dropped, side_left, side_right, side_left, side_right],
     }
     rows = layouts.get(count) or [(0.5, 0.5)] * count
     matrix = np.array(rows, np.float32)

@@ -1,4 +1,4 @@
-"""Drawing with matplotlib as if it were alone in the world: the same picture on any day, and no words on stderr."""
+"""Drawing with matplotlib apart from the user's settings: the same picture every time, no messages on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Matplotlib without the user's style, and without its words on stderr: fonts, caches, missing letters."""
+    """Isolate matplotlib from the user's style, and silence its messages about fonts, caches and missing letters."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -31,42 +31,44 @@ def alone() -> Iterator[None]:
 
 @cache
 def _font_families() -> tuple[str, ...]:
-    """Matplotlib's own font, then whatever this machine has for letters that are not in it."""
+    """Return matplotlib's own font, then the installed fonts for letters that it lacks."""
     from matplotlib.font_manager import fontManager
 
-    known = (
+    candidates = (
         "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR", "Source Han Sans",
         "WenQuanYi Zen Hei", "IPAexGothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic",
         "Microsoft YaHei", "Malgun Gothic", "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew",
         "Noto Sans Arabic", "Arial Unicode MS",
     )  # fmt: skip
     installed = set(fontManager.get_font_names())
-    return ("DejaVu Sans", *(name for name in known if name in installed))
+    return ("DejaVu Sans", *(name for name in candidates if name in installed))
 
 
 def write(figure: Any, text: str, place: tuple[float, float], room: float, fontsize: float) -> None:
-    """Text as it is, no mathematics, on one line: its lower left corner `place` (pixels from the figure's top left).
+    """Write text on one line, without mathematics, cut to `room` pixels.
 
-    What is longer than `room` pixels is cut.
+    The lower left corner is at `place`, in pixels from the figure's top left.
     """
-    across, down = figure.bbox.size
+    figure_width, figure_height = figure.bbox.size
     left, bottom = place
-    shown = printable(text)
-    drawn = figure.text(left / across, 1 - bottom / down, shown, fontsize=fontsize, va="bottom", parse_math=False)
-    if not shown or drawn.get_window_extent().width <= room:
+    line = printable(text)
+    label = figure.text(
+        left / figure_width, 1 - bottom / figure_height, line, fontsize=fontsize, va="bottom", parse_math=False
+    )
+    if not line or label.get_window_extent().width <= room:
         return
-    fits, too_long = 0, len(shown)  # bisection: letters differ in width, and scripts in letters
-    while too_long - fits > 1:
-        middle = (fits + too_long) // 2
-        drawn.set_text(shown[:middle].rstrip() + "…")
-        if drawn.get_window_extent().width > room:
-            too_long = middle
+    fitting_length, too_long_length = 0, len(line)  # bisection, since letters differ in width
+    while too_long_length - fitting_length > 1:
+        middle = (fitting_length + too_long_length) // 2
+        label.set_text(line[:middle].rstrip() + "…")
+        if label.get_window_extent().width > room:
+            too_long_length = middle
         else:
-            fits = middle
-    drawn.set_text(shown[:fits].rstrip() + "…")
+            fitting_length = middle
+    label.set_text(line[:fitting_length].rstrip() + "…")
 
 
 def printable(text: str) -> str:
-    """Text on one line, without what is no letter: control characters, halves of letters."""
+    """Return text on one line, without control and other unprintable characters; half surrogates become `?`."""
     spaced = " ".join(text.encode("utf-8", "replace").decode().split())
     return "".join(letter for letter in spaced if letter.isprintable())

@@ -1,7 +1,7 @@
-"""Cutting a song: chunks, pairs of a chunk and its continuation, and which songs are held back for validation.
+"""Cutting of songs into chunks and pairs (a chunk and its continuation), and the split into train and validation.
 
 A chunk lasts `chunk_seconds`; a pair is two chunks that follow each other. `starts` are the times, in seconds of the
-song, at which pairs (or single chunks) begin: with them the song can be put together again.
+song, at which pairs (or single chunks) begin: with them the song can be reassembled.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Cut:
 def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: float = 0.0, level: float = 1.0) -> Cut:
     """Cut a signal (C, S) into pairs; successive pairs share `overlap` (0 to below 1) of their length.
 
-    A pair with a chunk that never passes -60 dBFS is dropped. What is left at the end, shorter than a pair, too.
-    `level` is the factor from the signal's numbers to full scale.
+    A pair with a chunk that never passes -60 dBFS is dropped, and so is the remainder at the end, shorter than a pair.
+    `level` is the factor from the signal's numbers to full scale. Raises SettingsError for another overlap.
     """
     if not 0 <= overlap < 1:
         raise SettingsError(f"--overlap is {overlap:g}, expected 0 or more and below 1")
@@ -42,21 +42,22 @@ def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: 
     channels, samples = signal.shape
     begins = range(0, samples - 2 * chunk + 1, hop)
     pairs = [signal[:, begin : begin + 2 * chunk].reshape(channels, 2, chunk) for begin in begins]
-    sounding = [bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in pairs]
-    kept = [pair.transpose(1, 0, 2) for pair, sounds in zip(pairs, sounding, strict=True) if sounds]
-    starts = tuple(begin / sample_rate for begin, sounds in zip(begins, sounding, strict=True) if sounds)
-    array = np.stack(kept) if kept else np.empty((0, 2, channels, chunk), signal.dtype)  # (P, 2, C, S)
-    return Cut(array, starts, sounding.count(False))
+    is_sounding = [bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in pairs]
+    sounding_pairs = [pair.transpose(1, 0, 2) for pair, keep in zip(pairs, is_sounding, strict=True) if keep]
+    starts = tuple(begin / sample_rate for begin, keep in zip(begins, is_sounding, strict=True) if keep)
+    # (P, 2, C, S)
+    array = np.stack(sounding_pairs) if sounding_pairs else np.empty((0, 2, channels, chunk), signal.dtype)
+    return Cut(array, starts, is_sounding.count(False))
 
 
 def _peaks(pair: Array) -> npt.NDArray[np.float32]:
-    """The loudest sample, (2,), of each chunk of a pair (C, 2, S)."""
-    # As float32 first: the lowest int16 has no absolute value, and float16 is compared one number at a time.
+    """Return the peak, (2,), of each chunk of a pair (C, 2, S)."""
+    # As float32 first: the lowest int16 has no absolute value in int16, and NumPy compares float16 slowly.
     return np.abs(pair.astype(np.float32)).max(axis=(0, 2))
 
 
 def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
-    """Samples of one chunk. Raises SettingsError unless that is a whole number of at least 1."""
+    """Return the number of samples in one chunk. Raises SettingsError unless it is whole and at least 1."""
     samples = chunk_seconds * sample_rate
     if not math.isfinite(samples) or round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
         raise SettingsError(f"--chunk-seconds {chunk_seconds:g} is not a whole number of samples at {sample_rate:g} Hz")
@@ -64,44 +65,47 @@ def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
 
 
 def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool) -> Array:
-    """Put a song together again from pairs (P, 2, ..., N) or chunks (P, ..., N); N counts `rate` a second.
+    """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) with `rate` values of N a second.
 
     Returns (..., total), beginning with the earliest start. Where pairs overlap, the one that began first counts;
     where something was dropped, there is silence.
     """
     length = array.shape[-1]
-    first = min(starts)
+    earliest = min(starts)
     span = 2 * length if paired else length
     pieces = [
-        (_position(start - first, rate), np.concatenate(tuple(piece), axis=-1) if paired else piece)
+        (_position(start - earliest, rate), np.concatenate(tuple(piece), axis=-1) if paired else piece)
         for start, piece in zip(starts, array, strict=True)
     ]
     pieces.sort(key=lambda placed: placed[0])
     song = np.zeros((*array.shape[2 if paired else 1 : -1], pieces[-1][0] + span), array.dtype)
-    filled = 0
+    filled_until = 0
     for begin, piece in pieces:
-        fresh = max(begin, filled)
-        if fresh < begin + span:
-            song[..., fresh : begin + span] = piece[..., fresh - begin :]
-            filled = begin + span
+        write_from = max(begin, filled_until)
+        if write_from < begin + span:
+            song[..., write_from : begin + span] = piece[..., write_from - begin :]
+            filled_until = begin + span
     return song
 
 
 def cut_like(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
-    """The inverse of `assemble`, for a song (..., N) on another time axis: `length` counts a chunk, `rate` a second."""
-    first = min(starts)
-    begins = [_position(start - first, rate) for start in starts]
+    """Cut a song (..., N) at `starts` into pairs or chunks of `length` values, `rate` of them a second.
+
+    The inverse of `assemble`; the rate may be another.
+    """
+    earliest = min(starts)
+    begins = [_position(start - earliest, rate) for start in starts]
     if not paired:
         return np.stack([song[..., begin : begin + length] for begin in begins])
     return np.stack([np.stack([song[..., b : b + length], song[..., b + length : b + 2 * length]]) for b in begins])
 
 
 def _position(seconds: float, rate: float) -> int:
-    # Rounded down: a start between two frames may not push the last chunk past the song's last whole frame.
+    # Rounded down: a start between two frames must not push the last chunk past the song's last whole frame.
     return math.floor(seconds * rate + 1e-6)
 
 
 def is_validation(content: str, share: float) -> bool:
-    """Whether a song is held back, by a hash of its content: adding songs moves none, a new name moves none."""
+    """Decide by a hash of its content whether a song is for validation: other songs or a new name change nothing."""
     digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8, person=b"musigan-split").digest()
     return int.from_bytes(digest, "big") < share * 2**64

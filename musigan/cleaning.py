@@ -1,25 +1,28 @@
-"""From the loudness of bands to notes: one run of frames for a held note, exact zeros elsewhere.
+"""Cleaning of band loudness into notes: one run of frames for each sustained note, exact zeros elsewhere.
 
 Bands alone show more than was played: neighbours of a loud key, the noise of drums, and above all the overtones of
-every note ("ghosts"). Five steps leave the notes:
+every note ("ghosts"). Five steps remove all but the notes:
 
-1. Candidates. A cell stays if it stands out from its neighbours and its surroundings (spectral peak picking), and if it
-   is no smear of the filter before a note's beginning or after its end. A run of such cells, short gaps closed, counts
-   only with enough cells that meet the strict form of these demands (hysteresis).
-2. Ghosts. A run whose cells are mostly no louder than the overtone that a lower note with several overtones may be
-   expected to have is that note's overtone: its power goes to the lower note, cell by cell. Notes grow by it, so again.
-3. Runs shorter than the shortest note go, and those that no longer stand out among the notes that grew.
-4. The bands that these notes alone would give are cleaned likewise: what is not found again goes.
-5. Channels in which a note is inaudible beside the loudest one are silent there.
+1. Candidates. A cell is kept if it stands out from its neighbours and its surroundings (spectral peak picking), and if
+   it is not the filter's smear before a note's beginning or after its end. Short gaps between such cells are closed. A
+   run of them counts only if enough of its cells meet the strict form of these conditions (hysteresis).
+2. Ghosts. A lower note with several overtones predicts how loud each of them may be. A run whose cells are mostly no
+   louder than that is the lower note's overtone: its power goes to that note, cell by cell. Notes grow louder by it, so
+   the step is repeated.
+3. Runs shorter than the shortest note are removed, and those that no longer stand out beside the louder notes.
+4. The bands that these notes alone would give are cleaned in the same way. Notes that this does not find again are
+   removed.
+5. A channel in which a note is inaudible beside its loudest channel is set to zero there.
 
-Every step only asks whether something *else* speaks against a cell being a note of its own. What survived therefore
-survives again once everything else is gone, and cleaning the sound of a clean roll gives nearly that roll.
+Every step only looks for something *else* that speaks against a cell being a note of its own. A cell that survived
+therefore survives again once everything else is gone, and cleaning the sound of a clean roll gives nearly that roll.
 
 All channels share one decision, taken on their mean power, so a note panned half way does not fall to pieces.
 
-The figures below were chosen by hand around a search on four pieces with known notes (benchmarks/score_aligned.py), the
-later ones also by how well real songs come back from their own sound. Average precision on those pieces is therefore
-flattered; searches that left one piece out scored .32 to .73 on it. EDGE and GAP_SECONDS matter most in fast music.
+The constants below were chosen by hand around a search on four pieces with known notes (benchmarks/score_aligned.py),
+the later ones also by how well real songs survive synthesis and a second analysis. Average precision on those pieces is
+therefore optimistic; searches that left one piece out scored .32 to .73 on it. EDGE and GAP_SECONDS matter most in fast
+music.
 """
 
 from __future__ import annotations
@@ -31,51 +34,51 @@ import numpy as np
 SILENCE = 3e-5  # RMS of full scale, -90 dB: dither and rounding, not sound
 LEVEL_PERCENTILE = 99.5
 
-WEAK_THRESHOLD = 0.25  # of the threshold: where a run ends that reached the threshold
-WEAK_NEED = 0.2  # of what a strict cell needs: where a run ends that stood out somewhere
+WEAK_THRESHOLD = 0.25  # of the threshold: a run that reached the threshold ends below this
+WEAK_NEED = 0.2  # of what a strict cell needs: a run with strict cells ends below this
 STRICT_SHARE = 0.3  # of a run's cells must be strict
-ALONE_SHARE = 0.5  # and of a run among notes alone, so that it will do again beside their leakage
+ALONE_SHARE = 0.5  # the same when only notes are left: stricter, so that it still holds beside their leakage
 CONTRAST = 1.75  # a strict cell is this much louder than the mean of the keys around it ...
 CONTRAST_KEYS = 4  # ... on either side
-EDGE = 0.4
-EDGE_SECONDS = 0.06
+EDGE = 0.4  # a cell has at least this share of the loudest cell of its key ...
+EDGE_SECONDS = 0.06  # ... so long before and after it
 GAP_SECONDS = 0.04  # longest break within a note
 SHORTEST_SECONDS = 0.06  # shortest note
 
-# Overtone h lies about `keys` above its note and has at most `ratio` of its amplitude, more for notes of a low
-# frequency, whose fundamental small instruments and loudspeakers leave out.
+# {keys: ratio}: an overtone lies about `keys` above its note and has at most `ratio` of the note's amplitude. It may
+# have more above low notes: small instruments and loudspeakers leave their fundamental out.
 OVERTONES = {12: 1.5, 19: 1.2, 24: 0.5, 28: 0.5, 31: 0.5, 34: 0.5, 36: 0.5, 38: 0.3, 40: 0.3, 42: 0.3, 43: 0.3}
 WEAK_FUNDAMENTAL_HZ = 75.0
-WEAK_FUNDAMENTAL_GAIN = 1.5  # at most
-WEAK_FUNDAMENTAL_KEYS = 24  # overtones up to here profit
-EVIDENCE = (12, 19, 24, 28, 31, 34, 36)  # a note has ghosts only if candidates stand at ...
-EVIDENCE_COUNT = 2  # ... so many of these overtones: an octave of pure tones is two notes
-GHOST_SHARE = 0.8  # of a run's cells must be within the overtone's reach
-GHOST_SECONDS = 0.18  # powers are compared over so long a time
+WEAK_FUNDAMENTAL_GAIN = 1.5  # largest factor on the ratio
+WEAK_FUNDAMENTAL_KEYS = 24  # applies to overtones up to here
+EVIDENCE = (12, 19, 24, 28, 31, 34, 36)  # a note has ghosts only if there are candidates at ...
+EVIDENCE_COUNT = 2  # ... this many of these overtones: an octave of pure tones is two notes
+GHOST_SHARE = 0.8  # of a run's cells must be no louder than the overtone may be
+GHOST_SECONDS = 0.18  # powers are averaged over this time before they are compared
 GHOST_ROUNDS = 5
 
 CONFIRMED_SHARE = 0.7  # of a run's power must be found again
-CHANNEL_RATIO = 0.1  # amplitude of a note in one channel against its loudest, under which that channel is silent
-BLOCK_FRAMES, BLOCK_CONTEXT = 6400, 256  # long stretches are cleaned in blocks that know their surroundings
+CHANNEL_RATIO = 0.1  # a note's channel is silent below this share of the amplitude in its loudest channel
+BLOCK_FRAMES, BLOCK_CONTEXT = 6400, 256  # frames: long songs are cleaned in blocks with context on either side
 
 
 def sounding_level(loudness: np.ndarray) -> float:
-    """99.5th percentile of the cells that sound; 0.0 where none does."""
+    """Return the 99.5th percentile of the cells above 0; 0.0 where there are none."""
     sounding = loudness[loudness > 0]
     return float(np.percentile(sounding, LEVEL_PERCENTILE)) if sounding.size else 0.0
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Stretches of consecutive frames in one key, as places in the flattened (K, T) plane."""
+    """Runs of consecutive frames in one key, as positions in the flattened (K, T) roll."""
 
-    starts: np.ndarray
-    stops: np.ndarray
-    frames: int
+    starts: np.ndarray  # (N,)
+    stops: np.ndarray  # (N,), the first position after each run
+    frames: int  # T
 
     @classmethod
     def of(cls, mask: np.ndarray) -> Runs:
-        """All runs of True in a (K, T) mask."""
+        """Find all runs of True in a (K, T) mask."""
         first, last = mask.copy(), mask.copy()
         np.greater(mask[:, 1:], mask[:, :-1], out=first[:, 1:])
         np.greater(mask[:, :-1], mask[:, 1:], out=last[:, :-1])
@@ -89,28 +92,28 @@ class Runs:
         return Runs(self.starts[chosen], self.stops[chosen], self.frames)
 
     def joined(self, gap: int) -> Runs:
-        """Runs of one key at most `gap` frames apart become one."""
+        """Join runs of one key that are at most `gap` frames apart."""
         if not self.starts.size:
             return self
-        row = self.starts // self.frames
-        apart = (self.starts[1:] - self.stops[:-1] > gap) | (row[1:] != row[:-1])
+        rows = self.starts // self.frames
+        is_apart = (self.starts[1:] - self.stops[:-1] > gap) | (rows[1:] != rows[:-1])
         return Runs(
-            self.starts[np.concatenate(([True], apart))], self.stops[np.concatenate((apart, [True]))], self.frames
+            self.starts[np.concatenate(([True], is_apart))], self.stops[np.concatenate((is_apart, [True]))], self.frames
         )
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sum of (K, T) values over each run."""
+        """Return the sum of (K, T) values over each run."""
         edges = np.stack((self.starts, self.stops), axis=1).ravel()
-        # The last run may stop where the plane does, and reduceat sums to the end by itself.
+        # The last run may stop at the very end, which is no valid index; reduceat sums to the end without it.
         return np.add.reduceat(values.ravel(), edges[: edges.size - bool(edges.size and edges[-1] == values.size)])[::2]
 
     def counts(self, mask: np.ndarray) -> np.ndarray:
-        """Number of True cells of a (K, T) mask in each run."""
+        """Return the number of True cells of a (K, T) mask in each run."""
         cells = np.flatnonzero(mask)
         return np.searchsorted(cells, self.stops) - np.searchsorted(cells, self.starts)
 
     def mask(self, keys: int) -> np.ndarray:
-        """(K, T) mask of the runs' cells."""
+        """Return the (K, T) mask of the runs' cells."""
         lengths = self.lengths
         before = np.cumsum(lengths) - lengths
         mask = np.zeros((keys, self.frames), dtype=bool)
@@ -120,15 +123,15 @@ class Runs:
 
 @dataclass(frozen=True)
 class Cleaner:
-    """What the steps need to know of the keys and frames."""
+    """The cleaning of rolls with given keys, bands, frame length and threshold."""
 
     frequencies_hz: np.ndarray  # (K,), rising by semitones
     deviations_hz: np.ndarray  # (K,), of the bands' Gaussians
     frame_seconds: float
-    threshold: float  # what a note must reach somewhere, of the level of all cells
+    threshold: float  # share of the level of all cells that a note must reach in some frame
 
     def clean(self, loudness: np.ndarray) -> np.ndarray:
-        """Notes of a roll of bands, (C, K, T) RMS of full scale -> (C, K, T): notes with their overtones, else 0."""
+        """Clean a roll of bands, (C, K, T) RMS of full scale -> (C, K, T): notes with their overtones, else 0."""
         frames = loudness.shape[2]
         notes = np.zeros_like(loudness)
         floor = max(self.threshold * sounding_level(np.sqrt(over_channels(np.square(loudness)))), SILENCE)
@@ -136,21 +139,21 @@ class Cleaner:
             return notes
         for first in range(0, frames, BLOCK_FRAMES):
             stop = min(first + BLOCK_FRAMES, frames)
-            begin, end = max(first - BLOCK_CONTEXT, 0), min(stop + BLOCK_CONTEXT, frames)
-            power = self.notes(np.square(loudness[:, :, begin:end]), floor)
+            context_begin, context_end = max(first - BLOCK_CONTEXT, 0), min(stop + BLOCK_CONTEXT, frames)
+            power = self.notes(np.square(loudness[:, :, context_begin:context_end]), floor)
             power = without_faint_channels(self.confirmed(power, floor))
-            notes[:, :, first:stop] = np.sqrt(power[:, :, first - begin : stop - begin])
+            notes[:, :, first:stop] = np.sqrt(power[:, :, first - context_begin : stop - context_begin])
         return notes
 
     def notes(self, power: np.ndarray, floor: float) -> np.ndarray:
-        """Steps 1 to 3, (C, K, T) -> (C, K, T)."""
+        """Apply steps 1 to 3 to power, (C, K, T) -> (C, K, T)."""
         mask = candidates(np.sqrt(over_channels(power)), floor, self.frame_seconds)
         return without_ghosts(power * mask, mask, self.frequencies_hz, self.frame_seconds)
 
     def confirmed(self, power: np.ndarray, floor: float) -> np.ndarray:
-        """Step 4: the notes found again in the bands that they alone would give, (C, K, T) -> (C, K, T)."""
+        """Apply step 4: keep notes that cleaning the bands of these notes alone finds again, (C, K, T) -> (C, K, T)."""
         distance = (self.frequencies_hz[None] - self.frequencies_hz[:, None]) / self.deviations_hz[:, None]
-        leakage = np.exp(-(distance**2)).astype(np.float32)  # (key of the band, key of the note): power
+        leakage = np.exp(-(distance**2)).astype(np.float32)  # power, (key of the band, key of the note)
         again = np.any(self.notes(leakage @ power, floor), axis=0)
         total = over_channels(power)
         runs = Runs.of(total > 0)
@@ -158,7 +161,7 @@ class Cleaner:
 
 
 def candidates(amplitude: np.ndarray, floor: float, frame_seconds: float) -> np.ndarray:
-    """Cells of (K, T) that may belong to notes, bool (K, T): step 1 of the module's description."""
+    """Find the cells of (K, T) that may belong to notes, bool (K, T): step 1 of the module's description."""
     need = needed(amplitude)
     weak = (amplitude >= WEAK_NEED * need) & (amplitude >= WEAK_THRESHOLD * floor)
     weak &= beyond_smear(amplitude, max(1, round(EDGE_SECONDS / frame_seconds)))
@@ -167,7 +170,7 @@ def candidates(amplitude: np.ndarray, floor: float, frame_seconds: float) -> np.
 
 
 def needed(amplitude: np.ndarray) -> np.ndarray:
-    """What a strict cell needs beside its neighbours and surroundings, (K, T) -> (K, T)."""
+    """Return the amplitude that a strict cell needs beside its neighbours and surroundings, (K, T) -> (K, T)."""
     need = CONTRAST * mean_within(amplitude, CONTRAST_KEYS, axis=0)
     np.maximum(need[1:], amplitude[:-1], out=need[1:])
     np.maximum(need[:-1], amplitude[1:], out=need[:-1])
@@ -175,19 +178,19 @@ def needed(amplitude: np.ndarray) -> np.ndarray:
 
 
 def standing_out(runs: Runs, strict: np.ndarray, share: float, frame_seconds: float) -> np.ndarray:
-    """Mask (K, T) of the runs that are long enough and have that share of strict cells."""
-    enough = np.maximum(share * runs.lengths, 2)
-    long = runs.lengths >= shortest_note(frame_seconds)
-    return runs.where(long & (runs.counts(strict) >= enough)).mask(strict.shape[0])
+    """Return the mask (K, T) of the runs that are long enough and have that share of strict cells."""
+    strict_needed = np.maximum(share * runs.lengths, 2)
+    is_long = runs.lengths >= shortest_note(frame_seconds)
+    return runs.where(is_long & (runs.counts(strict) >= strict_needed)).mask(strict.shape[0])
 
 
 def shortest_note(frame_seconds: float) -> int:
-    """Frames of the shortest note kept."""
+    """Return the length of the shortest note kept, in frames."""
     return max(1, round(SHORTEST_SECONDS / frame_seconds))
 
 
 def over_channels(power: np.ndarray) -> np.ndarray:
-    """Mean over the channels, (C, K, T) -> (K, T): what np.mean does, at several times its speed for two."""
+    """Return the mean over the channels, (C, K, T) -> (K, T); for two channels several times as fast as np.mean."""
     total = power[0].copy()
     for channel in power[1:]:
         total += channel
@@ -196,20 +199,20 @@ def over_channels(power: np.ndarray) -> np.ndarray:
 
 
 def mean_within(values: np.ndarray, reach: int, axis: int) -> np.ndarray:
-    """Mean over the places within `reach` on either side along one axis of (K, T), those beyond the ends being 0.
+    """Return the mean over `reach` cells on either side along one axis of (K, T), counting 0 beyond the ends.
 
-    Windows of 1, 2, 4, ... places are summed by adding two of half the width; some of these make up the whole one.
+    Window sums of 1, 2, 4, ... cells are each the sum of two of half the width; some of them add up to the full window.
     """
     width, size = 2 * reach + 1, values.shape[axis]
-    edges = [(0, 0), (0, 0)]
-    edges[axis] = (reach, reach)
-    window = np.moveaxis(np.pad(values, edges), axis, 0)
-    total, done, span = np.zeros_like(window[:size]), 0, 1
+    padding = [(0, 0), (0, 0)]
+    padding[axis] = (reach, reach)
+    window = np.moveaxis(np.pad(values, padding), axis, 0)
+    total, offset, span = np.zeros_like(window[:size]), 0, 1
     while True:
         if width & span:
-            total += window[done : done + size]
-            done += span
-        if done == width:
+            total += window[offset : offset + size]
+            offset += span
+        if offset == width:
             break
         window = window[:-span] + window[span:]
         span *= 2
@@ -218,7 +221,7 @@ def mean_within(values: np.ndarray, reach: int, axis: int) -> np.ndarray:
 
 
 def beyond_smear(values: np.ndarray, reach: int) -> np.ndarray:
-    """Whether a cell has a fair share of the loudest cell of its key within `reach` frames before and after."""
+    """Return where a cell has EDGE of the loudest cell of its key within `reach` frames on either side, bool (K, T)."""
     loudest = values.copy()
     for step in range(1, reach + 1):
         np.maximum(loudest[:, :-step], values[:, step:], out=loudest[:, :-step])
@@ -227,17 +230,17 @@ def beyond_smear(values: np.ndarray, reach: int) -> np.ndarray:
 
 
 def without_ghosts(power: np.ndarray, mask: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float) -> np.ndarray:
-    """Overtones folded into their notes, (C, K, T) -> (C, K, T): steps 2 and 3."""
+    """Fold the power of overtones into their notes, (C, K, T) -> (C, K, T): steps 2 and 3."""
     rich = overtone_rich(mask)
     for _ in range(GHOST_ROUNDS):
         ghosts, notes = find_ghosts(over_channels(power), mask, rich, frequencies_hz, frame_seconds)
         if not ghosts.size:
             break
         power = fold(power, ghosts, notes)
-        alone = mask.copy()
-        alone.ravel()[ghosts] = False
+        note_mask = mask.copy()
+        note_mask.ravel()[ghosts] = False
         amplitude = np.sqrt(over_channels(power))
-        mask = standing_out(Runs.of(alone), amplitude >= needed(amplitude), ALONE_SHARE, frame_seconds)
+        mask = standing_out(Runs.of(note_mask), amplitude >= needed(amplitude), ALONE_SHARE, frame_seconds)
         power *= mask
     return power
 
@@ -245,37 +248,38 @@ def without_ghosts(power: np.ndarray, mask: np.ndarray, frequencies_hz: np.ndarr
 def find_ghosts(
     power: np.ndarray, mask: np.ndarray, rich: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of a (K, T) plane that are overtones, and for each the cell of the note it would best belong to.
+    """Return the cells of (K, T) that are overtones, and for each the cell of the note it most likely belongs to.
 
-    Cells are places in the flattened plane, rising.
+    Cells are positions in the flattened (K, T), rising.
     """
     keys, frames = power.shape
-    smooth = mean_within(power, round(GHOST_SECONDS / frame_seconds) // 2, axis=1) * mask
-    fundamental = np.minimum(1 + WEAK_FUNDAMENTAL_HZ / frequencies_hz, WEAK_FUNDAMENTAL_GAIN)
-    plain = (smooth * rich).ravel()
-    boosted = (plain.reshape(keys, frames) * np.square(fundamental)[:, None].astype(np.float32)).ravel()
-    cells = np.flatnonzero(mask)  # few: the rest of the work is done on them alone
-    reach = np.zeros(cells.size, dtype=np.float32)
+    smooth_power = mean_within(power, round(GHOST_SECONDS / frame_seconds) // 2, axis=1) * mask
+    amplitude_gain = np.minimum(1 + WEAK_FUNDAMENTAL_HZ / frequencies_hz, WEAK_FUNDAMENTAL_GAIN)
+    rich_power = (smooth_power * rich).ravel()
+    boosted_power = (rich_power.reshape(keys, frames) * np.square(amplitude_gain)[:, None].astype(np.float32)).ravel()
+    cells = np.flatnonzero(mask)  # few, so the rest of the work is done on these cells only
+    loudest_expected = np.zeros(cells.size, dtype=np.float32)
     note = cells.copy()
     for distance, ratio in OVERTONES.items():
-        above = np.searchsorted(cells, distance * frames)  # all cells from here on have such a note on the keyboard
+        # From the cell `above` on, the note `distance` keys lower is on the keyboard.
+        above = np.searchsorted(cells, distance * frames)
         below = cells[above:] - distance * frames
-        expected = (boosted if distance <= WEAK_FUNDAMENTAL_KEYS else plain)[below] * np.float32(ratio**2)
-        better = np.flatnonzero(expected > reach[above:])
-        reach[above + better] = expected[better]
+        expected = (boosted_power if distance <= WEAK_FUNDAMENTAL_KEYS else rich_power)[below] * np.float32(ratio**2)
+        better = np.flatnonzero(expected > loudest_expected[above:])
+        loudest_expected[above + better] = expected[better]
         note[above + better] = below[better]
     runs = Runs.of(mask)
-    within = np.cumsum(np.concatenate(([0], smooth.ravel()[cells] < reach)))
-    stops = np.cumsum(runs.lengths)  # the runs' cells, counted through
-    share = within[stops] - within[stops - runs.lengths]
-    ghost = np.repeat(share >= GHOST_SHARE * runs.lengths, runs.lengths)
-    return cells[ghost], note[ghost]
+    counts_within = np.cumsum(np.concatenate(([0], smooth_power.ravel()[cells] < loudest_expected)))
+    stops = np.cumsum(runs.lengths)  # numbers of the runs' ends, counting only cells in runs
+    cells_within = counts_within[stops] - counts_within[stops - runs.lengths]
+    is_ghost = np.repeat(cells_within >= GHOST_SHARE * runs.lengths, runs.lengths)
+    return cells[is_ghost], note[is_ghost]
 
 
 def overtone_rich(mask: np.ndarray) -> np.ndarray:
-    """Whether candidates stand at enough overtones of a cell for it to be a note with overtones, bool (K, T).
+    """Return where enough of a cell's overtones are candidates for it to be a note with overtones, bool (K, T).
 
-    Of the highest notes, whose overtones leave the keyboard, fewer are asked.
+    The highest notes, whose overtones lie above the keyboard, need fewer.
     """
     count = np.zeros(mask.shape, dtype=np.int8)
     possible = np.zeros(mask.shape[0], dtype=np.int8)
@@ -287,34 +291,34 @@ def overtone_rich(mask: np.ndarray) -> np.ndarray:
 
 
 def fold(power: np.ndarray, ghosts: np.ndarray, notes: np.ndarray) -> np.ndarray:
-    """Power (C, K, T) of cells given to the cells of their notes; a note that is itself a ghost passes it on."""
+    """Move the power (C, K, T) of ghosts to the cells of their notes; a note that is itself a ghost passes it on."""
     while ghosts.size:
-        place = np.minimum(np.searchsorted(ghosts, notes), ghosts.size - 1)
-        lower = notes[place]
-        chained = (ghosts[place] == notes) & (lower != notes)
-        if not chained.any():
+        positions = np.minimum(np.searchsorted(ghosts, notes), ghosts.size - 1)
+        lower_notes = notes[positions]
+        is_chained = (ghosts[positions] == notes) & (lower_notes != notes)
+        if not is_chained.any():
             break
-        notes = np.where(chained, lower, notes)
+        notes = np.where(is_chained, lower_notes, notes)
     folded = power.copy()
-    for given, kept in zip(power.reshape(len(power), -1), folded.reshape(len(power), -1), strict=True):
-        kept[ghosts] = 0
-        np.add.at(kept, notes, given[ghosts])
+    for channel_power, folded_power in zip(power.reshape(len(power), -1), folded.reshape(len(power), -1), strict=True):
+        folded_power[ghosts] = 0
+        np.add.at(folded_power, notes, channel_power[ghosts])
     return folded
 
 
 def without_fragments(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
-    """(C, K, T) without runs shorter than the shortest note, which no cleaned roll has."""
+    """Remove runs shorter than the shortest note, which no cleaned roll has, from (C, K, T)."""
     runs = Runs.of(np.any(roll > 0, axis=0))
     return np.asarray(roll * runs.where(runs.lengths >= shortest_note(frame_seconds)).mask(roll.shape[1]))
 
 
 def without_faint_channels(power: np.ndarray) -> np.ndarray:
-    """Step 5, (C, K, T) -> (C, K, T)."""
+    """Apply step 5 to power: silence a note's faint channels, in place, (C, K, T) -> (C, K, T)."""
     channels, keys, _ = power.shape
     if channels == 1:
         return power
     runs = Runs.of(power.max(axis=0) > 0)
-    sums = np.stack([runs.sums(one) for one in power])
+    sums = np.stack([runs.sums(channel_power) for channel_power in power])
     audible = sums >= CHANNEL_RATIO**2 * sums.max(axis=0)
     for channel in range(channels):
         power[channel] *= runs.where(audible[channel]).mask(keys)

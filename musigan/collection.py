@@ -1,7 +1,7 @@
-"""Audio and MIDI files in a person's folders: which to try, in which order, and what to call them.
+"""Audio and MIDI files in the user's folders: which to try, in which order, and how to name them.
 
-A folder is walked in a stable order (names compared without case, then exactly) and anything that is not music by its
-name is passed over without a word. A file that is named explicitly is always tried: its content decides.
+A folder is walked in a stable order (names compared without case, then exactly). Files whose suffix is not one of music
+are skipped silently. A file that is named explicitly is always tried: its content decides.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from musigan.errors import AudioError
 
-# Extensions of files tried when a folder is walked; what is inside them is probed later, whatever the name says.
-# The second set takes ffmpeg.
+# Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
+# The second set needs ffmpeg.
 LIBSNDFILE_SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
@@ -38,10 +38,10 @@ OnSkip = Callable[[str, str], None]  # (printable path, reason)
 
 @dataclass(frozen=True)
 class Found:
-    """One file to try.
+    """A file to try.
 
     path: as the operating system knows it (may hold surrogates where the name is not valid Unicode).
-    source: relative to the folder that was given, with forward slashes; always encodable as UTF-8.
+    source: relative to the folder named by the user, with forward slashes; always encodable as UTF-8.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Found:
 
 
 def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: OnSkip | None = None) -> Iterator[Found]:
-    """Yield the audio files among `paths`, as `find_files` does."""
+    """Yield the audio files among `paths`, in the way of `find_files`."""
     return find_files(paths, AUDIO_SUFFIXES, on_skip)
 
 
@@ -58,13 +58,13 @@ def find_files(
 ) -> Iterator[Found]:
     """Yield the files of a kind among `paths` (files and folders, recursive), lazily and in a stable order.
 
-    on_skip(path, reason) hears of what cannot be looked at (missing, unreadable, not a regular file); without it the
-    first such path raises AudioError. Hidden files, `._*` forks and names without one of `suffixes` are passed over
+    on_skip(path, reason) is called for each path that cannot be read (missing, unreadable, not a regular file); without
+    it the first such path raises AudioError. Hidden files, `._*` forks and names without one of `suffixes` are skipped
     silently. A folder reached twice through links is walked once.
     """
     skip = on_skip or _raise_skip
-    for given in paths:
-        path = Path(given)
+    for root in paths:
+        path = Path(root)
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError) as error:
@@ -81,13 +81,13 @@ def find_files(
 def _walk(
     folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip, suffixes: frozenset[str]
 ) -> Iterator[Found]:
-    """Depth first; `visited` holds (device, inode) of the folders seen below one given path: links may form loops."""
+    """Yield a folder's files, depth first. `visited`: (device, inode) of the folders walked so far; links may loop."""
     try:
-        identity = os.stat(folder)
-        key = (identity.st_dev, identity.st_ino)
-        if key in visited:
+        status = os.stat(folder)
+        folder_id = (status.st_dev, status.st_ino)
+        if folder_id in visited:
             return
-        visited.add(key)
+        visited.add(folder_id)
         with os.scandir(folder) as entries:
             names = sorted((entry.name for entry in entries), key=lambda name: (name.casefold(), name))
     except OSError as error:
@@ -98,18 +98,18 @@ def _walk(
             continue
         path = folder / name
         source = prefix + encodable(name)
-        is_music = Path(name).suffix.lower() in suffixes
+        has_suffix = Path(name).suffix.lower() in suffixes
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            if is_music:
+            if has_suffix:
                 skip(printable(path), why_not(error))
             continue
         if stat.S_ISDIR(mode):
             yield from _walk(path, source + "/", visited, skip, suffixes)
-        elif is_music and stat.S_ISREG(mode):
+        elif has_suffix and stat.S_ISREG(mode):
             yield Found(path, source)
-        elif is_music:
+        elif has_suffix:
             skip(printable(path), "not a regular file")
 
 
@@ -118,7 +118,7 @@ def _raise_skip(path: str, reason: str) -> None:
 
 
 def why_not(error: OSError | ValueError) -> str:
-    """The reason of a failed look at a path, in lower-case words and without the path."""
+    """Return the reason why a path cannot be read, in lower-case words and without the path."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
     if isinstance(error, PermissionError):
@@ -127,11 +127,11 @@ def why_not(error: OSError | ValueError) -> str:
 
 
 def encodable(name: str) -> str:
-    r"""`name` with bytes that are no UTF-8 (kept by Python as lone surrogates) written out as \xNN."""
+    r"""Return `name` with bytes that are not UTF-8 (lone surrogates in Python) written out as \xNN."""
     return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """`path` on one line and safe to print on any terminal: control characters and undecodable bytes are escaped."""
+    """Return `path` on one line, safe to print on a terminal: control characters, undecodable bytes are escaped."""
     text = encodable(os.fspath(path))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,11 +1,11 @@
-"""Sound files as blocks of samples at their own rate: three ways to read, tried in turn.
+"""Decoding of sound files into blocks of samples at their own rate: three readers, tried in turn.
 
-1. libsndfile, in blocks: mp3, flac, ogg, opus, wav, aiff and their kin.
-2. An MP3 that libsndfile leaves early (garbage inside, a wrong or missing length, several recordings in one file):
-   its frames are found and fed to libsndfile without the damage.
-3. ffmpeg, where there is one: everything else.
+1. libsndfile, in blocks: mp3, flac, ogg, opus, wav, aiff and similar formats.
+2. An MP3 where libsndfile stops early (garbage inside, a wrong or missing length, several recordings in one file):
+   its frames are located and passed to libsndfile without the damage.
+3. ffmpeg, where it is installed: everything else.
 
-What is in a file is decided by its content, never by its name. Blocks are (sample rate in hz, float32 of shape (S, C)).
+The format is decided by the file's content, never by its name. Blocks are (sample rate in hz, float32 of shape (S, C)).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from musigan.errors import AudioError
 Block = tuple[int, np.ndarray]
 
 _BLOCK_FRAMES = 1 << 18
-# Formats libsndfile recognises by a real signature; the rest of its list (HTK, SDS, MAT4, ...) is no one's music and
-# lets random bytes through.
+# Formats that libsndfile recognises by a real signature. The rest of its list (HTK, SDS, MAT4, ...) is not used for
+# music, and random bytes pass as some of these formats.
 _FORMATS = frozenset({"WAV", "WAVEX", "AIFF", "FLAC", "OGG", "MP3", "AU", "CAF", "W64", "RF64", "SVX", "VOC"})
 _EXACT_SEEK = frozenset({"WAV", "WAVEX", "AIFF", "AU", "CAF", "W64", "RF64"})  # elsewhere: decode and discard
 
-_NOT_AUDIO = (  # (offset, signature, what it is)
+_NOT_AUDIO = (  # (offset, signature, name of the content)
     (0, b"\xff\xd8\xff", "a JPEG picture"),
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"GIF8", "a GIF picture"),
@@ -70,13 +70,15 @@ _TEXT_STARTS = {  # lower case
 
 
 class Unreadable(Exception):
-    """This way of reading does not work for this file, or stopped early; another may do better. Never leaves here
-    and audio.py."""
+    """The failure of one reader: it does not know the file, or stopped early; another may do better.
+
+    Not seen outside this module and audio.py.
+    """
 
 
 @dataclass
 class Report:
-    """What reading a file taught about it."""
+    """Facts about a file that are known after reading it."""
 
     seconds_total: float | None = None  # of the whole file, where it can be known
     lossy: bool = False
@@ -86,7 +88,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Request:
-    """Which part of a file is wanted; seconds None: all of it."""
+    """The part of a file to decode; seconds None: all of it."""
 
     path: str
     start_seconds: float
@@ -101,7 +103,7 @@ Reader = Callable[[Request, Report], Iterator[Block]]
 
 
 def check_content(path: str) -> None:
-    """Raise AudioError for what cannot be music: no regular file, no bytes, no permission, a picture, a text."""
+    """Check that a file can be music. Raises AudioError if it is no file, empty, unreadable, a picture or a text."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise AudioError("not a regular file")
@@ -115,11 +117,11 @@ def check_content(path: str) -> None:
         raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not start:
         raise AudioError("the file is empty (0 bytes)")
-    what = _named(start, _NOT_AUDIO)
-    if what is None and start[:3] == b"ID3" and _is_all_tags(path):
-        what = "nothing but tags"
-    if what is not None:
-        raise AudioError(f"no audio could be decoded: it is {what}")
+    content_kind = _named(start, _NOT_AUDIO)
+    if content_kind is None and start[:3] == b"ID3" and _is_all_tags(path):
+        content_kind = "nothing but tags"
+    if content_kind is not None:
+        raise AudioError(f"no audio could be decoded: it is {content_kind}")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for beginning, kind in _TEXT_STARTS.items():
         if text.startswith(beginning):
@@ -129,7 +131,7 @@ def check_content(path: str) -> None:
 
 
 def _named(start: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | None:
-    return next((what for offset, sign, what in signatures if start[offset : offset + len(sign)] == sign), None)
+    return next((kind for offset, sign, kind in signatures if start[offset : offset + len(sign)] == sign), None)
 
 
 def _is_all_tags(path: str) -> bool:
@@ -139,12 +141,12 @@ def _is_all_tags(path: str) -> bool:
 
 
 def readers() -> tuple[Reader, ...]:
-    """The ways to read, in the order to try them."""
+    """Return the readers in the order to try them."""
     return read_libsndfile, read_damaged_mpeg, read_ffmpeg
 
 
 def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
-    """Blocks by libsndfile. Raises Unreadable if it does not know the file or stops before the music does."""
+    """Yield blocks read by libsndfile. Raises Unreadable if it does not know the file or stops before its end."""
     import soundfile
 
     name = os.fsencode(request.path) if os.name == "posix" else request.path
@@ -157,25 +159,25 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
         if file.format not in _FORMATS or (is_mpeg and not _holds_frames(request.path)):
             raise Unreadable("libsndfile does not know this format")
         report.lossy = file.format in ("MP3", "OGG")
-        rate, delivered = file.samplerate, 0
+        rate, delivered_samples = file.samplerate, 0
         try:
             if request.start_seconds and file.format in _EXACT_SEEK and file.seekable():
-                delivered = file.seek(min(file.frames, round(request.start_seconds * rate)))
-                report.skipped_seconds = delivered / rate
+                delivered_samples = file.seek(min(file.frames, round(request.start_seconds * rate)))
+                report.skipped_seconds = delivered_samples / rate
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                delivered += len(block)
+                delivered_samples += len(block)
                 yield rate, block
         except soundfile.SoundFileError as error:
-            raise Unreadable(f"damaged after {delivered / rate:.1f} s") from error
-        report.seconds_total = delivered / rate
+            raise Unreadable(f"damaged after {delivered_samples / rate:.1f} s") from error
+        report.seconds_total = delivered_samples / rate
         if is_mpeg:
-            _check_mpeg_end(request, delivered / rate, report)
-        elif delivered < 0.98 * file.frames:
-            _warn_of_early_end(delivered / rate, file.frames / rate, report)
+            _check_mpeg_end(request, delivered_samples / rate, report)
+        elif delivered_samples < 0.98 * file.frames:
+            _warn_of_early_end(delivered_samples / rate, file.frames / rate, report)
 
 
 def _check_mpeg_end(request: Request, delivered_seconds: float, report: Report) -> None:
-    """Raise Unreadable if the file holds more frames than libsndfile found; warn if it holds fewer than it promises."""
+    """Compare the length with the frames in the file: raise Unreadable if it holds more, warn if it promises more."""
     with _mapped(request.path) as data:
         scan = mpeg.scan(data, request.end_seconds)
     slack_seconds = 5 * 1152 / scan.stretches[0].header.sample_rate if scan.stretches else 0.0  # delay and padding
@@ -191,7 +193,7 @@ def _warn_of_early_end(delivered_seconds: float, promised_seconds: float, report
 
 
 def read_damaged_mpeg(request: Request, report: Report) -> Iterator[Block]:
-    """Blocks of every MPEG audio frame in the file, whatever lies between them."""
+    """Yield blocks decoded from every MPEG audio frame in the file; bytes between frames are ignored."""
     report.lossy = True
     with _mapped(request.path) as data:
         if not mpeg.is_mpeg(data):
@@ -200,16 +202,16 @@ def read_damaged_mpeg(request: Request, report: Report) -> Iterator[Block]:
         if scan.garbage_bytes > 4096:
             report.warnings.append(f"damaged: {scan.garbage_bytes} bytes in it are no audio; kept what decodes")
         for stretch in scan.stretches:
-            complete = stretch.promised_frames == len(stretch.offsets)
-            start, end = stretch.delay_samples, stretch.samples - (stretch.padding_samples if complete else 0)
-            at = mpeg.DECODER_DELAY_SAMPLES if stretch.header.info_offset else 0  # in samples of the stretch
+            is_complete = stretch.promised_frames == len(stretch.offsets)
+            start, end = stretch.delay_samples, stretch.samples - (stretch.padding_samples if is_complete else 0)
+            position = mpeg.DECODER_DELAY_SAMPLES if stretch.header.info_offset else 0  # in samples of the stretch
             for rate, block in _decode_clean(mpeg.clean_file(data, stretch)):
-                wanted = block[max(0, start - at) : max(0, end - at)]
-                at += len(block)
-                if len(wanted):
-                    yield rate, wanted
-            if at < end - stretch.header.samples:
-                report.warnings.append(f"damaged: {(end - at) / stretch.header.sample_rate:.1f} s do not decode")
+                trimmed_block = block[max(0, start - position) : max(0, end - position)]
+                position += len(block)
+                if len(trimmed_block):
+                    yield rate, trimmed_block
+            if position < end - stretch.header.samples:
+                report.warnings.append(f"damaged: {(end - position) / stretch.header.sample_rate:.1f} s do not decode")
 
 
 def _decode_clean(data: bytes) -> Iterator[Block]:
@@ -220,17 +222,17 @@ def _decode_clean(data: bytes) -> Iterator[Block]:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield file.samplerate, block
     except soundfile.SoundFileError:
-        return  # the caller sees by the count of samples how far it came
+        return  # the caller knows from the number of samples how far it came
 
 
 def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
-    """Blocks by the ffmpeg program. Raises AudioError, which names the extra to install where there is none."""
+    """Return blocks read by the ffmpeg program. Raises AudioError, with the extra to install, where there is none."""
     if ffmpeg.find_ffmpeg() is None:
         with open(request.path, "rb") as file:
-            what = _named(file.read(16), _NEEDS_FFMPEG)
-        if what is None:
+            content_kind = _named(file.read(16), _NEEDS_FFMPEG)
+        if content_kind is None:
             raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
-        raise AudioError(f"it is {what}; {ffmpeg.INSTALL_HINT} would read it")
+        raise AudioError(f"it is {content_kind}; {ffmpeg.INSTALL_HINT} would read it")
     report.lossy = True
     return ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings)
 

@@ -1,4 +1,4 @@
-"""Which processor to work on."""
+"""The device (CPU or GPU) to compute on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, Windows' Linu
 
 
 def resolve_device(name: str) -> str:
-    """`name` as torch calls it; "auto" is the best there is: CUDA, Apple's Metal, else the CPU.
+    """Return torch's name of the device `name`; "auto" is the best available: CUDA, Apple's Metal, else the CPU.
 
-    torch takes seconds to import, so it is asked only where a GPU is likely or named. Call this before torch is
-    imported: it has threads that wait for each other sleep instead of spin, which costs a tenth on an idle machine and
-    makes training 2.5 times as fast beside one other busy process on two cores.
+    torch takes seconds to import, so it is imported only where a GPU is likely or named. Call this before torch is
+    imported: it makes threads that wait for each other sleep instead of spin. That costs a tenth on an idle machine,
+    but makes training 2.5 times as fast beside one other busy process on two cores.
     Raises SettingsError for a device that this machine does not have.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,5 +1,6 @@
-"""Two kinds of music to learn from: each roll of one store with one of the other, for families that turn one into the
-other. Which two meet changes from epoch to epoch and means nothing; no song need exist as both.
+"""The dataset of two kinds of music, for model families that translate one into the other.
+
+Each roll of one store is paired with a roll of the other at random, anew each epoch; no song need exist as both.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import numpy as np
 from musigan.data import NO_AUGMENT, AugmentSettings, Compression, Reader, RollDataset
 from musigan.errors import StoreError, UsageError
 
-OTHER = "other"  # the condition under which the second kind's roll comes
+OTHER = "other"  # the name of the condition that holds the roll of the second kind
 ALIKE = ("frame_seconds", "low_key", "high_key", "band")
 
 
 class Domains(RollDataset):
-    """The rolls of the first of two keys stores, each with one of the second as the condition `other`.
+    """The rolls of the first of two keys stores, each with a roll of the second as the condition `other`.
 
-    An epoch is a pass over the larger store; the smaller one is gone through as often as it takes. Raises StoreError
-    where the stores were not made alike.
+    An epoch is one pass over the larger store; the smaller one is repeated to that length. Raises StoreError where the
+    stores were made with different settings.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Domains(RollDataset):
         first, second = readers
         check_alike(first, second)
         super().__init__(first, split, augment, compression, seed)
-        # The same roll number of both kinds is changed by draws of its own.
+        # Each kind has its own seed, so that rolls of the same number are augmented differently.
         self.kinds = tuple(
             RollDataset(reader, split, augment, compression, seed + i) for i, reader in enumerate(readers)
         )
@@ -52,19 +53,19 @@ class Domains(RollDataset):
         return max(lengths) if all(lengths) else 0
 
     def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Roll `index` of the first kind as epoch `epoch` sees it, (C, K, T) in model space, and one of the second."""
+        """Return roll `index` of the first kind in epoch `epoch` and a roll of the second, (C, K, T) in model space."""
         order = np.random.default_rng([self.seed, epoch, 1 << 21]).permutation(len(self))
         numbers = index, int(order[index])
         roll, other = (kind.roll(epoch, i % len(kind)) for kind, i in zip(self.kinds, numbers, strict=True))
         return roll, {OTHER: other}
 
     def store_attributes(self) -> dict[str, Any]:
-        """The first store's attributes, `level` the mean of both, and `domains`: what the two kinds are called."""
+        """Return the first store's attributes, with `level` (the mean of both) and `domains` (the kinds' names)."""
         own, other = (kind.store_attributes() for kind in self.kinds)
         return {**own, "level": (own["level"] + other["level"]) / 2, "domains": list(self.names)}
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these two stores from others, by the kinds' names, in their order."""
+        """Return the fingerprints of the two stores by the kinds' names, and these names in order."""
         prints = {name: kind.fingerprint() for name, kind in zip(self.names, self.kinds, strict=True)}
         return {"domains": list(self.names), **prints}
 
@@ -74,24 +75,24 @@ def _sizes(dataset: RollDataset) -> tuple[int, int, int]:
 
 
 def domain_names(sources: Sequence[str]) -> tuple[str, ...]:
-    """What the kinds of music in stores are called: the names of their files, up to the first dot.
+    """Return the names of the kinds of music in stores: their file names, up to the first dot.
 
-    Raises UsageError for standard input, which has none, and for names that are the same.
+    Raises UsageError for standard input, which has no name, and for equal names.
     """
     if "-" in sources:
-        raise UsageError("standard input has no name to call its kind of music by: give both stores as files")
+        raise UsageError("standard input has no file name to name its kind of music after: give both stores as files")
     names = tuple(PurePosixPath(source.rstrip("/")).name.partition(".")[0] or source for source in sources)
     if len(set(names)) < len(names):
-        raise UsageError(f"both stores are called {names[0]}, and names are what transfer knows them by: rename one")
+        raise UsageError(f"both stores are called {names[0]}, and transfer tells them apart by their names: rename one")
     return names
 
 
 def check_alike(one: Reader, other: Reader) -> None:
-    """Raise StoreError where the rolls of two keys stores lie on other keys or frames, or were analysed otherwise."""
+    """Raise StoreError where two keys stores differ in keys, frame length or analysis band."""
     for name in ALIKE:
-        mine, theirs = one.attributes.get(name), other.attributes.get(name)
-        if mine != theirs:
+        value, other_value = one.attributes.get(name), other.attributes.get(name)
+        if value != other_value:
             raise StoreError(
-                f"{one.source} has {name} {mine}, {other.source} {theirs}: a critic would tell them by that; make "
-                "both with the same settings of npy-to-keys"
+                f"{one.source} has {name} {value}, {other.source} {other_value}: a critic would "
+                "tell them apart by that alone; make both with the same settings of npy-to-keys"
             )

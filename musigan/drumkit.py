@@ -1,7 +1,7 @@
-"""A drum kit made of decaying tones and noise, by the drum notes of General MIDI.
+"""A drum kit of decaying tones and noise for the drum notes of General MIDI.
 
-Conventions: a roll's key stands for a drum note, its pitch (35 to 81 are in use); only onsets count. Sounds are float32
-at the sample rate asked for, their peak 1; the same every time.
+Conventions: a roll's key stands for a drum note, its pitch (35 to 81 are in use); only onsets count. Sounds are
+float32 with peak 1, and the same in every call.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from musigan.keysettings import KeySettings
 from musigan.midi import PITCH_OF_KEY
 from musigan.notes import find_notes
 
-_METAL_HZ = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)  # square waves that beat: a cymbal of the 1980s
+_METAL_HZ = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)  # beating square waves, as in drum machines of the 1980s
 
 
 @dataclass(frozen=True)
 class Drum:
-    """What a drum's sound is made of; seconds are those after which a part has fallen by 1/e."""
+    """Components of a drum's sound; seconds are the times in which a component falls to 1/e."""
 
     tones: tuple[tuple[float, float, float, float], ...] = ()  # Hz at the stroke, Hz later, seconds, amplitude
     noise: tuple[float, float, float, float] | None = None  # from Hz, to Hz, seconds, amplitude
     metal: tuple[float, float, float] | None = None  # from Hz, seconds, amplitude
-    strokes: tuple[float, ...] = (0.0,)  # seconds at which the noise begins anew
+    strokes: tuple[float, ...] = (0.0,)  # seconds at which the noise starts again
     pan: float = 0.0  # -1 left, 1 right
     gain: float = 1.0
 
@@ -70,19 +70,19 @@ _OTHER = _shaken(0.04, 0.0, 0.4)
 
 
 def drum(pitch: int) -> Drum:
-    """What sounds for a drum note: a short rattle where General MIDI has none."""
+    """Return the drum of a drum note; a short rattle where General MIDI defines none."""
     return _DRUMS.get(pitch, _OTHER)
 
 
 @lru_cache(maxsize=256)
 def stroke(pitch: int, sample_rate: int) -> np.ndarray:
-    """The sound of a drum note struck once, (S,), its peak 1."""
+    """Synthesise one stroke of a drum note, (S,), with peak 1."""
     kind = drum(pitch)
     decays = [tone[2] for tone in kind.tones] + [part[-2] for part in (kind.noise, kind.metal) if part]
     time = np.arange(round(sample_rate * min(6 * max(decays) + max(kind.strokes), 3.0))) / sample_rate
     sound = np.zeros(time.size)
     for high, low, seconds, amplitude in kind.tones:
-        # The pitch falls from `high` to `low` in a sixth of the time: the skin slackens.
+        # The pitch falls from `high` to `low` in a sixth of the decay time, as a drum skin's tension does.
         glide = seconds / 6
         turns = low * time + (high - low) * glide * (1 - np.exp(-time / glide))
         sound += amplitude * np.sin(2 * np.pi * turns) * np.exp(-time / seconds)
@@ -90,10 +90,10 @@ def stroke(pitch: int, sample_rate: int) -> np.ndarray:
         low, high, seconds, amplitude = kind.noise
         hiss = _between(np.random.default_rng(pitch).standard_normal(time.size), low, high, sample_rate)
         for number, begin in enumerate(kind.strokes):
-            last = number == len(kind.strokes) - 1
+            is_last = number == len(kind.strokes) - 1
             age = time - begin
             sound += (
-                amplitude * hiss * np.where(age >= 0, np.exp(-np.maximum(age, 0) / (seconds if last else 0.005)), 0)
+                amplitude * hiss * np.where(age >= 0, np.exp(-np.maximum(age, 0) / (seconds if is_last else 0.005)), 0)
             )
     if kind.metal:
         low, seconds, amplitude = kind.metal
@@ -105,7 +105,7 @@ def stroke(pitch: int, sample_rate: int) -> np.ndarray:
 
 
 def _between(sound: np.ndarray, low_hz: float, high_hz: float, sample_rate: int) -> np.ndarray:
-    """What of a sound lies between two frequencies, its peak 1; what a low sample rate cannot hold is left out."""
+    """Band-pass a sound and scale its peak to 1; at low sample rates the low edge is at most `sample_rate / 4`."""
     spectrum = np.fft.rfft(sound)
     frequency = np.fft.rfftfreq(sound.size, 1 / sample_rate)
     low_hz = min(low_hz, sample_rate / 4)
@@ -115,20 +115,22 @@ def _between(sound: np.ndarray, low_hz: float, high_hz: float, sample_rate: int)
 
 
 def play(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> np.ndarray:
-    """A drum track (K, T) of linear loudness as stereo sound (2, S), S = T * frame_samples: ends are not waited for."""
-    samples = settings.frame_samples(sample_rate)
-    sound = np.zeros((2, plane.shape[1] * samples), np.float32)
+    """Play a drum track (K, T) of linear loudness in stereo, (2, S), S = T * frame_samples; last strokes are cut."""
+    frame_samples = settings.frame_samples(sample_rate)
+    sound = np.zeros((2, plane.shape[1] * frame_samples), np.float32)
     notes = find_notes(plane)
     for key, start, loudness in zip(notes.keys, notes.starts, notes.loudness, strict=True):
         pitch = int(key) + settings.keys.low + PITCH_OF_KEY
-        struck = stroke(pitch, sample_rate)[: sound.shape[1] - start * samples]
+        stroke_sound = stroke(pitch, sample_rate)[: sound.shape[1] - start * frame_samples]
         kind = drum(pitch)
-        sides = np.float32(loudness * kind.gain) * panned(kind.pan)
-        sound[:, start * samples : start * samples + struck.size] += sides[:, None] * struck
+        side_gains = np.float32(loudness * kind.gain) * panned(kind.pan)
+        sound[:, start * frame_samples : start * frame_samples + stroke_sound.size] += (
+            side_gains[:, None] * stroke_sound
+        )
     return sound
 
 
 def panned(place: float) -> np.ndarray:
-    """Gains (2,) of left and right for a place from -1 to 1; their squares add up to 1."""
+    """Return the gains (2,) of left and right for a place from -1 to 1; their squares add up to 1."""
     angle = (place + 1) * np.pi / 4
     return np.array([np.cos(angle), np.sin(angle)], np.float32)

@@ -1,6 +1,6 @@
-"""Sound out to a file: mp3, wav, flac, ogg, opus and aiff by libsndfile (LAME inside), the rest by pydub and ffmpeg.
+"""Encoding of sound: mp3, wav, flac, ogg, opus and aiff by libsndfile (with LAME), the rest by pydub and ffmpeg.
 
-The encoded file is made aside and appears whole or not at all. Sound passes through in blocks.
+The encoded file is written under another name and appears complete or not at all. Sound passes through in blocks.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ _LIBSNDFILE = {  # format: (libsndfile's format, subtype)
 _FFMPEG_MUXERS = {"m4a": "ipod", "m4b": "ipod", "aac": "adts", "wma": "asf", "mka": "matroska"}  # ffmpeg's own names
 _SAME = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
 # LAME takes other rates too, but at 12 kHz no more than 64 kb/s, and some players refuse them. The lossless formats
-# keep the rate they are given; formats that are not listed get the first of the common ones.
+# keep the signal's own rate. Formats that are not listed use the common rates. A rate that is not allowed becomes the
+# first of the list.
 _RATES_HZ = {"opus": (48000, 24000, 16000, 12000, 8000)}
 _COMMON_RATES_HZ = (44100, 48000, 32000)
 _LOSSLESS = frozenset({"wav", "flac", "aiff"})
 _MP3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MP3_DEFAULT = "V2"  # about 190 kb/s, taken for transparent
+_MP3_DEFAULT = "V2"  # about 190 kb/s, generally considered transparent
 _DEFAULT_BITRATE = {"ogg": "192k", "opus": "160k"}
-_PIECE_FRAMES = 1 << 14  # libsndfile's Vorbis encoder keeps what it is given on the stack
+_PIECE_FRAMES = 1 << 14  # libsndfile's Vorbis encoder copies each write to the stack
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format a file name asks for by its ending. Raises UsageError where it has none."""
+    """Return the format that the suffix of a file name stands for. Raises UsageError where it has none."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if not suffix:
         raise UsageError(
@@ -65,7 +66,7 @@ def encode(
 
     format: mp3, wav, flac, ogg (Vorbis), opus, aiff; others (m4a, wma, ...) need ffmpeg. bitrate: like "192k", for mp3
     also a variable quality "V0" (best) to "V9"; None: V2. tags: title, artist, album, genre, year, comment, software.
-    What is beyond +-1 is clipped. Raises AudioError where it cannot be written, UsageError for a bitrate of no sense.
+    Samples beyond +-1 are clipped. Raises AudioError where it cannot be written, UsageError for an invalid bitrate.
     """
     format = _SAME.get(format.lower(), format.lower())
     blocks = _checked(signal_blocks)
@@ -86,14 +87,16 @@ def encode(
 
 
 def _settings(format: str, bitrate: str | None) -> dict[str, Any]:
-    """The arguments for soundfile.SoundFile that `bitrate` stands for."""
+    """Return the arguments of soundfile.SoundFile for `bitrate`."""
     if format == "mp3":
         bitrate = bitrate or _MP3_DEFAULT
         if re.fullmatch(r"[Vv]\d(\.\d+)?", bitrate):
             return {"bitrate_mode": "VARIABLE", "compression_level": float(bitrate[1:]) / 10}
         kbps = _kbps(bitrate)
         if kbps not in _MP3_KBPS:
-            raise UsageError(f"bitrate {bitrate!r} is none MP3 has; expected {', '.join(f'{k}k' for k in _MP3_KBPS)}")
+            raise UsageError(
+                f"bitrate {bitrate!r} does not exist in MP3; expected {', '.join(f'{k}k' for k in _MP3_KBPS)}"
+            )
         # libsndfile counts down from 320 kb/s and refuses 32 itself; a little above is rounded to it.
         return {"bitrate_mode": "CONSTANT", "compression_level": min(0.999, (320 - kbps) / (320 - 32))}
     if format in _DEFAULT_BITRATE:
@@ -104,10 +107,10 @@ def _settings(format: str, bitrate: str | None) -> dict[str, Any]:
 
 
 def _lossy_quality(format: str, bitrate: str) -> float:
-    """libsndfile's quality, 0 to 1, nearest to a bitrate of stereo sound."""
+    """Return libsndfile's quality, 0 to 1, nearest to a bitrate of stereo sound."""
     kbps = _kbps(bitrate)
     if format == "opus":
-        return min(1.0, max(0.0, (kbps - 12) / (512 - 12)))  # it spreads 6 to 256 kb/s a channel
+        return min(1.0, max(0.0, (kbps - 12) / (512 - 12)))  # libsndfile maps it to 6 to 256 kb/s a channel
     # Vorbis at 44.1 kHz stereo: q -1, 0, 1 ... 10 (vorbis.com's nominal rates)
     nominal_kbps = (45, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
     return float(np.interp(kbps, nominal_kbps, np.linspace(-0.1, 1.0, 12)).clip(0, 1))
@@ -126,7 +129,7 @@ def _output_rate(format: str, sample_rate: int) -> int:
 
 
 def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The blocks as float32 (S, C), every one of the same one or two channels."""
+    """Yield the blocks as float32 (S, C). Raises AudioError unless all have the same 1 to 8 channels and are finite."""
     channels = None
     for block in blocks:
         if block.ndim != 2 or not 1 <= block.shape[0] <= 8 or channels not in (None, block.shape[0]):
@@ -147,14 +150,14 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted_rate: int) -> Ite
         return
     import soxr
 
-    stream, channels = None, 1
+    resampler, channels = None, 1
     for block in blocks:
-        if stream is None:
+        if resampler is None:
             channels = block.shape[1]
-            stream = soxr.ResampleStream(rate, wanted_rate, channels, dtype="float32", quality="HQ")
-        yield stream.resample_chunk(block)
-    if stream is not None:
-        yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+            resampler = soxr.ResampleStream(rate, wanted_rate, channels, dtype="float32", quality="HQ")
+        yield resampler.resample_chunk(block)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 
 def _write_libsndfile(
@@ -172,7 +175,7 @@ def _write_libsndfile(
                 file.write(block[start : start + _PIECE_FRAMES])
         if file is None:
             raise AudioError("nothing to encode: there are no samples")
-    except AssertionError as error:  # how soundfile says that fewer samples were written than given
+    except AssertionError as error:  # soundfile raises it where fewer samples were written than passed
         raise AudioError(f"could not write all of the {format}: is the disk full?") from error
     except soundfile.SoundFileError as error:
         raise AudioError(f"libsndfile could not write {format}: {error}") from error
@@ -187,32 +190,32 @@ def _write_pydub(
     program = ffmpeg.find_ffmpeg()
     assert program is not None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the ffmpeg it does not find: it is told below
+        warnings.simplefilter("ignore")  # pydub warns that it finds no ffmpeg; its path is set below
         try:
             from pydub import AudioSegment
             from pydub.exceptions import CouldntEncodeError
         except ImportError as error:
             raise AudioError(f"cannot write {format}: pydub does not load ({error}); install audioop-lts") from error
     AudioSegment.converter = program[0]
-    names = {"year": "date", "software": "encoder"}
-    described = {names.get(name, name): str(value) for name, value in tags.items() if value}
+    ffmpeg_names = {"year": "date", "software": "encoder"}
+    ffmpeg_tags = {ffmpeg_names.get(name, name): str(value) for name, value in tags.items() if value}
     with tempfile.TemporaryDirectory() as folder:
         wav = os.path.join(folder, "sound.wav")
         _write_libsndfile(blocks, rate, wav, "wav", {})
         muxer = _FFMPEG_MUXERS.get(format, format)
         try:
-            AudioSegment.from_wav(wav).export(path, format=muxer, bitrate=bitrate, tags=described or None).close()
+            AudioSegment.from_wav(wav).export(path, format=muxer, bitrate=bitrate, tags=ffmpeg_tags or None).close()
         except CouldntEncodeError as error:
-            last = str(error).strip().splitlines()[-1:] or ["no reason given"]
-            raise AudioError(f"ffmpeg could not write {format}: {last[0][:160]}") from error
+            last_line = str(error).strip().splitlines()[-1:] or ["no reason given"]
+            raise AudioError(f"ffmpeg could not write {format}: {last_line[0][:160]}") from error
 
 
 @contextmanager
 def _made_aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
-    """The path of a file whose content reaches the target when all went well, and vanishes otherwise."""
+    """Yield the path of a temporary file; its content goes to the target on success and is deleted otherwise."""
     if isinstance(target, (str, os.PathLike)):
-        with replacing(target, AudioError) as aside:
-            yield str(aside)
+        with replacing(target, AudioError) as partial_path:
+            yield str(partial_path)
         return
     with ExitStack() as stack:
         try:

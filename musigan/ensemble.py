@@ -1,7 +1,7 @@
-"""A roll whose channels are instruments, played together: each on its own timbre, at its own place, drums as drums.
+"""Ensembles: rolls whose channels are instruments, each with its timbre and stereo position, drums by a drum kit.
 
-Notes from MIDI are held at their velocity. What is struck or plucked here dies away while it is held, as on the
-instrument, and all notes ring on a little when they end; a key that is struck again begins anew.
+Notes from MIDI have one velocity until they end. Struck and plucked instruments therefore get a decay here, and every
+note rings on briefly after its end; a key that is struck again starts anew.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from musigan.timbre import ages_seconds
 from musigan.tracks import DRUMS
 
 DRUM_GAIN = 3.0  # a stroke's peak against the RMS of a held note of the same velocity
-DECAY_KEYS = 24  # so many keys lower a note takes twice as long to die away
+DECAY_KEYS = 24  # a note this many keys lower takes twice as long to decay
 
 
 @dataclass(frozen=True)
 class Player:
-    """How a group of instruments is played."""
+    """Timbre, level, stereo position and envelope of a group of instruments."""
 
     timbre: str
     gain: float
     pan: float = 0.0  # -1 left, 1 right
-    decay_seconds: float | None = None  # after which a held A4 has fallen by 1/e; None: it does not
+    decay_seconds: float | None = None  # time in which a held A4 falls to 1/e; None: it does not decay
     release_seconds: float = 0.06
 
 
@@ -42,7 +42,7 @@ PLAYERS = {
 def perform(
     roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str = ""
 ) -> np.ndarray:
-    """Stereo sound (2, S) of a roll (C, K, T) with a name for each channel; `timbre` plays all but the drums.
+    """Synthesise a roll (C, K, T) with a track name a channel in stereo, (2, S); `timbre` plays all but the drums.
 
     Raises SettingsError for an unknown timbre, or a roll that does not fit the settings.
     """
@@ -54,23 +54,23 @@ def perform(
             sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
             continue
         player = PLAYERS.get(name, PLAYERS["piano"])
-        shaped = with_envelopes(plane, player, settings) if settings.band == "midi" else plane
-        mono = synthesise(shaped[None], settings, sample_rate, timbre or player.timbre)
+        loudness = with_envelopes(plane, player, settings) if settings.band == "midi" else plane
+        mono = synthesise(loudness[None], settings, sample_rate, timbre or player.timbre)
         sound += player.gain * drumkit.panned(player.pan)[:, None] * mono
     return sound
 
 
 def with_envelopes(plane: np.ndarray, player: Player, settings: KeySettings) -> np.ndarray:
-    """Notes held at one loudness, (K, T), as the player's instrument gives them."""
-    shaped = np.array(plane, np.float32)
+    """Apply the decay and release of the player's instrument to notes of constant loudness, (K, T)."""
+    loudness = np.array(plane, np.float32)
     if player.decay_seconds is not None:
         keys = np.arange(settings.keys.low, settings.keys.high + 1)
-        seconds = player.decay_seconds * 2.0 ** ((A4_KEY - keys) / DECAY_KEYS)
-        shaped *= np.exp(-ages_seconds(plane, settings.frame_seconds) / seconds[:, None]).astype(np.float32)
-    left = np.float32(np.exp(-settings.frame_seconds / player.release_seconds))
-    silent = plane <= 0
-    before_onset = silent & ~np.pad(silent[:, 1:], ((0, 0), (0, 1)), constant_values=True)
-    for frame in range(1, shaped.shape[1]):
-        shaped[:, frame] = np.maximum(shaped[:, frame], left * shaped[:, frame - 1])
-    shaped[before_onset | (silent & (shaped < 1e-3))] = 0.0
-    return shaped
+        key_decay_seconds = player.decay_seconds * 2.0 ** ((A4_KEY - keys) / DECAY_KEYS)
+        loudness *= np.exp(-ages_seconds(plane, settings.frame_seconds) / key_decay_seconds[:, None]).astype(np.float32)
+    release_factor = np.float32(np.exp(-settings.frame_seconds / player.release_seconds))
+    is_silent = plane <= 0
+    is_before_onset = is_silent & ~np.pad(is_silent[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+    for frame in range(1, loudness.shape[1]):
+        loudness[:, frame] = np.maximum(loudness[:, frame], release_factor * loudness[:, frame - 1])
+    loudness[is_before_onset | (is_silent & (loudness < 1e-3))] = 0.0
+    return loudness

@@ -1,4 +1,4 @@
-"""What goes wrong, as types. A message is one line: what was found, what was expected, what to do next."""
+"""The error types. A message is one line: what was found, what was expected, what to do next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class MusiganError(Exception):
 
 
 class UsageError(MusiganError):
-    """The command was called wrongly: an unknown option value, a terminal where a store is expected."""
+    """A wrong call of a command: an unknown option value, a terminal where a store is expected."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Stretches of a keys store's items, for those who look at some of it: only what they ask for is read."""
+"""Excerpts of a keys store's items: a time window of some items, read without the rest of the store."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from musigan.rendering import piece_roll
 from musigan.store import Array, Item, ItemInfo, Reader
 from musigan.tracks import names_of
 
-Skip = Callable[[str, str], None]  # called with what is left out, and why
+Skip = Callable[[str, str], None]  # called with the name of an item that is left out, and the reason
 MAX_ITEMS = 100
 
 
 @dataclass(frozen=True)
 class Window:
-    """The stretch of every item that is wanted, in seconds from the item's first frame; `seconds` None: to its end."""
+    """The time window of every excerpt, in seconds from the item's first frame; `seconds` None: to the item's end."""
 
     start_seconds: float = 0.0
     seconds: float | None = None
 
     def frames(self, frame_seconds: float) -> tuple[int, int | None]:
-        """First frame, and how many: one at least."""
+        """Return the first frame and the number of frames, at least one; None: all frames to the end."""
         count = None if self.seconds is None else max(round(self.seconds / frame_seconds), 1)
         return round(self.start_seconds / frame_seconds), count
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A stretch of item `number` (from 1): `roll` (C, K, T) in linear loudness, beginning `start_seconds` into it."""
+    """A part of item `number` (from 1): `roll` (C, K, T) in linear loudness, from `start_seconds` of the item on."""
 
     number: int
     title: str
@@ -42,7 +42,10 @@ class Excerpt:
 
 
 def parse_numbers(text: str) -> list[int]:
-    """`"7,3,10:12"` -> [7, 3, 10, 11, 12]: items by number, from 1, each once, in the order they are named."""
+    """Parse item numbers, from 1: `"7,3,10:12"` -> [7, 3, 10, 11, 12], each once, in the order given.
+
+    Raises UsageError for other text and for more than MAX_ITEMS numbers.
+    """
     numbers: dict[int, None] = {}
     for part in text.split(","):
         low, separator, high = part.partition(":")
@@ -52,7 +55,7 @@ def parse_numbers(text: str) -> list[int]:
             raise UsageError(f"--items {text!r} not understood: give numbers and ranges, such as 3,7,10:12") from None
         if not 1 <= first <= last:
             raise UsageError(f"--items {part}: items count from 1, the lower number first")
-        # Not of the whole range: it may name more than memory holds.
+        # Not the whole range: it may have more numbers than fit into memory.
         numbers.update(dict.fromkeys(range(first, min(last, first + MAX_ITEMS) + 1)))
         if len(numbers) > MAX_ITEMS:
             raise UsageError(f"--items {text} are more than {MAX_ITEMS}: choose fewer")
@@ -60,10 +63,10 @@ def parse_numbers(text: str) -> list[int]:
 
 
 def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip) -> Iterator[Excerpt]:
-    """The wanted stretches of items `numbers`, in the store's order; numbers behind its end are left out silently.
+    """Yield the excerpts of items `numbers` in the store's order; numbers past the last item are left out silently.
 
-    Of a store on disk only the blocks inside the window are read, of a stream no more than one item behind the last
-    that is wanted. `skip` hears of items that end before the window begins or hold values that are no loudness.
+    A store on disk is read only inside the window, a stream up to one item after the last of `numbers`. `skip` is
+    called for items that end before the window begins and for items with values that are not finite.
     """
     frame_seconds = float(reader.attributes["frame_seconds"])
     for number, info, fetch in _chosen(reader, set(numbers)):
@@ -83,23 +86,23 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
 
 
 def check_comparable(one: Reader, other: Reader) -> None:
-    """Raise StoreError where two stores' rolls do not lie on the same keys and frames."""
+    """Raise StoreError where two stores' rolls differ in keys, frame length or tracks."""
     for name, unit in (("frame_seconds", "frames of {} s"), ("low_key", "keys from {}"), ("high_key", "keys up to {}")):
-        mine, theirs = one.attributes[name], other.attributes[name]
-        if mine != theirs:
+        value, other_value = one.attributes[name], other.attributes[name]
+        if value != other_value:
             raise StoreError(
-                f"{one.source} has {unit.format(mine)}, {other.source} {unit.format(theirs)}: such rolls cannot be "
-                "compared; make both with the same --keys and --frame-seconds"
+                f"{one.source} has {unit.format(value)}, {other.source} {unit.format(other_value)}: such rolls "
+                "cannot be compared; make both with the same --keys and --frame-seconds"
             )
     if names_of(one.attributes) != names_of(other.attributes):
-        mine, theirs = (" ".join(names_of(reader.attributes)) or "recordings" for reader in (one, other))
-        raise StoreError(f"{one.source} holds {mine}, {other.source} {theirs}: such rolls cannot be compared")
+        value, other_value = (" ".join(names_of(reader.attributes)) or "recordings" for reader in (one, other))
+        raise StoreError(f"{one.source} holds {value}, {other.source} {other_value}: such rolls cannot be compared")
 
 
 def pairs_of(
     ones: Iterator[Excerpt], others: Iterator[Excerpt], other_name: str, skip: Skip
 ) -> Iterator[tuple[Excerpt, Excerpt]]:
-    """Excerpts of the same number out of two stores, cut to the length both have; the rest is skipped."""
+    """Yield pairs of excerpts of the same item from two stores, cut to the shorter; call `skip` for the others."""
     other = next(others, None)
     for one in ones:
         while other is not None and other.number < one.number:
@@ -115,7 +118,7 @@ _Fetch = Callable[[list[int]], Array]  # blocks along the first axis, (n, ...)
 
 
 def _chosen(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
-    """Number, description and a way to the blocks of each wanted item."""
+    """Yield number, metadata and a function that fetches blocks, for each item in `wanted`."""
     try:
         infos = reader.infos()
     except UsageError:
@@ -129,8 +132,8 @@ def _chosen(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _
 
 def _chosen_of_stream(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
     for number, item in enumerate(reader, 1):
-        # One item more than is wanted is asked for: where there is none, the tool that writes the stream could end
-        # in peace, and we have seen the proof that the store is whole.
+        # Ask for one item more than needed. If the stream ends there, the writing tool can finish normally, and the
+        # reader has checked the directory at the end, so the store is complete.
         if number > max(wanted, default=0):
             return
         if number in wanted:
@@ -139,7 +142,7 @@ def _chosen_of_stream(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, I
 
 def _fetch_from(reader: Reader, info: ItemInfo) -> _Fetch:
     def fetch(indices: list[int]) -> Array:
-        if info.blocks[1:] != info.shape[1:]:  # of other hands: one block is not one chunk
+        if info.blocks[1:] != info.shape[1:]:  # written by another program: one block is not one chunk
             return reader.read(info.name)[indices]
         return np.concatenate([reader.block(info.name, index) for index in indices])
 
@@ -147,7 +150,7 @@ def _fetch_from(reader: Reader, info: ItemInfo) -> _Fetch:
 
 
 def _begins(info: ItemInfo, frame_seconds: float) -> list[int]:
-    """First frame of each pair or chunk, the item's earliest being 0."""
+    """Return the first frame of each pair or chunk, counted from the item's earliest."""
     span = _span(info)
     starts = info.attributes.get("starts")
     if not starts:
@@ -158,7 +161,7 @@ def _begins(info: ItemInfo, frame_seconds: float) -> list[int]:
 
 
 def _span(info: ItemInfo) -> int:
-    """Frames in a pair or chunk."""
+    """Return the number of frames in a pair or chunk."""
     return info.shape[-1] * (2 if info.dimension_names[0] == "pairs" else 1)
 
 
@@ -169,18 +172,20 @@ def _total_frames(info: ItemInfo, frame_seconds: float) -> int:
 
 
 def _stretch(info: ItemInfo, fetch: _Fetch, start: int, stop: int, frame_seconds: float) -> npt.NDArray[np.float32]:
-    """Frames `start` to `stop` of an item, (C, K, stop - start), from the blocks that lie there."""
-    begins, span = _begins(info, frame_seconds), _span(info)
-    inside = [index for index, begin in enumerate(begins) if begin < stop and begin + span > start]
+    """Read frames `start` to `stop` of an item, (C, K, stop - start), from the blocks that overlap them."""
+    begin_frames, span = _begins(info, frame_seconds), _span(info)
+    indices = [
+        index for index, begin_frame in enumerate(begin_frames) if begin_frame < stop and begin_frame + span > start
+    ]
     roll = np.zeros((*info.shape[-3:-1], stop - start), np.float32)
-    if not inside:  # silence that was dropped
+    if not indices:  # a silent part that the store leaves out
         return roll
-    first = min(begins[index] for index in inside)
-    attributes = {"starts": [(begins[index] - first) * frame_seconds for index in inside]}
-    part = replace(info, shape=(len(inside), *info.shape[1:]), attributes=attributes)
-    # Nothing but the frame rate matters here, and stores of other hands need not say which bands they have.
-    found = piece_roll(Item(part, fetch(inside)), KeySettings(frame_seconds=frame_seconds))
-    found = found[..., max(start - first, 0) : stop - first]
-    begin = max(first - start, 0)
-    roll[..., begin : begin + found.shape[-1]] = found
+    first = min(begin_frames[index] for index in indices)
+    attributes = {"starts": [(begin_frames[index] - first) * frame_seconds for index in indices]}
+    part = replace(info, shape=(len(indices), *info.shape[1:]), attributes=attributes)
+    # Only the frame rate matters here: stores written by other programs need not name their frequency bands.
+    part_roll = piece_roll(Item(part, fetch(indices)), KeySettings(frame_seconds=frame_seconds))
+    part_roll = part_roll[..., max(start - first, 0) : stop - first]
+    begin_frame = max(first - start, 0)
+    roll[..., begin_frame : begin_frame + part_roll.shape[-1]] = part_roll
     return roll

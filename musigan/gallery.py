@@ -1,4 +1,4 @@
-"""From keys stores to a picture: some items in a grid, or each beside its namesake of another store."""
+"""Pictures of keys stores: items in a grid, or each beside its counterpart in another store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from musigan.tracks import names_of
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a store is drawn: items by number, in order; `required` ones must be there, others may be too many."""
+    """The items of a store to draw, by number, in order; if `required`, a number that the store lacks is an error."""
 
     numbers: Sequence[int]
     required: bool
@@ -25,7 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Style:
-    """How it is drawn: `columns` items side by side, one channel (from 1) or the mean of all, scale, format."""
+    """Appearance of a picture: `columns` items side by side, one channel (from 1) or the mean of all, scale, format."""
 
     columns: int = 2
     channel: int | None = None
@@ -42,14 +42,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file's bytes, and how many items are in it."""
+    """A picture file's bytes and the number of items in it."""
 
     data: bytes
     items: int
 
 
 def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
-    """The chosen items of a keys store in a grid. Raises MusiganError where none is left to draw."""
+    """Draw the chosen items of a keys store in a grid. Raises MusiganError if there are none to draw."""
     layout = _layout(reader, len(choice.numbers), style.columns, style)
     frame_seconds = reader.attributes["frame_seconds"]
     panels: dict[int, plots.Panel] = {}
@@ -63,27 +63,27 @@ def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
 
 
 def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: Callable[[str], None]) -> Picture:
-    """Each chosen item here, in the other store, and the difference; `say` hears how well the two agree.
+    """Draw each chosen item, its counterpart in the other store and their difference; `say` gets a line on each pair.
 
-    Cosine and mean absolute difference are of the planes that are drawn: channels and scale of `style`.
+    Cosine and mean absolute difference are those of the planes in the picture, in the channels and scale of `style`.
     """
     check_comparable(reader, other)
     layout = _layout(reader, 3 * len(choice.numbers), 3 * style.columns, style)
     frame_seconds, name = reader.attributes["frame_seconds"], Path(other.source).name
     panels: dict[int, list[plots.Panel]] = {}
     others = excerpts(other, choice.numbers, choice.window, lambda *_: None)
-    for one, two in pairs_of(_heard(reader, choice), others, other.source, choice.skip):
+    for excerpt, counterpart in pairs_of(_heard(reader, choice), others, other.source, choice.skip):
         tracks = names_of(reader.attributes)
-        planes = [plots.plane_of(excerpt.roll, style.channel, style.scale, tracks) for excerpt in (one, two)]
+        planes = [plots.plane_of(one.roll, style.channel, style.scale, tracks) for one in (excerpt, counterpart)]
         cosine, difference = plots.agreement(*planes)
-        found = (
+        agreement = (
             f"cosine {'undefined' if cosine != cosine else f'{cosine:.4f}'}, mean absolute difference {difference:.4f}"
         )
-        say(f"{_title(one)}: {found} over {planes[0].shape[1] * frame_seconds:g} s")
-        titles = (_title(one), f"{one.number} in {name}", found)
-        panels[one.number] = [
+        say(f"{_title(excerpt)}: {agreement} over {planes[0].shape[1] * frame_seconds:g} s")
+        titles = (_title(excerpt), f"{excerpt.number} in {name}", agreement)
+        panels[excerpt.number] = [
             plots.Panel.of(
-                plane, frame_seconds, layout.roll_width, title=title, start_seconds=one.start_seconds, signed=signed
+                plane, frame_seconds, layout.roll_width, title=title, start_seconds=excerpt.start_seconds, signed=signed
             )
             for plane, title, signed in zip((*planes, planes[0] - planes[1]), titles, (False, False, True), strict=True)
         ]
@@ -92,21 +92,21 @@ def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: C
 
 
 def _heard(reader: Reader, choice: Choice) -> Iterator[Excerpt]:
-    """The chosen excerpts; at the end, that every required item was there and anything at all is left."""
-    skipped: set[str] = set()
+    """Yield the chosen excerpts. Raises UsageError at the end if a required item was not in the store."""
+    skipped_items: set[str] = set()
 
     def skip(what: str, reason: str) -> None:
-        skipped.add(what)
+        skipped_items.add(what)
         choice.skip(what, reason)
 
-    found = set()
+    found_numbers = set()
     for excerpt in excerpts(reader, choice.numbers, choice.window, skip):
-        found.add(excerpt.number)
+        found_numbers.add(excerpt.number)
         yield excerpt
-    missing = [n for n in choice.numbers if n not in found and f"item {n}" not in skipped]
+    missing = [n for n in choice.numbers if n not in found_numbers and f"item {n}" not in skipped_items]
     if choice.required and missing:
         raise UsageError(
-            f"--items {missing[0]}: {reader.source} holds no item of that number; musigan check counts them"
+            f"--items {missing[0]}: {reader.source} holds no item of that number; count them with musigan check"
         )
 
 
@@ -123,6 +123,6 @@ def _picture(
     reader: Reader, panels: Sequence[plots.Panel], columns: int, style: Style, other: str = "the other"
 ) -> bytes:
     if not panels:
-        raise MusiganError(f"{reader.source}: there is nothing to draw")
+        raise MusiganError(f"{reader.source}: there are no items to draw")
     low_key = reader.attributes["low_key"]
     return plots.picture(panels, low_key, columns, style.scale, style.format, style.dpi, other)

@@ -1,15 +1,15 @@
-"""General MIDI: which instrument a program is, and the group of instruments it belongs to.
+"""General MIDI: programs and the groups of instruments that they belong to.
 
-Programs count from 0, as in the bytes of a file. Five groups, as MuseGAN divides its music (Dong et al. 2018,
-1709.06298): drums, piano, guitar, bass and strings, the last for whatever else holds a note. Drums are what channel 10
-(9 in the bytes) plays. Our departures: what is struck goes to the piano, what is plucked to the guitar.
+Programs count from 0, as in the bytes of a file. Five groups, as in MuseGAN (Dong et al. 2018, 1709.06298): drums,
+piano, guitar, bass and strings, the last for all other instruments that sustain a note. Channel 10 (9 in the bytes)
+plays the drums. Our departures: struck instruments belong to the piano, plucked ones to the guitar.
 """
 
 from __future__ import annotations
 
 GROUPS = ("drums", "piano", "guitar", "bass", "strings")
 DRUM_CHANNEL = 9
-# A group begins at each of these programs and lasts until the next; None: no pitch, left out.
+# A group begins at each of these programs and lasts until the next; None: without pitch, left out.
 _FAMILIES: dict[int, str | None] = {
     0: "piano",  # pianos, chromatic percussion, organs
     24: "guitar",
@@ -20,10 +20,10 @@ _FAMILIES: dict[int, str | None] = {
     112: "piano",  # bells, steel drums, wood blocks, toms with a pitch
     119: None,  # reverse cymbal, and sound effects: breath, seashore, helicopter
 }
-# What a group is played on: piano, nylon guitar, fingered bass, string ensemble.
+# The program that plays a group: piano, nylon guitar, fingered bass, string ensemble.
 PROGRAMS = {"piano": 0, "guitar": 24, "bass": 33, "strings": 48}
 
 
 def group_of(program: int) -> str | None:
-    """The group of a program (0 to 127) that is not on the drum channel; None for sounds without a pitch."""
+    """Return the group of a program (0 to 127) that is not on the drum channel; None for sounds without a pitch."""
     return _FAMILIES[max(first for first in _FAMILIES if first <= program)]

@@ -1,19 +1,19 @@
-"""How loud every piano key is in every frame of a recording.
+"""Loudness of every piano key in every frame of a recording.
 
 Conventions: a signal is float32 (C, S), a roll is float32 (C, K, T) and holds linear RMS divided by the song's `level`.
 Key n of a piano (1 to 88) sounds at f(n) = 440 * 2 ** ((n - 49) / 12) Hz. Frame t covers the samples from
 t * frame_samples to (t + 1) * frame_samples; samples after the last whole frame only serve as context.
 
 The loudness of a key's band in a frame is the RMS of the signal behind a Gaussian band-pass of standard deviation s(n)
-around f(n) (musigan/keysettings.py has both). One forward FFT of the stretch serves all keys: a key's own few thousand
+around f(n) (musigan/keysettings.py has both). One forward FFT of a block serves all keys: a key's own few thousand
 bins, weighted and inverted at a few samples a frame, are its analytic signal, whose squared modulus is twice the power.
-Zeros behind the ends keep the end from ringing into the beginning, and what they take from the first and last frames is
-given back (normalised convolution).
+Zero padding at the ends keeps the end from wrapping around into the beginning (circular convolution). The power that
+the zeros take from the first and last frames is restored (normalised convolution).
 
 By default the bands are then cleaned into notes (musigan/cleaning.py): a note's loudness is that of its fundamental and
-of the overtones found to be its own, and everything else is exactly 0.
+of the overtones assigned to it, and everything else is exactly 0.
 
-The transforms are written against names that SciPy and torch share, so a GPU runs the same lines.
+The transforms use only function names that SciPy and torch share, so the same code runs on a GPU.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from musigan.cleaning import SILENCE, Cleaner, sounding_level
 from musigan.errors import AudioError
 from musigan.keysettings import LOWEST_KEY, KeyRange, KeySettings
 
-MASK_DEVIATIONS = 4.0  # a Gaussian is cut here, at 3e-4 of its top
+MASK_DEVIATIONS = 4.0  # a Gaussian is cut off here, at 3e-4 of its maximum
 CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
-BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough to work on, and still in the cache
-BLOCK_FRAMES = 2048  # 41 s at 20 ms: a spectrum that stays near the cache, and little context beside it
+BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough for speed, few enough for the CPU cache
+BLOCK_FRAMES = 2048  # 41 s at 20 ms: the spectrum about fits the CPU cache, and the context costs little beside it
 
 
 @dataclass(frozen=True)
 class KeyBand:
-    """One key's share of the spectrum of a padded block."""
+    """The Gaussian band of one key in the spectrum of a padded block."""
 
     index: int  # row in the roll
     start: int  # first bin
@@ -50,7 +50,7 @@ class KeyBand:
 
 @lru_cache(maxsize=4)
 def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> tuple[KeyBand, ...]:
-    """The bands of every key under the Nyquist frequency, for a transform over `padded_frames` frames."""
+    """Return the bands of every key under the Nyquist frequency, for a transform over `padded_frames` frames."""
     bin_hz = 1.0 / (padded_frames * settings.frame_seconds)
     last_bin = int(sample_rate / 2 / bin_hz)
     deviations = settings.deviations_hz()
@@ -59,23 +59,23 @@ def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> tu
         if center >= sample_rate / 2:
             break
         deviation = deviations[index]
-        start = max(math.ceil((center - MASK_DEVIATIONS * deviation) / bin_hz), 1)  # bin 0 is no sound
+        start = max(math.ceil((center - MASK_DEVIATIONS * deviation) / bin_hz), 1)  # bin 0 is a constant, no sound
         stop = min(math.floor((center + MASK_DEVIATIONS * deviation) / bin_hz), last_bin) + 1
         offsets = (np.arange(start, stop) * bin_hz - center) / deviation
         mask = np.exp(-0.5 * offsets**2).astype(np.float32)
-        # Two a frame at least: the power between frames is averaged by the trapezoid rule.
+        # At least two samples a frame: the power between frames is averaged by the trapezoid rule.
         bands.append(KeyBand(index, start, mask, max(2, math.ceil(len(mask) / padded_frames))))
     return tuple(bands)
 
 
 def context_frames(settings: KeySettings) -> int:
-    """Frames around a block that its filters reach."""
+    """Return the frames of context that the filters need on either side of a block."""
     seconds = CONTEXT_DEVIATIONS / (2 * math.pi * float(settings.deviations_hz().min()))
     return math.ceil(seconds / settings.frame_seconds) + 1
 
 
 def transforms(device: str) -> tuple[ModuleType | Any, ModuleType | Any]:
-    """(fft, arrays): SciPy and NumPy on the CPU, torch elsewhere."""
+    """Return (fft, arrays): SciPy and NumPy on the CPU, torch elsewhere."""
     if device == "cpu":
         import scipy.fft
 
@@ -86,7 +86,7 @@ def transforms(device: str) -> tuple[ModuleType | Any, ModuleType | Any]:
 
 
 def on_device(values: np.ndarray, device: str) -> Any:
-    """The array itself on the CPU, a tensor on that device elsewhere."""
+    """Return the array itself for the CPU, else a tensor on the device."""
     if device == "cpu":
         return values
     import torch
@@ -95,14 +95,15 @@ def on_device(values: np.ndarray, device: str) -> Any:
 
 
 def on_host(values: Any, device: str) -> np.ndarray:
+    """Return the result of `on_device` as an array again."""
     return values if device == "cpu" else values.cpu().numpy()
 
 
 def low_spectrum(signal: Any, stop_bin: int, device: str = "cpu") -> Any:
-    """The bins under `stop_bin` (or more) of the real FFT of (C, S), complex64.
+    """Return the bins under `stop_bin` (or more) of the real FFT of (C, S), complex64 (C, bins).
 
-    Where they are the lower part of the spectrum, S is split into interleaved parts whose short transforms run side by
-    side, and only these bins are put together (decimation in time): three times as fast for keys in the lowest quarter.
+    Where they are only the lower part of the spectrum, S is split into interleaved parts with short transforms, and
+    only these bins are combined (decimation in time). Three times as fast for keys in the lowest quarter.
     """
     fft, _ = transforms(device)
     channels, length = signal.shape
@@ -119,45 +120,45 @@ def low_spectrum(signal: Any, stop_bin: int, device: str = "cpu") -> Any:
 
 @lru_cache(maxsize=4)
 def twiddles(bins: int, parts: int, length: int) -> np.ndarray:
-    """exp(-2 pi i k d / length), complex64 (parts, bins): the delay of part d in bin k."""
+    """Return the twiddle factors exp(-2 pi i k d / length), complex64 (parts, bins): the delay of part d in bin k."""
     turns = np.arange(bins) * np.arange(parts)[:, None] / length
     return np.exp(-2j * np.pi * turns).astype(np.complex64)
 
 
 def batches(bands: Sequence[KeyBand], most: int) -> Iterator[Sequence[KeyBand]]:
-    """Consecutive bands of one oversampling, at most `most` together."""
+    """Yield consecutive bands of the same oversampling, at most `most` together."""
     for _, group in groupby(bands, key=lambda band: band.oversampling):
-        alike = list(group)
-        for first in range(0, len(alike), most):
-            yield alike[first : first + most]
+        same_oversampling = list(group)
+        for first in range(0, len(same_oversampling), most):
+            yield same_oversampling[first : first + most]
 
 
 def band_rms(
     spectrum: Any, bands: Sequence[KeyBand], padded_frames: int, frame_samples: int, device: str = "cpu"
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """RMS in every frame of bands of a spectrum (C, bins), a few at a time: their rows, and float32 (C, G, T)."""
+    """Yield the RMS in every frame of bands of a spectrum (C, bins), G at a time: their rows, and float32 (C, G, T)."""
     fft, arrays = transforms(device)
-    place = {} if device == "cpu" else {"device": device}
+    placement = {} if device == "cpu" else {"device": device}
     channels = spectrum.shape[0]
     for batch in batches(bands, max(1, BATCH_FRAMES // padded_frames)):
         length = padded_frames * batch[0].oversampling
-        narrow = arrays.zeros((channels, len(batch), length), dtype=arrays.complex64, **place)
+        baseband = arrays.zeros((channels, len(batch), length), dtype=arrays.complex64, **placement)
         for row, band in enumerate(batch):
             bins = len(band.mask)
-            # Modulated down to bin 0: its modulus is what counts.
-            narrow[:, row, :bins] = spectrum[:, band.start : band.start + bins] * on_device(band.mask, device)
-        power = on_host(frame_power(fft.ifft(narrow), padded_frames), device)
+            # Shifting the band down to bin 0 leaves its modulus as it is, and only the modulus is used.
+            baseband[:, row, :bins] = spectrum[:, band.start : band.start + bins] * on_device(band.mask, device)
+        power = on_host(frame_power(fft.ifft(baseband), padded_frames), device)
         yield [band.index for band in batch], np.sqrt(power) * np.float32(rms_scale(batch[0], frame_samples))
 
 
 def frame_power(signal: Any, frames: int) -> Any:
-    """Mean of |signal|^2 over every frame, (..., T * samples) -> (..., T): trapezoid rule over the frame's samples."""
+    """Return the mean of |signal|^2 over every frame by the trapezoid rule, (..., T * samples) -> (..., T)."""
     squared = signal.real**2 + signal.imag**2
     parts = squared.reshape(*squared.shape[:-1], frames, -1)
     oversampling = parts.shape[-1]  # 2 at least
-    half = 0.5 * parts[..., 0]
-    power = half + parts[..., 1]
-    power[..., :-1] += half[..., 1:]  # a frame's last instant is the next one's first
+    half_power = 0.5 * parts[..., 0]
+    power = half_power + parts[..., 1]
+    power[..., :-1] += half_power[..., 1:]  # the last instant of a frame is the first of the next
     for instant in range(2, oversampling):
         power += parts[..., instant]
     power /= oversampling
@@ -165,7 +166,7 @@ def frame_power(signal: Any, frames: int) -> Any:
 
 
 def blocks(frames: int, context: int) -> Iterator[tuple[int, int, int]]:
-    """(first, last + 1, padded length) of equal blocks; the padded length suits the FFT."""
+    """Yield (first, last + 1, padded length), in frames, of equal blocks; the padded length suits the FFT."""
     import scipy.fft
 
     count = max(1, math.ceil(frames / BLOCK_FRAMES))
@@ -176,10 +177,13 @@ def blocks(frames: int, context: int) -> Iterator[tuple[int, int, int]]:
 
 
 def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
-    """RMS of every band in every frame, neither cleaned nor scaled: float32 (C, K, T) of full scale."""
+    """Return the RMS of every band in every frame, neither cleaned nor scaled: float32 (C, K, T) of full scale.
+
+    Raises AudioError where the signal is not (C, S), or holds NaN or infinite values.
+    """
     signal = np.asarray(signal, dtype=np.float32)
     if signal.ndim != 2:
-        raise AudioError(f"a signal is (channels, samples), this one {signal.shape}")
+        raise AudioError(f"a signal of shape {signal.shape}, expected two dimensions (channels, samples)")
     samples = settings.frame_samples(sample_rate)
     channels, length = signal.shape
     frames = length // samples
@@ -189,16 +193,16 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
     context = context_frames(settings)
     mean = signal.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     if not np.isfinite(mean).all():
-        raise AudioError("the signal holds values that are no numbers (NaN or infinite): decode it again")
+        raise AudioError("the signal holds NaN or infinite values: decode the recording again")
     bands: tuple[KeyBand, ...] = ()
     for first, stop, padded in blocks(frames, context):
         bands = bands or key_bands(settings, sample_rate, padded)
         begin = first * samples
-        before = min(begin, context * samples)
-        after = min(length, (stop + context) * samples)
+        samples_before = min(begin, context * samples)
+        end = min(length, (stop + context) * samples)
         block = np.zeros((channels, padded * samples), dtype=np.float32)
-        filled = slice(context * samples - before, context * samples + after - begin)
-        np.subtract(signal[:, begin - before : after], mean, out=block[:, filled])
+        filled = slice(context * samples - samples_before, context * samples + end - begin)
+        np.subtract(signal[:, begin - samples_before : end], mean, out=block[:, filled])
         stop_bin = max((band.start + len(band.mask) for band in bands), default=1)
         spectrum = low_spectrum(on_device(block, device), stop_bin, device)
         del block
@@ -210,15 +214,18 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
 
 
 def rms_scale(band: KeyBand, frame_samples: int) -> float:
-    """From the root of `frame_power` to RMS: a sine of RMS r has r / sqrt(2) in the bins of positive frequency."""
+    """Return the factor from the root of `frame_power` to RMS.
+
+    A sine of RMS r has r / sqrt(2) in the bins of positive frequency.
+    """
     return math.sqrt(2.0) * band.oversampling / frame_samples
 
 
 @lru_cache(maxsize=256)
 def end_gains(deviation_hz: float, oversampling: int, frames: int, frame_seconds: float) -> np.ndarray:
-    """What undoes the loss of a filter that reaches over an end of the stretch, float32 (T,).
+    """Return the gains that undo the loss of a filter that extends over an end of the signal, float32 (T,).
 
-    At distance d (seconds) from an end a filter keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
+    At distance d (seconds) from an end, a filter keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
     distribution function; its power is averaged over a frame as `frame_power` does.
     """
     from scipy.special import ndtr
@@ -233,7 +240,7 @@ def end_gains(deviation_hz: float, oversampling: int, frames: int, frame_seconds
 def analyse(
     signal: np.ndarray, sample_rate: int, settings: KeySettings | None = None, device: str = "cpu"
 ) -> tuple[np.ndarray, float]:
-    """Roll of a contiguous stretch of a song.
+    """Compute the roll of a contiguous stretch of a song.
 
     Args:
         signal: (C, S) float32, full scale 1.
@@ -247,7 +254,7 @@ def analyse(
 
     Raises:
         SettingsError: the frame does not fit the sample rate.
-        AudioError: the signal is not (C, S), or holds values that are no numbers.
+        AudioError: the signal is not (C, S), or holds NaN or infinite values.
     """
     settings = settings or KeySettings()
     if settings.cleaned:
@@ -263,16 +270,19 @@ def analyse(
 
 
 def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
-    """Cleaned loudness, float32 (C, K, T) of full scale.
+    """Return the cleaned loudness, float32 (C, K, T) of full scale.
 
-    Whatever the keys asked for, the whole keyboard is looked at: a note below the range still owns overtones within it.
+    The whole keyboard is analysed whichever keys are asked for: a note below the range still owns overtones within it.
     """
-    wide = replace(settings, keys=KeyRange())
-    bands = band_loudness(signal, sample_rate, wide, device)
-    heard = int(np.searchsorted(wide.keys.frequencies_hz(), sample_rate / 2))
+    full_settings = replace(settings, keys=KeyRange())
+    bands = band_loudness(signal, sample_rate, full_settings, device)
+    keys_below_nyquist = int(np.searchsorted(full_settings.keys.frequencies_hz(), sample_rate / 2))
     cleaner = Cleaner(
-        wide.keys.frequencies_hz()[:heard], wide.deviations_hz()[:heard], settings.frame_seconds, settings.threshold
+        full_settings.keys.frequencies_hz()[:keys_below_nyquist],
+        full_settings.deviations_hz()[:keys_below_nyquist],
+        settings.frame_seconds,
+        settings.threshold,
     )
     notes = np.zeros_like(bands)
-    notes[:, :heard] = cleaner.clean(bands[:, :heard])
+    notes[:, :keys_below_nyquist] = cleaner.clean(bands[:, :keys_below_nyquist])
     return np.ascontiguousarray(notes[:, settings.keys.low - LOWEST_KEY : settings.keys.high - LOWEST_KEY + 1])

@@ -1,8 +1,8 @@
-"""What a roll's numbers mean: which piano keys, bands how wide, frames how long, and what counts as silence.
+"""Settings of the analysis: piano keys, band widths, frame length and the threshold of silence.
 
 Key n of a piano (1 to 88) sounds at f(n) = 440 * 2 ** ((n - 49) / 12) Hz; the band around it is a Gaussian of standard
-deviation s(n) = base_hz + slope * f(n) Hz. These settings travel along in the attributes of stores and checkpoints, so
-that keys are still made into sound as they were meant.
+deviation s(n) = base_hz + slope * f(n) Hz. Stores and checkpoints keep these settings in their attributes, so that
+their rolls are turned into sound with the same keys, bands and frames.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ A4_KEY, A4_HZ = 49, 440.0
 
 @dataclass(frozen=True)
 class Band:
-    """How wide the bands are, s(n) = base_hz + slope * f(n), and what goes with that by default."""
+    """Widths of the bands, s(n) = base_hz + slope * f(n), and the defaults that go with them."""
 
     base_hz: float
     slope: float
     keys: tuple[int, int]
-    threshold: float  # fixed: of the song's maximum; variable: of the song's level
+    threshold: float  # share of the song's maximum (fixed) or of its level (variable)
     cleaned: bool
 
 
 BANDS = {
     "variable": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.02, cleaned=True),
     "fixed": Band(base_hz=12.5, slope=0.0, keys=(27, 59), threshold=0.025, cleaned=False),
-    # Notes from MIDI files, held at their velocity: nothing was measured, and the widths only serve to make sound.
+    # Notes from MIDI files, at the loudness of their velocity. Nothing was measured: only synthesis uses the widths.
     "midi": Band(base_hz=1.5, slope=0.02, keys=(1, 88), threshold=0.0, cleaned=True),
 }
 MEASURED_BANDS = ("variable", "fixed")
@@ -58,12 +58,12 @@ class KeyRange:
         return self.high - self.low + 1
 
     def frequencies_hz(self) -> np.ndarray:
-        """Fundamental of every key, float64 (K,)."""
+        """Return the fundamental of every key, float64 (K,)."""
         return A4_HZ * 2.0 ** ((np.arange(self.low, self.high + 1) - A4_KEY) / 12)
 
     @classmethod
     def parse(cls, text: str) -> KeyRange:
-        """`"27:59"` -> KeyRange(27, 59); one number is that key alone."""
+        """Parse `"27:59"` as KeyRange(27, 59); one number is that key alone. Raises SettingsError."""
         low, separator, high = text.partition(":")
         try:
             return cls(int(low), int(high) if separator else int(low))
@@ -76,17 +76,17 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class KeySettings:
-    """What a roll's numbers mean. What is left at None takes the band's default.
+    """Keys, bands, frames and threshold of a roll; a field left at None takes the band's default.
 
-    A store or checkpoint made with other widths than this version's keeps its own: `base_hz` and `slope` travel along.
+    A store or checkpoint made with other widths than this version's keeps them, by its `base_hz` and `slope`.
     """
 
     # "variable": widths grow with frequency; "fixed": 12.5 Hz, as the original MusiGAN; "midi": notes from MIDI files
     band: str = "variable"
     keys: KeyRange = None  # type: ignore[assignment]  # filled in below
     frame_seconds: float = 0.02
-    threshold: float = None  # type: ignore[assignment]  # of the song's level (variable) or maximum (fixed)
-    cleaned: bool = None  # type: ignore[assignment]  # notes as runs without ghosts, or every band as it is
+    threshold: float = None  # type: ignore[assignment]  # share of the song's level (variable) or maximum (fixed)
+    cleaned: bool = None  # type: ignore[assignment]  # True: notes without ghosts (musigan/cleaning.py); False: every band as it is
     base_hz: float = None  # type: ignore[assignment]  # s(n) = base_hz + slope * f(n)
     slope: float = None  # type: ignore[assignment]
 
@@ -100,35 +100,39 @@ class KeySettings:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(default, name))
         if not 0 <= self.threshold < 1:
-            raise SettingsError(f"--threshold {self.threshold} is not from 0 up to 1")
+            raise SettingsError(f"--threshold is {self.threshold}, expected 0 or more and below 1")
         if not 0 < self.frame_seconds <= 1:
-            raise SettingsError(f"--frame-seconds {self.frame_seconds} is not over 0 and up to 1")
+            raise SettingsError(f"--frame-seconds is {self.frame_seconds}, expected more than 0 and at most 1")
         if not (0 < self.base_hz <= 1000 and 0 <= self.slope <= 1):
-            raise SettingsError(f"bands of {self.base_hz} Hz + {self.slope} f cannot be: the store is damaged")
+            raise SettingsError(
+                f"band widths of {self.base_hz} Hz + {self.slope} * frequency are out of range: "
+                "the store is damaged, make it anew"
+            )
 
     def frame_samples(self, sample_rate: int) -> int:
-        """Samples in a frame.
+        """Return the number of samples in a frame.
 
         Raises:
             SettingsError: the frame is not a whole number of samples at this rate.
         """
-        exact = self.frame_seconds * sample_rate
-        samples = round(exact)
-        if samples < 1 or abs(exact - samples) > 1e-6 * samples:
-            fits = sorted({max(1, math.floor(exact)), math.ceil(exact)})
+        exact_samples = self.frame_seconds * sample_rate
+        samples = round(exact_samples)
+        if samples < 1 or abs(exact_samples - samples) > 1e-6 * samples:
+            sample_counts = sorted({max(1, math.floor(exact_samples)), math.ceil(exact_samples)})
             raise SettingsError(
-                f"--frame-seconds {self.frame_seconds:g} is {exact:g} samples at {sample_rate} Hz, not a whole number; "
-                f"use {' or '.join(f'{n}/{sample_rate} = {n / sample_rate:.9g}' for n in fits)}, "
+                f"--frame-seconds {self.frame_seconds:g} is {exact_samples:g} samples at {sample_rate} Hz, "
+                f"not a whole number; "
+                f"use {' or '.join(f'{n}/{sample_rate} = {n / sample_rate:.9g}' for n in sample_counts)}, "
                 f"or resample to 12000 Hz"
             )
         return samples
 
     def deviations_hz(self) -> np.ndarray:
-        """s(n): standard deviation of every key's Gaussian, float64 (K,)."""
+        """Return s(n), the standard deviation of every key's Gaussian, float64 (K,)."""
         return self.base_hz + self.slope * self.keys.frequencies_hz()
 
     def to_attributes(self) -> dict[str, Any]:
-        """Plain JSON for a store's group attributes."""
+        """Return the settings as plain JSON for a store's group attributes."""
         return {
             "frame_seconds": self.frame_seconds,
             "low_key": self.keys.low,
@@ -144,7 +148,7 @@ class KeySettings:
 
     @classmethod
     def from_attributes(cls, attributes: dict[str, Any]) -> KeySettings:
-        """The settings a store was made with; raises SettingsError when they are incomplete or cannot be."""
+        """Read the settings that a store was made with; raises SettingsError if they are incomplete or out of range."""
         try:
             band = attributes["band"]
             return cls(

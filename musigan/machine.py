@@ -1,4 +1,4 @@
-"""What this machine has, for people who ask why something does not work, or how fast it will be."""
+"""Hardware and libraries of this machine, for `musigan doctor`, and settings of the process that depend on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIBRARIES = ("numpy", "zarr", "torch", "librosa", "soundfile", "typer")
 
 
 def report() -> Iterator[tuple[str, str]]:
-    """Yield (name, one line of words)."""
+    """Yield (name, one line of text) for each part of the report."""
     from musigan.audio import doctor_report
 
     yield "musigan", f"{__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}"
@@ -31,15 +31,15 @@ def report() -> Iterator[tuple[str, str]]:
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep large blocks that were freed for the next ones, where it can be told to (glibc).
+    """Make the C library reuse large freed blocks of memory, where it has a setting for this (glibc).
 
-    By default each array of some megabytes comes from the operating system and goes back to it, and the page faults
-    in between took a quarter of npy-to-keys' time.
+    By default each array of some megabytes comes from the operating system and goes back to it. The page faults that
+    follow took a quarter of npy-to-keys' time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

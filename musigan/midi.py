@@ -1,10 +1,10 @@
-"""MIDI files and the notes in them.
+"""MIDI files and the notes in them: reading and writing.
 
 Conventions: pitches are MIDI's, 69 is the A of 440 Hz and `PITCH_OF_KEY` above piano key 49; velocities run from 1 to
 127; times are seconds from the file's first tick, by its tempo map. Files are bytes here; only tools know paths.
 
 Notes are read as they sound: a note lasts until it is released and the sustain pedal is up, or its key is struck again.
-Which instrument plays is what the note's own track last said of its channel, or else what any track did.
+The instrument of a channel is the last program change for it in the note's own track, or else in any track.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PITCH_OF_KEY = 20  # piano key 1 is pitch 21
 MAX_BYTES = 2 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
 MAX_SECONDS = 3600.0
 TICKS_PER_BEAT = 960
-# What a file can say of its key: tonics along the circle of fifths, from seven flats to seven sharps, and back.
+# Key signatures that a file can have: tonics along the circle of fifths, from seven flats to seven sharps.
 _MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 _MINOR = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
 KEYS = frozenset((*_MAJOR, *_MINOR))
-DEFAULT_TEMPO = 120.0  # beats a minute, where a file says nothing
+DEFAULT_TEMPO = 120.0  # beats a minute, where a file has no tempo
 _UNENDED_SECONDS = 2.0  # for a note that is never released
 _HEADER_WITHIN = 1024  # bytes before the header: a RIFF or MacBinary wrapper
-# Of bytes over 127, as no MIDI has them: mido would take them for one number, and longer and longer to do so.
+# So many bytes over 127 in a row are in no MIDI file. mido would read them as one number, in quadratic time.
 _RUNAWAY_BYTES = re.compile(rb"[\x80-\xff]{20000}")
 _NOT_A_TITLE = re.compile(
     r"untitled.*|new song.*|track ?\d*|song|midi.*|sequence.*|conductor.*|control.*|tempo.*", re.I
@@ -46,20 +46,20 @@ class NoteEvents:
     """Notes as parallel arrays (N,), in the order in which they begin."""
 
     groups: np.ndarray  # index into the names of groups or tracks
-    pitches: np.ndarray
+    pitches: np.ndarray  # of MIDI
     starts: np.ndarray  # seconds
     stops: np.ndarray  # seconds
-    velocities: np.ndarray
+    velocities: np.ndarray  # 1 to 127
 
     @classmethod
     def of(cls, rows: Iterable[tuple[float, ...]]) -> NoteEvents:
-        """From rows of (group, pitch, start, stop, velocity)."""
+        """Build the arrays from rows of (group, pitch, start, stop, velocity)."""
         table = np.array(sorted(rows, key=lambda row: (row[2], row[0], row[1])), np.float64).reshape(-1, 5)
-        whole = table[:, [0, 1, 4]].astype(np.int64)
-        return cls(whole[:, 0], whole[:, 1], table[:, 2], table[:, 3], whole[:, 2])
+        integers = table[:, [0, 1, 4]].astype(np.int64)
+        return cls(integers[:, 0], integers[:, 1], table[:, 2], table[:, 3], integers[:, 2])
 
     def where(self, chosen: np.ndarray) -> NoteEvents:
-        """Those that a mask or a list of numbers chooses."""
+        """Select notes by a mask or a list of numbers."""
         return NoteEvents(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def __len__(self) -> int:
@@ -68,19 +68,19 @@ class NoteEvents:
 
 @dataclass(frozen=True)
 class Score:
-    """What a MIDI file holds; `groups` of its notes index `generalmidi.GROUPS`. None: the file does not say."""
+    """The content of a MIDI file; `groups` of its notes index `generalmidi.GROUPS`. None: not in the file."""
 
     notes: NoteEvents
     title: str | None = None
-    tempo: float | None = None  # beats (quarter notes) a minute, the one that holds longest
-    first_beat: float | None = None  # seconds at which the first bar begins that has this tempo
-    time_signature: tuple[int, int] = (4, 4)  # the one that holds longest
-    key: str | None = None  # "C", "F#m": the first that is named
+    tempo: float | None = None  # beats (quarter notes) a minute, the one that lasts longest
+    first_beat: float | None = None  # seconds at which the first bar with this tempo begins
+    time_signature: tuple[int, int] = (4, 4)  # the one that lasts longest
+    key: str | None = None  # such as "C" or "F#m": the first in the file
     cut: bool = False  # whether notes after MAX_SECONDS were left out
 
 
 def read_score(data: bytes) -> Score:
-    """The notes of a MIDI file of type 0 or 1.
+    """Read a MIDI file of type 0 or 1.
 
     Raises MidiError (without the file's name, which the caller knows) where it cannot be read or has no notes.
     """
@@ -94,23 +94,23 @@ def read_score(data: bytes) -> Score:
     notes = _played(events, times)
     if not len(notes):
         raise MidiError("no notes in it")
-    within = notes.starts < MAX_SECONDS
-    meter = _Meter.of(events, times, ticks_per_beat, float(notes.stops[within].max(initial=0.0)))
+    is_within = notes.starts < MAX_SECONDS
+    meter = _Meter.of(events, times, ticks_per_beat, float(notes.stops[is_within].max(initial=0.0)))
     keys = [m.key for _, _, m in events if m.type == "key_signature"]
     tempo, first_beat = (None, None) if seconds_per_tick else meter.tempo_and_first_beat()
     return Score(
-        notes.where(within),
+        notes.where(is_within),
         _title(file.tracks),
         tempo,
         first_beat,
         meter.longest_signature(),
         keys[0] if keys else None,
-        not within.all(),
+        not is_within.all(),
     )
 
 
 def _parsed(data: bytes) -> Any:
-    """The mido.MidiFile in `data`."""
+    """Parse `data` to a mido.MidiFile. Raises MidiError."""
     import mido
 
     if len(data) > MAX_BYTES:
@@ -121,7 +121,7 @@ def _parsed(data: bytes) -> Any:
     if start < 0:
         raise MidiError("empty" if not data else "not a MIDI file: it has no MThd header")
     if _RUNAWAY_BYTES.search(data):
-        raise MidiError("damaged: it holds long stretches that are no MIDI")
+        raise MidiError("damaged: it holds long stretches that are not MIDI")
     try:
         file = mido.MidiFile(file=BytesIO(data[start:]), clip=True)
     except EOFError:
@@ -129,12 +129,12 @@ def _parsed(data: bytes) -> Any:
     except Exception as error:  # damage makes mido raise nearly anything: OSError, ValueError, its own
         raise MidiError(f"damaged: {clean_text(str(error)) or type(error).__name__}") from None
     if file.type not in (0, 1):
-        raise MidiError(f"of MIDI type {file.type}, patterns and no song; expected type 0 or 1")
+        raise MidiError(f"of MIDI type {file.type}, separate patterns instead of a song; expected type 0 or 1")
     return file
 
 
 def _division(division: int) -> tuple[int, float | None]:
-    """(ticks in a beat, None) or, for SMPTE time, (ticks in half a second, seconds in a tick)."""
+    """Return (ticks in a beat, None) or, for SMPTE time, (ticks in half a second, seconds in a tick)."""
     if division > 0:
         return division, None
     frames_per_second, ticks_per_frame = -(division >> 8), division & 0xFF  # the byte holds the rate's negative
@@ -149,7 +149,7 @@ _WANTED = {"note_on", "note_off", "program_change", "control_change", "set_tempo
 
 
 def _merged(tracks: Sequence[Any]) -> list[_Event]:
-    """The messages that matter of all tracks, by time; at one tick a track's own order is kept."""
+    """Merge the messages that matter from all tracks, by time; at one tick a track's own order is kept."""
     events: list[_Event] = []
     for number, track in enumerate(tracks):
         tick = 0
@@ -161,7 +161,7 @@ def _merged(tracks: Sequence[Any]) -> list[_Event]:
 
 
 def _title(tracks: Sequence[Any]) -> str | None:
-    """The name of the first track where that is the piece's: tracks with notes are named after instruments."""
+    """Return the first track's name if it may be the title: tracks with notes are named after instruments."""
     if len(tracks) < 2 or any(message.type == "note_on" for message in tracks[0]):
         return None
     raw = next((message.name for message in tracks[0] if message.type == "track_name"), "")
@@ -173,15 +173,15 @@ def _title(tracks: Sequence[Any]) -> str | None:
 
 @dataclass(frozen=True)
 class TempoMap:
-    """From ticks to seconds: stretches of one tempo."""
+    """Conversion from ticks to seconds, by stretches of constant tempo."""
 
-    ticks: np.ndarray  # (M,) at which a tempo begins; the first is 0
+    ticks: np.ndarray  # (M,) at which the stretches begin; the first is 0
     seconds: np.ndarray  # (M,) the same in seconds
     seconds_per_tick: np.ndarray  # (M,)
 
     @classmethod
     def of(cls, changes: Sequence[tuple[int, int]], ticks_per_beat: int, fixed: float | None = None) -> TempoMap:
-        """From (tick, microseconds a beat), the last of one tick counting; `fixed` seconds a tick need no tempo."""
+        """Build the map from (tick, microseconds a beat), the last at a tick counts, or from `fixed` seconds a tick."""
         if fixed is not None:
             return cls(np.zeros(1), np.zeros(1), np.array([fixed]))
         tempi = {0: round(6e7 / DEFAULT_TEMPO), **dict(changes)}
@@ -191,14 +191,14 @@ class TempoMap:
         return cls(ticks, seconds, rates)
 
     def at(self, ticks: Any) -> np.ndarray:
-        """Seconds of ticks, of any shape."""
+        """Convert ticks of any shape to seconds."""
         stretch = np.searchsorted(self.ticks, ticks, side="right") - 1
         return np.asarray(self.seconds[stretch] + (ticks - self.ticks[stretch]) * self.seconds_per_tick[stretch])
 
 
 @dataclass
 class _Hands:
-    """Keys that are down and keys that the pedal holds; `notes` grows as they end. Times are ticks."""
+    """Keys that are down and keys that the pedal sustains; `notes` has all notes so far. Times are ticks."""
 
     notes: list[list[float]] = field(default_factory=list)  # group, pitch, start, stop or -1, velocity
     down: dict[tuple[int, int, int], deque[int]] = field(default_factory=lambda: defaultdict(deque))
@@ -206,13 +206,13 @@ class _Hands:
     pedal: set[int] = field(default_factory=set)  # channels
 
     def strike(self, tick: int, track: int, channel: int, pitch: int, group: int, velocity: int) -> None:
-        """A note begins; the same key, held by the pedal, ends."""
+        """Begin a note; end the note of the same key that the pedal sustains."""
         self._end(self.held.pop((channel, pitch), []), tick)
         self.down[track, channel, pitch].append(len(self.notes))
         self.notes.append([group, pitch, tick, -1, velocity])
 
     def release(self, tick: int, track: int, channel: int, pitch: int) -> None:
-        """A key goes up: its oldest note ends, or is left to the pedal."""
+        """Release a key: end its oldest note, or leave it to the pedal."""
         waiting = self.down[track, channel, pitch]
         if not waiting:
             return
@@ -223,13 +223,13 @@ class _Hands:
             self._end([note], tick)
 
     def lift_pedal(self, tick: int, channel: int) -> None:
-        """All that the pedal held ends."""
+        """End all notes that the pedal of a channel sustains."""
         self.pedal.discard(channel)
         for key in [key for key in self.held if key[0] == channel]:
             self._end(self.held.pop(key), tick)
 
     def lift_all(self, tick: int, channel: int) -> None:
-        """All keys of a channel go up."""
+        """Release all keys of a channel."""
         for key in [key for key in self.down if key[1] == channel]:
             self._end(self.down.pop(key), tick)
 
@@ -242,10 +242,10 @@ _PEDAL, _SOUNDS_OFF, _RESET, _NOTES_OFF = 64, 120, 121, 123
 
 
 def _played(events: Sequence[_Event], times: TempoMap) -> NoteEvents:
-    """The notes of all instruments with a pitch, and of the drums."""
+    """Return the notes of all pitched instruments and of the drums."""
     hands = _Hands()
-    programs: dict[int, int] = {}  # of channels
-    own_programs: dict[tuple[int, int], int] = {}  # of channels, as the note's track says
+    programs: dict[int, int] = {}  # of channels, from any track
+    own_programs: dict[tuple[int, int], int] = {}  # of (track, channel), from that track's own program changes
     for tick, track, message in events:
         if message.type == "program_change":
             programs[message.channel] = own_programs[track, message.channel] = message.program
@@ -289,17 +289,17 @@ class _Meter:
 
     @classmethod
     def of(cls, events: Sequence[_Event], times: TempoMap, ticks_per_beat: int, end_seconds: float) -> _Meter:
-        """From a file's messages; without a signature bars are of four quarters."""
-        said = {tick: (m.numerator, m.denominator) for tick, _, m in events if m.type == "time_signature"}
-        usable = {tick: fraction for tick, fraction in said.items() if fraction[0]}
-        return cls(times, ticks_per_beat, end_seconds, {0: (4, 4), **usable})
+        """Build the meter from a file's messages; without a time signature bars have four quarters."""
+        fractions = {tick: (m.numerator, m.denominator) for tick, _, m in events if m.type == "time_signature"}
+        signatures = {tick: fraction for tick, fraction in fractions.items() if fraction[0]}
+        return cls(times, ticks_per_beat, end_seconds, {0: (4, 4), **signatures})
 
     def longest_signature(self) -> tuple[int, int]:
         begins = np.minimum(self.times.at(np.array(list(self.signatures))), self.end_seconds)
         return _longest(list(self.signatures.values()), np.diff(begins, append=self.end_seconds))
 
     def tempo_and_first_beat(self) -> tuple[float, float]:
-        """The tempo that holds longest in all, and where the first bar in it begins."""
+        """Return the tempo that lasts longest in total, and the seconds at which the first bar in it begins."""
         begins = np.minimum(self.times.seconds, self.end_seconds)
         tempi = [round(float(60 / (rate * self.ticks_per_beat)), 2) for rate in self.times.seconds_per_tick]
         tempo = _longest(tempi, np.diff(begins, append=self.end_seconds))
@@ -307,26 +307,26 @@ class _Meter:
         return tempo, float(self.times.at(bar))
 
     def _bar_from(self, tick: float) -> float:
-        """The first bar line at `tick` or after it; a signature begins a bar."""
+        """Return the tick of the first bar line at `tick` or after it; a time signature begins a bar."""
         changes = list(self.signatures)
-        at = max(change for change in changes if change <= tick)
-        numerator, denominator = self.signatures[at]
+        change_tick = max(change for change in changes if change <= tick)
+        numerator, denominator = self.signatures[change_tick]
         bar = self.ticks_per_beat * 4 * numerator / denominator
-        line = at + np.ceil((tick - at) / bar) * bar
-        return float(min([line, *(change for change in changes if tick <= change < line)]))
+        next_bar_line = change_tick + np.ceil((tick - change_tick) / bar) * bar
+        return float(min([next_bar_line, *(change for change in changes if tick <= change < next_bar_line)]))
 
 
 def _longest(values: Sequence[Any], seconds: np.ndarray) -> Any:
-    """The value that holds longest in all; the first of several."""
-    held: dict[Any, float] = defaultdict(float)
+    """Return the value that lasts longest in total; the first of several."""
+    total_seconds: dict[Any, float] = defaultdict(float)
     for value, length in zip(values, seconds, strict=True):
-        held[value] += float(length)
-    return max(held, key=lambda value: held[value])
+        total_seconds[value] += float(length)
+    return max(total_seconds, key=lambda value: total_seconds[value])
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a file to write: notes in seconds from its beginning, `groups` indexing the file's tracks."""
+    """A part of a file to write: notes in seconds from its beginning, `groups` indexing the file's tracks."""
 
     notes: NoteEvents
     seconds: float
@@ -337,9 +337,9 @@ class Part:
 
 
 def write_score(parts: Sequence[Part], tracks: Sequence[str]) -> bytes:
-    """A MIDI file of type 1: parts one after another, a conductor's track and one for each name in `tracks`.
+    """Write parts one after another as a MIDI file of type 1: a conductor track and one for each name in `tracks`.
 
-    A track named "drums" goes to channel 10, the others are played on their group's instrument, or on the piano.
+    A track named "drums" goes to channel 10; the others play their group's instrument, or the piano.
     """
     import mido
 
@@ -352,28 +352,28 @@ def write_score(parts: Sequence[Part], tracks: Sequence[str]) -> bytes:
         if channels[number] != DRUM_CHANNEL:
             program = PROGRAMS.get(name, PROGRAMS["piano"])
             players[number].append((0, 1, mido.Message("program_change", channel=channels[number], program=program)))
-    begin = 0
+    begin_tick = 0
     for index, part in enumerate(parts):
-        conductor += [(begin, 0, message) for message in _announcements(part, first=not index)]
+        conductor += [(begin_tick, 0, message) for message in _announcements(part, first=not index)]
         ticks_per_second = part.tempo / 60 * TICKS_PER_BEAT
         for group, pitch, start, stop, velocity in zip(*vars(part.notes).values(), strict=True):
-            on = begin + round(start * ticks_per_second)
-            off = max(begin + round(stop * ticks_per_second), on + 1)
-            note = {"channel": channels[group], "note": int(pitch)}
-            players[group].append((on, 3, mido.Message("note_on", velocity=int(velocity), **note)))
-            players[group].append((off, 2, mido.Message("note_off", velocity=64, **note)))
-        begin += max(round(part.seconds * ticks_per_second), 1)
-    file.tracks = [_track(events, begin) for events in (conductor, *players)]
+            on_tick = begin_tick + round(start * ticks_per_second)
+            off_tick = max(begin_tick + round(stop * ticks_per_second), on_tick + 1)
+            note_arguments = {"channel": channels[group], "note": int(pitch)}
+            players[group].append((on_tick, 3, mido.Message("note_on", velocity=int(velocity), **note_arguments)))
+            players[group].append((off_tick, 2, mido.Message("note_off", velocity=64, **note_arguments)))
+        begin_tick += max(round(part.seconds * ticks_per_second), 1)
+    file.tracks = [_track(events, begin_tick) for events in (conductor, *players)]
     data = BytesIO()
     file.save(file=data)
     return data.getvalue()
 
 
 def _channels(tracks: Sequence[str]) -> list[int]:
-    """A channel for each track; from the 16th pitched one on they share."""
+    """Return a channel for each track; pitched tracks share from the 16th on."""
     free = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    pitched = iter(range(len(tracks)))
-    return [DRUM_CHANNEL if name == "drums" else free[next(pitched) % len(free)] for name in tracks]
+    turns = iter(range(len(tracks)))
+    return [DRUM_CHANNEL if name == "drums" else free[next(turns) % len(free)] for name in tracks]
 
 
 def _announcements(part: Part, first: bool) -> list[Any]:
@@ -387,18 +387,18 @@ def _announcements(part: Part, first: bool) -> list[Any]:
     if part.key:
         messages.append(mido.MetaMessage("key_signature", key=part.key))
     if part.title:
-        named = {"type": "track_name", "name": part.title} if first else {"type": "marker", "text": part.title}
-        messages.insert(0, mido.MetaMessage(**named))
+        title = {"type": "track_name", "name": part.title} if first else {"type": "marker", "text": part.title}
+        messages.insert(0, mido.MetaMessage(**title))
     return messages
 
 
 def _track(events: list[tuple[int, int, Any]], end: int) -> Any:
-    """Messages in order, with the ticks from one to the next."""
+    """Return a mido.MidiTrack of the messages in order, with the ticks from one to the next."""
     import mido
 
-    track, now = mido.MidiTrack(), 0
+    track, last_tick = mido.MidiTrack(), 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
-        track.append(message.copy(time=tick - now))
-        now = tick
-    track.append(mido.MetaMessage("end_of_track", time=max(end - now, 0)))
+        track.append(message.copy(time=tick - last_tick))
+        last_tick = tick
+    track.append(mido.MetaMessage("end_of_track", time=max(end - last_tick, 0)))
     return track

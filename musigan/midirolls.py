@@ -1,9 +1,9 @@
-"""From MIDI notes to rolls; musigan/transcription.py goes the other way.
+"""Conversion of MIDI notes to rolls; musigan/transcription.py converts rolls to notes.
 
 Conventions: a roll is (C, K, T), C tracks named by the store's `tracks`, linear loudness, 1 being the song's level. A
 note of velocity v has the loudness v / 127 in all its frames. A frame belongs to a note that sounds at its centre, so
-an onset moves by half a frame at most. Where a key is struck again while it sounds, one silent frame comes before: the
-new note is to be seen. It then sounds until the last of the notes on it ends.
+an onset moves by half a frame at most. Where a key is struck again while it sounds, the frame before is silent, so that
+the new note can be seen. The key then sounds until the last of its overlapping notes ends.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from musigan.translate import chunk_frames
 Float = npt.NDArray[np.float32]
 PAIRS_OF_TRACKS = ("pairs", "part", "tracks", "keys", "frames")
 CHUNKS_OF_TRACKS = ("chunks", "tracks", "keys", "frames")
-QUIETEST_VELOCITY = 7  # softer notes count as this: musigan.notes.ONSET is .05
-SHORTEST_SECONDS = 0.06  # what is drawn from networks is cleaned of shorter runs
-DRUM_SECONDS = 0.1  # a drum is struck and rings as it likes: when it is released means nothing
-TYPICAL_LEVEL = 0.1  # the factor back to full scale that most recordings have
+QUIETEST_VELOCITY = 7  # softer notes get this velocity: musigan.notes.ONSET is .05, and they must be found again
+SHORTEST_SECONDS = 0.06  # shorter runs are removed from rolls that networks generate, so no note here may be shorter
+DRUM_SECONDS = 0.1  # a drum rings freely, so the time of its release means nothing
+TYPICAL_LEVEL = 0.1  # factor back to full scale, typical of recordings
 
 
 def parse_tracks(text: str) -> tuple[str, ...]:
-    """`"piano,bass"` -> ("piano", "bass"), in the order of GROUPS; `"all"` -> GROUPS. Raises SettingsError."""
+    """Parse `"piano,bass"` as ("piano", "bass"), in the order of GROUPS; `"all"` as GROUPS. Raises SettingsError."""
     names = GROUPS if text.strip() == "all" else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in GROUPS:
@@ -44,64 +44,66 @@ def parse_tracks(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Which groups become which tracks of a roll; `merged`: all with a pitch become one, called piano."""
+    """Assignment of groups to tracks of a roll; `merged`: all pitched ones become one track, called piano."""
 
     groups: tuple[str, ...] = GROUPS
     merged: bool = False
 
     def __post_init__(self) -> None:
         if self.merged and self.groups == ("drums",):
-            raise SettingsError("--merge makes one track of all that has a pitch, and --tracks drums has none")
+            raise SettingsError(
+                "--merge makes one track of all pitched instruments, and --tracks drums has none: add another track"
+            )
 
     @property
     def tracks(self) -> tuple[str, ...]:
         return ("piano",) if self.merged else self.groups
 
     def of(self, notes: NoteEvents) -> NoteEvents:
-        """The notes that are wanted, their `groups` indexing `tracks`."""
+        """Select the notes of the arrangement's groups; their `groups` then index `tracks`."""
         track_of = [
             -1 if name not in self.groups or (self.merged and name == "drums") else self.tracks.index(self._track(name))
             for name in GROUPS
         ]
         tracks = np.array(track_of)[notes.groups]
-        kept = tracks >= 0
-        found = notes.where(kept)
-        return NoteEvents(tracks[kept], found.pitches, found.starts, found.stops, found.velocities)
+        is_wanted = tracks >= 0
+        selected = notes.where(is_wanted)
+        return NoteEvents(tracks[is_wanted], selected.pitches, selected.starts, selected.stops, selected.velocities)
 
     def _track(self, group: str) -> str:
         return "piano" if self.merged else group
 
 
 def roll_of(notes: NoteEvents, tracks: Sequence[str], settings: KeySettings) -> tuple[Float, int]:
-    """Roll (C, K, T) of notes whose `groups` index `tracks`, and how many lie on no key of `settings`."""
+    """Return the roll (C, K, T) of notes whose `groups` index `tracks`, and the number of notes outside the keys."""
     keys = notes.pitches - PITCH_OF_KEY - settings.keys.low
-    on_keys = (keys >= 0) & (keys < settings.keys.count)
-    drums = np.array([name == "drums" for name in tracks])[notes.groups]
+    is_on_keys = (keys >= 0) & (keys < settings.keys.count)
+    is_drum = np.array([name == "drums" for name in tracks])[notes.groups]
     starts = _frames(notes.starts, settings.frame_seconds)
     shortest = max(round(SHORTEST_SECONDS / settings.frame_seconds), 1)
     stops = np.maximum(_frames(notes.stops, settings.frame_seconds), starts + shortest)
-    stops[drums] = starts[drums] + max(round(DRUM_SECONDS / settings.frame_seconds), 1)
+    stops[is_drum] = starts[is_drum] + max(round(DRUM_SECONDS / settings.frame_seconds), 1)
     loudness = np.maximum(notes.velocities, QUIETEST_VELOCITY) / np.float32(127)
     roll = np.zeros((len(tracks), settings.keys.count, int(stops.max(initial=0))), np.float32)
-    places = notes.groups * settings.keys.count + keys
-    order = np.lexsort((starts, places))
-    order = order[on_keys[order]]
+    row_numbers = notes.groups * settings.keys.count + keys
+    order = np.lexsort((starts, row_numbers))
+    order = order[is_on_keys[order]]
     rows = roll.reshape(-1, roll.shape[2])
-    for row in np.split(order, np.flatnonzero(np.diff(places[order])) + 1):
+    for row in np.split(order, np.flatnonzero(np.diff(row_numbers[order])) + 1):
         if row.size:
-            _play(rows[places[row[0]]], starts[row], stops[row], loudness[row])
-    return roll, int((~on_keys).sum())
+            _play(rows[row_numbers[row[0]]], starts[row], stops[row], loudness[row])
+    return roll, int((~is_on_keys).sum())
 
 
 def _frames(seconds: np.ndarray, frame_seconds: float) -> np.ndarray:
-    """The first frame whose centre is at `seconds` or after it."""
-    # Times are sums of many tempi's ticks: what is a centre but for rounding counts as one.
+    """Return the first frame whose centre is at `seconds` or after it."""
+    # Times are sums over many tempi and have rounding errors: a time just after a centre counts as at it.
     return np.maximum(np.ceil(seconds / frame_seconds - 0.5 - 1e-6).astype(np.int64), 0)
 
 
 def _play(row: np.ndarray, starts: np.ndarray, stops: np.ndarray, loudness: np.ndarray) -> None:
     """Write the notes of one key, in order of `starts`, into its frames (T,)."""
-    # Onsets in one frame or the next are one note: there is no room for silence between them.
+    # Onsets in the same or the next frame become one note: there is no room for silence between them.
     begins = [0]
     for index in range(1, len(starts)):
         if starts[index] - starts[begins[-1]] > 1:
@@ -115,7 +117,7 @@ def _play(row: np.ndarray, starts: np.ndarray, stops: np.ndarray, loudness: np.n
 
 
 def content_of(notes: NoteEvents) -> str:
-    """What identifies a song whatever its name, title and tempo map: a hash of its notes, in milliseconds."""
+    """Hash the notes, in milliseconds: the same song has the same hash under any name, title and tempo map."""
     digest = hashlib.blake2b(digest_size=16, person=b"musigan-midi")
     for values in (notes.groups, notes.pitches, notes.velocities, notes.starts * 1000, notes.stops * 1000):
         digest.update(np.rint(values).astype("<i8").tobytes())
@@ -124,7 +126,7 @@ def content_of(notes: NoteEvents) -> str:
 
 @dataclass(frozen=True)
 class Cutting:
-    """How songs are cut: into pairs that share `overlap`, or into chunks, the last filled up with silence."""
+    """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence."""
 
     chunk_seconds: float = 10.0
     overlap: float = 0.0
@@ -132,63 +134,64 @@ class Cutting:
     paired: bool = True
 
     def cut(self, roll: Float, settings: KeySettings) -> tuple[Float, tuple[float, ...], int]:
-        """(pieces, starts in seconds, silent ones left out) of a roll: (P, 2, C, K, T) or (N, C, K, T).
+        """Cut a roll into (pieces, starts in seconds, number of silent pairs left out).
 
-        Raises MidiError where there is less than a pair, or no pair without a silent chunk.
+        Pieces are (P, 2, C, K, T) or (N, C, K, T). Raises MidiError where the roll is shorter than a pair, or every
+        pair has a silent chunk.
         """
         length = chunk_frames(self.chunk_seconds, settings)
         channels, keys, frames = roll.shape
         if not self.paired:
             count = max(-(-frames // length), 1)
-            whole = np.pad(roll, ((0, 0), (0, 0), (0, count * length - frames)))
-            pieces = whole.reshape(channels, keys, count, length).transpose(2, 0, 1, 3)
+            padded = np.pad(roll, ((0, 0), (0, 0), (0, count * length - frames)))
+            pieces = padded.reshape(channels, keys, count, length).transpose(2, 0, 1, 3)
             return pieces, tuple(index * self.chunk_seconds for index in range(count)), 0
-        found = chunks.cut_pairs(roll.reshape(channels * keys, frames), 1 / settings.frame_seconds,
+        cut = chunks.cut_pairs(roll.reshape(channels * keys, frames), 1 / settings.frame_seconds,
                                  self.chunk_seconds, self.overlap)  # fmt: skip
-        if not found.starts and found.silent:
+        if not cut.starts and cut.silent:
             raise MidiError("no pair in it has notes in both chunks")
-        if not found.starts:
+        if not cut.starts:
             seconds = frames * settings.frame_seconds
             raise MidiError(f"{seconds:.1f} s long, a pair takes {2 * self.chunk_seconds:g} s")
-        pairs = found.pairs.reshape(-1, 2, channels, keys, length)
-        return pairs, found.starts, found.silent
+        pairs = cut.pairs.reshape(-1, 2, channels, keys, length)
+        return pairs, cut.starts, cut.silent
 
 
 @dataclass(frozen=True)
 class SongItem:
-    """A song as an item of a keys store, and what there is to say of it."""
+    """A song as an item of a keys store, with counts of what was left out."""
 
     array: npt.NDArray[np.float16]
     dimension_names: tuple[str, ...]
     attributes: dict[str, Any]
     silent: int  # pairs left out
-    beyond: int  # notes on no key
+    beyond: int  # notes outside the keys
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of songs, for people."""
+    """Counts over songs, for the summary of the tool."""
 
     pieces: int = 0
     silent: int = 0
     held_back: int = 0
 
     def counting(self, item: SongItem) -> Tally:
-        held = self.held_back + (item.attributes["split"] == "validation")
-        return Tally(self.pieces + len(item.array), self.silent + item.silent, held)
+        held_back = self.held_back + (item.attributes["split"] == "validation")
+        return Tally(self.pieces + len(item.array), self.silent + item.silent, held_back)
 
 
 def names_of_file(source: str, score: Score, genre: str) -> dict[str, str]:
-    """Attributes that come from where a song lies: its title, if it has none itself, and its folder as its genre."""
+    """Return attributes from a song's path: its title, if the file has none, and its folder as its genre."""
     path = PurePosixPath(source)
-    named = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
-    return {name: value for name, value in named.items() if value}
+    attributes = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
+    return {name: value for name, value in attributes.items() if value}
 
 
 def to_item(
     score: Score, arrangement: Arrangement, settings: KeySettings, cutting: Cutting, named: dict[str, Any]
 ) -> SongItem:
-    """A song's notes, cut; `named` are attributes that its file gives. Raises MidiError where nothing is left."""
+    """Convert a song to an item of cut rolls, `named` its file's attributes. Raises MidiError if nothing is left."""
     notes = arrangement.of(score.notes)
     if not len(notes):
         raise MidiError(f"no notes for {', '.join(arrangement.groups)}")
@@ -207,7 +210,7 @@ def to_item(
     }
     if not cutting.paired:
         attributes["seconds"] = roll.shape[-1] * settings.frame_seconds
-    said = {"tempo": score.tempo, "first_beat": score.first_beat, "key": score.key}
-    attributes |= {name: value for name, value in said.items() if value is not None}
+    optional = {"tempo": score.tempo, "first_beat": score.first_beat, "key": score.key}
+    attributes |= {name: value for name, value in optional.items() if value is not None}
     names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
     return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, beyond)

@@ -1,8 +1,8 @@
-"""MPEG audio (MP1, MP2, MP3) as frames: where they are, how many samples they hold, which bytes between are none.
+"""Frames of MPEG audio (MP1, MP2, MP3): their positions, their samples, and the bytes between that are no frames.
 
-libsndfile believes the length in an MP3's header, or guesses one from the first frame's bitrate, and gives up where
-garbage begins. Counting frames (ISO/IEC 11172-3, 13818-3) tells how much music a file really holds and lets a damaged
-file be fed to the decoder without its damage.
+libsndfile trusts the length in an MP3's header, or estimates one from the first frame's bitrate, and stops where
+garbage begins. Counting frames (ISO/IEC 11172-3, 13818-3) gives the true length of the music, and a damaged file can be
+passed to the decoder without its damage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mmap import mmap
 
 Bytes = bytes | mmap
 
-_BITRATES_KBPS = {  # by (version 1?, layer)
+_BITRATES_KBPS = {  # by (is version 1, layer)
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -24,31 +24,31 @@ _BITRATES_KBPS = {  # by (version 1?, layer)
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
-DECODER_DELAY_SAMPLES = 529  # of every layer III decoder; LAME's tag counts the encoder's delay alone
-_FRAMES_TO_LOCK = 4  # consistent headers in a row that chance does not produce
+DECODER_DELAY_SAMPLES = 529  # of every layer III decoder; LAME's tag counts only the encoder's delay
+_FRAMES_TO_LOCK = 4  # so many consistent headers in a row do not occur by chance
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)  # how a valid header begins
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the four bytes before every frame say. `kind` (version, layer, rate, mono) is equal within a recording."""
+    """The four-byte header of a frame, decoded. `kind` (version, layer, rate, mono) is the same within a recording."""
 
     sample_rate: int
     channels: int
     samples: int  # per channel in one frame
     size: int  # bytes, header included
-    info_offset: int  # bytes from its start to where a layer III frame may say Xing or Info; 0 in layers I and II
+    info_offset: int  # bytes from its start to a layer III frame's Xing or Info mark, if any; 0 in layers I, II
     kind: tuple[int, int, int, bool]
 
 
 @dataclass
 class Stretch:
-    """Frames that belong together: one encoder's run, with no other recording's header in between."""
+    """A run of frames from one encoding, with no other recording's header in between."""
 
     header: Header
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    promised_frames: int | None = None  # what its Xing or Info header says, if it has one
+    promised_frames: int | None = None  # from its Xing or Info header, if it has one
     delay_samples: int = 0  # to drop at the start
     padding_samples: int = 0  # to drop at the end, when all promised frames are there
 
@@ -60,7 +60,7 @@ class Stretch:
 
 @dataclass
 class Scan:
-    """Every stretch of frames in a file, and how many bytes were neither frame nor tag."""
+    """All stretches of frames in a file, and the number of bytes that are neither frame nor tag."""
 
     stretches: list[Stretch] = field(default_factory=list)
     garbage_bytes: int = 0
@@ -71,7 +71,7 @@ class Scan:
 
     @property
     def promised_seconds(self) -> float | None:
-        """What the first recording's own header says; None where it has none."""
+        """The length in the first recording's own Xing or Info header; None where it has none."""
         first = self.stretches[0] if self.stretches else None
         if first is None or first.promised_frames is None:
             return None
@@ -82,12 +82,12 @@ _headers: dict[bytes, Header | None] = {}  # at most 2^21 valid ones exist; a fi
 
 
 def parse_header(four: bytes) -> Header | None:
-    """The header in four bytes, or None where they are none (free-format streams count as none)."""
+    """Parse four bytes as a header; None where they are none (free-format streams count as none)."""
     if len(four) < 4 or four[0] != 0xFF or four[1] & 0xE0 != 0xE0:
         return None
-    known = _headers.get(four, False)
-    if known is not False:
-        return known  # type: ignore[return-value]
+    cached_header = _headers.get(four, False)
+    if cached_header is not False:
+        return cached_header  # type: ignore[return-value]
     header = _parse_header(four)
     if len(_headers) < 4096:
         _headers[bytes(four)] = header
@@ -99,16 +99,16 @@ def _parse_header(four: bytes) -> Header | None:
     bitrate_index, rate_index, padding = four[2] >> 4, four[2] >> 2 & 3, four[2] >> 1 & 1
     if version == 1 or layer == 4 or bitrate_index in (0, 15) or rate_index == 3 or four[3] & 3 == 2:
         return None
-    one = version == 3
+    is_version_1 = version == 3
     mono = four[3] >> 6 == 3
-    bits_per_second = 1000 * _BITRATES_KBPS[one, layer][bitrate_index]
+    bits_per_second = 1000 * _BITRATES_KBPS[is_version_1, layer][bitrate_index]
     sample_rate = _RATES_HZ[version][rate_index]
     if layer == 1:
         samples, size = 384, (12 * bits_per_second // sample_rate + padding) * 4
     else:
-        samples = 1152 if one or layer == 2 else 576
+        samples = 1152 if is_version_1 or layer == 2 else 576
         size = samples // 8 * bits_per_second // sample_rate + padding
-    side_info_size = (17 if mono else 32) if one else (9 if mono else 17)
+    side_info_size = (17 if mono else 32) if is_version_1 else (9 if mono else 17)
     checksum_size = 0 if four[1] & 1 else 2
     info_offset = 4 + checksum_size + side_info_size if layer == 3 else 0
     kind = (version, layer, sample_rate, mono)
@@ -116,13 +116,13 @@ def _parse_header(four: bytes) -> Header | None:
 
 
 def is_mpeg(data: Bytes, limit: int = 1 << 22) -> bool:
-    """Whether frames start within the first `limit` bytes after the tags. A picture or a text has none."""
+    """Return whether frames start within the first `limit` bytes after the tags. A picture or a text has none."""
     position = after_tags(data, 0)
     return _next_lock(data, position, min(len(data), position + limit)) is not None
 
 
 def scan(data: Bytes, seconds: float | None = None) -> Scan:
-    """Find the frames of `data` (bytes or a memory map); stops once `seconds` of sound are found, None: all of it."""
+    """Find the frames of `data` (bytes or a memory map); stop after `seconds` of sound, None: at the end."""
     result = Scan()
     position, found_seconds = 0, 0.0
     while (start := _next_lock(data, tagless := after_tags(data, position), len(data))) is not None:
@@ -139,7 +139,7 @@ def scan(data: Bytes, seconds: float | None = None) -> Scan:
 
 
 def _run(data: Bytes, position: int) -> Iterator[Stretch]:
-    """The frames that follow each other without a gap from `position` on, cut where another recording starts."""
+    """Yield the frames that follow each other without a gap from `position` on, split where a recording starts."""
     stretch: Stretch | None = None
     while (header := parse_header(data[position : position + 4])) is not None:
         if stretch is not None and header.kind != stretch.header.kind:
@@ -163,33 +163,33 @@ def _run(data: Bytes, position: int) -> Iterator[Stretch]:
 
 
 def _info(data: Bytes, position: int, header: Header) -> tuple[int | None, int, int] | None:
-    """(promised frames, delay, padding) if the frame is a Xing or Info header instead of sound; None if it is sound."""
-    at = position + header.info_offset
-    if data[at : at + 4] not in (b"Xing", b"Info") or not header.info_offset:
+    """Return (promised frames, delay, padding), in samples, of a Xing or Info header; None if the frame is sound."""
+    info_start = position + header.info_offset
+    if data[info_start : info_start + 4] not in (b"Xing", b"Info") or not header.info_offset:
         return None
-    frame = data[at : position + header.size]
+    frame = data[info_start : position + header.size]
     if len(frame) < 8:
         return None
     flags = struct.unpack_from(">I", frame, 4)[0]
-    promised = struct.unpack_from(">I", frame, 8)[0] if flags & 1 and len(frame) >= 12 else None
-    lame = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
-    if len(frame) < lame + 24 or frame[lame : lame + 4] not in (b"LAME", b"Lavf", b"Lavc", b"L3.9"):
-        return promised, 0, 0
-    high, middle, low = frame[lame + 21 : lame + 24]
+    promised_frames = struct.unpack_from(">I", frame, 8)[0] if flags & 1 and len(frame) >= 12 else None
+    lame_start = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    if len(frame) < lame_start + 24 or frame[lame_start : lame_start + 4] not in (b"LAME", b"Lavf", b"Lavc", b"L3.9"):
+        return promised_frames, 0, 0
+    high, middle, low = frame[lame_start + 21 : lame_start + 24]
     delay, padding = high << 4 | middle >> 4, (middle & 15) << 8 | low
-    return promised, delay + DECODER_DELAY_SAMPLES, max(0, padding - DECODER_DELAY_SAMPLES)
+    return promised_frames, delay + DECODER_DELAY_SAMPLES, max(0, padding - DECODER_DELAY_SAMPLES)
 
 
 def _next_lock(data: Bytes, position: int, end: int) -> int | None:
-    """The first place from `position` on where several consistent frames follow each other; None if there is none."""
+    """Return the first offset from `position` on where several consistent frames follow each other, or None."""
     while (sync := _SYNC.search(data, position, end)) is not None:
         position = sync.start()
-        at, kind = position, None
+        frame_start, kind = position, None
         for _ in range(_FRAMES_TO_LOCK):
-            header = parse_header(data[at : at + 4])
+            header = parse_header(data[frame_start : frame_start + 4])
             if header is None or (kind is not None and header.kind != kind):
                 break
-            at, kind = at + header.size, header.kind
+            frame_start, kind = frame_start + header.size, header.kind
         else:
             return position
         position += 1
@@ -197,7 +197,7 @@ def _next_lock(data: Bytes, position: int, end: int) -> int | None:
 
 
 def after_tags(data: Bytes, position: int) -> int:
-    """`position`, moved behind ID3v2 and APE tags that start there: their pictures may hold what looks like frames."""
+    """Return the offset after the ID3 and APE tags that start at `position`; their pictures may hold false frames."""
     while True:
         if data[position : position + 3] == b"ID3" and len(data) >= position + 10:
             a, b, c, d = data[position + 6 : position + 10]
@@ -213,22 +213,22 @@ def after_tags(data: Bytes, position: int) -> int:
 
 
 def clean_file(data: Bytes, stretch: Stretch) -> bytes:
-    """An MP3 file of the stretch's frames and nothing else, with a true Xing header before them.
+    """Return an MP3 file of the stretch's frames and nothing else, with a correct Xing header before them.
 
-    Decoders drop the first DECODER_DELAY_SAMPLES of a layer III file that has such a header. Layers I and II know no
-    such header: a decoder guesses their number from the first frame's size, so the last frame comes again a few times
-    to make up for a guess that is too low, and the caller cuts at the stretch's own count.
+    Decoders drop the first DECODER_DELAY_SAMPLES of a layer III file that has such a header. Layers I and II have no
+    such header: a decoder estimates the number of frames from the first frame's size. This estimate may be too low, so
+    the last frame is repeated a few times, and the caller cuts at the stretch's own count.
     """
-    frames = [bytes(data[at : at + size]) for at, size in zip(stretch.offsets, stretch.sizes, strict=True)]
+    frames = [bytes(data[start : start + size]) for start, size in zip(stretch.offsets, stretch.sizes, strict=True)]
     if not stretch.header.info_offset:
         return b"".join(frames + frames[-1:] * (2 + len(frames) // 50))
-    head = bytearray(frames[0][:4])
-    head[1] |= 1  # no checksum
+    header_bytes = bytearray(frames[0][:4])
+    header_bytes[1] |= 1  # no checksum
     for bitrate_index in range(1, 15):
-        head[2] = bitrate_index << 4 | head[2] & 0x0C
-        header = parse_header(bytes(head))
+        header_bytes[2] = bitrate_index << 4 | header_bytes[2] & 0x0C
+        header = parse_header(bytes(header_bytes))
         if header is not None and header.size >= header.info_offset + 12:
             break
     assert header is not None
-    xing = bytes(head).ljust(header.info_offset, b"\0") + b"Xing" + struct.pack(">II", 1, len(frames))
+    xing = bytes(header_bytes).ljust(header.info_offset, b"\0") + b"Xing" + struct.pack(">II", 1, len(frames))
     return xing.ljust(header.size, b"\0") + b"".join(frames)

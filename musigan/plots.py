@@ -1,7 +1,8 @@
-"""Pictures of rolls. A roll is (C, K, T): channels, keys from low to high, frames; a plane is (K, T), one roll to see.
+"""Pictures of rolls.
 
+A roll is (C, K, T): channels, keys from low to high, frames; a plane is (K, T), one channel or several combined.
 Planes are in model space, [0, 1]: loudness relative to the song's level, compressed (musigan.data.compress). Cells are
-painted here, pixel by pixel, and only placed by matplotlib, so that no resampling smears a note or loses one.
+coloured here, pixel by pixel, and only placed by matplotlib, so that no resampling smears a note or loses one.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ MAX_SIDE = 65_000  # pixels; Agg counts to 2^16
 
 
 def key_name(key: int) -> str:
-    """Name of a piano key, 1 to 88, with its octave: key 49 is A4, key 40 is C4."""
+    """Return the name of a piano key, 1 to 88, with its octave: key 49 is A4, key 40 is C4."""
     return f"{NOTE_NAMES[(key - 1) % 12]}{(key + 8) // 12}"
 
 
 def is_black(key: int) -> bool:
-    """Whether a piano key is black; key 1 is the lowest A."""
+    """Return whether a piano key is black; key 1 is the lowest A."""
     return "#" in NOTE_NAMES[(key - 1) % 12]
 
 
@@ -46,21 +47,21 @@ def is_black(key: int) -> bool:
 def plane_of(
     roll: npt.ArrayLike, channel: int | None = None, scale: str = "sqrt", tracks: tuple[str, ...] = ()
 ) -> Float:
-    """A roll (C, K, T) of linear loudness as a plane (K, T) in [0, 1]: channel `channel` (from 1), or all together.
+    """Reduce a roll (C, K, T) of linear loudness to a plane (K, T) in [0, 1]: channel `channel` (from 1), or all.
 
-    Raises UsageError for a channel that there is not and a scale that is none.
+    Raises UsageError for a channel or a scale that does not exist.
     """
     loudness = np.asarray(roll, np.float32)
     if channel is not None and not 1 <= channel <= len(loudness):
-        raise UsageError(f"--channel {channel}: expected 1 to {len(loudness)}, as many as the rolls have")
+        raise UsageError(f"--channel {channel}: expected 1 to {len(loudness)}, the channels of the rolls")
     if scale not in SCALES:
         raise UsageError(f"--scale {scale} is unknown: choose one of {', '.join(SCALES)}")
-    chosen = together(loudness, tracks) if channel is None else loudness[channel - 1]
-    return np.clip(chosen, 0.0, 1.0) if scale == "linear" else compress(chosen, "log" if scale == "log" else "sqrt")
+    plane = together(loudness, tracks) if channel is None else loudness[channel - 1]
+    return np.clip(plane, 0.0, 1.0) if scale == "linear" else compress(plane, "log" if scale == "log" else "sqrt")
 
 
 def pooled(plane: Float, columns: int) -> Float:
-    """A plane (K, T) in at most `columns` columns, each the mean of the frames that fall into it."""
+    """Pool a plane (K, T) to at most `columns` columns, each the mean of the frames that fall into it."""
     frames = plane.shape[1]
     if frames <= columns:
         return plane
@@ -70,7 +71,7 @@ def pooled(plane: Float, columns: int) -> Float:
 
 
 def agreement(one: Float, other: Float) -> tuple[float, float]:
-    """Cosine and mean absolute difference of two planes (K, T). The cosine with silence is not defined: NaN."""
+    """Return cosine and mean absolute difference of two planes (K, T). The cosine with silence is undefined: NaN."""
     first, second = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     lengths = float(np.sqrt(first @ first) * np.sqrt(second @ second))
     cosine = float(first @ second) / lengths if lengths else float("nan")
@@ -79,22 +80,22 @@ def agreement(one: Float, other: Float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Panel:
-    """One roll of a picture: `values` (K, T), of loudness in [0, 1], or, if `signed`, of differences in [-1, 1]."""
+    """One roll of a picture: `values` (K, T), loudness in [0, 1] or, if `signed`, differences in [-1, 1]."""
 
     values: Float
     title: str = ""
     start_seconds: float = 0.0
-    seconds: float = 1.0  # that T columns last
+    seconds: float = 1.0  # duration of the T columns
     signed: bool = False
 
     @classmethod
     def of(cls, plane: Float, frame_seconds: float, columns: int, **described: Any) -> Panel:
-        """From a plane (K, T) of any length, keeping no more columns than will be seen."""
+        """Build a panel from a plane (K, T) of any length, reduced to at most `columns` columns."""
         return cls(pooled(plane, columns), seconds=plane.shape[1] * frame_seconds, **described)
 
 
 def painted(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.uint8]:
-    """Colours of a panel's cells, (K, T, 3), lowest key first: paper where there is nothing, grey on black keys' rows.
+    """Colour a panel's cells, (K, T, 3), lowest key first; empty cells are white, on black keys' rows grey.
 
     `limit` is the difference that gets the strongest colour.
     """
@@ -103,17 +104,17 @@ def painted(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.ui
     if panel.signed:
         index = np.rint(127 + 127 * np.clip(panel.values / limit, -1, 1)).astype(int)
         colours = _colours("difference")[index]
-        nothing = index == 127
+        is_empty = index == 127
     else:
         colours = _colours("loudness")[np.clip(np.ceil(panel.values * 255), 0, 255).astype(int)]
-        nothing = panel.values <= 0
-    return np.where(nothing[..., None], rows[:, None, None], colours)
+        is_empty = panel.values <= 0
+    return np.where(is_empty[..., None], rows[:, None, None], colours)
 
 
 def difference_limit(differences: Sequence[Float]) -> float:
-    """What the strongest colours stand for: 99 % of the cells that differ at all differ by less. 1 where none does."""
-    found = [np.abs(values[values != 0]) for values in differences]
-    cells = np.concatenate(found) if found else np.empty(0)
+    """Return the difference of the strongest colours: the 99th percentile of non-zero magnitudes; 1 if all are 0."""
+    magnitudes = [np.abs(values[values != 0]) for values in differences]
+    cells = np.concatenate(magnitudes) if magnitudes else np.empty(0)
     return float(np.percentile(cells, 99)) if cells.size else 1.0
 
 
@@ -122,10 +123,10 @@ _PAPER, _BLACK_ROW = 255, 241
 
 @cache
 def _colours(kind: str) -> npt.NDArray[np.uint8]:
-    """The 256 (255 of differences) colours of a scale, (N, 3).
+    """Return the colours of a scale, (256, 3), or (255, 3) for differences.
 
-    Loudness darkens evenly from amber to black, so that it survives a black-and-white printer and eyes that lack a
-    colour; its palest part is left out, which paper would swallow. Differences are red and blue around white.
+    Loudness darkens evenly from amber to black, for black-and-white printers and colour-blind readers; the palest part
+    of the map is left out, since it would not show on paper. Differences are red and blue around white.
     """
     import matplotlib
 
@@ -141,7 +142,7 @@ def _colours(kind: str) -> npt.NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are, in pixels from the top left; whole pixels, so that a cell is never split between two."""
+    """Positions in a picture, in whole pixels from the top left, so that a cell is never split between two pixels."""
 
     panels: int
     keys: int
@@ -154,7 +155,7 @@ class Layout:
 
     @property
     def row_height(self) -> int:
-        """Of one key."""
+        """Height of one key's row."""
         return max(min(self._pixels(2.5) // self.keys, self._pixels(0.16)), 1)
 
     @property
@@ -171,7 +172,7 @@ class Layout:
 
     @property
     def cell(self) -> tuple[int, int]:
-        """Width and height of a roll with all that is around it."""
+        """Width and height of a roll with its keyboard, labels and margins."""
         return self._pixels(0.75) + self.roll_width, self._pixels(0.56) + self.roll_height
 
     @property
@@ -180,7 +181,7 @@ class Layout:
         return width * self.columns + self._pixels(0.2), height * self.rows + self._pixels(0.72)
 
     def roll(self, number: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height of roll `number` from 0."""
+        """Return left, top, width and height of roll `number`, from 0."""
         row, column = divmod(number, self.columns)
         width, height = self.cell
         left = width * (column + 1) - self.roll_width
@@ -191,7 +192,7 @@ class Layout:
         return left - self.keyboard_width, top, self.keyboard_width, height
 
     def legend(self, number: int) -> tuple[int, int, int, int]:
-        """The colour bar `number`, below all rolls."""
+        """Return left, top, width and height of colour bar `number`, from 0, below all rolls."""
         left = self.roll(0)[0] + number * self._pixels(3.6)
         return left, self.size[1] - self._pixels(0.33), self._pixels(2.9), self._pixels(0.11)
 
@@ -218,9 +219,9 @@ def plot_rolls(
     scale: str = "sqrt",
     tracks: tuple[str, ...] = (),
 ) -> None:
-    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; of `tracks` the loudest shows.
+    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; of `tracks` the loudest is shown.
 
-    `scale` says how the loudness was compressed, for the legend.
+    `scale` names the compression of the loudness, for the legend.
     """
     width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
     names = [*titles, *[""] * len(rolls)]
@@ -232,11 +233,11 @@ def plot_rolls(
 
 
 def format_of(name: str) -> str:
-    """The format a file name asks for by its ending. Raises UsageError for one that is not drawn."""
+    """Return the picture format of a file name's ending. Raises UsageError for an unknown or missing one."""
     ending = Path(name).suffix.lower().removeprefix(".")
     if ending not in FORMATS:
-        found = f"the ending .{ending}" if ending else "no ending"
-        raise UsageError(f"{name} has {found}: pictures are .{', .'.join(FORMATS)} (or say --format)")
+        ending_text = f"the ending .{ending}" if ending else "no ending"
+        raise UsageError(f"{name} has {ending_text}: pictures are .{', .'.join(FORMATS)} (or give --format)")
     return ending
 
 
@@ -249,9 +250,9 @@ def picture(
     dpi: int = DPI,
     other: str = "the other",
 ) -> bytes:
-    """Panels of equally many keys as a picture, `columns` side by side; the same panels give the same bytes.
+    """Draw panels of equally many keys, `columns` side by side, to a file's bytes; equal panels give equal bytes.
 
-    Each has a keyboard at its side, key names and seconds; below are the colours' meanings. `other` names what was
+    Each panel has a keyboard, key names and seconds; below are the colour bars. `other` names the store that was
     subtracted. Raises UsageError for a picture too large to draw or a format that is none of FORMATS.
     """
     if format not in FORMATS:
@@ -263,9 +264,9 @@ def picture(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        across, down = layout.size
-        # A hair more: what is a little below a whole number of pixels would be cut to one less.
-        figure = Figure(figsize=((across + 1e-3) / dpi, (down + 1e-3) / dpi), dpi=dpi)
+        figure_width, figure_height = layout.size
+        # A little larger: a size just below a whole number of pixels would be cut to one pixel less.
+        figure = Figure(figsize=((figure_width + 1e-3) / dpi, (figure_height + 1e-3) / dpi), dpi=dpi)
         FigureCanvasAgg(figure)
         for number, panel in enumerate(panels):
             _draw_keyboard(_axes(figure, layout, layout.keyboard(number)), low_key, layout)
@@ -276,16 +277,18 @@ def picture(
                 figure.axes[-1].set_xlabel("seconds", fontsize=8, labelpad=2)
         _draw_legends(figure, layout, scale, limit if any(panel.signed for panel in panels) else None, other)
         file = BytesIO()
-        # Dates in the metadata would make every drawing another file.
-        nameless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
-        figure.savefig(file, format=format, dpi=dpi, metadata=nameless)
+        # A date in the metadata would make the bytes differ from one drawing to the next.
+        metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
+        figure.savefig(file, format=format, dpi=dpi, metadata=metadata)
     return file.getvalue()
 
 
 def _axes(figure: Any, layout: Layout, place: tuple[int, int, int, int]) -> Any:
     left, top, width, height = place
-    across, down = layout.size
-    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    figure_width, figure_height = layout.size
+    axes = figure.add_axes(
+        (left / figure_width, 1 - (top + height) / figure_height, width / figure_width, height / figure_height)
+    )
     axes.tick_params(labelsize=8, length=2.5, width=0.5, pad=2)
     for spine in axes.spines.values():
         spine.set_linewidth(0.5)
@@ -308,40 +311,40 @@ def _draw_roll(axes: Any, panel: Panel, colours: npt.NDArray[np.uint8], low_key:
 
 
 def _draw_keyboard(axes: Any, low_key: int, layout: Layout) -> None:
-    """White and black keys, each as high as its row: a black key lies over the line between two white ones."""
+    """Draw white and black keys, each as high as its row; a black key lies over the line between two white ones."""
     from matplotlib.collections import LineCollection, PolyCollection
 
     keys = range(low_key, low_key + layout.keys)
-    short = 0.62  # of the width, which a black key takes
-    black = [((0, k - 0.5), (short, k - 0.5), (short, k + 0.5), (0, k + 0.5)) for k in keys if is_black(k)]
-    lines = [((short, float(k)), (1.0, float(k))) for k in keys if is_black(k)]
+    black_width = 0.62  # share of the width that a black key takes
+    black = [((0, k - 0.5), (black_width, k - 0.5), (black_width, k + 0.5), (0, k + 0.5)) for k in keys if is_black(k)]
+    lines = [((black_width, float(k)), (1.0, float(k))) for k in keys if is_black(k)]
     lines += [((0.0, k + 0.5), (1.0, k + 0.5)) for k in keys if not is_black(k) and not is_black(k + 1)]
     axes.add_collection(PolyCollection(black, facecolors="0.12", linewidths=0))
     axes.add_collection(LineCollection(lines, colors="0.45", linewidths=0.4))
     axes.set(xlim=(0, 1), ylim=(low_key - 0.5, low_key + layout.keys - 0.5), xticks=[])
-    named = named_keys(low_key, layout.keys, 72 * layout.row_height / layout.dpi)
-    axes.set_yticks(named, [key_name(key) for key in named])
+    labelled_keys = named_keys(low_key, layout.keys, 72 * layout.row_height / layout.dpi)
+    axes.set_yticks(labelled_keys, [key_name(key) for key in labelled_keys])
 
 
 def named_keys(low_key: int, keys: int, row_points: float) -> list[int]:
-    """The keys whose names fit beside a keyboard with rows of `row_points`: all, or some of each octave, or the Cs."""
+    """Return the keys whose names fit beside rows of `row_points`: all, or some of each octave, or the Cs."""
     candidates = range(low_key, low_key + keys)
     for names, closest in ((NOTE_NAMES, 1), (("C", "E", "A"), 3), (("C", "G"), 5), (("C",), 12)):
-        found = [key for key in candidates if NOTE_NAMES[(key - 1) % 12] in names]
-        if found and closest * row_points >= 11:
-            return found
+        labelled_keys = [key for key in candidates if NOTE_NAMES[(key - 1) % 12] in names]
+        if labelled_keys and closest * row_points >= 11:
+            return labelled_keys
     return [low_key]
 
 
 def _draw_legends(figure: Any, layout: Layout, scale: str, limit: float | None, other: str) -> None:
-    """Bars of all colours below the rolls; that of differences where `limit` says what its ends are."""
+    """Draw the colour bars below the rolls; that of differences only if its end value `limit` is set."""
     ramp = Panel(np.linspace(1 / 512, 1, 512, dtype=np.float32)[None])
     axes = _legend(figure, layout, 0, ramp, (0, 1), "loudness in dB of the song's level; no colour: silent")
     ticks = {1.0: "0 and up"}
     for decibels in (-20, -6, -40, -12):
-        place = float(plane_of(np.full((1, 1, 1), 10 ** (decibels / 20)), None, scale)[0, 0])
-        if place > 0.03 and min(abs(place - there) for there in ticks) > 0.1:
-            ticks[place] = _signed(decibels)
+        position = float(plane_of(np.full((1, 1, 1), 10 ** (decibels / 20)), None, scale)[0, 0])
+        if position > 0.03 and min(abs(position - tick) for tick in ticks) > 0.1:
+            ticks[position] = _signed(decibels)
     axes.set_xticks(list(ticks), list(ticks.values()))
     if limit is not None:
         ramp = Panel(np.linspace(-1, 1, 255, dtype=np.float32)[None], signed=True)

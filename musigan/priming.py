@@ -1,7 +1,7 @@
-"""Music to go on from: the last seconds of a song, as the checkpoint's own training rolls were made.
+"""Priming: the last seconds of a song as a roll to continue, made as the checkpoint's own training rolls were.
 
-A recording is decoded and analysed whole, with the sample rate, keys, bands and frames that the checkpoint's store had,
-so that 1 is as loud as the song here, too; of a keys store every item gives its own.
+A recording is decoded and analysed whole, with the sample rate, keys, bands and frames of the checkpoint's store, so
+that 1 is the song's level here, too. Of a keys store every item gives a roll of its own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from musigan.sampling import Piece, Sampler
     from musigan.store import Item, Reader
 
-STORE_MAGIC = b"PK"  # of a store in one file
+STORE_MAGIC = b"PK"  # first bytes of a store in one file
 
 
 @dataclass(frozen=True)
 class Prime:
-    """What a piece begins with: `past` (C, K, P) in linear loudness, 1 being the level of its song."""
+    """Music that a piece continues: `past` (C, K, P) in linear loudness, 1 being the level of its song."""
 
     title: str
     past: np.ndarray
@@ -35,7 +35,7 @@ class Prime:
 
 
 def is_recording(source: str) -> bool:
-    """Whether `source` is an audio file, to judge by what it is not: a stream, URL, folder or file of a store."""
+    """Return whether `source` is an audio file: a file, and neither stream, URL, nor a store."""
     if source == "-" or "://" in source or not os.path.isfile(source):
         return False
     with open(source, "rb") as file:
@@ -43,7 +43,7 @@ def is_recording(source: str) -> bool:
 
 
 def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None) -> Prime:
-    """The end of a recording, or what begins `from_seconds` into it, as long as a training roll.
+    """Return the end of a recording, or the part from `from_seconds` on, as long as a training roll.
 
     Raises AudioError where it cannot be decoded, is too short or silent there.
     """
@@ -70,9 +70,10 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
 def of_items(
     reader: Reader, sampler: Sampler, from_seconds: float | None, skip: Callable[[str, str], None]
 ) -> Iterator[Prime]:
-    """The same of each item of a keys store; `skip` hears of items that are too short or silent there.
+    """Yield the end of each item of a keys store, or its part from `from_seconds` on, as `of_recording` does.
 
-    Raises StoreError where its rolls lie on other keys or frames than the checkpoint's.
+    `skip` gets title and reason of items that are too short or silent there. Raises StoreError where the store has
+    other keys or frames than the checkpoint's.
     """
     sampling.check_made_alike(reader, sampler)
     return _of_items(reader, sampler, from_seconds, skip)
@@ -95,32 +96,34 @@ def _of_items(
 
 
 def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> np.ndarray:
-    """Of roll (C, K, T) the frames from `from_seconds` on (None: the last), as many as a training roll has.
+    """Cut from roll (C, K, T) the frames from `from_seconds` on (None: the last), as many as a training roll has.
 
-    Raises AudioError where there are not as many, none of them sounds, or they hold values that are no numbers.
+    Raises AudioError where there are not as many, all are silent, or they hold values that are not finite.
     """
     frame_seconds, frames = float(sampler.store["frame_seconds"]), sampler.shape.frames
-    total = roll.shape[-1]
-    start = max(total - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
-    if start + frames > total:
-        left = max(total - start, 0) * frame_seconds
+    total_frames = roll.shape[-1]
+    start = max(total_frames - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
+    if start + frames > total_frames:
+        left_seconds = max(total_frames - start, 0) * frame_seconds
         after = f" after {from_seconds:g} s" if from_seconds else ""
-        raise AudioError(f"too short: {left:g} s{after}, {frames * frame_seconds:g} s are needed to go on from")
+        raise AudioError(f"too short: {left_seconds:g} s{after}, {frames * frame_seconds:g} s are needed to go on from")
     past = roll[..., start : start + frames]
     if not np.isfinite(past).all():
-        raise AudioError("holds values that are no numbers")
+        raise AudioError("holds values that are not finite")
     if not past.any():
-        end = (start + frames) * frame_seconds
-        raise AudioError(f"silent from {start * frame_seconds:g} to {end:g} s: choose another place by --prime-from")
+        end_seconds = (start + frames) * frame_seconds
+        raise AudioError(
+            f"silent from {start * frame_seconds:g} to {end_seconds:g} s: choose another place by --prime-from"
+        )
     return past
 
 
 def as_item(
     piece: Piece, prime: Prime, sampler: Sampler, seed: int, name: str
 ) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:
-    """What was given and the piece that goes on from it as one item of a keys store, as loud as the song was."""
-    whole = replace(piece, roll=np.concatenate((prime.past, piece.roll), -1))
-    item, names, attributes = sampling.as_item(whole, sampler, seed, name)
+    """Convert the prime and the piece that continues it to one item of a keys store, at the song's level."""
+    primed_piece = replace(piece, roll=np.concatenate((prime.past, piece.roll), -1))
+    item, names, attributes = sampling.as_item(primed_piece, sampler, seed, name)
     attributes["title"] = f"{prime.title}, continued {piece.number}"
     attributes["source"] = f"{attributes['source']}, after {prime.title}"
     attributes["primed_seconds"] = prime.past.shape[-1] * float(sampler.store["frame_seconds"])

@@ -1,4 +1,4 @@
-"""From a keys store to audio files: pieces put together, synthesised, joined, mastered, tagged, written."""
+"""Rendering of keys stores to audio files: assembly, synthesis, crossfades, mastering, tags."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from musigan.tracks import names_of
 Float = npt.NDArray[np.float32]
 OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
 STREAM_FORMAT = "mp3"
-BELOW_STROKES = 0.999  # share of samples that drums leave below the ceiling, the others being limited
+BELOW_STROKES = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass
 class Sound:
-    """How a store of keys is to sound; counts what was made."""
+    """Settings of a keys store's sound, with the number of pieces rendered so far and their seconds."""
 
     settings: KeySettings
     sample_rate: int
@@ -49,7 +49,7 @@ class Sound:
     gain_db: float = 0.0
     fade_seconds: float = 0.02
     crossfade_seconds: float = 0.5
-    tracks: tuple[str, ...] = ()  # names of instruments; none: channels are the sides of a recording
+    tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -63,7 +63,7 @@ class Sound:
         fade: float = 0.02,
         crossfade: float = 0.5,
     ) -> Sound:
-        """Settings from a store's header; `sample_rate` 0 takes the store's for pure tones, 44.1 kHz for others."""
+        """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others."""
         settings, tracks = KeySettings.from_attributes(header), names_of(header)
         pure = timbre_named(timbre or "sine").pure and not tracks
         rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), pure)
@@ -72,7 +72,7 @@ class Sound:
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
-        """The rate that pure tones or others need at which frames are whole samples; a multiple of its own fits."""
+        """Return a rate high enough for the timbre at which frames are whole samples, as at multiples of `own_rate`."""
         if pure or own_rate >= OVERTONE_RATES[0]:
             return own_rate
         for rate in OVERTONE_RATES:
@@ -81,13 +81,13 @@ class Sound:
         return own_rate * -(-OVERTONE_RATES[0] // own_rate)
 
     def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
-        """Synthesise items, in order; each as loud as the ceiling allows, so that what was drawn quiet is heard."""
+        """Synthesise items in order, each raised to the ceiling, so that quiet samples of a model are audible."""
 
         def render(item: Item) -> Piece:
-            """Runs in the threads: one item as sound, its peak at the ceiling."""
+            """Synthesise one item in a worker thread, its peak at the ceiling."""
             roll = piece_roll(item, self.settings)
             signal = self.of_roll(roll)
-            # Strokes of drums stand out: the limiter may have them, or all else would be quiet.
+            # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
             loudest = np.quantile(np.abs(signal), BELOW_STROKES) if self.tracks and signal.size else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
@@ -99,7 +99,7 @@ class Sound:
             yield piece
 
     def of_roll(self, roll: Float) -> Float:
-        """Sound (C, S) of a roll (C, K, T); of one with tracks always stereo. Nothing limits its peak."""
+        """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
         if self.tracks:
             return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
         return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
@@ -111,7 +111,7 @@ class Sound:
 
 
 def piece_roll(item: Item, settings: KeySettings) -> Float:
-    """An item's roll in one stretch, (C, K, T): chunks at their starts, cut to `seconds` where that is given."""
+    """Assemble an item's roll (C, K, T): chunks at their starts, cut to `seconds` where the item has it."""
     paired = item.dimension_names[0] == "pairs"
     rate = 1 / settings.frame_seconds
     length = item.array.shape[-1] * (2 if paired else 1) / rate
@@ -124,7 +124,7 @@ def piece_roll(item: Item, settings: KeySettings) -> Float:
 
 
 def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:
-    """Pieces of one channel become as wide as the first piece; one file has one number of channels."""
+    """Give all signals the channel count of the first, as one file needs: others are mixed to mono and repeated."""
     channels = 0
     for signal in signals:
         channels = channels or signal.shape[0]
@@ -135,7 +135,7 @@ def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the sound goes: a file, a numbered file a piece, or a stream for `-`."""
+    """Destination of the sound: a file, a numbered file for each piece, or a stream for `-`."""
 
     out: str
     bitrate: str | None = None
@@ -144,40 +144,40 @@ class Target:
     what: ClassVar[str] = "sound"
 
     def check(self, stream: Callable[[str], Any] | None) -> None:
-        """Refuse, before any work, what could not be written or would be lost."""
+        """Raise MusiganError, before any work, if the output cannot be written or would overwrite files."""
         if self.out == "-":
             if self.split:
                 raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
             assert stream is not None
             stream(self.what)
             return
-        self.format  # noqa: B018  an ending that says nothing is refused here
+        self.format  # noqa: B018  raises for an ending that names no format
         if not Path(self.out).absolute().parent.is_dir():
             raise MusiganError(f"{self.out}: there is no folder {Path(self.out).parent}: make it first")
         if not self.split:
             self.refuse_existing(self.out)
-        elif not self.force and (there := self.numbered_files()):
-            raise MusiganError(f"{there[0]} exists: choose another name, or replace such files with --force")
+        elif not self.force and (existing := self.numbered_files()):
+            raise MusiganError(f"{existing[0]} exists: choose another name, or replace such files with --force")
 
     @property
     def format(self) -> str:
-        """What is written, by the ending of the name. Raises UsageError where it has none."""
+        """The audio format, from the ending of the name. Raises UsageError for an ending that names none."""
         return STREAM_FORMAT if self.out == "-" else format_of(self.out)
 
     def numbered(self, number: int) -> str:
-        """out.mp3 -> out-001.mp3"""
+        """Return the name of file `number` with --split: out.mp3 -> out-001.mp3."""
         root, ending = os.path.splitext(self.out)
         return f"{root}-{number:03d}{ending}"
 
     def numbered_files(self) -> list[str]:
-        """What is there already of the files that --split would number."""
+        """List existing files that have names such as --split writes."""
         root, ending = os.path.splitext(os.path.basename(self.out))
-        wanted = re.compile(re.escape(root) + r"-\d{3,}" + re.escape(ending))
+        pattern = re.compile(re.escape(root) + r"-\d{3,}" + re.escape(ending))
         folder = Path(self.out).absolute().parent
-        return sorted(str(path) for path in folder.iterdir() if wanted.fullmatch(path.name))
+        return sorted(str(path) for path in folder.iterdir() if pattern.fullmatch(path.name))
 
     def refuse_existing(self, path: str) -> str:
-        """`path` itself. Raises MusiganError where something is there that --force does not give up."""
+        """Return `path`. Raises MusiganError if it exists, unless --force is set."""
         if not self.force and os.path.lexists(path):
             raise MusiganError(f"{path} exists: choose another name, or replace it with --force")
         return path
@@ -206,8 +206,8 @@ def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, str
 
 
 def tags(attributes: Attributes, title: str = "") -> dict[str, str]:
-    """Tags of a file from its first piece: where it comes from, a checkpoint's name for instance, is the comment."""
-    own = {name: str(attributes[name]) for name in ("title", "artist", "genre", "year") if attributes.get(name)}
+    """Return a file's tags from its first piece; the comment is the source, for instance a checkpoint's name."""
+    piece_tags = {name: str(attributes[name]) for name in ("title", "artist", "genre", "year") if attributes.get(name)}
     if title:
-        own["title"] = title
-    return {**own, "comment": str(attributes.get("source", "")), "software": f"musigan {__version__}"}
+        piece_tags["title"] = title
+    return {**piece_tags, "comment": str(attributes.get("source", "")), "software": f"musigan {__version__}"}

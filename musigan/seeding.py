@@ -1,4 +1,4 @@
-"""Seeds for the parts of a whole: noise that depends on a seed and a place, a piece's number say, and nothing else."""
+"""Seeds for random generators: noise that depends only on a seed and on indices, such as the number of a piece."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed for a torch generator, from 0 to 2 ** 63 - 1, out of a few whole numbers (0 or more), the order counting.
+    """Return a seed for a torch generator, from 0 to 2 ** 63 - 1, from a few integers >= 0; their order matters.
 
-    The hash is that of numpy.random.SeedSequence, the same on every machine. It does not see zeros at the end: compare
-    seeds of equally many numbers only.
+    The hash is that of numpy.random.SeedSequence, the same on every machine. It ignores zeros at the end, so (1,) and
+    (1, 0) give the same seed: always use the same count of numbers for one purpose.
     """
     high, low = np.random.SeedSequence(numbers).generate_state(2)  # uint32
     return int(high) << 31 | int(low) >> 1

@@ -1,7 +1,7 @@
 """Settings as frozen dataclasses: defaults < YAML < flags; an unknown key or a value of the wrong type is an error.
 
 `build(cls, mapping)` turns plain values into a dataclass (nested ones too), `as_mapping` turns it back into plain
-values, so what a checkpoint stores and `--print-config` shows is what `--config` reads.
+values: checkpoints store, `--print-config` prints and `--config` reads the same mapping.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Settings = TypeVar("Settings")
 
 
 def build(cls: type[Settings], mapping: Mapping[str, Any], where: str = "") -> Settings:
-    """Make settings of type `cls` from plain values; `where` names the section in messages.
+    """Build settings of type `cls` from plain values; `where` names the section in messages.
 
     Raises SettingsError for an unknown key, a value of the wrong type, or values that do not fit each other.
     """
@@ -39,7 +39,7 @@ def build(cls: type[Settings], mapping: Mapping[str, Any], where: str = "") -> S
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
-    """`value` as the type `hint`, or a SettingsError that names `path`."""
+    """Convert `value` to the type `hint`. Raises SettingsError, which names `path`, where it cannot."""
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):
@@ -58,7 +58,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _convert(arguments[1], element, f"{path}.{key}") for key, element in value.items()}
     if hint is float and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-        value = float(value)  # YAML 1.1, which PyYAML reads, takes 1e-4 for a word
+        value = float(value)  # PyYAML follows YAML 1.1, which reads 1e-4 as a string
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise SettingsError(f"setting '{path}' is {value}; expected a finite number")
@@ -70,10 +70,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def as_mapping(settings: Any) -> dict[str, Any]:
-    """Plain values (dict, list, str, number, None) of a settings dataclass: what YAML and checkpoints hold."""
+    """Convert a settings dataclass to plain values (dict, list, str, number, None) for YAML and checkpoints."""
 
     def plain(value: Any) -> Any:
-        """Dataclasses become dicts and tuples lists, at any depth; what is plain already stays."""
+        """Turn dataclasses into dicts and tuples into lists, at any depth; keep plain values."""
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):
@@ -86,46 +86,48 @@ def as_mapping(settings: Any) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` laid on top, section by section."""
+    """Return `base` with the values of `over` in place of its own, section by section."""
     merged = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        base_value = merged.get(key)
+        merged[key] = (
+            merge(base_value, value) if isinstance(base_value, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[tuple[str, Any, Any]]:
-    """(path, old value, new value) of every setting in which two mappings differ."""
-    found = []
+    """List (path, old value, new value) of every setting in which two mappings differ."""
+    changes = []
     for key in sorted(set(old) | set(new)):
         path, left, right = f"{where}{key}", old.get(key), new.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{path}.")
+            changes += differences(left, right, f"{path}.")
         elif left != right:
-            found.append((path, left, right))
-    return found
+            changes.append((path, left, right))
+    return changes
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; SettingsError if it cannot be read or holds something else."""
+    """Read the mapping in a YAML file. Raises SettingsError if it cannot be read or holds something else."""
     import yaml
 
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"--config {path}: cannot be read ({error})") from error
     except (yaml.YAMLError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(f"--config {path}: not YAML ({first})") from error
-    if loaded is None:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingsError(f"--config {path}: not YAML ({first_line})") from error
+    if document is None:
         return {}
-    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise SettingsError(f"--config {path}: expected names with values, found {type(loaded).__name__}")
-    return loaded
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise SettingsError(f"--config {path}: expected names with values, found {type(document).__name__}")
+    return document
 
 
 def write_yaml(settings: Any) -> str:
-    """A settings dataclass or mapping as YAML text."""
+    """Return a settings dataclass or mapping as YAML text."""
     import yaml
 
     mapping = settings if isinstance(settings, Mapping) else as_mapping(settings)

@@ -1,4 +1,4 @@
-"""Title, artist, genre and year: read from any file, written to what we encode. Through mutagen."""
+"""Title, artist, genre and year: read from any file, written to encoded files. Uses mutagen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from musigan.errors import AudioError
 
-_LONGEST = 200  # characters; longer ones are comments or damage
+_LONGEST = 200  # characters; a longer text is a comment or damage
 
-# The names one fact goes by in Vorbis comments, ID3v2, MP4, ASF and APEv2.
+# The names of each tag in Vorbis comments, ID3v2, MP4, ASF and APEv2.
 _NAMES = {
     "title": ("title", "TIT2", "\xa9nam", "Title"),
     "artist": ("artist", "TPE1", "\xa9ART", "Author", "Artist", "albumartist", "TPE2", "aART", "WM/AlbumArtist"),
@@ -22,12 +22,12 @@ _NAMES = {
 }
 _FRAMES = {"title": "TIT2", "artist": "TPE1", "album": "TALB", "genre": "TCON", "year": "TDRC", "software": "TSSE"}
 _ID3_FORMATS = frozenset({"mp3", "wav", "aiff"})
-_COMMENTS = {"year": "date", "software": "encoder"}  # where a Vorbis comment's usual name is not ours
+_COMMENTS = {"year": "date", "software": "encoder"}  # where a Vorbis comment's usual name differs from ours
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What a file says about itself; None where it says nothing."""
+    """The tags of a file; None where one is missing."""
 
     title: str | None = None
     artist: str | None = None
@@ -36,7 +36,7 @@ class Tags:
 
 
 def read_tags(path: str | os.PathLike[str]) -> Tags:
-    """The tags of an audio file. Damaged tags are no tags: a song is not lost for its label."""
+    """Read the tags of an audio file. Damaged tags count as missing: they must not keep a song from being used."""
     try:
         import mutagen
 
@@ -50,7 +50,7 @@ def read_tags(path: str | os.PathLike[str]) -> Tags:
 
 
 def _read_ape(path: str | os.PathLike[str]) -> Any:
-    """APEv2 tags, which mutagen does not look for in an MP3."""
+    """Read APEv2 tags, which mutagen does not look for in an MP3."""
     from mutagen.apev2 import APEv2, error
 
     try:
@@ -63,10 +63,10 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str |
     for key in keys:
         try:
             value = fields[key]
-        except (KeyError, ValueError):  # ValueError: Vorbis comments refuse to be asked for names outside ASCII
+        except (KeyError, ValueError):  # ValueError: Vorbis comments accept only ASCII names
             continue
         if key == "TCON":
-            value = value.genres  # numbers of the ID3v1 table become words
+            value = value.genres  # replaces the numbers of ID3v1's genre table by their names
         elif hasattr(value, "text"):
             value = value.text
         values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
@@ -82,11 +82,11 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str |
 
 
 def clean_text(text: str) -> str | None:
-    """`text` on one line without control characters, at most 200 characters; None where nothing is left."""
-    spaced = "".join(" " if c.isspace() else c for c in text)
-    kept = "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn"))
-    kept = " ".join(kept.split())
-    return kept[:_LONGEST].rstrip() or None
+    """Return `text` on one line without control characters, at most 200 characters; None where nothing is left."""
+    spaced_text = "".join(" " if c.isspace() else c for c in text)
+    cleaned = "".join(c for c in spaced_text if unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn"))
+    cleaned = " ".join(cleaned.split())
+    return cleaned[:_LONGEST].rstrip() or None
 
 
 def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str]) -> None:
@@ -97,9 +97,9 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
     import mutagen
 
     texts = {name: text for name, value in tags.items() if value and (text := clean_text(str(value)))}
-    unknown = sorted(set(texts) - set(_FRAMES) - {"comment"})
-    if unknown:
-        raise AudioError(f"unknown tag {unknown[0]!r}: expected one of {', '.join([*_FRAMES, 'comment'])}")
+    unknown_names = sorted(set(texts) - set(_FRAMES) - {"comment"})
+    if unknown_names:
+        raise AudioError(f"unknown tag {unknown_names[0]!r}: expected one of {', '.join([*_FRAMES, 'comment'])}")
     if not texts:
         return
     try:
@@ -115,7 +115,7 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
 
 
 def _opened(path: str, format: str) -> Any:
-    """mutagen's file for a format, with tags to write to."""
+    """Open a file of the format with mutagen, and add empty tags where it has none."""
     from mutagen import aiff, flac, mp3, oggopus, oggvorbis, wave
 
     kinds: dict[str, Any] = {
@@ -129,7 +129,7 @@ def _opened(path: str, format: str) -> Any:
 
 
 def _id3_frame(name: str, text: str) -> Any:
-    """The frame of ID3v2.4 for one of our tags, as UTF-8."""
+    """Return the ID3v2.4 frame for one of our tags, in UTF-8."""
     from mutagen import id3
 
     if name == "comment":

@@ -1,7 +1,7 @@
-"""What a note sounds like beyond its fundamental.
+"""Timbres: how a note's power is divided among its partials.
 
-A note's loudness in a roll is that of the whole note, so a timbre shares it out: the powers of the partials heard add
-up to the note's power in every frame, whatever the timbre.
+A roll holds the loudness of the whole note. In every frame and for every timbre, the powers of the partials below the
+Nyquist frequency add up to the note's power.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ class Timbre:
     """Amplitudes of the partials at 1, 2, 3, ... times the fundamental."""
 
     amplitudes: tuple[float, ...]
-    decay: float = (
-        0.0  # partial n loses exp(-decay * (n - 1)) a second against the fundamental: strings struck, plucked
-    )
-    rolloff_hz: float = float("inf")  # partials far above this grow quiet (-12 dB an octave): a body, a bell, a room
+    # Partial n falls by exp(-decay * (n - 1)) a second against the fundamental, as on struck and plucked strings.
+    decay: float = 0.0
+    # Partials far above this fall by 12 dB an octave, as in an instrument's body, its bell, a room.
+    rolloff_hz: float = float("inf")
 
     @property
     def pure(self) -> bool:
-        """Whether there is nothing but the fundamental."""
+        """True if there is nothing but the fundamental."""
         return len(self.amplitudes) == 1
 
     def shares(
         self, frequency_hz: float, nyquist_hz: float, age_seconds: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The partials under `nyquist_hz` of a note, as (number, share of its amplitude).
+        """Yield the partials of a note below `nyquist_hz` as (number, share of the note's amplitude).
 
         Args:
-            frequency_hz: the fundamental.
+            frequency_hz: frequency of the fundamental.
             nyquist_hz: half the sample rate.
             age_seconds: any shape, seconds since the note began.
 
         Yields:
             number from 1, and a share of the shape of `age_seconds`; the shares' squares add up to 1.
         """
-        heard = [
+        partials = [
             (n, amplitude / (1 + (n * frequency_hz / self.rolloff_hz) ** 2))
             for n, amplitude in enumerate(self.amplitudes, start=1)
             if amplitude and n * frequency_hz < nyquist_hz
         ]
-        fades = [np.exp(-self.decay * (n - 1) * age_seconds) * amplitude for n, amplitude in heard]
+        fades = [np.exp(-self.decay * (n - 1) * age_seconds) * amplitude for n, amplitude in partials]
         total = np.sqrt(sum(fade * fade for fade in fades))
-        for (n, _), fade in zip(heard, fades, strict=True):
+        for (n, _), fade in zip(partials, fades, strict=True):
             yield n, fade / total
 
 
@@ -67,14 +67,14 @@ TIMBRES = {
 
 
 def timbre_named(name: str) -> Timbre:
-    """The timbre of that name; SettingsError when there is none."""
+    """Return the timbre of that name. Raises SettingsError for an unknown name."""
     if name not in TIMBRES:
         raise SettingsError(f"--timbre {name} is unknown: choose one of {', '.join(TIMBRES)}")
     return TIMBRES[name]
 
 
 def ages_seconds(loudness: np.ndarray, frame_seconds: float) -> np.ndarray:
-    """Seconds since the note of a frame began: (C, T) -> (C, T); 0 where nothing sounds."""
-    frame = np.arange(loudness.shape[1])
-    silent = np.where(loudness > 0, -1, frame)
-    return np.maximum(frame - np.maximum.accumulate(silent, axis=1) - 1, 0) * frame_seconds
+    """Return the seconds since the note in each frame began, (C, T) -> (C, T); 0 in silent frames."""
+    frames = np.arange(loudness.shape[1])
+    silent_frames = np.where(loudness > 0, -1, frames)
+    return np.maximum(frames - np.maximum.accumulate(silent_frames, axis=1) - 1, 0) * frame_seconds

@@ -1,19 +1,19 @@
-"""From rolls to notes, and so to MIDI.
+"""Transcription of rolls to notes and MIDI files.
 
 Conventions: a roll is (C, K, T), linear loudness, 1 being the song's level. With the store's `tracks` each channel is a
 track of its own; without, channels are sides of a recording, and their mean is one track, for the piano.
 
-A note's velocity is 127 times its loudness where the roll came from MIDI files, as it was made. A recording's loudness
-is read as synthesisers take velocity, the square root of amplitude (General MIDI level 2: 40 lg(v / 127) dB).
+A note's velocity is 127 times its loudness where the roll came from MIDI files, which inverts musigan/midirolls.py. For
+a recording velocity is the square root of amplitude, as in synthesisers (General MIDI level 2: 40 lg(v / 127) dB).
 
-A recording's key that is struck again while it sounds leaves no gap. Its note is divided where the loudness passes
+In a recording a key that is struck again while it sounds leaves no gap. Its note is divided where the loudness passes
 ATTACK_RATIO times the lowest of the ATTACK_SECONDS before, if it also passes ATTACK_SHARE of the note's loudest frame
 and the last beginning is AGAIN_SECONDS ago.
 
-Rolls of recordings keep some overtones that cleaning could not tell from notes. A note that begins with another, 12, 19
-or 24 keys above it (its second, third and fourth partial), ends before or with it and is softer is taken for its
-overtone and left out: OCTAVES, TOGETHER_SECONDS, AFTER_SECONDS and GHOST_RATIO say when. All these figures were chosen
-on four pieces with known notes (benchmarks/score_transcription.py), whose scores are flattered by that.
+Rolls of recordings keep some overtones that cleaning could not tell from notes. A note counts as the overtone of a note
+12, 19 or 24 keys lower (its second, third and fourth partial) if it begins with it, ends before or with it, and is
+softer. It is then left out: OCTAVES, TOGETHER_SECONDS, AFTER_SECONDS and GHOST_RATIO are the limits. All constants here
+were chosen on four pieces with known notes (benchmarks/score_transcription.py), so the scores on them are optimistic.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from musigan.store import Attributes, Item
 from musigan.tempo import estimate_tempo, first_beat, quantised
 
 Float = npt.NDArray[np.float32]
-SHORTEST_SECONDS = 0.06  # of notes of a recording, as its analysis has them
+SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/cleaning.py)
 ATTACK_RATIO = 2.2
 ATTACK_SECONDS = 0.06
 ATTACK_SHARE = 0.5
@@ -51,35 +51,35 @@ GHOST_RATIO = 0.64  # of the loudness of the note below
 def notes_of(
     roll: Float, settings: KeySettings, min_seconds: float = 0.0, onset: float = ONSET, release: float = RELEASE
 ) -> NoteEvents:
-    """The notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
+    """Find the notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
     shortest = max(math.ceil(min_seconds / settings.frame_seconds - 1e-6), 1)
     rows: list[tuple[float, ...]] = []
     for track, plane in enumerate(roll):
-        found = find_notes(plane, onset, release)
+        track_notes = find_notes(plane, onset, release)
         if settings.band != "midi":
-            found = struck_again(plane, found, settings.frame_seconds)
-        level = found.loudness if settings.band == "midi" else np.sqrt(found.loudness)
-        velocities = np.clip(np.rint(127 * level), 1, 127)
-        pitches = found.keys + settings.keys.low + PITCH_OF_KEY
-        starts, stops = (frames * settings.frame_seconds for frames in (found.starts, found.stops))
-        table = np.stack((np.full(len(found), track), pitches, starts, stops, velocities), axis=1)
-        rows += map(tuple, table[found.lengths >= shortest])
+            track_notes = struck_again(plane, track_notes, settings.frame_seconds)
+        velocity_shares = track_notes.loudness if settings.band == "midi" else np.sqrt(track_notes.loudness)
+        velocities = np.clip(np.rint(127 * velocity_shares), 1, 127)
+        pitches = track_notes.keys + settings.keys.low + PITCH_OF_KEY
+        starts, stops = (frames * settings.frame_seconds for frames in (track_notes.starts, track_notes.stops))
+        rows_of_track = np.stack((np.full(len(track_notes), track), pitches, starts, stops, velocities), axis=1)
+        rows += map(tuple, rows_of_track[track_notes.lengths >= shortest])
     return NoteEvents.of(rows)
 
 
 def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
-    """The notes of a recording's plane (K, T), divided where their keys are struck again."""
-    before = max(round(ATTACK_SECONDS / frame_seconds), 1)
-    apart = max(round(AGAIN_SECONDS / frame_seconds), 1)
+    """Divide the notes of a recording's channel (K, T) where their keys are struck again."""
+    attack_frames = max(round(ATTACK_SECONDS / frame_seconds), 1)
+    again_frames = max(round(AGAIN_SECONDS / frame_seconds), 1)
     lowest = np.full_like(plane, np.inf)
-    for back in range(1, before + 1):
+    for back in range(1, attack_frames + 1):
         lowest[:, back:] = np.minimum(lowest[:, back:], plane[:, :-back])
-    risen = plane > ATTACK_RATIO * lowest
+    is_risen = plane > ATTACK_RATIO * lowest
     rows = []
     for key, start, stop, loudest in zip(notes.keys, notes.starts, notes.stops, notes.loudness, strict=True):
         begins = [start]
-        for frame in start + apart + np.flatnonzero(risen[key, start + apart : stop]):
-            if plane[key, frame] >= ATTACK_SHARE * loudest and frame - begins[-1] >= apart:
+        for frame in start + again_frames + np.flatnonzero(is_risen[key, start + again_frames : stop]):
+            if plane[key, frame] >= ATTACK_SHARE * loudest and frame - begins[-1] >= again_frames:
                 begins.append(frame)
         ends = [*begins[1:], stop]
         rows += [(key, a, b, plane[key, a:b].max()) for a, b in zip(begins, ends, strict=True)]
@@ -89,28 +89,28 @@ def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
 
 
 def without_ghosts(notes: NoteEvents) -> NoteEvents:
-    """A recording's notes without those that are overtones of others; velocities are square roots of loudness."""
-    kept = np.ones(len(notes), bool)
-    of_pitch = {int(pitch): np.flatnonzero(notes.pitches == pitch) for pitch in np.unique(notes.pitches)}
-    for pitch, over in of_pitch.items():
+    """Remove a recording's notes that are overtones of others; velocities are square roots of loudness."""
+    is_note = np.ones(len(notes), bool)
+    numbers_by_pitch = {int(pitch): np.flatnonzero(notes.pitches == pitch) for pitch in np.unique(notes.pitches)}
+    for pitch, upper in numbers_by_pitch.items():
         for keys in OCTAVES:
-            under = of_pitch.get(pitch - keys, np.zeros(0, int))
-            together = np.abs(notes.starts[over, None] - notes.starts[under]) <= TOGETHER_SECONDS + 1e-6
-            covered = notes.stops[over, None] <= notes.stops[under] + AFTER_SECONDS + 1e-6
-            softer = notes.velocities[over, None] < math.sqrt(GHOST_RATIO) * notes.velocities[under]
-            kept[over] &= ~(together & covered & softer).any(axis=1)
-    return notes.where(kept)
+            lower = numbers_by_pitch.get(pitch - keys, np.zeros(0, int))
+            begins_together = np.abs(notes.starts[upper, None] - notes.starts[lower]) <= TOGETHER_SECONDS + 1e-6
+            ends_within = notes.stops[upper, None] <= notes.stops[lower] + AFTER_SECONDS + 1e-6
+            is_softer = notes.velocities[upper, None] < math.sqrt(GHOST_RATIO) * notes.velocities[lower]
+            is_note[upper] &= ~(begins_together & ends_within & is_softer).any(axis=1)
+    return notes.where(is_note)
 
 
 @dataclass(frozen=True)
 class Transcriber:
-    """How a store of keys becomes notes. None: what suits the store's rolls, or what its items say."""
+    """Transcription of a keys store. None: the default for the store's rolls, or from its items' attributes."""
 
     settings: KeySettings
-    tracks: tuple[str, ...] | None = None  # None: channels are sides, to be mixed
+    tracks: tuple[str, ...] | None = None  # None: channels are the sides of a recording, to be mixed
     min_seconds: float | None = None
     tempo: float | None = None
-    grid_beats: float | None = None  # notes on a grid of so many quarter notes
+    grid_beats: float | None = None  # step of the grid that notes are quantised to, in quarter notes; None: no grid
     keep_ghosts: bool = False
 
     @classmethod
@@ -123,35 +123,35 @@ class Transcriber:
         return self.tracks or ("piano",)
 
     def notes(self, roll: Float) -> NoteEvents:
-        """The notes of a roll (C, K, T)."""
-        measured = self.settings.band != "midi"
+        """Find the notes of a roll (C, K, T)."""
+        is_recording = self.settings.band != "midi"
         if self.tracks is None:
             roll = roll.mean(axis=0, keepdims=True)
         shortest = self.min_seconds
         if shortest is None:
-            shortest = SHORTEST_SECONDS if measured else 0.0
+            shortest = SHORTEST_SECONDS if is_recording else 0.0
         notes = notes_of(roll, self.settings, shortest)
-        return without_ghosts(notes) if measured and not self.keep_ghosts else notes
+        return without_ghosts(notes) if is_recording and not self.keep_ghosts else notes
 
     def part(self, item: Item) -> Part:
-        """An item's notes, with its tempo: the given one, its own, or what its notes suggest."""
+        """Transcribe an item, with its tempo: the one set, else its own, else an estimate from its notes."""
         roll = piece_roll(item, self.settings)
         notes = self.notes(roll)
         seconds = roll.shape[-1] * self.settings.frame_seconds
-        said = item.attributes
-        own, signature = _number(said, "tempo", 4, 1000), _signature(said.get("time_signature"))
+        attributes = item.attributes
+        own, signature = _number(attributes, "tempo", 4, 1000), _signature(attributes.get("time_signature"))
         tempo = self.tempo or own or estimate_tempo(notes.starts, notes.velocities) or DEFAULT_TEMPO
         if self.grid_beats is not None:
             notes, lead = self._on_grid(notes, tempo, tempo == own, item, 240 / tempo * signature[0] / signature[1])
             seconds += lead
-        key = said.get("key")
-        title = str(said.get("title") or "")
+        key = attributes.get("key")
+        title = str(attributes.get("title") or "")
         return Part(notes, seconds, tempo, title, signature, key if key in KEYS else None)
 
     def _on_grid(
         self, notes: NoteEvents, tempo: float, is_own: bool, item: Item, bar_seconds: float
     ) -> tuple[NoteEvents, float]:
-        """Notes on the grid, later by so many seconds that bars begin where the file's do."""
+        """Return notes on the grid and their delay in seconds, which moves bars to where the file's bars begin."""
         assert self.grid_beats is not None
         first = _number(item.attributes, "first_beat", 0, 1e6) if is_own else None
         if first is None:
@@ -161,19 +161,19 @@ class Transcriber:
         lead = -first % bar_seconds
         if bar_seconds - lead < 1e-6:
             lead = 0.0
-        moved = NoteEvents(notes.groups, notes.pitches, notes.starts + lead, notes.stops + lead, notes.velocities)
-        return quantised(moved, tempo, self.grid_beats), lead
+        delayed = NoteEvents(notes.groups, notes.pitches, notes.starts + lead, notes.stops + lead, notes.velocities)
+        return quantised(delayed, tempo, self.grid_beats), lead
 
 
 def _number(said: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    """An item's attribute where it is a number that can be meant."""
+    """Return an item's attribute where it is a number from `low` to `high`, else None."""
     value = said.get(name)
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain and low <= value <= high else None  # type: ignore[arg-type,operator]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and low <= value <= high else None  # type: ignore[arg-type,operator]
 
 
 def _signature(value: object) -> tuple[int, int]:
-    """An item's time signature; 4/4 where it says none that a file could."""
+    """Return an item's time signature; 4/4 where it has none that a MIDI file can hold."""
     if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value):
         numerator, denominator = value
         if 1 <= numerator <= 255 and denominator in (1, 2, 4, 8, 16, 32, 64):
@@ -183,7 +183,7 @@ def _signature(value: object) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class MidiTarget(Target):
-    """Where MIDI goes: a file, a numbered file a piece, or a stream for `-`."""
+    """Destination of MIDI: a file, a numbered file for each piece, or a stream for `-`."""
 
     what: ClassVar[str] = "a MIDI file"
 
@@ -196,7 +196,7 @@ class MidiTarget(Target):
 
 
 def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stream: IO[bytes] | None) -> list[str]:
-    """Write parts to the target; return the names of the files. Raises MusiganError when there are no parts."""
+    """Write parts to the target and return the names of the files. Raises MusiganError when there are no parts."""
     if target.split:
         files = []
         for number, part in enumerate(parts, 1):
@@ -205,10 +205,10 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
         if not files:
             raise MusiganError("the store holds no pieces")
         return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
-    everything = list(parts)
-    if not everything:
+    all_parts = list(parts)
+    if not all_parts:
         raise MusiganError("the store holds no pieces")
-    data = write_score(everything, tracks)
+    data = write_score(all_parts, tracks)
     if stream is None:
         _save(data, target.out)
         return [target.out]

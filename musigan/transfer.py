@@ -1,7 +1,7 @@
-"""Songs turned into the other kind of music by a checkpoint that knows both: whole songs, whatever their length.
+"""Transfer of songs to the other kind of music by a checkpoint trained on both: whole songs of any length.
 
-A song is put together from its pairs or chunks, passed through the network and cut again as it was. Where its length
-calls for windows they overlap by all that a layer can see (the generator's `halo`), so there are no seams.
+A song is joined from its pairs or chunks, passed through the network and cut again as it was. Where its length
+requires windows, these overlap by the receptive field (the generator's `halo`), so there are no seams.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from musigan.store import Attributes, Item
     from musigan.training.checkpoint import Checkpoint
 
-WINDOW_PATCHES = 512  # of the generator's patches in time, translated at once
+WINDOW_PATCHES = 512  # patches of the generator in time, translated in one pass
 Float = npt.NDArray[np.float32]
 
 
 class Transfer:
-    """Two generators, ready to turn music of either kind into the other; `domains` says what the kinds are called."""
+    """Two generators, ready to turn music of either kind into the other; `domains` are the names of the kinds."""
 
     def __init__(
         self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
@@ -44,42 +44,42 @@ class Transfer:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Transfer:
-        """From a checkpoint file. Raises CheckpointError where its model does not turn one kind into another."""
+        """Load from a checkpoint file; CheckpointError where its model does not translate between kinds."""
         from musigan.training import checkpoint as checkpoints
 
         return cls.from_checkpoint(checkpoints.load(path), device, str(path))
 
     @classmethod
     def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu", name: str = "the checkpoint") -> Transfer:
-        """From a checkpoint in memory: the averaged generators."""
+        """Build from the averaged generators of a checkpoint in memory; CheckpointError as for `load`."""
         from musigan.training import checkpoint as checkpoints
 
         if len(saved.store.get("domains") or ()) != 2:
             raise CheckpointError(
-                f"{name} draws new music (model {saved.settings.get('model')}): sample is its tool; transfer takes one "
-                "of train-gan --model cyclegan"
+                f"{name} draws new music (model {saved.settings.get('model')}); use sample for it: transfer takes a "
+                "checkpoint of train-gan --model cyclegan"
             )
         networks = checkpoints.build_networks(saved, averaged=True)
         return cls(networks, saved.shape, saved.store, saved.training_settings().compression, device)
 
     def kind(self, name: str) -> int:
-        """Number of the kind of music called `name`. Raises UsageError that names both."""
+        """Return the number of the kind of music called `name`; UsageError, naming both kinds, if it is neither."""
         if name not in self.domains:
-            found = f"--to {name}: unknown" if name else "--to is missing"
-            raise UsageError(f"{found}; this checkpoint knows {' and '.join(self.domains)}")
+            problem = f"--to {name}: unknown" if name else "--to is missing"
+            raise UsageError(f"{problem}; this checkpoint knows {' and '.join(self.domains)}")
         return self.domains.index(name)
 
     def kind_of(self, store_name: str) -> int:
-        """Number of the kind that songs of a store of this name are. Raises UsageError that names both."""
+        """Return the number of the kind of a store's songs, by its name; UsageError, naming both, if it is neither."""
         if store_name not in self.domains:
             raise UsageError(
-                f"the store is called {store_name}; this checkpoint turns songs of {' and '.join(self.domains)}: call "
-                "it as that one of them whose kind it holds"
+                f"the store is called {store_name}; this checkpoint turns songs of {' and '.join(self.domains)}: "
+                "rename the store to the kind that it holds"
             )
         return self.domains.index(store_name)
 
     def check(self, header: Attributes, source: str) -> None:
-        """Raise StoreError where a keys store's rolls lie on other keys or frames than the checkpoint's."""
+        """Raise StoreError where a keys store has other keys or frames than the checkpoint's."""
         for name in ("frame_seconds", "low_key", "high_key"):
             if header.get(name) != self.store.get(name):
                 raise StoreError(
@@ -88,52 +88,52 @@ class Transfer:
                 )
 
     def song(self, roll: Float, to: int) -> Float:
-        """A song (C, K, T) in linear loudness as kind `to`, cleaned as the stores were: (C, K, T)."""
+        """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
         loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
         if self.store["band"].get("cleaned"):
             return without_fragments(loudness, self.store["frame_seconds"])
         return loudness
 
     def _translated(self, roll: Float, to: int) -> Float:
-        """The same in model space, in windows that join exactly."""
+        """Translate roll (C, K, T) in model space to kind `to`, in windows that join exactly."""
         import torch
 
         frames, step = roll.shape[-1], self.generator.token_frames
         hop, halo = WINDOW_PATCHES * step, self.generator.halo * step
-        found = np.empty_like(roll)
+        translated = np.empty_like(roll)
         with torch.no_grad():
             for start in range(0, frames, hop):
                 low, stop = max(start - halo, 0), min(start + hop, frames)
                 window = torch.from_numpy(np.ascontiguousarray(roll[None, ..., low : stop + halo])).to(self.device)
-                part = self.generator.translate(window, to)[0, ..., start - low : stop - low]
-                found[..., start:stop] = part.cpu().numpy()
-        return found
+                translated_window = self.generator.translate(window, to)[0, ..., start - low : stop - low]
+                translated[..., start:stop] = translated_window.cpu().numpy()
+        return translated
 
     def item(self, item: Item, to: int) -> tuple[npt.NDArray[np.float16], tuple[str, ...], dict[str, Any]]:
-        """A keys item as kind `to`: its array cut as it was, dimension names, attributes with the title marked.
+        """Translate a keys item to kind `to`: its array cut as it was, dimension names, attributes with a new title.
 
-        Raises MusiganError for rolls of other channels or keys, and for values that are no loudness.
+        Raises MusiganError for rolls of other channels or keys, and for values that are not finite.
         """
-        here, there = (self.shape.channels, self.shape.keys), item.array.shape[-3:-1]
-        if here != there:
+        own_size, item_size = (self.shape.channels, self.shape.keys), item.array.shape[-3:-1]
+        if own_size != item_size:
             raise MusiganError(
-                f"has {there[0]} channels x {there[1]} keys, the checkpoint {here[0]} x {here[1]}: make its keys with "
-                "the settings that it was trained with"
+                f"has {item_size[0]} channels x {item_size[1]} keys, the checkpoint {own_size[0]} x {own_size[1]}: "
+                "make its keys with the settings that it was trained with"
             )
-        rate, paired = 1 / float(self.store["frame_seconds"]), item.dimension_names[0] == "pairs"
+        frame_rate, is_paired = 1 / float(self.store["frame_seconds"]), item.dimension_names[0] == "pairs"
         length = item.array.shape[-1]
         song = whole_song(item, float(self.store["frame_seconds"]))
         if not np.isfinite(song).all():
             raise MusiganError("holds values that are not finite")
-        span = length * (2 if paired else 1) / rate
-        starts = tuple(item.attributes.get("starts") or (index * span for index in range(len(item.array))))
-        cut = chunks.cut_like(self.song(song, to), starts, rate, length, paired)
+        chunk_seconds = length * (2 if is_paired else 1) / frame_rate
+        starts = tuple(item.attributes.get("starts") or (index * chunk_seconds for index in range(len(item.array))))
+        blocks = chunks.cut_like(self.song(song, to), starts, frame_rate, length, is_paired)
         title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
         attributes = {**item.attributes, "title": f"{title} (to {self.domains[to]})"}
-        return np.ascontiguousarray(cut, np.float16), item.dimension_names, attributes
+        return np.ascontiguousarray(blocks, np.float16), item.dimension_names, attributes
 
     def items(self, source: Iterable[Item], to: int) -> Iterator[tuple[Item, Any]]:
-        """Each item with what `item` makes of it, or the MusiganError that it raised."""
+        """Yield each item with the result of `item` for it, or with the MusiganError that it raised."""
         for item in source:
             try:
                 yield item, self.item(item, to)
@@ -142,7 +142,7 @@ class Transfer:
 
 
 def whole_song(item: Item, frame_seconds: float) -> Float:
-    """An item's roll in one stretch, (C, K, T), to the end of its last chunk."""
+    """Return an item's roll in one piece, (C, K, T), to the end of its last chunk."""
     attributes = {name: value for name, value in item.attributes.items() if name != "seconds"}
-    whole = replace(item, info=replace(item.info, attributes=attributes))
-    return piece_roll(whole, KeySettings(frame_seconds=frame_seconds))
+    untrimmed = replace(item, info=replace(item.info, attributes=attributes))
+    return piece_roll(untrimmed, KeySettings(frame_seconds=frame_seconds))

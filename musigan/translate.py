@@ -1,6 +1,6 @@
-"""A song on its way: recording -> waveform item -> pairs item -> keys item.
+"""Steps of a song between stores: recording -> waveform item -> pairs item -> keys item.
 
-Between tools a song travels with the attributes that earlier tools gave it; each step adds its own.
+An item keeps the attributes of the steps before; each step adds its own.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ KEYS_OF_CHUNKS = ("chunks", "channels", "keys", "frames")
 
 
 def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Attributes]:
-    """A recording as the array (C, S) and attributes of a waveform item, in float16 or int16.
+    """Convert a recording to the array (C, S), float16 or int16, and attributes of a waveform item.
 
-    `level` is the factor back to full scale: 1 for float16; for int16 what makes the loudest sample fit.
+    `level` is the factor back to full scale: 1 for float16; for int16 such that the loudest sample fits.
     """
     from musigan.audio import content_hash
 
@@ -46,19 +46,19 @@ def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDAr
 
 
 def full_scale(item: Item) -> Float:
-    """An item's array as float32, at full scale (1.0 is the loudest a file can hold)."""
+    """Return an item's array as float32, at full scale (1.0 is the loudest that a file can hold)."""
     return item.array.astype(np.float32) * np.float32(item.attributes.get("level", 1.0))
 
 
 def content_of(item: Item) -> str:
-    """What identifies a song whatever its name: the hash mp3-to-npy took, or one of the array."""
+    """Return a hash that identifies a song whatever its name: the one of mp3-to-npy, or one of the array."""
     return str(item.attributes.get("content") or hashlib.blake2b(item.array.tobytes(), digest_size=16).hexdigest())
 
 
 def to_pairs(
     item: Item, header: Attributes, chunk_seconds: float, overlap: float, validation: float
 ) -> tuple[chunks.Cut, Attributes]:
-    """Cut a waveform item; `split` goes into its attributes. The pairs may be none."""
+    """Cut a waveform item into pairs (there may be none), and add `split` and `starts` to its attributes."""
     level = float(item.attributes.get("level", 1.0))
     cut = chunks.cut_pairs(item.array, header["sample_rate"], chunk_seconds, overlap, level)
     content = content_of(item)
@@ -67,7 +67,7 @@ def to_pairs(
 
 
 def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
-    """The pairs of one song in another order, which depends on the song and the seed alone."""
+    """Shuffle the pairs of one song; the order depends only on the song's content and the seed."""
     digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8).hexdigest()
     generator = np.random.default_rng([seed, int(digest, 16)])
     order = generator.permutation(len(cut.starts))
@@ -75,7 +75,7 @@ def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
 
 
 def chunk_frames(chunk_seconds: float, settings: KeySettings) -> int:
-    """Frames of one chunk. Raises SettingsError unless that is a whole number of at least 1."""
+    """Return the number of frames in one chunk. Raises SettingsError unless it is whole and at least 1."""
     frames = chunk_seconds / settings.frame_seconds
     if round(frames) < 1 or abs(frames - round(frames)) > 1e-6 * frames:
         raise SettingsError(
@@ -86,9 +86,10 @@ def chunk_frames(chunk_seconds: float, settings: KeySettings) -> int:
 
 
 def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds: float, device: str) -> KeysItem:
-    """Loudness of every key in every frame, cut as the item is: pairs stay pairs, a waveform becomes chunks.
+    """Analyse an item into rolls, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
-    The song is analysed whole, so that chunks have no edges of their own and one level serves all of it.
+    The song is analysed as a whole, so that chunks have no edges of their own and share one level. Raises
+    MusiganError where it is shorter than a chunk.
     """
     from musigan.keys import analyse
 

@@ -1,8 +1,8 @@
-"""The framing of a store on a pipe: a ZIP of stored entries, written and read from front to back.
+"""The ZIP format of a store on a pipe: stored (uncompressed) entries, written and read from front to back.
 
 Every entry carries its size and CRC in its local header, so a reader needs no seek; the archive ends with an
-ordinary central directory, so the same bytes saved to a file open in any ZIP reader. The directory is what says
-that a stream is whole: a producer that dies never writes it, and `read_entries` demands it.
+ordinary central directory, so the same bytes saved to a file open in any ZIP reader. The directory proves that a
+stream is complete: a program that dies never writes it, and `read_entries` requires it.
 
     PK\\3\\4 header name padding data | PK\\3\\4 ... | PK\\1\\2 directory ... | PK\\5\\6 end
 
@@ -54,16 +54,16 @@ class Entry:
 
 
 class EntryWriter:
-    """Writes entries to a buffered binary file object that may be a pipe. Nothing is whole until `finish`."""
+    """A writer of entries to a buffered binary file object, which may be a pipe. Complete only after `finish`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._position = 0
-        self._directory = bytearray()  # as it will be written: a fifth of what a list of entries takes
+        self._directory = bytearray()  # in its encoded form: a fifth of the memory of a list of entries
         self._count = 0
 
     def add(self, name: str, data: bytes | memoryview) -> None:
-        """Append one entry of at most 1 GiB, under a plain relative name that was not used before."""
+        """Append one entry of at most 1 GiB, under a new, plain relative name. Raises StoreError for others."""
         size = memoryview(data).nbytes
         if size > MAX_ENTRY_BYTES:
             raise StoreError(f"entry {name} has {size} bytes, more than {MAX_ENTRY_BYTES}: use smaller blocks")
@@ -87,7 +87,7 @@ class EntryWriter:
         self._file.flush()
 
     def finish(self) -> None:
-        """Write the central directory: from here on the archive is whole."""
+        """Write the central directory, which completes the archive."""
         directory, count, start = bytes(self._directory), self._count, self._position
         end = b""
         if count >= _MAX16 or start + len(directory) >= _MAX32:
@@ -126,13 +126,13 @@ def read_entries(
 ) -> Iterator[tuple[Entry, bytes]]:
     """Yield every entry with its data, in order, from a file object that need not seek and may be unbuffered.
 
-    `limit` gives the bytes that an entry of a name may have.
+    `limit` returns the largest size in bytes of an entry with a given name. Memory holds one entry.
 
-    Raises StoreError as soon as the bytes are not such an archive, and at the end unless a directory follows that
-    names exactly the entries read, with nothing after it. Memory holds one entry.
+    Raises StoreError at the first bytes that do not belong to such an archive, and at the end unless a directory
+    follows that lists exactly the entries that were read, with nothing after it.
     """
     position = count = 0
-    seen = hashlib.blake2b()  # of all entries: a list of them would grow with the store
+    entries_hash = hashlib.blake2b()  # of all entries; a list of them would grow with the store
     names: set[str] = set()
     magic = file.read(4)
     if not magic:
@@ -148,19 +148,19 @@ def read_entries(
         if zlib.crc32(data) != entry.crc:
             raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
         names.add(entry.name)
-        seen.update(_record_key(entry))
+        entries_hash.update(_record_key(entry))
         count += 1
         position += header_bytes + entry.size
         yield entry, data
         magic = _exactly(file, 4)
     if magic not in (_CENTRAL_MAGIC, _END_MAGIC):
         raise StoreError(f"not a store: found {magic!r} where a ZIP entry or the directory should begin")
-    # The directory of n entries is short; read it to the end of the stream and hold it against what was read.
-    found, size, tail = _read_directory(file, magic, count)
-    if found != seen.digest():
-        raise StoreError("the store's directory names other entries than came: it is damaged")
+    # Read the directory to the end of the stream and compare it with the entries that were read.
+    directory_digest, size, tail = _read_directory(file, magic, count)
+    if directory_digest != entries_hash.digest():
+        raise StoreError("the store's directory lists other entries than were read: the store is damaged")
     if _parse_end(tail) != (count, size, position):
-        raise StoreError("the end of the store does not agree with its entries: it is damaged")
+        raise StoreError("the end of the store does not agree with its entries: the store is damaged")
     if file.read(1):
         raise StoreError("there are bytes after the end of the store: two stores cannot be put together with cat")
 
@@ -170,7 +170,10 @@ def _record_key(entry: Entry) -> bytes:
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
-    """Read `size` bytes in pieces, so that a size that lies costs no memory; only an empty read is the end."""
+    """Read exactly `size` bytes. Raises StoreError where the file ends before.
+
+    Reads in pieces, so that a false size costs no memory. Only an empty read is the end of a stream.
+    """
     data = file.read(min(size, READ_BYTES)) or b""
     if len(data) == size:
         return data
@@ -195,8 +198,8 @@ def _safe_name(encoded: bytes) -> str:
 
 def _local_header(file: IO[bytes], offset: int) -> tuple[Entry, int]:
     fields = _LOCAL.unpack(_LOCAL_MAGIC + _exactly(file, _LOCAL.size - 4))
-    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = fields
-    _check_plain(flags, method, packed, size, name_bytes)
+    _, _, flags, method, _, _, crc, packed_size, size, name_bytes, extra_bytes = fields
+    _check_plain(flags, method, packed_size, size, name_bytes)
     name = _safe_name(_exactly(file, name_bytes))
     _exactly(file, extra_bytes)
     return Entry(name, size, crc, offset), _LOCAL.size + name_bytes + extra_bytes
@@ -205,16 +208,16 @@ def _local_header(file: IO[bytes], offset: int) -> tuple[Entry, int]:
 def _check_plain(flags: int, method: int, packed: int, size: int, name_bytes: int) -> None:
     if flags & ~_UTF8_FLAG or method != 0 or packed != size or size == _MAX32 or not 0 < name_bytes <= MAX_NAME_BYTES:
         raise StoreError(
-            f"found a ZIP entry with flags {flags:#x} and method {method}; a store has plain stored entries only "
-            "(zip -0, or let the tools write it)"
+            f"found a ZIP entry with flags {flags:#x} and method {method}; a store has uncompressed entries only "
+            "(use zip -0, or write it with the tools)"
         )
 
 
 def _central_record(file: IO[bytes]) -> tuple[Entry, int]:
-    """Read one directory record after its magic; return it with its length in bytes."""
+    """Read one directory record after its magic; return its entry and its length in bytes."""
     fields = _CENTRAL.unpack(_CENTRAL_MAGIC + _exactly(file, _CENTRAL.size - 4))
-    flags, method, crc, packed, size, name_bytes, extra_bytes, comment_bytes = (*fields[3:5], *fields[7:13])
-    _check_plain(flags, method, packed, size, name_bytes)
+    flags, method, crc, packed_size, size, name_bytes, extra_bytes, comment_bytes = (*fields[3:5], *fields[7:13])
+    _check_plain(flags, method, packed_size, size, name_bytes)
     name = _safe_name(_exactly(file, name_bytes))
     extra = _exactly(file, extra_bytes)
     _exactly(file, comment_bytes)
@@ -230,49 +233,55 @@ def _zip64_offset(extra: bytes) -> int:
         if identifier == _EXTRA_ZIP64 and size == 8 and len(extra) >= 12:
             return int(struct.unpack_from("<Q", extra, 4)[0])
         extra = extra[4 + size :]
-    raise StoreError("the store's directory lacks a 64-bit offset: it is damaged")
+    raise StoreError("the store's directory lacks a 64-bit offset: the store is damaged")
 
 
 def _read_directory(file: IO[bytes], magic: bytes, limit: int) -> tuple[bytes, int, bytes]:
-    """Read records while they last; return a digest of them, their size in bytes, and the end of the archive."""
-    found = hashlib.blake2b()
+    """Read all directory records; return their digest, their size in bytes, and the end record of the archive.
+
+    Raises StoreError for more than `limit` records.
+    """
+    records_hash = hashlib.blake2b()
     count = size = 0
     while magic == _CENTRAL_MAGIC:
         if count >= limit:
-            raise StoreError("the store's directory names more entries than came: it is damaged")
+            raise StoreError("the store's directory lists more entries than were read: the store is damaged")
         entry, record_bytes = _central_record(file)
-        found.update(_record_key(entry))
+        records_hash.update(_record_key(entry))
         count += 1
         size += record_bytes
         magic = _exactly(file, 4)
     if magic == _END64_MAGIC:
-        return found.digest(), size, magic + _exactly(file, _TAIL64_BYTES - 4)
+        return records_hash.digest(), size, magic + _exactly(file, _TAIL64_BYTES - 4)
     if magic == _END_MAGIC:
-        return found.digest(), size, magic + _exactly(file, _END.size - 4)
+        return records_hash.digest(), size, magic + _exactly(file, _END.size - 4)
     raise StoreError("the store's directory is damaged")
 
 
 def _parse_end(tail: bytes) -> tuple[int, int, int]:
-    """Entries, size and offset of the directory, from the end record and the 64-bit ones that may precede it."""
+    """Return number of entries, size and offset of the directory, all from the end record.
+
+    64-bit records may precede it. Raises StoreError where they are damaged.
+    """
     magic, disk, start_disk, on_disk, count, size, offset, comment = _END.unpack(tail[-_END.size :])
-    sound = magic == _END_MAGIC and not disk and not start_disk and not comment and on_disk == count
+    is_valid = magic == _END_MAGIC and not disk and not start_disk and not comment and on_disk == count
     if len(tail) > _END.size:
-        short = (count, size, offset)
+        fields32 = (count, size, offset)
         magic, length, _, _, disk, start_disk, on_disk, count, size, offset = _END64.unpack_from(tail)
-        sound &= (magic, length, disk, start_disk, on_disk) == (_END64_MAGIC, _END64.size - 12, 0, 0, count)
-        sound &= _LOCATOR64.unpack_from(tail, _END64.size) == (_LOCATOR64_MAGIC, 0, offset + size, 1)
-        limits = zip(short, (count, size, offset), (_MAX16, _MAX32, _MAX32), strict=True)
-        sound &= all(value in (full, limit) for value, full, limit in limits)
-    if not sound:
+        is_valid &= (magic, length, disk, start_disk, on_disk) == (_END64_MAGIC, _END64.size - 12, 0, 0, count)
+        is_valid &= _LOCATOR64.unpack_from(tail, _END64.size) == (_LOCATOR64_MAGIC, 0, offset + size, 1)
+        limits = zip(fields32, (count, size, offset), (_MAX16, _MAX32, _MAX32), strict=True)
+        is_valid &= all(value in (full, limit) for value, full, limit in limits)
+    if not is_valid:
         raise StoreError("the end of the store is damaged")
     return count, size, offset
 
 
 def read_directory(buffer: memoryview) -> list[Entry]:
-    """Read the directory at the end of a whole archive that lies in memory or is memory-mapped.
+    """Read the directory at the end of a complete archive that is in memory or memory-mapped.
 
-    Stricter than ZIP readers are: the archive starts at byte 0 and ends with its end record, so neither a file cut
-    short nor two stores in one file pass.
+    Stricter than other ZIP readers: the archive must start at byte 0 and end with its end record. Raises StoreError
+    for a file that was cut short, for two stores in one file and for a damaged directory.
     """
     if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
         raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
@@ -298,24 +307,29 @@ def read_directory(buffer: memoryview) -> list[Entry]:
 
 
 def entry_data(buffer: memoryview, entry: Entry, check: bool = False) -> memoryview:
-    """The bytes of an entry of a memory-mapped archive, without a copy; `check` compares the checksum."""
+    """Return the bytes of an entry of a memory-mapped archive, not copied; `check` compares the checksum.
+
+    Raises StoreError where the entry and the directory differ.
+    """
     start = entry.offset + _LOCAL.size
     if start > len(buffer) or bytes(buffer[entry.offset : entry.offset + 4]) != _LOCAL_MAGIC:
-        raise StoreError(f"entry {entry.name} is not where the directory says: the store is damaged")
-    _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL.unpack(buffer[entry.offset : start])
-    _check_plain(flags, method, packed, size, name_bytes)
+        raise StoreError(f"entry {entry.name} does not begin where the directory puts it: the store is damaged")
+    _, _, flags, method, _, _, crc, packed_size, size, name_bytes, extra_bytes = _LOCAL.unpack(
+        buffer[entry.offset : start]
+    )
+    _check_plain(flags, method, packed_size, size, name_bytes)
     name = bytes(buffer[start : start + name_bytes])
     start += name_bytes + extra_bytes
     data = buffer[start : start + entry.size]
     if name != entry.name.encode() or (crc, size, len(data)) != (entry.crc, entry.size, entry.size):
-        raise StoreError(f"entry {entry.name} is not what the directory says: the store is damaged")
+        raise StoreError(f"entry {entry.name} differs from its record in the directory: the store is damaged")
     if check and zlib.crc32(data) != entry.crc:
         raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
     return data
 
 
 class _MemoryFile:
-    """The `read` of a file object over a memory-mapped buffer."""
+    """A file object with `read` only, over a memory-mapped buffer."""
 
     def __init__(self, buffer: memoryview, position: int) -> None:
         self._buffer = buffer

@@ -64,7 +64,7 @@ def test_complaints_of_a_program_that_goes_on_become_a_warning(
         ("echo 'x: Invalid data found' >&2; exit 1", "neither libsndfile nor ffmpeg can read it"),
         ("echo \"Stream map '' matches no streams.\" >&2; exit 1", "no audio stream"),
         ("exit 0", "no samples"),
-        ("cat /dev/zero | head -c 100000", "something else than sound"),
+        ("cat /dev/zero | head -c 100000", "something other than sound"),
         ("kill -9 $$", "can read it"),
     ],
 )

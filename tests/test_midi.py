@@ -114,7 +114,7 @@ def test_what_is_no_song_says_why_in_words() -> None:
         (b"RIFF....RMIDdata....", "no MThd"),
         (whole[: len(whole) // 2], "ends too early"),
         (whole[:12] + b"\0\0" + whole[14:], "unit of time"),
-        (whole[:40] + b"\xff" * 30000, "no MIDI"),
+        (whole[:40] + b"\xff" * 30000, "not MIDI"),
         (midi_file(note(0, 480, 60), type=2), "type 2"),
         (midi_file([tempo(120)]), "no notes"),
         (midi_file([program(124), *note(0, 480, 60)]), "no notes"),

@@ -343,5 +343,5 @@ def test_names_of_kinds() -> None:
 
 def test_sampling_says_which_tool_it_is_for(stores: tuple[Path, Path]) -> None:
     run, _ = begin(stores, tiny.settings("cyclegan", pretrain_epochs=None, critic_epochs=None))
-    with pytest.raises(CheckpointError, match="transfer is its tool"):
+    with pytest.raises(CheckpointError, match="use transfer"):
         Sampler.from_checkpoint(run.snapshot())

@@ -241,7 +241,7 @@ def test_wishes_that_cannot_be_granted() -> None:
     torch.manual_seed(1)
     plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, tiny.HEADER, "sqrt")
     for wish, flag in ((Wish(style="folk"), "--style"), (Wish(beat=Beat(90)), "--tempo")):
-        with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not go by it"):
+        with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
             plain.check(wish, scored=False)
 
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_judged_is_one_line(folder: Path, tmp_path: Path) -> None
         (1, "must be alike", ["keys", "tall"]),
         (1, "more songs are needed", ["one song"]),
         (1, "too small to judge by", ["few"]),
-        (1, "does not say its store's", ["keys", "bare.pt"]),
+        (1, "lacks its store's", ["keys", "bare.pt"]),
         (2, "--count", ["keys", "-n", 7]),
         (2, "--splits", ["keys", "--splits", -1]),
         (2, "", ["missing"]),

@@ -85,7 +85,7 @@ def test_temperature(folder: Path, tmp_path: Path) -> None:
         assert not np.array_equal(one, warm)
     assert "--temperature 0: expected above 0" in one_line(done[3].stderr)
     assert "--morph draws nothing" in one_line(done[5].stderr)
-    assert "draws by noise alone" in one_line(done[6].stderr)
+    assert "draws from noise alone" in one_line(done[6].stderr)
     assert "no critic" in one_line(done[7].stderr)
 
 

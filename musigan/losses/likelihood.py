@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def reconstruction(roll: Tensor, target: Tensor, beta: float = 0.1) -> Tensor:
-    """Smooth L1 between rolls (B, C, K, T) in model space, over its own scale.
+    """Return the smooth L1 error between rolls (B, C, K, T) in model space, relative to the target's loudness.
 
     Mean over all cells of d^2 / (2 beta) for |d| < beta, else |d| - beta / 2 (Huber). Divided by the mean of the
     target's loudness, so that the value reads as a share of what sounds and quiet music is not learned as silence.
@@ -23,35 +23,35 @@ def reconstruction(roll: Tensor, target: Tensor, beta: float = 0.1) -> Tensor:
 
 
 def activity(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy, in nats per cell, of "this key sounds" (target > 0) given logits; both (B, C, K, T)."""
+    """Return the binary cross-entropy, in nats per cell, of "this key sounds" (target > 0); both (B, C, K, T)."""
     return F.binary_cross_entropy_with_logits(logits, (target > 0).to(logits.dtype))
 
 
 def flow_matching(velocity: Tensor, noise: Tensor, latents: Tensor) -> Tensor:
-    """Mean squared error of a velocity against the straight way from noise to latents; all (B, L, Z).
+    """Return the mean squared error of a velocity against the straight path from noise to latents; all (B, L, Z).
 
-    |v(x_t, t) - (latents - noise)|^2 at x_t = noise + t (latents - noise): arXiv 2210.02747, 2209.03003. An untaught
+    |v(x_t, t) - (latents - noise)|^2 at x_t = noise + t (latents - noise): arXiv 2210.02747, 2209.03003. An untrained
     velocity of 0 costs 2 for standardised latents.
     """
     return (velocity - (latents - noise)).square().mean()
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, free_bits: float = 0.0) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, 1)) in nats per latent number; both (B, L, Z).
+    """Return KL(N(mean, exp(log_variance)) || N(0, 1)) in nats per latent number; both (B, L, Z).
 
-    Averaged over batch and time per dimension, then held above `free_bits` (nats) in each dimension, so that none is
-    paid for staying a little informative (arXiv 1606.04934, appendix C8).
+    Averaged over batch and time per dimension, then clamped from below at `free_bits` (nats) in each dimension, so that
+    no dimension is penalised for carrying a little information (arXiv 1606.04934, appendix C8).
     """
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)  # (B, L, Z)
     return divergence.mean((0, 1)).clamp(min=free_bits).mean()
 
 
 def mixture_nll(logits: Tensor, means: Tensor, log_deviations: Tensor, target: Tensor) -> Tensor:
-    """Negative log likelihood of target (B, L, Z) under mixtures of Gaussians, in nats per latent number.
+    """Return the negative log likelihood of target (B, L, Z) under mixtures of Gaussians, in nats per latent number.
 
     -log sum_m w_m prod_z N(target_z; mean_mz, deviation_mz), averaged over batch and steps, over Z. The weights are
     softmax(logits), logits (B, L, M); means and log_deviations are (B, L, M, Z). Bishop 1994 (NCRG/94/004), equations
-    21 to 23 and 29, with a deviation for each number, summed in logarithms. A standard normal that knows nothing costs
+    21 to 23 and 29, with a deviation for each number, summed in logarithms. The standard normal as prediction costs
     1.42 for standardised latents.
     """
     deviations_away = (target[:, :, None] - means) * (-log_deviations).exp()  # (B, L, M, Z)

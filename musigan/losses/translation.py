@@ -1,4 +1,4 @@
-"""Losses of music turned into another kind and back, on rolls (B, C, K, T) in model space."""
+"""Losses for translating music into another kind and back, on rolls (B, C, K, T) in model space."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from torch.nn import functional as F
 
 from musigan.layers import chroma
 
-HARMONY_FRAMES = 10  # averaged: 0.2 s, so that notes may move a little
+HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
 
 
 def kept(roll: Tensor, target: Tensor) -> Tensor:
-    """mean |roll - target| over the mean of the target's loudness: what was lost, as a share of what sounds.
+    """Return the L1 reconstruction error: mean |roll - target| over the mean of the target's loudness.
 
-    Cycle loss where `roll` went there and back, identity loss where it was of the wanted kind already (arXiv
-    1703.10593, equations 2 and 5.2). Silence instead of the target costs nearly 1.
+    It reads as the lost share of what sounds. Cycle loss where `roll` was translated there and back, identity loss
+    where it was of the target kind already (arXiv 1703.10593, equations 2 and 5.2). Silence instead of the target costs
+    nearly 1.
     """
     return (roll - target).abs().mean() / (target.mean() + 0.01)
 
 
 def harmony(roll: Tensor, song: Tensor) -> Tensor:
-    """1 - cosine of the pitch classes of `roll` and `song` in each 0.2 s, weighted by how loud the song is there.
+    """Return 1 - cosine of the pitch classes of `roll` and `song` in each 0.2 s, weighted by the song's loudness there.
 
-    What may change is octave, rhythm within 0.2 s and loudness, channels and octaves summed; silence costs 1.
+    Octave, rhythm within 0.2 s and loudness may change; channels and octaves are summed. Silence costs 1.
     """
-    mine, theirs = (chroma(each.sum(1, keepdim=True), HARMONY_FRAMES) for each in (roll, song))  # (B, T', 12)
-    loudness = theirs.sum(2)
-    return ((1 - F.cosine_similarity(mine, theirs, dim=2, eps=1e-4)) * loudness).sum() / (loudness.sum() + 1e-4)
+    roll_chroma, song_chroma = (
+        chroma(tensor.sum(1, keepdim=True), HARMONY_FRAMES) for tensor in (roll, song)
+    )  # (B, T', 12)
+    loudness = song_chroma.sum(2)
+    return ((1 - F.cosine_similarity(roll_chroma, song_chroma, dim=2, eps=1e-4)) * loudness).sum() / (
+        loudness.sum() + 1e-4
+    )

@@ -1,6 +1,6 @@
-"""Sets of rolls that are no music, or not new: a judge must catch each of them.
+"""Baselines: sets of rolls that are no music, or not new; a judge must catch each of them.
 
-Each is made of training rolls, one of its rolls for one of theirs, and belongs to that roll's song.
+They are made of training rolls. Each baseline yields one roll for every training roll, which counts as of its song.
 """
 
 from __future__ import annotations
@@ -12,85 +12,88 @@ import numpy as np
 from musigan.data import compress, expand, transpose
 
 Rolls = Sequence[np.ndarray]  # each (C, K, T), linear loudness
-FADE_SHARE = 0.1  # of a roll, over which one excerpt turns into the next
+FADE_SHARE = 0.1  # of a roll, during which one excerpt fades into the next
 TRITONE_KEYS = 6
 
 
 def silence(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Nothing at all."""
+    """Yield a silent roll for every roll."""
     for roll in rolls:
         yield np.zeros_like(roll)
 
 
 def mean_plus_noise(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """The mean roll, with white noise of the cells' own deviation."""
-    total, squares = np.zeros(rolls[0].shape), np.zeros(rolls[0].shape)
+    """Yield the mean compressed roll plus white noise with each cell's own standard deviation, as linear loudness."""
+    sums, squares = np.zeros(rolls[0].shape), np.zeros(rolls[0].shape)
     for roll in rolls:
-        loud = compress(roll)
-        total += loud
-        squares += np.square(loud)
-    mean = total / len(rolls)
+        loudness = compress(roll)
+        sums += loudness
+        squares += np.square(loudness)
+    mean = sums / len(rolls)
     deviation = np.sqrt(np.maximum(squares / len(rolls) - mean**2, 0))
     for _ in rolls:
         yield expand(mean + deviation * generator.standard_normal(mean.shape))
 
 
 def shuffled_cells(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """The cells of each roll anywhere: the same loudness, no form at all."""
+    """Yield each roll with its cells (key and frame) permuted: the same loudness, no form at all."""
     for roll in rolls:
         order = generator.permutation(roll[0].size)
         yield roll.reshape(len(roll), -1)[:, order].reshape(roll.shape)
 
 
 def reversed_in_time(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Each roll backwards."""
+    """Yield each roll reversed in time."""
     for roll in rolls:
         yield roll[..., ::-1]
 
 
 def moved_by_a_tritone(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Each roll six keys higher."""
+    """Yield each roll transposed six keys up."""
     for roll in rolls:
         yield transpose(roll, TRITONE_KEYS)
 
 
 def crossfaded_copies(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """The last part of one training roll into the first part of another: perfect music, none of it new."""
+    """Yield the end of each roll crossfaded into the beginning of a random one: perfect music, none of it new."""
     frames = rolls[0].shape[-1]
-    fade = max(1, round(frames * FADE_SHARE))
+    fade_frames = max(1, round(frames * FADE_SHARE))
     for roll in rolls:
         other = rolls[int(generator.integers(len(rolls)))]
-        at = int(generator.integers(frames // 4, frames - frames // 4))  # where the second begins
-        first = np.clip((np.arange(frames) - at) / fade, 0, 1)
-        mixed = np.zeros_like(roll)
-        mixed[..., : min(at + fade, frames)] = roll[..., -min(at + fade, frames) :]
+        start_frame = int(generator.integers(frames // 4, frames - frames // 4))  # where the second excerpt begins
+        fade_in = np.clip((np.arange(frames) - start_frame) / fade_frames, 0, 1)
+        outgoing = np.zeros_like(roll)
+        outgoing[..., : min(start_frame + fade_frames, frames)] = roll[..., -min(start_frame + fade_frames, frames) :]
         incoming = np.zeros_like(roll)
-        incoming[..., at:] = other[..., : frames - at]
-        yield (mixed * (1 - first) + incoming * first).astype(np.float32)
+        incoming[..., start_frame:] = other[..., : frames - start_frame]
+        yield (outgoing * (1 - fade_in) + incoming * fade_in).astype(np.float32)
 
 
 def markov_chain(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Every key turns on and off by itself, as often as in the training rolls, at its own loudness."""
+    """Yield rolls whose keys turn on and off independently, as often and as loud as in the training rolls."""
     channels, keys, frames = rolls[0].shape
-    began, ended, on = np.zeros(keys), np.zeros(keys), np.zeros(keys)
-    loudness = np.zeros((channels, keys))
+    onset_counts, offset_counts, sounding_frames = np.zeros(keys), np.zeros(keys), np.zeros(keys)
+    loudness_sums = np.zeros((channels, keys))
     for roll in rolls:
-        held: np.ndarray = np.any(roll > 0, axis=0)
-        began += (held[:, 1:] & ~held[:, :-1]).sum(axis=1)
-        ended += (~held[:, 1:] & held[:, :-1]).sum(axis=1)
-        on += held.sum(axis=1)
-        loudness += roll.sum(axis=2)
-    cells = len(rolls) * frames
-    start, stop = began / np.maximum(cells - on, 1), ended / np.maximum(on, 1)
-    mean = loudness / np.maximum(on, 1)
+        is_sounding: np.ndarray = np.any(roll > 0, axis=0)
+        onset_counts += (is_sounding[:, 1:] & ~is_sounding[:, :-1]).sum(axis=1)
+        offset_counts += (~is_sounding[:, 1:] & is_sounding[:, :-1]).sum(axis=1)
+        sounding_frames += is_sounding.sum(axis=1)
+        loudness_sums += roll.sum(axis=2)
+    frame_count = len(rolls) * frames
+    start_probability, stop_probability = (
+        onset_counts / np.maximum(frame_count - sounding_frames, 1),
+        offset_counts / np.maximum(sounding_frames, 1),
+    )
+    mean_loudness = loudness_sums / np.maximum(sounding_frames, 1)
     for _ in rolls:
         draws = generator.random((frames, keys))
-        state = draws[0] < on / cells
-        held = np.zeros((keys, frames), bool)
+        is_on = draws[0] < sounding_frames / frame_count
+        is_sounding = np.zeros((keys, frames), bool)
         for frame in range(frames):
-            state = np.where(state, draws[frame] >= stop, draws[frame] < start)
-            held[:, frame] = state
-        yield (mean[:, :, None] * held).astype(np.float32)
+            is_on = np.where(is_on, draws[frame] >= stop_probability, draws[frame] < start_probability)
+            is_sounding[:, frame] = is_on
+        yield (mean_loudness[:, :, None] * is_sounding).astype(np.float32)
 
 
 BASELINES: dict[str, Callable[[Rolls, np.random.Generator], Iterator[np.ndarray]]] = {

@@ -1,4 +1,4 @@
-"""Two described sets side by side, in coordinates fitted on training songs; and estimates with their intervals."""
+"""Comparison of two described sets, in coordinates fitted on training songs, and estimates with their intervals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from musigan.metrics.description import Description
 from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 
 COMPONENTS = 48
-CLIP = 10.0  # deviations: beyond them a feature that hardly varies in training songs would outweigh all others
-TINY_SHARE = 0.05  # of the typical deviation: a feature that hardly varies in training songs is not blown up further
+CLIP = 10.0  # standard deviations; beyond them a feature that hardly varies in training songs would outweigh all others
+TINY_SHARE = 0.05  # of the median deviation: a feature that hardly varies in training songs is amplified no further
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Coordinates:
     centre: np.ndarray
     scale: np.ndarray
     random_centre: np.ndarray
-    components: np.ndarray  # (D, P), of unit variance over the training songs' strongest direction
+    components: np.ndarray  # (D, P), scaled by one factor to a mean variance of 1 over training rolls
 
     @classmethod
     def fit(cls, training: Description) -> Coordinates:
@@ -31,28 +31,30 @@ class Coordinates:
         typical = np.median(deviation[deviation > 0]) if (deviation > 0).any() else 1.0
         centred = training.random - training.random.mean(axis=0)
         _, strengths, directions = np.linalg.svd(centred, full_matrices=False)
-        kept = max(1, min(COMPONENTS, len(training) // 2, int((strengths > 1e-6 * strengths[0]).sum())))
-        # All by one factor, so that strong directions count for more; the sum of variances becomes their number.
-        total = np.sqrt(np.square(strengths[:kept]).sum() / max(len(training) - 1, 1) / kept)
+        component_count = max(1, min(COMPONENTS, len(training) // 2, int((strengths > 1e-6 * strengths[0]).sum())))
+        # One factor for all components, so that strong ones count for more. The sum of variances becomes their number.
+        rms_deviation = np.sqrt(
+            np.square(strengths[:component_count]).sum() / max(len(training) - 1, 1) / component_count
+        )
         return cls(
             training.musical.mean(axis=0),
             np.where(deviation > TINY_SHARE * typical, deviation, TINY_SHARE * typical),
             training.random.mean(axis=0),
-            directions[:kept].T / max(float(total), 1e-12),
+            directions[:component_count].T / max(float(rms_deviation), 1e-12),
         )
 
     def musical(self, described: Description) -> np.ndarray:
-        """Standardised musical features, (N, F), none beyond CLIP."""
+        """Return the standardised musical features, (N, F), clipped to +-CLIP."""
         return np.asarray(np.clip((described.musical - self.centre) / self.scale, -CLIP, CLIP))
 
     def random(self, described: Description) -> np.ndarray:
-        """Principal components of the random features, (N, P)."""
+        """Return the principal components of the random features, (N, P)."""
         return np.asarray((described.random - self.random_centre) @ self.components)
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What all comparisons share."""
+    """The fitted coordinates and settings that all comparisons share."""
 
     coordinates: Coordinates
     centres: np.ndarray  # of k-means clusters of training rolls, in standardised musical features
@@ -63,7 +65,7 @@ class Judge:
 
 
 class Comparison:
-    """A set of rolls held against a reference."""
+    """A set of rolls compared with a reference."""
 
     def __init__(self, judge: Judge, real: Description, fake: Description) -> None:
         self.judge, self.real, self.fake = judge, real, fake
@@ -71,7 +73,7 @@ class Comparison:
         self.real_random, self.fake_random = (judge.coordinates.random(side) for side in (real, fake))
 
     def bootstrap(self, statistic: Callable[[np.ndarray, np.ndarray], float]) -> Estimate:
-        """Estimate of statistic(rows of real, rows of fake), songs drawn anew with replacement."""
+        """Estimate statistic(rows of real, rows of fake), with songs resampled with replacement."""
         value = statistic(np.arange(len(self.real)), np.arange(len(self.fake)))
         generator = np.random.default_rng(self.judge.seed)
         draws = Resampler(self.real.songs, generator), Resampler(self.fake.songs, generator)
@@ -80,7 +82,7 @@ class Comparison:
         )
 
     def mean_of(self, values: np.ndarray, songs: np.ndarray, scale: float = 1.0) -> Estimate:
-        """Estimate of the mean of values (N,), NaN left out, over rolls of `songs`."""
+        """Estimate the mean of values (N,), NaN left out, over rolls of `songs`, times `scale`."""
         if not np.isfinite(values).any():
             return Estimate(np.nan, np.nan, np.nan)
         draw = Resampler(songs, np.random.default_rng(self.judge.seed))

@@ -1,4 +1,4 @@
-"""What is kept of a set of rolls to judge it by: features of each roll and a small picture, some 20 kB a roll."""
+"""The description by which a set of rolls is judged: features and a small picture, some 20 kB a roll."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a roll's axes mean."""
+    """The meaning of a roll's axes: length of a frame, lowest piano key, and tracks."""
 
     frame_seconds: float
     low_key: int
-    tracks: tuple[str, ...] = ()  # names of instruments, where channels are not sides
+    tracks: tuple[str, ...] = ()  # names of instruments; empty where channels are stereo sides
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Geometry:
-        """What a keys store's or a checkpoint's attributes say."""
+        """Read the geometry from the attributes of a keys store or a checkpoint."""
         tracks = tuple(map(str, attributes.get("tracks") or ()))
         return cls(float(attributes["frame_seconds"]), int(attributes["low_key"]), tracks)
 
 
 @dataclass(frozen=True)
 class Description:
-    """N rolls, described. Rows go together."""
+    """A description of N rolls; row n of every field belongs to roll n."""
 
-    songs: np.ndarray  # (N,) str: which rolls are of one song
+    songs: np.ndarray  # (N,) str, the song of each roll
     musical: np.ndarray  # (N, F), named by features.musical_features
     random: np.ndarray  # (N, D)
     notes: np.ndarray  # (N, M), named by notemetrics.NAMES; NaN where undefined
-    copies: np.ndarray  # (N,) distance to the nearest training song; NaN where that was not asked
+    copies: np.ndarray  # (N,) distance to the nearest training song; NaN where copies were not searched for
     pictures: np.ndarray  # (N, K, T') float16, T' frames of 0.1 s
 
     def __len__(self) -> int:
         return len(self.songs)
 
     def take(self, rows: np.ndarray) -> Description:
-        """Some of the rolls."""
+        """Return the description of the rolls `rows`."""
         return Description(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     @staticmethod
     def joined(first: Description, second: Description) -> Description:
-        """Both sets, one after the other."""
+        """Concatenate two descriptions."""
         fields = Description.__dataclass_fields__
         return Description(*(np.concatenate((getattr(first, name), getattr(second, name))) for name in fields))

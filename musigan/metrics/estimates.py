@@ -1,4 +1,4 @@
-"""Metrics by name, and estimates with the interval that a bootstrap over songs gives them."""
+"""Metrics by name, and estimates with an interval from a bootstrap over songs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Good = Literal["low", "high", "reference"]  # which values are good; "reference"
 
 @dataclass(frozen=True)
 class Metric:
-    """Name, family, direction and bounds of a metric."""
+    """The name, family, direction and bounds of a metric."""
 
     name: str
     family: str
@@ -30,17 +30,17 @@ class Estimate:
     high: float
 
     def within(self, metric: Metric) -> Estimate:
-        """The same with the interval cut to the values that the metric can have."""
+        """Return the estimate with its interval cut to the values that the metric can have."""
         return Estimate(self.value, max(self.low, metric.least), min(self.high, metric.most))
 
     @classmethod
     def of(cls, value: float, deviation: float) -> Estimate:
-        """Value plus and minus 1.96 standard deviations."""
+        """Return the estimate `value` plus and minus 1.96 standard deviations."""
         return cls(float(value), float(value - 1.96 * deviation), float(value + 1.96 * deviation))
 
 
 class Resampler:
-    """Draws the rows of as many songs as there are, with replacement."""
+    """A bootstrap over songs: each call draws as many songs as there are, with replacement."""
 
     def __init__(self, songs: np.ndarray, generator: np.random.Generator) -> None:
         _, inverse = np.unique(songs, return_inverse=True)
@@ -49,18 +49,18 @@ class Resampler:
         self._generator = generator
 
     def __call__(self) -> np.ndarray:
-        """Rows of one draw."""
-        chosen = self._generator.integers(len(self._groups), size=len(self._groups))
-        return np.concatenate([self._groups[number] for number in chosen])
+        """Return the rows of one draw."""
+        group_numbers = self._generator.integers(len(self._groups), size=len(self._groups))
+        return np.concatenate([self._groups[number] for number in group_numbers])
 
 
 def mean_of(values: np.ndarray) -> float:
-    """Mean of what is finite; NaN where nothing is."""
+    """Return the mean of the finite values; NaN where there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else np.nan
 
 
 def deviation_of(values: list[float]) -> float:
-    """Standard deviation of what is finite; 0 where nothing is."""
+    """Return the standard deviation of the finite values; 0 where there are none."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.std(finite)) if finite else 0.0

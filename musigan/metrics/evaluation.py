@@ -1,4 +1,4 @@
-"""The judge at work: every row of the table held against the reference by every family of metrics."""
+"""Evaluation: every row of the table measured against the reference by every family of metrics."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to judge."""
+    """The size and thoroughness of an evaluation."""
 
     count: int = 500  # rolls a set, at most
     seed: int = 1
     bootstraps: int = 100
-    splits: int = 10  # other song splits to look at; 0: none
+    splits: int = 10  # other song splits to measure; 0: none
     baselines: tuple[str, ...] = tuple(BASELINES)
     forest: bool = True
     network: bool = False
     copies: bool = True  # look for copies of training songs
-    pool: int = 1500  # training rolls described, of whole songs: song splits divide them anew
+    pool: int = 1500  # training rolls to describe, of whole songs; song splits divide them again
     jobs: int = 1
 
 
@@ -48,13 +48,13 @@ class Table:
     songs: dict[str, int]  # by row
     split: str
     rows: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-    answers: dict[str, Estimate] = field(default_factory=dict)  # of matching.match, for models that go on from music
+    answers: dict[str, Estimate] = field(default_factory=dict)  # of matching.match, for models that continue music
 
     def caught(self) -> dict[str, list[str]]:
-        """By baseline, the metrics that tell it from the floor.
+        """Return, for the samples and each baseline, the metrics that tell it from the floor.
 
-        A metric catches a row whose interval lies, on its bad side, wholly beyond the floor's and beyond what other
-        song splits give; or which has no value where the floor has one.
+        A metric catches a row whose interval lies, on its bad side, completely beyond the floor's and beyond that of
+        other song splits. It also catches a row that has no value where the floor has one.
         """
         return {
             row: [metric.name for metric in METRICS if self._catches(metric, row)]
@@ -65,23 +65,23 @@ class Table:
     def _catches(self, metric: Metric, row: str) -> bool:
         floors = [self.rows[name].get(metric.name, UNDEFINED) for name in (FLOOR, SPLITS) if name in self.rows]
         floors = [floor for floor in floors if np.isfinite(floor.value)]
-        found = self.rows[row].get(metric.name)
-        if not floors or found is None:
+        estimate = self.rows[row].get(metric.name)
+        if not floors or estimate is None:
             return False
-        if not np.isfinite(found.value):
+        if not np.isfinite(estimate.value):
             return True
-        above = found.low > max(floor.high for floor in floors)
-        below = found.high < min(floor.low for floor in floors)
-        return {"low": above, "high": below, "reference": above or below}[metric.good]
+        is_above = estimate.low > max(floor.high for floor in floors)
+        is_below = estimate.high < min(floor.low for floor in floors)
+        return {"low": is_above, "high": is_below, "reference": is_above or is_below}[metric.good]
 
 
 def measure(judge: Judge, real: Description, fake: Description) -> dict[str, Estimate]:
-    """All metrics of a set held against a reference."""
+    """Measure a set against a reference by all metrics."""
     comparison = Comparison(judge, real, fake)
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for family in JUDGES:
-        found |= family.measure(comparison)
-    return _bounded(found)
+        estimates |= family.measure(comparison)
+    return _bounded(estimates)
 
 
 def _bounded(found: dict[str, Estimate]) -> dict[str, Estimate]:
@@ -91,44 +91,44 @@ def _bounded(found: dict[str, Estimate]) -> dict[str, Estimate]:
 def evaluate(
     real: Collection, samples: RollSet | None, options: Options, step: Callable[[str], None] = lambda row: None
 ) -> Table:
-    """The table of a set of samples (None: of the floor and the baselines alone) against real music.
+    """Return the table of a set of samples (None: of the floor and the baselines alone) against real music.
 
-    `step` is told each row before it is worked on. Raises MusiganError where there are too few rolls.
+    `step` is called with each row's name before the row is computed. Raises MusiganError where there are too few rolls.
     """
     step(REFERENCE)
-    work = Evaluation(real, options, len(samples) if samples is not None else None)
-    table = Table(work.count, {}, real.split)
+    evaluation = Evaluation(real, options, len(samples) if samples is not None else None)
+    table = Table(evaluation.count, {}, real.split)
 
     def fill(row: str, measured: Callable[[], Measured]) -> None:
-        """Work out one row."""
+        """Compute one row."""
         step(row)
         table.rows[row], table.songs[row] = measured()
 
-    table.rows[REFERENCE], table.songs[REFERENCE] = work.reference()
+    table.rows[REFERENCE], table.songs[REFERENCE] = evaluation.reference()
     if samples is not None:
-        fill(SAMPLES, lambda: work.samples(samples))
-    fill(FLOOR, work.floor)
+        fill(SAMPLES, lambda: evaluation.samples(samples))
+    fill(FLOOR, evaluation.floor)
     if options.splits:
-        fill(SPLITS, work.other_splits)
-    fill(SAME_SONGS, work.same_songs)
+        fill(SPLITS, evaluation.other_splits)
+    fill(SAME_SONGS, evaluation.same_songs)
     for name in options.baselines:
-        fill(name, lambda name=name: work.baseline(name))  # type: ignore[misc]
+        fill(name, lambda name=name: evaluation.baseline(name))  # type: ignore[misc]
     return table
 
 
-Measured = tuple[dict[str, Estimate], int]  # estimates by metric, and of how many songs
+Measured = tuple[dict[str, Estimate], int]  # estimates by metric, and the number of songs
 
 
 class Evaluation:
     """Real music described and a judge fitted on it, ready to measure sets of rolls.
 
-    Raises MusiganError where there are too few rolls; `available` is how many there are to be judged.
+    `available` is the number of rolls to be judged. Raises MusiganError where there are too few rolls.
     """
 
     def __init__(self, real: Collection, options: Options, available: int | None = None) -> None:
         self.real, self.options = real, options
-        most = (options.count, len(real.held_out), len(real.training) // 2 or 1)
-        self.count = min(*most, available if available is not None else options.count)
+        limits = (options.count, len(real.held_out), len(real.training) // 2 or 1)
+        self.count = min(*limits, available if available is not None else options.count)
         if self.count < FEWEST_ROLLS:
             raise MusiganError(
                 f"sets of {self.count} rolls are too small to judge by; at least {FEWEST_ROLLS} of each are needed"
@@ -150,15 +150,15 @@ class Evaluation:
         return measure(self._judge, self._held_out, described), _songs(described)
 
     def samples(self, samples: RollSet) -> Measured:
-        """What is to be judged."""
+        """Measure the samples to be judged."""
         return self._against_held_out(self._describe(samples.drawn(self.count, self.options.seed)))
 
     def floor(self) -> Measured:
-        """Training songs."""
+        """Measure training songs."""
         return self._against_held_out(self._training.take(np.arange(self.count)))
 
     def same_songs(self) -> Measured:
-        """One half of the training songs' rolls against the other; nothing where every song has but one roll."""
+        """Measure half of the training songs' rolls against the other half; nothing where each song has one roll."""
         if len(np.unique(self._training.songs)) == len(self._training):
             return {}, 0
         half = _halves(self._training.songs)
@@ -166,44 +166,44 @@ class Evaluation:
         return measure(self._judge, first, second), _songs(second)
 
     def baseline(self, name: str) -> Measured:
-        """A baseline made of training rolls."""
+        """Measure a baseline made of training rolls."""
         source = self._training_rolls.chosen(np.arange(self.count))
-        made = BASELINES[name](list(source.rolls()), np.random.default_rng(self.options.seed))
+        fake_rolls = BASELINES[name](list(source.rolls()), np.random.default_rng(self.options.seed))
         return self._against_held_out(
-            describe(made, source.songs, self.real.geometry, self._finder, jobs=self.options.jobs)
+            describe(fake_rolls, source.songs, self.real.geometry, self._finder, jobs=self.options.jobs)
         )
 
     def reference(self) -> Measured:
-        """What the metrics of single sets are for the held-out songs themselves."""
+        """Return the metrics of single sets for the held-out songs themselves."""
         described = self._held_out
         comparison = Comparison(self._judge, described, described)
-        found = notemetrics.measure(comparison)
-        found["copy distance"] = comparison.mean_of(described.copies, described.songs)
-        return _bounded(found), _songs(described)
+        estimates = notemetrics.measure(comparison)
+        estimates["copy distance"] = comparison.mean_of(described.copies, described.songs)
+        return _bounded(estimates), _songs(described)
 
     def other_splits(self) -> Measured:
-        """Median, 2.5th and 97.5th percentile over other divisions of the same songs into sets of the same sizes."""
+        """Return median, 2.5th and 97.5th percentile over other divisions of the songs into sets of the same sizes."""
         pool = Description.joined(self._held_out, self._training)
-        names, rolls = np.unique(pool.songs, return_counts=True)
-        held = _songs(self._held_out)
+        names, roll_counts = np.unique(pool.songs, return_counts=True)
+        held_out_count = _songs(self._held_out)
         judge = Judge(self._judge.coordinates, self._judge.centres, self.options.seed, bootstraps=0, forest=False)
-        found: dict[str, list[float]] = {}
+        values_by_metric: dict[str, list[float]] = {}
         for number in range(self.options.splits):
             generator = np.random.default_rng([self.options.seed, number])
             order = generator.permutation(len(names))
-            enough = int(np.searchsorted(np.cumsum(rolls[order]), self.count)) + 1
-            chosen = np.isin(pool.songs, names[order[: max(held, min(enough, len(names) - 1))]])
-            if min(chosen.sum(), (~chosen).sum()) < self.count:
-                continue  # one song has so many rolls that what is left makes no set of this size
-            halves = [pool.take(np.flatnonzero(side)) for side in (chosen, ~chosen)]
-            sides = [half.take(evenly(half.songs, self.count, generator)) for half in halves]
-            for name, estimate in measure(judge, *sides).items():
-                found.setdefault(name, []).append(estimate.value)
-        return {name: _percentiles(values) for name, values in found.items()}, held
+            song_count = int(np.searchsorted(np.cumsum(roll_counts[order]), self.count)) + 1
+            is_held_out = np.isin(pool.songs, names[order[: max(held_out_count, min(song_count, len(names) - 1))]])
+            if min(is_held_out.sum(), (~is_held_out).sum()) < self.count:
+                continue  # one song has so many rolls that the others are too few for a set of this size
+            halves = [pool.take(np.flatnonzero(side)) for side in (is_held_out, ~is_held_out)]
+            split_sets = [half.take(evenly(half.songs, self.count, generator)) for half in halves]
+            for name, estimate in measure(judge, *split_sets).items():
+                values_by_metric.setdefault(name, []).append(estimate.value)
+        return {name: _percentiles(values) for name, values in values_by_metric.items()}, held_out_count
 
 
 def _halves(songs: np.ndarray) -> np.ndarray:
-    """0 or 1 (N,): rolls dealt out in turn, song by song, so that both halves are as large."""
+    """Assign 0 or 1 (N,) to rolls in turn, song by song, so that both halves are equally large."""
     half = np.zeros(len(songs), int)
     half[np.argsort(songs, kind="stable")] = np.arange(len(songs)) % 2
     return half

@@ -1,13 +1,13 @@
-"""Were training songs copied? How near each roll comes to any of them, over shifts in time and key.
+"""Memorisation: how near each roll comes to any training song, over shifts in time and key.
 
 copy distance   1 - the largest cosine of the first or the second half of a roll with any stretch of a training song,
-                moved by up to six keys and any time; pictures of 0.1 s frames. A copy has nearly 0, and so has one
-                that goes over into another half way.
+                transposed by up to six keys and at any time; pictures of 0.1 s frames. It is near 0 for a copy, and
+                for a copy that changes half way into another.
 C_T             z-score of the Mann-Whitney test whether samples lie as far from the training songs as held-out ones
                 do (Meehan et al., 2004.05675, one cell): about 0 is good, far below means copying, far above means
                 far from music.
-copies          share of rolls nearer to a training song than all but one in a hundred held-out rolls are to one, and
-                nearer than half the median held-out distance
+copies          share of rolls that are nearer to a training song than 99 % of held-out rolls are, and nearer than
+                half the median held-out distance
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ METRICS = (
     Metric("copies", "memorisation", "low", most=1),
 )
 MOST_KEYS = 6
-HOP = 5  # frames of a picture between the windows searched first
-PROJECTED = 256  # dimensions of the random projection in which is searched (Johnson and Lindenstrauss)
-CANDIDATES = 4  # windows a roll is compared with exactly
+HOP = 5  # picture frames between the windows of the first, coarse search
+PROJECTED = 256  # dimensions of the random projection that is searched (Johnson and Lindenstrauss)
+CANDIDATES = 4  # windows that a roll is then compared with exactly
 MOST_WINDOWS = 40_000
 SEED = 7
 
 
 class CopyFinder:
-    """Windows of the training songs, ready to be searched."""
+    """An index of windows of the training songs, to search for copies."""
 
     def __init__(self, songs: Iterable[tuple[str, np.ndarray]], frames: int) -> None:
-        """`songs` are names and pictures (K, T) of whole songs; rolls have `frames` frames, windows half as many."""
+        """Index `songs`, names and pictures (K, T), for rolls of `frames` frames; windows are half as long."""
         frames = max(1, frames // 2)
-        kept = [(name, np.asarray(song, np.float16)) for name, song in songs if song.shape[1] >= frames]
-        self._names, self._songs = [name for name, _ in kept], [song for _, song in kept]
+        named_songs = [(name, np.asarray(song, np.float16)) for name, song in songs if song.shape[1] >= frames]
+        self._names, self._songs = [name for name, _ in named_songs], [song for _, song in named_songs]
         self._frames, self._hop = frames, min(HOP, frames)
         places = [
             (n, start)
@@ -62,33 +62,33 @@ class CopyFinder:
         self._windows = np.concatenate(projected) if projected else np.zeros((0, PROJECTED), np.float32)
 
     def distance(self, picture: np.ndarray, but_for: str | None = None) -> float:
-        """Copy distance of a picture (K, T) to all songs `but_for` one; NaN where there are none, 1 for silence."""
+        """Return the copy distance of a picture (K, T) to all songs but `but_for`; NaN without songs, 1 for silence."""
         if not self._places or set(self._names) <= {but_for}:
             return np.nan
         starts = (0, self._frames) if picture.shape[1] >= 2 * self._frames else (0,)
         halves = [np.asarray(picture[:, first : first + self._frames], np.float32) for first in starts]
-        variants = [_moved(half, by) for half in halves for by in range(-MOST_KEYS, MOST_KEYS + 1)]
-        likeness = self._projected(variants) @ self._windows.T  # (halves and shifts, windows)
+        variants = [_moved(half, keys) for half in halves for keys in range(-MOST_KEYS, MOST_KEYS + 1)]
+        similarities = self._projected(variants) @ self._windows.T  # (halves and shifts, windows)
         if but_for is not None:
-            likeness[:, self._of_song == but_for] = -1
-        best = 0.0
-        for flat in np.argpartition(likeness.ravel(), -CANDIDATES)[-CANDIDATES:]:
-            shift, window = divmod(int(flat), len(self._places))
+            similarities[:, self._of_song == but_for] = -1
+        best_cosine = 0.0
+        for flat_index in np.argpartition(similarities.ravel(), -CANDIDATES)[-CANDIDATES:]:
+            shift, window = divmod(int(flat_index), len(self._places))
             number, start = self._places[window]
-            best = max(best, self._best_cosine(variants[shift], self._songs[number], start))
-        return 1.0 - best
+            best_cosine = max(best_cosine, self._best_cosine(variants[shift], self._songs[number], start))
+        return 1.0 - best_cosine
 
     def _best_cosine(self, picture: np.ndarray, song: np.ndarray, start: int) -> float:
-        """The largest cosine with the song's stretches that begin within HOP of `start`."""
+        """Return the largest cosine with the song's stretches that begin within HOP of `start`."""
         norm = float(np.linalg.norm(picture))
         cosines = [0.0]
-        for begin in range(max(start - HOP, 0), min(start + HOP, song.shape[1] - self._frames) + 1):
-            stretch = song[:, begin : begin + self._frames].astype(np.float32)
+        for first in range(max(start - HOP, 0), min(start + HOP, song.shape[1] - self._frames) + 1):
+            stretch = song[:, first : first + self._frames].astype(np.float32)
             cosines.append(float((picture * stretch).sum()) / max(norm * float(np.linalg.norm(stretch)), 1e-9))
         return max(cosines)
 
     def _projected(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """Directions (N, PROJECTED) of coarse pictures."""
+        """Project pictures, averaged over frames, to unit vectors (N, PROJECTED)."""
         coarse = np.array(
             [
                 p[:, : self._columns * self._hop].reshape(len(p), self._columns, -1).mean(axis=2).ravel()
@@ -101,16 +101,16 @@ class CopyFinder:
 
 
 def _moved(picture: np.ndarray, keys: int) -> np.ndarray:
-    """(K, T) moved up by `keys`, down if negative; what leaves the keyboard is lost."""
-    moved = np.zeros_like(picture, np.float32)
+    """Transpose (K, T) up by `keys`, down if negative; what leaves the keyboard is lost."""
+    transposed = np.zeros_like(picture, np.float32)
     rows = np.arange(len(picture))
-    there = (rows + keys >= 0) & (rows + keys < len(picture))
-    moved[rows[there] + keys] = picture[there]
-    return moved
+    is_inside = (rows + keys >= 0) & (rows + keys < len(picture))
+    transposed[rows[is_inside] + keys] = picture[is_inside]
+    return transposed
 
 
 def c_t(fake: np.ndarray, held_out: np.ndarray) -> float:
-    """Z-score of the Mann-Whitney U of distances to the training songs: negative where fakes are nearer."""
+    """Return the z-score of the Mann-Whitney U of distances to the training songs, negative where fakes are nearer."""
     from scipy.stats import rankdata
 
     fake, held_out = fake[np.isfinite(fake)], held_out[np.isfinite(held_out)]
@@ -123,7 +123,7 @@ def c_t(fake: np.ndarray, held_out: np.ndarray) -> float:
 
 
 def copies(fake: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """1 for each fake (N,) that is suspiciously near to a training song, else 0."""
+    """Return 1 for each fake (N,) that is suspiciously near to a training song, else 0; NaN without held-out ones."""
     if not np.isfinite(held_out).any():
         return np.full(len(fake), np.nan)
     limit = min(float(np.nanquantile(held_out, 0.01)), 0.5 * float(np.nanmedian(held_out)))
@@ -131,7 +131,7 @@ def copies(fake: np.ndarray, held_out: np.ndarray) -> np.ndarray:
 
 
 def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """The metrics of METRICS."""
+    """Return the metrics of METRICS."""
     real, fake = comparison.real.copies, comparison.fake.copies
     return {
         "copy distance": comparison.mean_of(fake, comparison.fake.songs),

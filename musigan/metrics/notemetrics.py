@@ -1,23 +1,23 @@
-"""Metrics of symbolic music, on the notes of a roll (musigan/notes.py), as the papers and libraries define them.
+"""Metrics of symbolic music on the notes of a roll (musigan/notes.py), as the papers and libraries define them.
 
-Bars have to be assumed where nobody wrote them down: 2 s, four beats at 120 a minute.
+A recording has no written bars, so bars of 2 s are assumed, four beats at 120 a minute.
 
     empty bars            share of bars in which no note sounds (MuseGAN, 1709.06298; muspy `empty_measure_rate`)
     used pitch classes    mean number of pitch classes in a bar that has notes (MuseGAN)
     qualified notes       share of notes of 60 ms and more, a 32nd at 120 a minute (MuseGAN: three steps of 96 a bar)
     polyphony             mean number of keys that sound, over frames in which any does (muspy `polyphony`)
     scale consistency     share of notes in the major or minor scale that holds most of them (muspy; Mogren 1611.09904)
-    groove consistency    1 - mean share of the 16 steps of a bar whose having an onset differs from the bar before
+    groove consistency    1 - mean share of the 16 steps of a bar whose onset (yes or no) differs from the bar before
                           (Wu and Yang, 2008.01307; muspy `groove_consistency`)
     tonal distance        mean distance of the tonal centroids (Harte et al. 2006) of successive half seconds
 
-Of rolls whose channels are tracks, two more of MuseGAN's; what goes by pitch leaves drums out:
+Two more of MuseGAN's for rolls whose channels are tracks; metrics of pitch leave drums out:
 
-    drum pattern          share of drum notes on the sixteenths of a beat that their onsets suggest, give or take a
-                          frame (muspy `drum_in_pattern_rate`); a fifth to a half by chance, as sixteenths are long
+    drum pattern          share of drum notes within a frame of a sixteenth of the beat estimated from their onsets
+                          (muspy `drum_in_pattern_rate`); a fifth to a half by chance, as sixteenths are long
     distance of tracks    mean tonal distance between any two tracks in the same half second
 
-None of them has a good value of its own: the reference's is.
+None of them has a good value of its own; the reference's value is the good one.
 """
 
 from __future__ import annotations
@@ -50,30 +50,36 @@ MINOR = (0, 2, 3, 5, 7, 8, 10)
 
 
 def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: Sequence[str] = ()) -> np.ndarray:
-    """The metrics of NAMES for a roll (C, K, T), float64; NaN where undefined.
+    """Return the metrics of NAMES for a roll (C, K, T), float64; NaN where undefined.
 
-    Sides are averaged; of `tracks`, named instruments, whichever is loudest counts.
+    Stereo sides are averaged; of `tracks`, named instruments, the loudest counts in each cell.
     """
     rolls = np.asarray(roll, np.float32)
     drums = tracks.index("drums") if "drums" in tracks else None
-    pitched = [track for track in range(len(rolls)) if track != drums] or [0]
-    plane = rolls[pitched].max(axis=0) if tracks else rolls.mean(axis=0)
-    notes = find_notes(plane)
-    held = sounding(notes, *plane.shape)
-    classes = (np.arange(len(plane)) + low_key - 1) % 12
-    bar = max(1, round(BAR_SECONDS / frame_seconds))
-    half = max(1, round(0.5 / frame_seconds))
+    pitched_tracks = [track for track in range(len(rolls)) if track != drums] or [0]
+    loudness = rolls[pitched_tracks].max(axis=0) if tracks else rolls.mean(axis=0)
+    notes = find_notes(loudness)
+    is_sounding = sounding(notes, *loudness.shape)
+    classes = (np.arange(len(loudness)) + low_key - 1) % 12
+    bar_frames = max(1, round(BAR_SECONDS / frame_seconds))
+    half_second_frames = max(1, round(0.5 / frame_seconds))
     return np.array(
         [
-            empty_bars(held, bar),
-            used_pitch_classes(held, classes, bar),
+            empty_bars(is_sounding, bar_frames),
+            used_pitch_classes(is_sounding, classes, bar_frames),
             qualified_notes(notes, frame_seconds),
-            polyphony(held),
+            polyphony(is_sounding),
             scale_consistency(classes[notes.keys]),
-            groove_consistency(notes.starts[notes.starts > 0], plane.shape[1], bar),
-            tonal_distance(_blocks(_by_class(held, classes), half)),
+            groove_consistency(notes.starts[notes.starts > 0], loudness.shape[1], bar_frames),
+            tonal_distance(_blocks(_by_class(is_sounding, classes), half_second_frames)),
             np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
-            distance_of_tracks([_blocks(_by_class(_held(rolls[track]), classes), half) for track in pitched if tracks]),
+            distance_of_tracks(
+                [
+                    _blocks(_by_class(_held(rolls[track]), classes), half_second_frames)
+                    for track in pitched_tracks
+                    if tracks
+                ]
+            ),
         ]
     )
 
@@ -83,58 +89,60 @@ def _held(plane: np.ndarray) -> np.ndarray:
 
 
 def drum_pattern(plane: np.ndarray, frame_seconds: float) -> float:
-    """Share of the notes of (K, T) that begin on a sixteenth of their beat; NaN where they suggest none."""
+    """Return the share of the notes of (K, T) that begin on a sixteenth of their beat; NaN where no beat is found."""
     notes, beat = find_notes(plane), beats.estimate(plane[None], frame_seconds)
-    starts = notes.starts[notes.starts > 0] * frame_seconds
-    if beat is None or not starts.size:
+    onset_times = notes.starts[notes.starts > 0] * frame_seconds
+    if beat is None or not onset_times.size:
         return np.nan
-    step = 60 / beat.tempo / SIXTEENTHS
-    away = np.abs((starts - beat.first_beat + step / 2) % step - step / 2)
-    return float((away <= frame_seconds + 1e-6).mean())
+    sixteenth_seconds = 60 / beat.tempo / SIXTEENTHS
+    offset_seconds = np.abs(
+        (onset_times - beat.first_beat + sixteenth_seconds / 2) % sixteenth_seconds - sixteenth_seconds / 2
+    )
+    return float((offset_seconds <= frame_seconds + 1e-6).mean())
 
 
 def distance_of_tracks(chromas: Sequence[np.ndarray]) -> float:
-    """Mean distance of the tonal centroids of any two of several (12, N), over columns in which both sound."""
-    found = []
+    """Return the mean distance of the tonal centroids of any two of several (12, N), where both sound."""
+    pair_distances = []
     for one, other in itertools.combinations(chromas, 2):
-        both = one.any(axis=0) & other.any(axis=0)
-        apart = tonal_centroids(one[:, both]) - tonal_centroids(other[:, both])
-        found.append(np.linalg.norm(apart, axis=0))
-    together = np.concatenate(found) if found else np.zeros(0)
-    return float(together.mean()) if together.size else np.nan
+        both_sound = one.any(axis=0) & other.any(axis=0)
+        differences = tonal_centroids(one[:, both_sound]) - tonal_centroids(other[:, both_sound])
+        pair_distances.append(np.linalg.norm(differences, axis=0))
+    distances = np.concatenate(pair_distances) if pair_distances else np.zeros(0)
+    return float(distances.mean()) if distances.size else np.nan
 
 
 def _bars(held: np.ndarray, bar: int) -> np.ndarray:
-    """(K, T) -> which keys sound in each whole bar, (K, bars); a roll shorter than a bar is one bar."""
+    """Return the keys that sound in each whole bar, (K, T) -> (K, bars); a roll shorter than a bar is one bar."""
     count = max(1, held.shape[1] // bar)
     return np.stack([part.any(axis=1) for part in np.split(held[:, : count * bar], count, axis=1)], axis=1)
 
 
 def empty_bars(held: np.ndarray, bar: int) -> float:
-    """Share of bars of `bar` frames in which none of (K, T) sounds."""
+    """Return the share of bars of `bar` frames in which none of (K, T) sounds."""
     return float((~_bars(held, bar).any(axis=0)).mean())
 
 
 def used_pitch_classes(held: np.ndarray, classes: np.ndarray, bar: int) -> float:
-    """Mean count of pitch classes of bars that have notes; `classes` (K,) is each key's."""
+    """Return the mean count of pitch classes of bars that have notes; `classes` (K,) is each key's."""
     bars = _bars(held, bar)
-    used = np.stack([bars[classes == one].any(axis=0) for one in range(12)]).sum(axis=0)
-    return float(used[used > 0].mean()) if used.any() else np.nan
+    class_counts = np.stack([bars[classes == pitch_class].any(axis=0) for pitch_class in range(12)]).sum(axis=0)
+    return float(class_counts[class_counts > 0].mean()) if class_counts.any() else np.nan
 
 
 def qualified_notes(notes: Notes, frame_seconds: float) -> float:
-    """Share of notes that last QUALIFIED_SECONDS or more."""
+    """Return the share of notes that last QUALIFIED_SECONDS or more."""
     return float((notes.lengths * frame_seconds >= QUALIFIED_SECONDS - 1e-9).mean()) if len(notes) else np.nan
 
 
 def polyphony(held: np.ndarray) -> float:
-    """Mean count of keys over the frames of (K, T) in which any sounds."""
-    together = held.sum(axis=0)
-    return float(together[together > 0].mean()) if together.any() else np.nan
+    """Return the mean count of keys over the frames of (K, T) in which any sounds."""
+    key_counts = held.sum(axis=0)
+    return float(key_counts[key_counts > 0].mean()) if key_counts.any() else np.nan
 
 
 def scale_consistency(classes: np.ndarray) -> float:
-    """The largest share of notes, given as pitch classes (N,), within one of the 24 major and minor scales."""
+    """Return the largest share of notes, as pitch classes (N,), within one of the 24 major and minor scales."""
     if not classes.size:
         return np.nan
     counts = np.bincount(classes, minlength=12)
@@ -143,18 +151,18 @@ def scale_consistency(classes: np.ndarray) -> float:
 
 
 def groove_consistency(starts: np.ndarray, frames: int, bar: int) -> float:
-    """Likeness of the onset patterns of successive bars; NaN with fewer than two bars, or without onsets."""
-    bars = frames // bar
-    starts = starts[starts < bars * bar]
-    if bars < 2 or not starts.size:
+    """Return the similarity of successive bars' onset patterns; NaN for fewer than two bars or no onsets."""
+    bar_count = frames // bar
+    starts = starts[starts < bar_count * bar]
+    if bar_count < 2 or not starts.size:
         return np.nan
-    pattern = np.zeros((bars, GROOVE_STEPS), bool)
-    pattern[starts // bar, starts % bar * GROOVE_STEPS // bar] = True
-    return float(1 - (pattern[1:] != pattern[:-1]).mean())
+    patterns = np.zeros((bar_count, GROOVE_STEPS), bool)
+    patterns[starts // bar, starts % bar * GROOVE_STEPS // bar] = True
+    return float(1 - (patterns[1:] != patterns[:-1]).mean())
 
 
 def tonal_centroids(chroma: np.ndarray) -> np.ndarray:
-    """Six coordinates on the circles of fifths, minor and major thirds of chroma (12, N), after Harte et al. 2006."""
+    """Map chroma (12, N) to six coordinates on the circles of fifths, minor and major thirds (Harte et al. 2006)."""
     chroma = chroma / np.maximum(chroma.sum(axis=0), 1e-12)
     pitch = np.arange(12)
     circles = []
@@ -164,13 +172,13 @@ def tonal_centroids(chroma: np.ndarray) -> np.ndarray:
 
 
 def tonal_distance(chroma: np.ndarray) -> float:
-    """Mean distance of the centroids of successive columns of (12, N) that both sound; NaN where there are none."""
-    sounds: np.ndarray = np.any(chroma, axis=0)
-    both = sounds[1:] & sounds[:-1]
-    if not both.any():
+    """Return the mean distance of centroids of successive columns of (12, N) that both sound; NaN without any."""
+    is_sounding: np.ndarray = np.any(chroma, axis=0)
+    both_sound = is_sounding[1:] & is_sounding[:-1]
+    if not both_sound.any():
         return np.nan
     steps = np.diff(tonal_centroids(chroma), axis=1)
-    return float(np.linalg.norm(steps, axis=0)[both].mean())
+    return float(np.linalg.norm(steps, axis=0)[both_sound].mean())
 
 
 def _by_class(held: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -178,17 +186,17 @@ def _by_class(held: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def _blocks(chroma: np.ndarray, length: int) -> np.ndarray:
-    """(12, T) summed over blocks of `length` frames, (12, T // length)."""
+    """Sum (12, T) over blocks of `length` frames, (12, T // length)."""
     count = chroma.shape[1] // length
     return np.asarray(chroma[:, : count * length].reshape(12, count, length).sum(axis=2))
 
 
 def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """The metrics of METRICS: means over the rolls where they are defined. Those of tracks only where there are any."""
+    """Return the metrics of METRICS, means over rolls where they are defined; those of tracks only if there are any."""
     notes, songs = comparison.fake.notes, comparison.fake.songs
-    real = np.isfinite(comparison.real.notes).any(axis=0)
+    is_defined = np.isfinite(comparison.real.notes).any(axis=0)
     return {
         name: comparison.mean_of(notes[:, column], songs)
         for column, name in enumerate(NAMES)
-        if name not in OF_TRACKS or real[column]
+        if name not in OF_TRACKS or is_defined[column]
     }

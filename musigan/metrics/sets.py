@@ -1,4 +1,4 @@
-"""Sets of rolls to be judged: where they come from, and how many of which songs."""
+"""Sets of rolls to be judged: their source, and how many rolls of which songs."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
 
 
 def evenly(songs: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """At most `count` numbers of rolls in a random order, the songs (N,) taking turns."""
+    """Return at most `count` numbers of rolls in a random order, the songs (N,) taking turns."""
     order = generator.permutation(len(songs))
     _, inverse = np.unique(songs[order], return_inverse=True)
-    turn = np.zeros(len(order), int)  # how many of its song come before a roll
+    turns = np.zeros(len(order), int)  # how many rolls of the same song come before
     for song in range(inverse.max(initial=-1) + 1):
-        mine = inverse == song
-        turn[mine] = np.arange(mine.sum())
-    return np.asarray(order[np.argsort(turn, kind="stable")][:count])
+        in_song = inverse == song
+        turns[in_song] = np.arange(in_song.sum())
+    return np.asarray(order[np.argsort(turns, kind="stable")][:count])
 
 
 @dataclass(frozen=True)
 class RollSet:
-    """Rolls that are read when asked for; `songs` says of which song each is."""
+    """Rolls read on demand; `songs` is the song of each."""
 
     songs: np.ndarray  # (N,) str
     roll: Callable[[int], np.ndarray]  # number -> (C, K, T), linear loudness
@@ -44,82 +44,84 @@ class RollSet:
         return len(self.songs)
 
     def drawn(self, count: int, seed: int) -> RollSet:
-        """At most `count` of the rolls, evenly among the songs, in a random order."""
+        """Draw at most `count` of the rolls, evenly among the songs, in a random order."""
         return self.chosen(evenly(self.songs, count, np.random.default_rng(seed)))
 
     def whole_songs(self, most: int, seed: int) -> RollSet:
-        """`most` rolls, or all if they are fewer, of as few songs chosen at random as have them.
+        """Return `most` rolls, or all if they are fewer, of as few random songs as have them.
 
-        A song longer than a tenth of that counts for a tenth only, and the longest give up what is too much: else one
-        long recording would be all there is.
+        A song longer than a tenth of `most` counts for a tenth only, and the longest songs give up the surplus.
+        Otherwise one long recording could fill the whole set.
         """
         names, counts = np.unique(self.songs, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(names))
-        together = np.cumsum(np.minimum(counts[order], max(1, most // 10)))
-        kept = names[order[: int(np.searchsorted(together, most)) + 1]]
-        whole = self.chosen(np.flatnonzero(np.isin(self.songs, kept)))
-        return whole.drawn(most, seed) if len(whole) > most else whole
+        cumulative_counts = np.cumsum(np.minimum(counts[order], max(1, most // 10)))
+        song_names = names[order[: int(np.searchsorted(cumulative_counts, most)) + 1]]
+        candidates = self.chosen(np.flatnonzero(np.isin(self.songs, song_names)))
+        return candidates.drawn(most, seed) if len(candidates) > most else candidates
 
     def chosen(self, numbers: np.ndarray) -> RollSet:
-        """The rolls of these numbers."""
+        """Return the rolls of these numbers."""
         return RollSet(self.songs[numbers], lambda number: self.roll(int(numbers[number])))
 
     def rolls(self) -> Iterator[np.ndarray]:
-        """One after another."""
+        """Yield the rolls one after another."""
         return (self.roll(number) for number in range(len(self)))
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Real music: rolls to learn from, rolls held back, and the training songs whole (as pictures)."""
+    """Real music: rolls to learn from, held-out rolls, and the training songs whole (as pictures)."""
 
     geometry: Geometry
     shape: RollShape
     training: RollSet
     held_out: RollSet
     training_songs: Songs
-    split: str  # how it was divided, for people
-    pairs: tuple[PairSet, PairSet] | None = None  # questions and answers of either side, where songs are cut in pairs
+    split: str  # how the songs were divided, in words
+    pairs: tuple[PairSet, PairSet] | None = None  # training and held-out calls and answers, of songs cut in pairs
 
 
 def collection_of(reader: Reader) -> Collection:
-    """A keys store, divided by song as it says; in halves, by the songs' content, where it does not say.
+    """Divide a keys store by song as its items say; in halves, by the songs' content, where they do not say.
 
     Raises MusiganError where there are fewer than two songs.
     """
     infos = reader.infos()
-    held = {info.name for info in infos if info.attributes.get("split") == "validation"}
+    held_out_names = {info.name for info in infos if info.attributes.get("split") == "validation"}
     split = "as the store says"
-    if not held or len(held) == len(infos):
-        split = f"in halves, for the store holds {'all' if held else 'none'} back"
-        held = {info.name for info in infos if is_validation(str(info.attributes.get("content", info.name)), 0.5)}
-    if len(held) in (0, len(infos)):
+    if not held_out_names or len(held_out_names) == len(infos):
+        split = f"in halves, for the store holds {'all' if held_out_names else 'none'} back"
+        held_out_names = {
+            info.name for info in infos if is_validation(str(info.attributes.get("content", info.name)), 0.5)
+        }
+    if len(held_out_names) in (0, len(infos)):
         raise MusiganError(
             f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
     geometry = Geometry.of(reader.attributes)
-    is_held = np.isin(rolls.songs, list(held))
+    is_held_out = np.isin(rolls.songs, list(held_out_names))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
-        """Pictures of the training songs."""
+        """Yield pictures of the training songs."""
         from musigan.keysettings import KeySettings
         from musigan.rendering import piece_roll
         from musigan.store import Item
 
         settings = KeySettings.from_attributes(reader.attributes)
         for info in infos:
-            if info.name not in held:
+            if info.name not in held_out_names:
                 roll = piece_roll(Item(cast(Any, info), reader.read(info.name)), settings)
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
-    training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held, is_held))
-    return Collection(geometry, shape, training, held_out, songs, split, _pairs_of(reader, held))
+    training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
+    return Collection(geometry, shape, training, held_out, songs, split, _pairs_of(reader, held_out_names))
 
 
 def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
-    """Every pair of songs that are not `held` and of those that are; None where songs are cut into chunks alone."""
+    """Return the pairs of songs not in `held` and of those in it; None where songs are cut in single chunks."""
     if any(len(info.shape) != 5 for info in reader.infos()):
         return None
     sides = [RollDataset(reader, split, NO_AUGMENT, needs=("question",)) for split in _splits(reader)]
@@ -127,17 +129,17 @@ def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
     songs = np.array([side.places[number].item for side, number in places])
 
     def pair(number: int) -> tuple[np.ndarray, np.ndarray]:
-        """One pair, linear."""
+        """Return one pair, linear."""
         side, index = places[number]
-        answer, given = side.example(0, index)
-        return expand(given["question"], side.compression), expand(answer, side.compression)
+        answer, conditions = side.example(0, index)
+        return expand(conditions["question"], side.compression), expand(answer, side.compression)
 
-    every, is_held = PairSet(songs, pair), np.isin(songs, list(held))
-    return every.chosen(np.flatnonzero(~is_held)), every.chosen(np.flatnonzero(is_held))
+    all_pairs, is_held = PairSet(songs, pair), np.isin(songs, list(held))
+    return all_pairs.chosen(np.flatnonzero(~is_held)), all_pairs.chosen(np.flatnonzero(is_held))
 
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
-    """Pieces of a checkpoint in the place of real music: `count` held back, twice as many to learn from."""
+    """Draw pieces of a checkpoint in place of real music: `count` held out, twice as many to learn from."""
     geometry = Geometry.of(sampler.store)
     frames = sampler.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
@@ -145,7 +147,7 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     training, held_out = rolls.chosen(np.arange(count, 3 * count)), rolls.chosen(np.arange(count))
 
     def pictures() -> Iterator[tuple[str, np.ndarray]]:
-        """Pictures of the pieces to learn from."""
+        """Yield pictures of the pieces to learn from."""
         for name, roll in zip(training.songs, training.rolls(), strict=True):
             yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
@@ -153,49 +155,49 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
 
 
 def store_set(reader: Reader, like: Collection) -> RollSet:
-    """All whole rolls of a keys store of samples, which must be of the shape of the real ones.
+    """Return all whole rolls of a keys store of samples, which must have the shape of the real ones.
 
-    What is left at the end of a piece, filled up with silence, is no roll.
+    The end of a piece, padded with silence to a whole roll, is left out. Raises MusiganError where shapes differ.
     """
     rolls, shape = _rolls_of(reader)
-    ours = Geometry.of(reader.attributes)
-    _require_alike(reader.source, shape, ours, like)
-    # Songs of every store are numbered from 000001: a sample is not of the real song of its number.
-    named = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
-    return named.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * ours.frame_seconds)))
+    geometry = Geometry.of(reader.attributes)
+    _require_alike(reader.source, shape, geometry, like)
+    # Every store numbers its songs from 000001, but a sample is not of the real song with its number.
+    sample_rolls = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
+    return sample_rolls.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * geometry.frame_seconds)))
 
 
 def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
-    """Which rolls (N,) of a store lie within the `seconds` that their item says it lasts, behind what was given."""
-    lasts = {info.name: info.attributes.get("seconds") for info in reader.infos()}
-    given = {info.name: float(info.attributes.get("primed_seconds", 0.0)) for info in reader.infos()}
-    turn = dict.fromkeys(lasts, 0)
-    whole = np.ones(len(songs), bool)
+    """Return which rolls (N,) lie within their item's length in `seconds` and after the music it continues."""
+    durations = {info.name: info.attributes.get("seconds") for info in reader.infos()}
+    primed_seconds = {info.name: float(info.attributes.get("primed_seconds", 0.0)) for info in reader.infos()}
+    roll_counts = dict.fromkeys(durations, 0)
+    is_whole = np.ones(len(songs), bool)
     for number, song in enumerate(songs):
-        turn[song] += 1
-        seconds = lasts[song]
-        whole[number] = seconds is None or turn[song] * roll_seconds <= float(seconds) + 1e-6
-        whole[number] &= (turn[song] - 1) * roll_seconds >= given[song] - 1e-6
-    return whole
+        roll_counts[song] += 1
+        seconds = durations[song]
+        is_whole[number] = seconds is None or roll_counts[song] * roll_seconds <= float(seconds) + 1e-6
+        is_whole[number] &= (roll_counts[song] - 1) * roll_seconds >= primed_seconds[song] - 1e-6
+    return is_whole
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
-    """`count` pieces of a checkpoint, as long as the real rolls, drawn when asked for."""
-    ours = Geometry.of(sampler.store)
-    _require_alike(name, sampler.shape, ours, like)
+    """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
+    geometry = Geometry.of(sampler.store)
+    _require_alike(name, sampler.shape, geometry, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])
     return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
 
 
 def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
-    """Every chunk of every song, whatever its split."""
+    """Return every chunk of every song, of all splits, and the shape of a roll."""
     sides = [RollDataset(reader, split, NO_AUGMENT) for split in _splits(reader)]
     places = [(side, number) for side in sides for number in range(len(side))]
     songs = np.array([side.places[number].item for side, number in places])
 
     def roll(number: int) -> np.ndarray:
-        """One chunk, linear."""
+        """Return one chunk, linear."""
         side, index = places[number]
         return expand(side.roll(0, index), side.compression)
 
@@ -203,18 +205,20 @@ def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
 
 
 def _splits(reader: Reader) -> Sequence[Any]:
-    found = {info.attributes.get("split", "train") for info in reader.infos()}
-    if not found:
+    splits = {info.attributes.get("split", "train") for info in reader.infos()}
+    if not splits:
         raise StoreError(f"{reader.source}: holds no songs: nothing to judge")
-    if found - {"train", "validation"}:
-        raise StoreError(f"{reader.source}: songs are of split {sorted(found)}; expected train or validation")
-    return sorted(found)
+    if splits - {"train", "validation"}:
+        raise StoreError(f"{reader.source}: songs are of split {sorted(splits)}; expected train or validation")
+    return sorted(splits)
 
 
 def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
-    for what, ours, theirs in (
+    for property_name, ours, theirs in (
         ("channels, keys and frames", shape, like.shape),
         ("frame length, lowest key and tracks", geometry, like.geometry),
     ):
         if ours != theirs:
-            raise MusiganError(f"{name}: its {what} are {ours}, those of the real music {theirs}: both must be alike")
+            raise MusiganError(
+                f"{name}: its {property_name} are {ours}, those of the real music {theirs}: both must be alike"
+            )

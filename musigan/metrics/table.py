@@ -1,4 +1,4 @@
-"""The judge's table for people, as JSON and as CSV."""
+"""The judge's table as text, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIGNS = {"low": "(-)", "high": "(+)", "reference": "(=)"}
 
 
 def lines(table: Table) -> Iterator[str]:
-    """The table as text: a block of rows for each family of metrics, and which metric catches which row."""
+    """Yield the table as text: a block of rows for each family of metrics, and which metric catches which row."""
     yield f"{table.rolls} rolls in each set; songs divided {table.split}"
     yield from LEGEND
     caught = table.caught()
@@ -37,9 +37,9 @@ def lines(table: Table) -> Iterator[str]:
             yield ""
             titles = "".join(f"{metric.name} {_SIGNS[metric.good]}".rjust(CELL_WIDTH) for metric in shown)
             yield f"{family:{ROW_WIDTH}}{titles}"
-            for row, found in table.rows.items():
+            for row, estimates in table.rows.items():
                 cells = (
-                    _cell(found.get(metric.name), metric.name in caught.get(row, ())).rjust(CELL_WIDTH)
+                    _cell(estimates.get(metric.name), metric.name in caught.get(row, ())).rjust(CELL_WIDTH)
                     for metric in shown
                 )
                 yield f"{row:{ROW_WIDTH}}{''.join(cells)}"
@@ -57,7 +57,7 @@ def _who_catches_whom(table: Table, caught: dict[str, list[str]]) -> Iterator[st
     yield "told from the floor".ljust(width) + "".join(f"{row:>{MARK_WIDTH}}" for row in caught)
     for metric in METRICS:
         if any(metric.name in row for row in table.rows.values()):
-            marks = ("yes" if metric.name in found else "." for found in caught.values())
+            marks = ("yes" if metric.name in metric_names else "." for metric_names in caught.values())
             yield metric.name.ljust(width) + "".join(f"{mark:>{MARK_WIDTH}}" for mark in marks)
 
 
@@ -70,7 +70,7 @@ def _cell(estimate: Estimate | None, marked: bool) -> str:
 
 
 def _short(value: float) -> str:
-    """Three figures that mean something, in at most six characters: a cell holds three such numbers."""
+    """Format three significant figures in at most six characters, as a cell holds three such numbers."""
     if abs(value) >= 99_999:
         return f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
     if abs(value) >= 100:
@@ -80,7 +80,7 @@ def _short(value: float) -> str:
 
 
 def to_json(table: Table) -> str:
-    """The table as one JSON object; what is undefined is null."""
+    """Return the table as one JSON object; undefined values are null."""
     content = {
         "rolls": table.rolls,
         "split": table.split,
@@ -89,34 +89,41 @@ def to_json(table: Table) -> str:
             row: {
                 "songs": table.songs[row],
                 "metrics": {
-                    name: {"value": _finite(e.value), "low": _finite(e.low), "high": _finite(e.high)}
-                    for name, e in found.items()
+                    name: {
+                        "value": _finite(estimate.value),
+                        "low": _finite(estimate.low),
+                        "high": _finite(estimate.high),
+                    }
+                    for name, estimate in estimates.items()
                 },
             }
-            for row, found in table.rows.items()
+            for row, estimates in table.rows.items()
         },
         "told from the floor": table.caught(),
         "answers": {
-            name: {"value": _finite(e.value), "low": _finite(e.low), "high": _finite(e.high)}
-            for name, e in table.answers.items()
+            name: {"value": _finite(estimate.value), "low": _finite(estimate.low), "high": _finite(estimate.high)}
+            for name, estimate in table.answers.items()
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def to_csv(table: Table) -> str:
-    """One line for each row and metric; what is undefined is empty."""
+    """Return the table as CSV, one line for each row and metric; undefined values are empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("row", "songs", "family", "metric", "value", "low", "high", "told_from_floor"))
     caught = table.caught()
-    for row, found in table.rows.items():
+    for row, estimates in table.rows.items():
         for metric in METRICS:
-            if metric.name in found:
-                e = found[metric.name]
-                values = ("" if not math.isfinite(v) else repr(float(v)) for v in (e.value, e.low, e.high))
-                told = int(metric.name in caught.get(row, ()))
-                writer.writerow((row, table.songs[row], metric.family, metric.name, *values, told))
+            if metric.name in estimates:
+                estimate = estimates[metric.name]
+                values = (
+                    "" if not math.isfinite(figure) else repr(float(figure))
+                    for figure in (estimate.value, estimate.low, estimate.high)
+                )
+                is_caught = int(metric.name in caught.get(row, ()))
+                writer.writerow((row, table.songs[row], metric.family, metric.name, *values, is_caught))
     return out.getvalue()
 
 

@@ -1,7 +1,7 @@
-"""Can a classifier tell the samples from real rolls? (Lopez-Paz and Oquab, 1610.06545.)
+"""Classifier two-sample test: can a classifier tell the samples from real rolls? (Lopez-Paz and Oquab, 1610.06545.)
 
-The cross-validated accuracy is the metric: 0.5 is a coin, 1.0 trivial to tell apart. Folds keep songs whole on both
-sides, or the classifier would win by knowing the song. Classes weigh alike.
+The cross-validated accuracy is the metric: 0.5 is chance, 1.0 trivial to tell apart. Folds keep songs whole on both
+sides; otherwise the classifier would win by recognising the song. Classes have equal weight.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAST_PICTURE = (17, 41)  # keys and frames that the network's layers need
 
 
 def folds(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A fold's number (N,) for every roll, all rolls of one song in the same."""
+    """Assign a fold's number (N,) to every roll, the same to all rolls of one song."""
     names = np.unique(songs)
     order = generator.permutation(len(names))
     return np.asarray((order % FOLDS)[np.searchsorted(names, songs)])
@@ -34,7 +34,7 @@ def folds(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def right_answers(
     kind: str, real: np.ndarray, fake: np.ndarray, real_songs: np.ndarray, fake_songs: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each real one (N,) and each fake (M,): 1 where a classifier that never saw its song was right, else 0.
+    """Return, for real ones (N,) and fakes (M,), 1 where a classifier not trained on the song was right, else 0.
 
     kind: "logistic" or "forest" on features (N, F), "network" on pictures (N, K, T). A song on both sides stays in one
     fold. NaN where there are fewer songs than folds.
@@ -48,9 +48,11 @@ def right_answers(
     labels = np.repeat((0, 1), (len(real), len(fake)))
     answers = np.full(len(points), np.nan)
     for number in range(FOLDS):
-        learn, test = fold != number, fold == number
-        if len(np.unique(labels[learn])) == 2 and test.any():
-            answers[test] = _CLASSIFIERS[kind](points[learn], labels[learn], points[test], seed) == labels[test]
+        is_training, is_test = fold != number, fold == number
+        if len(np.unique(labels[is_training])) == 2 and is_test.any():
+            answers[is_test] = (
+                _CLASSIFIERS[kind](points[is_training], labels[is_training], points[is_test], seed) == labels[is_test]
+            )
     return answers[: len(real)], answers[len(real) :]
 
 
@@ -59,7 +61,7 @@ def _logistic(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: i
 
     model = LogisticRegression(C=0.1, max_iter=300, class_weight="balanced")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged to the last digit is good enough
+        warnings.simplefilter("ignore")  # scikit-learn warns of incomplete convergence, which is accurate enough here
         model.fit(points, labels)
     return np.asarray(model.predict(asked))
 
@@ -72,12 +74,12 @@ def _forest(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int
 
 
 def _network(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-    """A small convolutional network on pictures (N, K, T), small ones with silence around."""
+    """Predict labels with a small convolutional network on pictures (N, K, T), small ones padded with silence."""
     import torch
     from torch import nn
 
-    short = [max(0, least - there) for least, there in zip(LEAST_PICTURE, points.shape[1:], strict=True)]
-    points, asked = (np.pad(side, ((0, 0), (0, short[0]), (0, short[1]))) for side in (points, asked))
+    padding = [max(0, least - size) for least, size in zip(LEAST_PICTURE, points.shape[1:], strict=True)]
+    points, asked = (np.pad(side, ((0, 0), (0, padding[0]), (0, padding[1]))) for side in (points, asked))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = nn.Sequential(
@@ -87,47 +89,49 @@ def _network(points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: in
         )  # fmt: skip
         optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
         images = torch.from_numpy(np.asarray(points, np.float32))[:, None]
-        truth = torch.from_numpy(labels.astype(np.float32))
-        balance = torch.tensor(float((labels == 0).sum() / max((labels == 1).sum(), 1)))
+        targets = torch.from_numpy(labels.astype(np.float32))
+        positive_weight = torch.tensor(float((labels == 0).sum() / max((labels == 1).sum(), 1)))
         for _ in range(EPOCHS):
             for batch in torch.randperm(len(images)).split(32):
-                said = network(images[batch])[:, 0]
-                loss = nn.functional.binary_cross_entropy_with_logits(said, truth[batch], pos_weight=balance)
+                logits = network(images[batch])[:, 0]
+                loss = nn.functional.binary_cross_entropy_with_logits(
+                    logits, targets[batch], pos_weight=positive_weight
+                )
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
         network.eval()
         with torch.no_grad():
-            said = torch.cat(
+            logits = torch.cat(
                 [network(part) for part in torch.from_numpy(np.asarray(asked, np.float32))[:, None].split(64)]
             )
-    return (said[:, 0] > 0).numpy().astype(int)
+    return (logits[:, 0] > 0).numpy().astype(int)
 
 
 _CLASSIFIERS = {"logistic": _logistic, "forest": _forest, "network": _network}
 
 
 def predict(kind: str, points: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-    """Labels (M,) that a "logistic" or "forest" classifier of standardised points (N, F) gives those asked, (M, F)."""
+    """Return the labels (M,) of `asked` (M, F) by a "logistic" or "forest" classifier of standardised points (N, F)."""
     return _CLASSIFIERS[kind](points, labels, asked, seed)
 
 
 def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """The metrics of METRICS: balanced accuracy, as far as the judge asks for the slower ones."""
+    """Return the metrics of METRICS, balanced accuracies; the slower ones only as far as the judge's settings ask."""
     sides = comparison.real, comparison.fake
     features = [
-        np.concatenate(both, axis=1)
-        for both in (
+        np.concatenate(feature_parts, axis=1)
+        for feature_parts in (
             (comparison.real_musical, comparison.real_random),
             (comparison.fake_musical, comparison.fake_random),
         )
     ]
     kinds = ["logistic"] + ["forest"] * comparison.judge.forest + ["network"] * comparison.judge.network
-    found = {}
+    estimates = {}
     for kind in kinds:
         real, fake = [side.pictures for side in sides] if kind == "network" else features
         answers = right_answers(kind, real, fake, sides[0].songs, sides[1].songs, comparison.judge.seed)
-        found[f"told apart, {kind}"] = comparison.bootstrap(
+        estimates[f"told apart, {kind}"] = comparison.bootstrap(
             lambda r, f, right=answers: 0.5 * (mean_of(right[0][r]) + mean_of(right[1][f]))  # type: ignore[misc]
         )
-    return found
+    return estimates

@@ -1,4 +1,4 @@
-"""Model families: settings + networks + training stages. A new family is one file here and one line in `FAMILIES`."""
+"""Model families: settings, networks and training stages. A new family is one file here and one line in `FAMILIES`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class RollShape:
-    """What a family is built for: the rolls of one store."""
+    """Shape of the rolls that a model is built for: those of one store."""
 
     channels: int  # stereo channels or instruments
     keys: int  # keys from low_key to high_key
@@ -45,23 +45,25 @@ class Family:
     settings: type  # frozen dataclass of the network's sizes
     build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
-    pretrain_share: float = 0.9  # of the epochs, before the game
-    stores: int = 1  # keys stores it learns from, each a kind of music of its own
-    parts: Mapping[str, float] = field(default_factory=dict)  # of these, by stage, where other than PRETRAIN_PARTS
-    needs: tuple[str, ...] = ()  # conditions that go with a roll, of `musigan.conditions`
+    pretrain_share: float = 0.9  # share of the epochs before the adversarial stage
+    stores: int = 1  # keys stores it learns from, one for each kind of music
+    parts: Mapping[str, float] = field(
+        default_factory=dict
+    )  # shares of pretraining by stage, where other than PRETRAIN_PARTS
+    needs: tuple[str, ...] = ()  # conditions of each roll, from `musigan.conditions`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
-    losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses, its own and others, by name
+    losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses by name, the family's own and others
 
 
 def family(name: str) -> Family:
-    """The family registered as `name`; SettingsError names the known ones."""
+    """Return the family registered as `name`; raise SettingsError, which lists the known ones, if there is none."""
     if name not in FAMILIES:
         raise SettingsError(f"--model {name}: unknown model; known are {', '.join(FAMILIES)}")
-    found: Family = importlib.import_module(FAMILIES[name]).FAMILY
-    return found
+    model_family: Family = importlib.import_module(FAMILIES[name]).FAMILY
+    return model_family
 
 
 def build(name: str, network: Mapping[str, Any], shape: RollShape) -> nn.ModuleDict:
-    """Networks of the family `name` with the plain settings `network`, for rolls of `shape`."""
-    chosen = family(name)
-    return chosen.build(settings_module.build(chosen.settings, network, "network"), shape)
+    """Build the networks of family `name` with the plain settings `network`, for rolls of `shape`."""
+    model_family = family(name)
+    return model_family.build(settings_module.build(model_family.settings, network, "network"), shape)

@@ -1,18 +1,18 @@
-"""Call and response: hears ten seconds and answers with the next ten.
+"""Call and response: answers ten seconds of music with the next ten.
 
-The question-answer generator of the article, read in music: a conditional adversarial network (arXiv 1411.1784) on
-the pairs that pair-chunks makes, whose critic is shown (question, answer) and takes real answers to other questions
-for fakes (arXiv 1605.05396). The article's generator never sees the question and its critic judges one number without
-it; here both sides are given the question, and the generator, as musigan's, has learned to write rolls as latents and
-which latents music has before the game. What is new beside musigan: the flow from noise to the answer's latents has
-those of the question in front of it, read once and looked back at in every round, and one question in ten is silence.
+The question-answer generator of the article, applied to music: a conditional adversarial network (arXiv 1411.1784) on
+the pairs that pair-chunks makes. Its critic is shown (call, answer) and takes real answers to other calls as fakes
+(arXiv 1605.05396). The article's generator never sees the call, and its critic judges one number without it. Here both
+sides are conditioned on the call. Before the adversarial stage the generator has learned, as musigan's, to write rolls
+as latents and which latents music has. New compared with musigan: the flow from noise to the answer's latents attends
+to those of the call (`question`), encoded once and cached for all flow steps; and one call in ten is silence.
 
-    question -> encoder -> latents --------+   |
-    noise -> transformer, rounds -> latents -+--> decoder -> question's end, answer -> critic of the pair
+    question -> encoder -> latents --------------+   |
+    noise -> transformer, flow steps -> latents -+--> decoder -> question's end, answer -> critic of the pair
 
-An answer begins without a seam because encoder and decoder see the question's end next to it, in training as in
-sampling, and because notes that sound there are held on from the question itself (joining.py). A chain of answers,
-each the next one's question, is a piece of any length.
+An answer begins without a seam because encoder and decoder see the call's end next to it, in training as in
+sampling, and because notes that sound there are continued from the call itself (joining.py). A chain of answers,
+each the call of the next one, is a piece of any length.
 """
 
 from __future__ import annotations
@@ -32,164 +32,173 @@ from musigan.models.protocol import Decoded, Judgement, Posterior
 
 @dataclass(frozen=True)
 class AnswerSettings(musigan.MusiganSettings):
-    """Sizes of the networks: musigan's, and how much an answer listens."""
+    """Sizes of the networks: musigan's, and how strongly an answer follows its call."""
 
-    guidance: float = 2.0  # above 1, answers are drawn as if the question said more than it does (arXiv 2207.12598)
+    guidance: float = 2.0  # guidance scale: above 1, the call weighs more than learned (arXiv 2207.12598)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.guidance < 0:
-            raise SettingsError(f"network.guidance is {self.guidance:g}; expected 0 (deaf), 1 (as learned) or more")
+            raise SettingsError(
+                f"network.guidance is {self.guidance:g}; expected 0 (ignore the call), 1 (as learned) or more"
+            )
 
 
 class Generator(musigan.Generator):
-    """Encoder, transformer and decoder, each given the question: a roll (B, C, K, T) of what sounded before."""
+    """Encoder, transformer and decoder, conditioned on the call `question`: a roll (B, C, K, T) that came before."""
 
     PRIOR = (*musigan.Generator.PRIOR, "question_in")
-    halo = None  # an answer has the length it was built for: longer pieces are chains of them
+    halo = None  # an answer has a fixed length: longer pieces are chains of answers
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
         self.guidance = settings.guidance
         self.question_in = nn.Linear(settings.latent_dim, settings.transformer_width)
-        self.transformer.reach = 2 * self.steps(shape.frames)  # all of question and answer
+        self.transformer.reach = 2 * self.steps(shape.frames)  # all of call and answer
 
     def silence(self, batch: int) -> Tensor:
-        """The question that says nothing, (B, C, K, T)."""
+        """Return silent calls, (B, C, K, T)."""
         shape = self.shape
         return self.key_map.new_zeros(batch, shape.channels, shape.keys, shape.frames)
 
     def heard(self, question: Tensor, steps: int) -> Tensor:
-        """Latents (B, steps, Z) of the last `steps` steps of question (B, C, K, T), silence before it."""
-        # What lies farther back than the encoder sees reaches none of them.
-        seen = max(steps, min(steps + self.decoder_reach, self.steps(question.shape[-1])))
-        return super().encode(ending(question, seen * self.token_frames)).mean[:, -steps:]
+        """Encode the last `steps` latent steps of question (B, C, K, T), silence before it: (B, steps, Z)."""
+        # Frames outside the encoder's receptive field do not affect these latents.
+        context_steps = max(steps, min(steps + self.decoder_reach, self.steps(question.shape[-1])))
+        return super().encode(ending(question, context_steps * self.token_frames)).mean[:, -steps:]
 
     def encode(self, roll: Tensor, question: Tensor | None = None) -> Posterior:
-        """roll (B, C, K, T) that followed `question` -> Gaussian of its latents, (B, L, Z) each."""
+        """Encode roll (B, C, K, T) that followed `question` as a Gaussian of its latents, (B, L, Z) each."""
         if question is None:
             return super().encode(roll)
-        lead = self.decoder_reach
-        both = super().encode(torch.cat((ending(question, lead * self.token_frames), roll), -1))
-        return Posterior(both.mean[:, lead:], both.log_variance[:, lead:])
+        lead_steps = self.decoder_reach
+        posterior = super().encode(torch.cat((ending(question, lead_steps * self.token_frames), roll), -1))
+        return Posterior(posterior.mean[:, lead_steps:], posterior.log_variance[:, lead_steps:])
 
     def velocity(self, latents: Tensor, time: Tensor, question: Tensor | None = None) -> Tensor:
-        """Where latents (B, L, Z) that have come `time` (B) of the way should move; several may answer one question.
+        """Return the flow's velocity at latents (B, L, Z) and `time` (B); several latents may answer one call.
 
         question (B / n, C, K, T): latents i, i + B / n, ... answer question i.
         """
         return self._towards(latents, time, self._memory(question, latents))
 
     def _memory(self, question: Tensor | None, latents: Tensor) -> Memory:
-        """A question (silence if None) as the transformer remembers it, once for each of latents (B, L, Z)."""
-        heard = self.heard(self.silence(1) if question is None else question, latents.shape[1])
-        memory = self.transformer.remember(self.question_in(heard), self.style(heard.new_ones(len(heard))))
-        several = len(latents) // len(heard)
-        return [(key.repeat(several, 1, 1, 1), value.repeat(several, 1, 1, 1)) for key, value in memory]
+        """Cache a call (silence if None) for the transformer to attend to, repeated for each of latents (B, L, Z)."""
+        question_latents = self.heard(self.silence(1) if question is None else question, latents.shape[1])
+        memory = self.transformer.remember(
+            self.question_in(question_latents), self.style(question_latents.new_ones(len(question_latents)))
+        )
+        repeats = len(latents) // len(question_latents)
+        return [(key.repeat(repeats, 1, 1, 1), value.repeat(repeats, 1, 1, 1)) for key, value in memory]
 
     def _towards(self, latents: Tensor, time: Tensor, memory: Memory) -> Tensor:
-        """The velocity of latents (B, L, Z) at `time` (B) after what is remembered of questions."""
+        """Return the velocity of latents (B, L, Z) at `time` (B), given the cached calls."""
         return self.latents_out(self.transformer(self.noise_in(latents), self.style(time), memory))
 
     def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
-        """Latents (B, L, Z) of the answer to a `question`, or to silence, after the rounds `first` to `last`."""
+        """Run the flow steps `first` to `last` on latents (B, L, Z) of the answer to a `question`, or to silence."""
         question = given.get("question")
         memory = self._memory(question, latents)
-        nothing = self._memory(None, latents) if self.guidance != 1 else None
+        silence_memory = self._memory(None, latents) if self.guidance != 1 else None
         for index in range(first, self.rounds if last is None else last):
             time = latents.new_full((len(latents),), index / self.rounds)
             velocity = self._towards(latents, time, memory)
-            if nothing is not None:
-                velocity = torch.lerp(self._towards(latents, time, nothing), velocity, self.guidance)
+            if silence_memory is not None:
+                velocity = torch.lerp(self._towards(latents, time, silence_memory), velocity, self.guidance)
             latents = latents + velocity / self.rounds
         if last is None or last == self.rounds:
             latents = self.calibrated(latents)
         return latents
 
     def decode(self, latents: Tensor, frames: int, question: Tensor | None = None) -> Decoded:
-        """latents (B, L, Z) -> roll (B, C, K, frames), joined to the end of `question`."""
+        """Decode latents (B, L, Z) to roll (B, C, K, frames), joined to the end of `question`."""
         if question is None:
             return super().decode(latents, frames)
         return Decoded(*(part[..., -frames:] for part in self._decoded_pair(latents, frames, question)))
 
     def _decoded_pair(self, latents: Tensor, frames: int, question: Tensor) -> Decoded:
-        """The end of `question`, as far as the decoder sees, and the answer of latents (B, L, Z) to it."""
-        lead = self.decoder_reach
-        return super().decode(torch.cat((self.heard(question, lead), latents), 1), lead * self.token_frames + frames)
+        """Decode the end of `question`, as far as the decoder sees, and the answer of latents (B, L, Z) to it."""
+        lead_steps = self.decoder_reach
+        return super().decode(
+            torch.cat((self.heard(question, lead_steps), latents), 1), lead_steps * self.token_frames + frames
+        )
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """`frames` frames (1, C, K, frames) that go on from past (1, C, K, P): answers, each the next one's question.
+        """Continue past (1, C, K, P) by (1, C, K, frames): a chain of answers, each the next one's call.
 
-        Of the past as much is heard as an answer lasts; None begins after silence. `temperature` is the deviation of
+        The past counts as far back as an answer is long; None begins after silence. `temperature` is the deviation of
         the noise.
         """
         length, pieces = self.shape.frames, list[Tensor]()
         question = self.silence(1) if past is None else ending(past, length)
         while length * len(pieces) < frames:
             latents = self.compose(temperature * self.draw(1, length, rng), question=question)
-            written = self._decoded_pair(latents, length, question).roll[..., -length - 1 :]
-            question = joined(question, written)
+            decoded = self._decoded_pair(latents, length, question).roll[..., -length - 1 :]
+            question = joined(question, decoded)
             pieces.append(question)
         return torch.cat(pieces, -1)[..., :frames]
 
 
 def ending(roll: Tensor, frames: int) -> Tensor:
-    """The last `frames` frames of roll (B, C, K, T), silence before a shorter one."""
+    """Return the last `frames` frames of roll (B, C, K, T), with silence before a shorter one."""
     return F.pad(roll, (frames - roll.shape[-1], 0))
 
 
 class PairTower(musigan.RollTower):
-    """Judges a pair (B, C, K, 2T): sees it whole, its joint too, then what the halves have in common."""
+    """Critic tower for a pair (B, C, K, 2T): convolves both halves together, then compares their pooled features."""
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
-        pooled = int(self.outward.in_features) - 1  # type: ignore[arg-type]
-        self.outward = normed(nn.Linear(4 * pooled + 1, 1), settings.spectral)
+        pooled_features = int(self.outward.in_features) - 1  # type: ignore[arg-type]
+        self.outward = normed(nn.Linear(4 * pooled_features + 1, 1), settings.spectral)
 
     def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
-        """roll (B, C, K, 2T), the question's half first; heads tell of the answer."""
-        plane, features = self.plane(roll)
-        columns = plane.shape[-1]  # a middle one belongs to both
-        asked = musigan.pool(plane[..., : -(-columns // 2)])
-        answered = musigan.pool(plane[..., columns // 2 :])
-        together = torch.cat((answered, asked, (answered - asked).abs(), answered * asked), 1)
-        told = None if self.heads is None else self.heads(answered)
-        return musigan.verdict(self.outward, together, alone), features, told
+        """Judge roll (B, C, K, 2T), the call's half first; heads predict statistics of the answer."""
+        feature_map, features = self.plane(roll)
+        columns = feature_map.shape[-1]  # the middle one, if any, belongs to both halves
+        call = musigan.pool(feature_map[..., : -(-columns // 2)])
+        answer = musigan.pool(feature_map[..., columns // 2 :])
+        pair_features = torch.cat((answer, call, (answer - call).abs(), answer * call), 1)
+        predictions = None if self.heads is None else self.heads(answer)
+        return musigan.verdict(self.outward, pair_features, alone), features, predictions
 
 
 class Critic(musigan.Critic):
-    """Judges a roll, its pitch classes and its latents as the answer to a question, each by a tower of its own."""
+    """Critic of a roll, its pitch classes and its latents as the answer to a call, with a tower for each."""
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
         self.shape = shape
         self.roll = PairTower(settings, shape)
         size = shape.channels * shape.keys
-        # What the latent tower hears of the question: its keys in each step, in as many numbers as a latent has.
+        # The latent tower's view of the call: its keys in each step, projected to the size of a latent.
         self.asked = normed(nn.Linear(size, settings.latent_dim), settings.spectral) if self.latent else None
 
     def forward(
         self, roll: Tensor | None, latents: Tensor | None, alone: bool = False, question: Tensor | None = None
     ) -> Judgement:
-        """roll (B, C, K, T), latents (B, L, Z), a view that is None is not judged; question (B, C, K, T) or silence."""
-        logits, features, told = {}, {}, None
+        """Judge roll (B, C, K, T) and latents (B, L, Z) as answers to question (B, C, K, T), or to silence.
+
+        A view that is None is not judged.
+        """
+        logits, features, predictions = {}, {}, None
         if question is None:
-            like, shape = next(view for view in (roll, latents) if view is not None), self.shape
-            question = like.new_zeros(len(like), shape.channels, shape.keys, shape.frames)
+            reference, shape = next(view for view in (roll, latents) if view is not None), self.shape
+            question = reference.new_zeros(len(reference), shape.channels, shape.keys, shape.frames)
         if roll is not None:
             pair = torch.cat((question, roll), -1)  # (B, C, K, 2T)
-            logits["roll"], features["roll"], told = self.roll(pair, alone)
+            logits["roll"], features["roll"], predictions = self.roll(pair, alone)
             if self.chroma is not None:
                 logits["chroma"], features["chroma"] = self.chroma(musigan.chroma(pair, self.frames), alone)
         if latents is not None and self.latent is not None and self.asked is not None:
             steps = F.adaptive_avg_pool1d(question.flatten(1, 2), latents.shape[1])  # (B, C * K, L)
             sequence = torch.cat((self.asked(steps.transpose(1, 2)), latents), 1)  # (B, 2L, Z)
             logits["latent"], features["latent"] = self.latent(sequence, alone)
-        return Judgement(logits, features, told)
+        return Judgement(logits, features, predictions)
 
 
 def build(settings: AnswerSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 
@@ -200,7 +209,7 @@ FAMILY = Family(
     paper="conditional GAN, 1411.1784, with mismatched pairs as fakes, 1605.05396",
     settings=AnswerSettings,
     build=build,
-    parts={"variational": 1, "prior": 1},  # which latents follow a question is learned sooner than which there are
+    parts={"variational": 1, "prior": 1},  # the prior given a call needs fewer epochs than an unconditional one
     needs=("question",),
     defaults={
         "epochs": 120,

@@ -1,12 +1,12 @@
 """CycleGAN between two kinds of music: Zhu et al., arXiv 1703.10593; on piano rolls Brunner et al., arXiv 1809.07575.
 
-Two generators, one each way, and two critics, one for each kind. A generator is residual as a whole: what it adds to a
-roll starts at nothing, so that training begins with the identity, which both cycle and identity loss are content with,
-and the critics' say is all that leads away from it. Departures from the papers: no instance normalisation (a frame
-would depend on the whole song, and a song in windows would not be the song in one pass), patches of keys by frames in
-channels instead of strided layers (a quarter of the work on a CPU), dilated convolutions in time for the reach that
-depth would give, loudness instead of binary notes with a gate that leaves silence exactly 0, and a learned map of the
-keys, without which a convolution cannot know a bass from a treble.
+There are two generators, one for each direction, and two critics, one for each kind. A generator is residual as a
+whole. The change that it adds to a roll starts at zero, so that training begins with the identity. Cycle and identity
+loss are both minimal there, and only the critics lead away from it. Departures from the papers: no instance
+normalisation (a frame would depend on the whole song, and a song in windows would differ from the song in one pass);
+patches of keys by frames in channels instead of strided layers (a quarter of the work on a CPU); dilated convolutions
+in time for the receptive field that depth would give; loudness instead of binary notes, with a gate that leaves silence
+exactly 0; and a learned map of the keys, without which a convolution cannot tell a bass from a treble.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from musigan.errors import SettingsError
 from musigan.layers import DownBlock, ResidualBlock, hard_gate, limit, normed, pack, pad_roll, unpack
 from musigan.models import Family, RollShape
 
-HELD = 1.0  # the gate's logit before training: a key that sounds goes on, one that is silent stays so
-BORN = 0.4  # loudness, in model space, that the generator's change is added to where the roll is silent
-FAINTEST = 0.1  # in model space, of what sounds: fainter notes than music has cost next to nothing, and hide the song
+HELD = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
+BORN = 0.4  # base loudness, in model space, of notes that the generator adds where the roll is silent
+FAINTEST = 0.1  # least loudness of a note, in model space: fainter notes would cost almost nothing and hide the song
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class CycleGanSettings:
     patch_frames: int = 10  # frames in a patch
     width: int = 32  # channels of the generators
     dilations: tuple[int, ...] = (1, 2, 4, 8)  # in time, of the generators' residual blocks
-    critic_width: int = 32  # channels of the critics' finest plane
-    critic_layers: int = 2  # each halves the plane
+    critic_width: int = 32  # channels of the critics' finest feature map
+    critic_layers: int = 2  # each halves the feature map
     spectral: bool = False  # spectral normalisation of the critics' layers
-    pool: int = 32  # drawn rolls of each kind that the critics go on being shown; 0: the latest only
+    pool: int = 32  # earlier generated rolls of each kind that the critics are still shown; 0: the latest only
 
     def __post_init__(self) -> None:
         sizes = (self.patch_keys, self.patch_frames, self.width, self.critic_width, self.critic_layers)
@@ -49,7 +49,7 @@ class CycleGanSettings:
 
 
 class Way(nn.Module):
-    """Rolls of one kind as the other: (B, C, K, T) -> (B, C, K, T), T of any length."""
+    """Generator for one direction, from one kind to the other: (B, C, K, T) -> (B, C, K, T), T of any length."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
@@ -65,47 +65,50 @@ class Way(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, roll: Tensor) -> Tensor:
-        """roll (B, C, K, T)."""
+        """Translate roll (B, C, K, T)."""
         s, (keys, frames) = self.settings, roll.shape[-2:]
-        whole = -(-frames // s.patch_frames) * s.patch_frames
-        padded = pad_roll(roll, self.padded_keys, whole)
+        padded_frames = -(-frames // s.patch_frames) * s.patch_frames
+        padded = pad_roll(roll, self.padded_keys, padded_frames)
         patches = pack(padded, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
-        plane = self.blocks(self.pack_in(patches) + self.key_map)  # (B, W, K/pk, T/pt)
-        both = unpack(self.pack_out(F.leaky_relu(plane, 0.2)), 2 * self.channels, s.patch_keys, s.patch_frames)
-        change, tilt = self._smoothed(both)[:, :, :keys, :frames].chunk(2, 1)
-        sounds = roll > 0
-        loudness = torch.where(sounds, roll, BORN) + change
-        heard = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
-        return heard * hard_gate(torch.where(sounds, HELD, -HELD) + tilt)
+        feature_map = self.blocks(self.pack_in(patches) + self.key_map)  # (B, W, K/pk, T/pt)
+        outputs = unpack(self.pack_out(F.leaky_relu(feature_map, 0.2)), 2 * self.channels, s.patch_keys, s.patch_frames)
+        change, gate_change = self._smoothed(outputs)[:, :, :keys, :frames].chunk(2, 1)
+        is_sounding = roll > 0
+        loudness = torch.where(is_sounding, roll, BORN) + change
+        audible = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
+        return audible * hard_gate(torch.where(is_sounding, HELD, -HELD) + gate_change)
 
     def _smoothed(self, both: Tensor) -> Tensor:
-        """Each frame of (B, 2C, K, T) as the mean over the length of a patch around it: no ticking at their rate."""
+        """Average (B, 2C, K, T) over a patch length around each frame, so that nothing ticks at the patch rate."""
         length = self.settings.patch_frames
         padded = F.pad(both, ((length - 1) // 2, length // 2, 0, 0), mode="replicate")
         return F.avg_pool2d(padded, (1, length), stride=1)
 
 
 class Generator(nn.Module):
-    """Both ways: the first kind as the second, the second as the first."""
+    """Both generators: the first kind to the second, and the second to the first."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.token_frames = settings.patch_frames
-        self.halo = 2 * sum(settings.dilations) + 1  # patches on either side that a patch depends on
+        self.halo = 2 * sum(settings.dilations) + 1  # receptive field: patches on either side that a patch depends on
         self.ways = nn.ModuleList(Way(settings, shape) for _ in range(2))
 
     def translate(self, roll: Tensor, to: int) -> Tensor:
-        """roll (B, C, K, T) as kind `to`: 0 or 1. The same for any cut at whole patches that leaves it the halo."""
+        """Translate roll (B, C, K, T) to kind `to`, 0 or 1.
+
+        The result is the same for any cut at whole patches that keeps the receptive field.
+        """
         translated: Tensor = self.ways[1 - to](roll)
         return translated
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by what they are for."""
+        """Return all parameters by their role."""
         return {"decoder": list(self.parameters())}
 
 
 class Critic(nn.Module):
-    """Is a patch of a roll of this kind of music? (B, C, K, T) -> (B, P), P patches that overlap (PatchGAN)."""
+    """Critic of one kind of music: (B, C, K, T) -> logits (B, P) of P overlapping patches (PatchGAN)."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
@@ -119,32 +122,33 @@ class Critic(nn.Module):
         self.outward = normed(nn.Conv2d(widths[-1], 1, 3, padding=1), s.spectral)
 
     def forward(self, roll: Tensor) -> Tensor:
-        """roll (B, C, K, T)."""
+        """Judge roll (B, C, K, T)."""
         s = self.settings
-        whole = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
-        patches = pack(pad_roll(roll, self.padded_keys, whole), s.patch_keys, s.patch_frames)
-        plane = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
-        logits: Tensor = self.outward(F.leaky_relu(self.down(plane), 0.2))
+        padded_frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
+        patches = pack(pad_roll(roll, self.padded_keys, padded_frames), s.patch_keys, s.patch_frames)
+        feature_map = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
+        logits: Tensor = self.outward(F.leaky_relu(self.down(feature_map), 0.2))
         return logits.flatten(1)
 
 
 class Critics(nn.Module):
-    """One critic for each kind."""
+    """Both critics, one for each kind."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.kinds = nn.ModuleList(Critic(settings, shape) for _ in range(2))
 
     def judge(self, roll: Tensor, kind: int) -> Tensor:
-        """Logits (B, P) of rolls (B, C, K, T): above 0 where a patch is taken for real music of `kind`."""
+        """Return logits (B, P) of rolls (B, C, K, T): above 0 where a patch is taken for real music of `kind`."""
         logits: Tensor = self.kinds[kind](roll)
         return logits
 
 
 class Pool(nn.Module):
-    """Rolls drawn earlier, so that a critic does not forget what it has once seen through (arXiv 1612.07828).
+    """Pool of earlier generated rolls, so that a critic does not forget fakes it once recognised (arXiv 1612.07828).
 
-    Buffers, which a checkpoint holds: a run that goes on shows its critics what it would have.
+    They are buffers, which a checkpoint holds: a resumed run shows its critics what it would have shown without the
+    break.
     """
 
     held: Tensor
@@ -159,26 +163,26 @@ class Pool(nn.Module):
 
     @torch.no_grad()
     def exchange(self, fake: Tensor, kind: int, rng: torch.Generator) -> Tensor:
-        """What a critic is shown for the rolls `fake` (B, C, K, T): each itself, or every second time an older one.
+        """Return the rolls that a critic is shown for `fake` (B, C, K, T): each itself or, half the time, an older one.
 
-        An older one is replaced by the new one; until the pool is full every new one is kept, too.
+        The new roll then replaces the older one in the pool. Until the pool is full every new roll is stored and shown.
         """
-        held, size = self.held[kind], self.held.shape[1]
+        stored_rolls, size = self.held[kind], self.held.shape[1]
         shown = fake.clone()
         for index in range(len(fake) if size else 0):
             filled = int(self.filled[kind])
             if filled < size:
-                held[filled] = fake[index]
+                stored_rolls[filled] = fake[index]
                 self.filled[kind] += 1
             elif torch.rand((), generator=rng) < 0.5:
-                place = int(torch.randint(size, (), generator=rng))
-                shown[index] = held[place]
-                held[place] = fake[index]
+                slot = int(torch.randint(size, (), generator=rng))
+                shown[index] = stored_rolls[slot]
+                stored_rolls[slot] = fake[index]
         return shown
 
 
 def build(settings: CycleGanSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generators, critics and pool for rolls of `shape`."""
+    """Build generators, critics and pool for rolls of `shape`."""
     return nn.ModuleDict(
         {
             "generator": Generator(settings, shape),

@@ -1,4 +1,4 @@
-"""LSTM frame prediction: learns by likelihood alone what comes next, and plays on with as much chance as is wanted.
+"""LSTM frame prediction: learns the next frames by likelihood alone, and samples them at any temperature.
 
 Hochreiter and Schmidhuber 1997, as in Boulanger-Lewandowski et al. (arXiv 1206.6392) and Graves (arXiv 1308.0850).
 Departures: a recurrent step takes several frames, which follow Markov chains of their own (`musigan.recurrent`); every
@@ -14,13 +14,13 @@ from musigan.recurrent import FrameGenerator, FrameSettings
 
 
 def build(settings: FrameSettings, shape: RollShape) -> nn.ModuleDict:
-    """The network for rolls of `shape`; there is no critic."""
+    """Build the network for rolls of `shape`; there is no critic."""
     return nn.ModuleDict({"generator": FrameGenerator(settings, "lstm", shape)})
 
 
 FAMILY = Family(
     name="lstm",
-    summary="LSTM that predicts frames by likelihood: any length, goes on from a past, temperature; no game",
+    summary="LSTM that predicts frames by likelihood: any length, goes on from your own music, temperature; no critic",
     paper="Hochreiter and Schmidhuber 1997; polyphonic frames: arXiv 1206.6392",
     settings=FrameSettings,
     build=build,

@@ -1,4 +1,4 @@
-"""MDN-RNN: an LSTM that says of every 0.2 s what may come next, as a mixture of Gaussians over latents.
+"""MDN-RNN: an LSTM that predicts the next 0.2 s as a mixture of Gaussians over latents.
 
 Mixture density networks are Bishop's (Aston NCRG/94/004, 1994), over sequences Graves's (arXiv 1308.0850), over the
 latents of an autoencoder and with a temperature Ha and Schmidhuber's (arXiv 1803.10122). Here
@@ -9,11 +9,12 @@ latents of an autoencoder and with a temperature Ha and Schmidhuber's (arXiv 180
 
 with these departures. One component holds for all numbers of a latent (Bishop, Graves), where World Models' code has a
 mixture for each number: what sounds together is drawn together. The output layer sees the step before beside the
-LSTM's state, for most steps hold what sounded. Latents are standardised by statistics kept with the weights, so that
-likelihoods compare. The LSTM learns from latents with a little noise on them, as its own samples have faults (.1 draws
-as none does; with .3 it trusts what it hears too little and music shrinks to the mean). An encoder step sees no later
-one: where a person's music ends, nothing is missing. Music is drawn a little cooler than learned: on 10 s of 15 songs
-held back, latents move by .64 from step to step, those drawn by .61 at temperature .8 and .72 at 1.
+LSTM's state, because most steps hold what sounded. Latents are standardised by statistics kept with the weights, so
+that likelihoods compare. The LSTM learns from latents with a little added noise, because its own samples have errors
+too. Deviation .1 samples as well as no noise; with .3 it relies too little on its input and music shrinks to the mean.
+An encoder step sees no later one, so nothing is missing where given music ends. Music is sampled at a temperature a
+little below 1: on 10 s of 15 held-out songs, latents move by .64 from step to step, sampled ones by .61 at temperature
+.8 and .72 at 1.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ from musigan.models import Family, RollShape
 from musigan.models.joining import joined
 from musigan.models.protocol import Decoded, Posterior
 
-SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: no likelihood grows without bound
-SLOWEST_UPDATE = 0.01  # least share of a batch in the latents' statistics: they forget an encoder that is no more
+SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
+SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder
 WINDOW_STEPS = 512  # steps decoded at once
-REACH = 3  # steps on either side that a decoded step depends on
+REACH = 3  # the decoder's receptive field: steps on either side that a decoded step depends on
 
 
 @dataclass(frozen=True)
 class MdnRnnSettings:
-    """Sizes of the networks, and how they are drawn from."""
+    """Sizes of the networks, and the sampling temperature."""
 
     step_frames: int = 10  # frames of one latent
     patch_keys: int = 4  # keys packed into channels
-    width: int = 64  # channels of the fine plane of keys
-    deep_width: int = 96  # channels of the coarse plane (half as many rows)
+    width: int = 64  # channels of the fine feature map
+    deep_width: int = 96  # channels of the coarse feature map (half as many rows)
     latent_dim: int = 32  # numbers in a latent
     hidden_dim: int = 256  # of the LSTM
     layers: int = 1  # of the LSTM
     mixtures: int = 16  # components
     input_noise: float = 0.1  # deviation of the noise on what the LSTM learns from, latents having 1
-    temperature: float = 0.9  # at which music is drawn unless another is asked for
+    temperature: float = 0.9  # default for sampling
 
     def __post_init__(self) -> None:
         sizes = (self.step_frames, self.patch_keys, self.width, self.deep_width, self.latent_dim, self.hidden_dim)
@@ -65,19 +66,21 @@ class MdnRnnSettings:
 
 
 class Mixture(NamedTuple):
-    """Gaussians with diagonal covariance: `logits` (B, L, M) of their weights, `means` and `log_deviations` both
-    (B, L, M, Z)."""
+    """Mixtures of Gaussians with diagonal covariance.
+
+    `logits` (B, L, M) of their weights, `means` and `log_deviations` both (B, L, M, Z).
+    """
 
     logits: Tensor
     means: Tensor
     log_deviations: Tensor
 
     def sample(self, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """A draw (B, L, Z): logits over the temperature, variances times it (arXiv 1803.10122, appendix A.1)."""
+        """Sample (B, L, Z): logits over the temperature, variances times it (arXiv 1803.10122, appendix A.1)."""
         weights = torch.softmax(self.logits.double() / temperature, -1).flatten(0, 1).cpu()  # (B * L, M)
-        chosen = torch.multinomial(weights, 1, generator=rng).reshape(*self.logits.shape[:2], 1, 1)
-        place = chosen.expand(-1, -1, -1, self.means.shape[-1]).to(self.means.device)
-        means, log_deviations = (part.gather(2, place).squeeze(2) for part in self[1:])  # (B, L, Z)
+        components = torch.multinomial(weights, 1, generator=rng).reshape(*self.logits.shape[:2], 1, 1)
+        indices = components.expand(-1, -1, -1, self.means.shape[-1]).to(self.means.device)
+        means, log_deviations = (part.gather(2, indices).squeeze(2) for part in self[1:])  # (B, L, Z)
         noise = torch.randn(means.shape, generator=rng).to(means.device)
         return means + temperature**0.5 * log_deviations.exp() * noise
 
@@ -93,12 +96,12 @@ class KeyBlock(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, grid: Tensor) -> Tensor:
-        """grid (B, D, K, L)."""
+        """Transform a feature map (B, D, K, L)."""
         return grid + self.last(F.leaky_relu(self.first(F.leaky_relu(grid, 0.2)), 0.2))
 
 
 class Standardiser(nn.Module):
-    """Brings latents to mean 0 and deviation 1 in each number, and back, by statistics of those it was shown."""
+    """Standardiser of latents: to mean 0 and deviation 1 in each number, and back, by running statistics."""
 
     seen: Tensor
     mean: Tensor
@@ -112,7 +115,7 @@ class Standardiser(nn.Module):
 
     @torch.no_grad()
     def update(self, latents: Tensor) -> None:
-        """Count latents (B, L, Z) in: all alike at first, then at least by SLOWEST_UPDATE."""
+        """Update the statistics with latents (B, L, Z): equal weights at first, then at least SLOWEST_UPDATE."""
         flat = latents.flatten(0, 1)
         self.seen += 1
         share = (1 / self.seen).clamp(min=SLOWEST_UPDATE)
@@ -122,23 +125,23 @@ class Standardiser(nn.Module):
         self.variance.lerp_(flat.var(0, unbiased=False), share).add_(share * (1 - share) * gap.square())
 
     def forward(self, latents: Tensor) -> Tensor:
-        """latents (B, L, Z), standardised."""
+        """Standardise latents (B, L, Z)."""
         return (latents - self.mean) / (self.variance + 1e-6).sqrt()
 
     def back(self, standard: Tensor) -> Tensor:
-        """Standardised latents (B, L, Z) as the decoder knows them."""
+        """Return standardised latents (B, L, Z) to the decoder's scale."""
         return standard * (self.variance + 1e-6).sqrt() + self.mean
 
 
 class Generator(nn.Module):
     """Encoder, mixture-density LSTM and decoder."""
 
-    halo = None  # music is drawn step by step: `extend`
+    halo = None  # music is sampled step by step: `extend`
 
     def __init__(self, settings: MdnRnnSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
-        self.rows = rows = -(-shape.keys // (2 * s.patch_keys))  # of the coarse plane
+        self.rows = rows = -(-shape.keys // (2 * s.patch_keys))  # of the coarse feature map
         self.padded_keys = 2 * rows * s.patch_keys
         self.step_frames, self.temperature = s.step_frames, s.temperature
         patch = shape.channels * s.patch_keys * s.step_frames
@@ -151,7 +154,7 @@ class Generator(nn.Module):
         self.to_posterior = nn.Linear(rows * s.deep_width, 2 * s.latent_dim)
 
         self.standard = Standardiser(s.latent_dim)
-        self.start = nn.Parameter(torch.zeros(1, 1, s.latent_dim))  # what stands before the first step
+        self.start = nn.Parameter(torch.zeros(1, 1, s.latent_dim))  # input before the first step
         self.lstm = nn.LSTM(s.latent_dim, s.hidden_dim, s.layers, batch_first=True)
         self.to_mixture = nn.Linear(s.hidden_dim + s.latent_dim, s.mixtures * (1 + 2 * s.latent_dim))
 
@@ -164,7 +167,7 @@ class Generator(nn.Module):
         self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by what they are for."""
+        """Return all parameters by their role."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
         prior, encoder = ("start", "lstm", "to_mixture"), ("encoder", "pack_in", "to_posterior", "key_map")
         for name, parameter in self.named_parameters():
@@ -173,48 +176,54 @@ class Generator(nn.Module):
         return named
 
     def steps(self, frames: int) -> int:
-        """Latents that cover `frames` frames."""
+        """Return the number of latents that cover `frames` frames."""
         return -(-frames // self.step_frames)
 
     def encode(self, roll: Tensor) -> Posterior:
-        """roll (B, C, K, T) -> Gaussian of its latents, (B, L, Z) each; a latent depends on its own frames alone."""
+        """Encode roll (B, C, K, T) as a Gaussian of its latents, (B, L, Z) each, each from its own frames alone."""
         padded = pad_roll(roll, self.padded_keys, self.steps(roll.shape[-1]) * self.step_frames)
         patches = pack(padded, self.settings.patch_keys, self.step_frames)  # (B, C*pk*pt, 2 rows, L)
-        plane = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
-        plane = self.encoder_down(F.leaky_relu(self.encoder_fine(plane), 0.2))  # (B, D, rows, L)
-        flat = F.leaky_relu(self.encoder_deep(plane), 0.2).flatten(1, 2).transpose(1, 2)  # (B, L, D * rows)
-        mean, log_variance = self.to_posterior(flat).chunk(2, -1)
+        feature_map = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
+        feature_map = self.encoder_down(F.leaky_relu(self.encoder_fine(feature_map), 0.2))  # (B, D, rows, L)
+        step_features = (
+            F.leaky_relu(self.encoder_deep(feature_map), 0.2).flatten(1, 2).transpose(1, 2)
+        )  # (B, L, D * rows)
+        mean, log_variance = self.to_posterior(step_features).chunk(2, -1)
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
-        """latents (B, L, Z) -> roll (B, C, K, frames)."""
+        """Decode latents (B, L, Z) to roll (B, C, K, frames)."""
         s = self.settings
-        plane = self.from_latents(latents.transpose(1, 2)).unflatten(1, (s.deep_width, self.rows))  # (B, D, rows, L)
-        plane = self.decoder_deep(plane.contiguous(memory_format=torch.channels_last))
-        plane = self.decoder_up(F.leaky_relu(plane, 0.2))  # (B, 2W, rows, L): two rows from each
-        plane = plane.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
-        plane = plane.contiguous(memory_format=torch.channels_last) + self.decoder_key_map
-        both = self.pack_out(F.leaky_relu(self.decoder_fine(plane), 0.2)).chunk(2, 1)
-        loudness, logits = (unpack(part, self.shape.channels, s.patch_keys, s.step_frames) for part in both)
+        feature_map = self.from_latents(latents.transpose(1, 2)).unflatten(
+            1, (s.deep_width, self.rows)
+        )  # (B, D, rows, L)
+        feature_map = self.decoder_deep(feature_map.contiguous(memory_format=torch.channels_last))
+        feature_map = self.decoder_up(F.leaky_relu(feature_map, 0.2))  # (B, 2W, rows, L): two rows from each
+        feature_map = feature_map.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
+        feature_map = feature_map.contiguous(memory_format=torch.channels_last) + self.decoder_key_map
+        outputs = self.pack_out(F.leaky_relu(self.decoder_fine(feature_map), 0.2)).chunk(2, 1)
+        loudness, logits = (unpack(part, self.shape.channels, s.patch_keys, s.step_frames) for part in outputs)
         logits = logits + self.key_bias
         loudness, logits = (part[:, :, : self.shape.keys, :frames] for part in (loudness, logits))
         return Decoded(limit(loudness) * hard_gate(logits), logits)
 
     def predict(self, before: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Mixture, tuple]:
-        """Standardised latents (B, L, Z), each the one before -> mixtures over those that follow, the LSTM's state."""
+        """Predict mixtures over the latents after each of `before` (B, L, Z), standardised, and the LSTM's state."""
         s = self.settings
         hidden, state = self.lstm(before, state)  # (B, L, H)
-        said = self.to_mixture(torch.cat((hidden, before), -1))
-        logits, means, raw = said.split((s.mixtures, s.mixtures * s.latent_dim, s.mixtures * s.latent_dim), -1)
+        outputs = self.to_mixture(torch.cat((hidden, before), -1))
+        logits, means, raw_deviations = outputs.split(
+            (s.mixtures, s.mixtures * s.latent_dim, s.mixtures * s.latent_dim), -1
+        )
         shape = (s.mixtures, s.latent_dim)
-        log_deviations = (F.softplus(raw) + SMALLEST_DEVIATION).log()
+        log_deviations = (F.softplus(raw_deviations) + SMALLEST_DEVIATION).log()
         return Mixture(logits, means.unflatten(-1, shape), log_deviations.unflatten(-1, shape)), state
 
     def likelihood(self, roll: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """{"nll"} of the latents of real rolls (B, C, K, T), drawn from their posteriors, each given those before.
+        """Return {"nll"} of the latents of real rolls (B, C, K, T), sampled from their posteriors, given those before.
 
-        While training the latents' statistics are updated and noise lies on what the LSTM hears, not on what it is to
-        predict; on songs held back there is neither.
+        In training the latents' statistics are updated and the LSTM's input, but not its target, is noisy; in
+        validation neither happens.
         """
         with torch.no_grad():
             mean, log_variance = self.encode(roll)
@@ -223,35 +232,37 @@ class Generator(nn.Module):
             if self.training:
                 self.standard.update(latents)
             latents = self.standard(latents)
-            heard = latents[:, :-1]
+            inputs = latents[:, :-1]
             if self.training:
-                heard = heard + self.settings.input_noise * torch.randn(heard.shape, generator=rng).to(heard.device)
-        before = torch.cat((self.start.expand(len(heard), -1, -1), heard), 1)  # (B, L, Z)
+                inputs = inputs + self.settings.input_noise * torch.randn(inputs.shape, generator=rng).to(inputs.device)
+        before = torch.cat((self.start.expand(len(inputs), -1, -1), inputs), 1)  # (B, L, Z)
         return {"nll": mixture_nll(*self.predict(before)[0], latents)}
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float) -> Tensor:
-        """What comes after the roll `past` (1, C, K, P), or from nothing: (1, C, K, frames), drawn at `temperature`.
+        """Sample the roll after `past` (1, C, K, P), or from nothing, at `temperature`: (1, C, K, frames).
 
         The past counts as far back as a training roll is long.
         """
         before: Tensor = self.start
         if past is not None:
-            heard = past[..., -self.shape.frames :]
-            heard = F.pad(heard, (-heard.shape[-1] % self.step_frames, 0))  # the last step ends where the past does
-            before = torch.cat((before, self.standard(self.encode(heard).mean)), 1)
+            context = past[..., -self.shape.frames :]
+            context = F.pad(
+                context, (-context.shape[-1] % self.step_frames, 0)
+            )  # the last step ends where the past does
+            before = torch.cat((before, self.standard(self.encode(context).mean)), 1)
         latents = [before[:, 1:]]
         mixture, state = self.predict(before)
         for index in range(self.steps(frames)):
             if index:
                 mixture, state = self.predict(latents[-1], state)
             latents.append(Mixture(*(part[:, -1:] for part in mixture)).sample(rng, temperature))
-        known, drawn = latents[0].shape[1], self.standard.back(torch.cat(latents, 1))
+        known_steps, sampled_latents = latents[0].shape[1], self.standard.back(torch.cat(latents, 1))
         if past is None:
-            return self._decoded(drawn, 0)[..., :frames]
-        return joined(past, self._decoded(drawn, known - 1)[..., self.step_frames - 1 :])[..., :frames]
+            return self._decoded(sampled_latents, 0)[..., :frames]
+        return joined(past, self._decoded(sampled_latents, known_steps - 1)[..., self.step_frames - 1 :])[..., :frames]
 
     def _decoded(self, latents: Tensor, known: int) -> Tensor:
-        """The roll of latents (1, L, Z) from step `known` on, in windows that overlap by all that a step sees."""
+        """Decode latents (1, L, Z) from step `known` on, in windows that overlap by the receptive field."""
         rolls, total = [], latents.shape[1]
         for start in range(known, total, WINDOW_STEPS):
             stop = min(start + WINDOW_STEPS, total)
@@ -262,7 +273,7 @@ class Generator(nn.Module):
 
 
 def build(settings: MdnRnnSettings, shape: RollShape) -> nn.ModuleDict:
-    """The generator, for rolls of `shape`; there is no critic."""
+    """Build the generator for rolls of `shape`; there is no critic."""
     return channels_last(nn.ModuleDict({"generator": Generator(settings, shape)}))
 
 

@@ -1,8 +1,8 @@
-"""The first GAN: linear layers from noise to a roll, linear layers from a roll to a verdict (arXiv 1406.2661).
+"""The first GAN: linear layers from noise to a roll, linear layers from a roll to a logit (arXiv 1406.2661).
 
-The small baseline. Departures, all to stay small: the roll is made and judged at steps of several frames, in between
-it is a straight line; the generator's last layer has low rank, a roll being a few patterns over keys, the same in
-all, each louder and softer by a curve over time that is the roll's own; the critic begins with the same split.
+It is the small baseline. Departures, all to keep it small: the roll is generated and judged at steps of several frames,
+with linear interpolation in between. The generator's last layer has low rank: a roll is a sum of a few patterns over
+keys, the same in all rolls, each scaled by the roll's own curve over time. The critic begins with the same split.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MlpSettings:
     latent_dim: int = 100  # numbers of noise for a roll
     width: int = 512  # of the hidden layers
     step_frames: int = 10  # frames from one step of the roll to the next
-    patterns: int = 64  # over keys, of which a roll is made, and as many that the critic looks for
+    patterns: int = 64  # patterns over keys in the generator, and as many in the critic
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "step_frames", "patterns"):
@@ -36,7 +36,7 @@ class MlpSettings:
 
 
 class Generator(OneShotGenerator):
-    """Noise (B, Z) -> roll (B, C, K, T)."""
+    """Linear layers from noise (B, Z) to roll (B, C, K, T)."""
 
     def __init__(self, settings: MlpSettings, shape: RollShape) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Generator(OneShotGenerator):
             nn.Linear(s.width, s.patterns * self.steps), nn.LeakyReLU(0.2),
         )  # fmt: skip
         self.patterns = nn.Linear(s.patterns, 2 * shape.channels * shape.keys)
-        for layer in self.curves:  # or less would be left of the noise, layer by layer, than there is of the biases
+        for layer in self.curves:  # otherwise the noise would shrink from layer to layer, below the biases
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, 0.2)
                 nn.init.zeros_(layer.bias)
@@ -58,21 +58,21 @@ class Generator(OneShotGenerator):
             self.patterns.bias.copy_(torch.tensor((0.3, -1.5)).repeat_interleave(shape.channels * shape.keys))
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
-        """White noise (B, Z); every roll has the length the network was built for."""
+        """Draw white noise (B, Z); every roll has the length the network was built for."""
         return torch.randn(batch, self.settings.latent_dim, generator=rng).to(self.patterns.weight.device)
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
-        """Noise (B, Z) -> roll (B, C, K, frames)."""
+        """Decode noise (B, Z) to roll (B, C, K, frames)."""
         curves = self.curves(latents).unflatten(1, (self.steps, -1))  # (B, L, patterns)
-        both = self.patterns(curves).transpose(1, 2)  # (B, 2C*K, L)
-        both = F.interpolate(both, self.steps * self.settings.step_frames, mode="linear", align_corners=False)
-        both = both.unflatten(1, (2, self.shape.channels, self.shape.keys))[..., :frames]  # (B, 2, C, K, T)
-        loudness, logits = both.unbind(1)
+        outputs = self.patterns(curves).transpose(1, 2)  # (B, 2C*K, L)
+        outputs = F.interpolate(outputs, self.steps * self.settings.step_frames, mode="linear", align_corners=False)
+        outputs = outputs.unflatten(1, (2, self.shape.channels, self.shape.keys))[..., :frames]  # (B, 2, C, K, T)
+        loudness, logits = outputs.unbind(1)
         return Decoded(limit(loudness) * hard_gate(logits), logits)
 
 
 class Critic(nn.Module):
-    """Linear layers from a roll's steps to a verdict."""
+    """Linear layers from a roll's steps to a logit."""
 
     views: Sequence[str] = ("roll",)
 
@@ -88,7 +88,7 @@ class Critic(nn.Module):
         self.outward = nn.Linear(s.width // 2 + 1, 1)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """roll (B, C, K, T); latents are not looked at. `alone` judges each sample without the rest of the batch."""
+        """Judge roll (B, C, K, T); `latents` are not used. `alone` leaves the rest of the batch out (per sample)."""
         if roll is None:
             return Judgement({}, {})
         s = self.settings
@@ -100,7 +100,7 @@ class Critic(nn.Module):
 
 
 def build(settings: MlpSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     return nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
 
 

@@ -1,25 +1,25 @@
-"""MuseGAN: several tracks by generators of their own and in common, bar by bar, under a style and a tempo.
+"""MuseGAN: several tracks by generators of their own and in common, bar by bar, conditioned on style and tempo.
 
 After Dong et al., MuseGAN (arXiv 1709.06298), and for the binary neurons Dong and Yang (arXiv 1804.09399). A temporal
-generator turns noise into vectors for every bar of everyone who decides, and bar generators write them out. Who
-decides, and which tracks read whom, is the `structure`:
+generator turns noise into vectors for every bar of every player, and bar generators decode them. Who the players are,
+and which tracks read whose vectors, is the `structure`:
 
     jamming    every track has its own vectors and its own bar generator
-    composer   one for all, and one bar generator that writes all tracks
-    hybrid     one in common and one of its own for every track, each with its own bar generator
+    composer   one player for all, and one bar generator that writes all tracks
+    hybrid     one player in common and one for every track, each track with its own bar generator
 
-Our departures. Bars are stretches of `bar_frames`, and everyone has a vector for each column of a bar, 0.4 s, instead
-of one for all of it; the true beat and bar come as a clock (sine and cosine of their
-phase in each frame) that goes into generator and critic alike, with the style: what the papers leave to the choice of
-data is a condition here. The last layers run over bar lines, so that notes are held across them. A cell is a loudness
-behind a binary neuron. The critic has no normalisation over the batch, sees all tracks and bars with their onsets and
-pitch classes in streams of their own, and takes real music with another's conditions for fake (the matching-aware
-critic of arXiv 1605.05396). WGAN-GP from nothing takes longer than a CPU has: before the game the bar generators learn
-as the decoder of a variational autoencoder (arXiv 1312.6114), whose encoder writes real bars down as such vectors, and
-the temporal generator learns the flow (arXiv 2210.02747) from noise to them.
+Our departures. Bars are stretches of `bar_frames`, and every player has a vector for each column of a bar, 0.4 s,
+instead of one for all of it. The true beat and bar come as a clock (sine and cosine of their phase in each frame). It
+is a condition of generator and critic alike, and so is the style, which the papers leave to the choice of data. The
+last layers run over bar lines, so that notes are held across them. A cell is a loudness times a binary neuron. The
+critic has no normalisation over the batch, sees all tracks and bars with their onsets and pitch classes in streams of
+their own, and takes real music with another song's conditions as fake (the matching-aware critic of arXiv 1605.05396).
+WGAN-GP from scratch takes too long on a CPU. So before the adversarial stage the bar generators are trained as the
+decoder of a variational autoencoder (arXiv 1312.6114), whose encoder turns real bars into such vectors, and the
+temporal generator learns the flow (arXiv 2210.02747) from noise to them.
 
-Given tracks (`kept`, the paper's track-conditional generation) are read by an encoder bar by bar, and beside it cell
-by cell, and are copied to what is generated.
+Given tracks (`kept`, the paper's track-conditional generation) are encoded by bar and by cell, and are copied into
+what is generated.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ NEEDS = ("style", "tempo", "kept")
 
 
 class TemporalGenerator(nn.Module):
-    """Where the vectors of all bars should move on their way from noise to music: (B, L, Z) -> (B, L, Z).
+    """Transformer that predicts the flow's velocity for the vectors of all bars: (B, L, Z) -> (B, L, Z).
 
-    A transformer over players and the columns of all bars, in which a track's own vectors see those in common and their
-    own, and those in common see each other alone: no track's decisions reach another's.
+    Its tokens are players by columns of all bars. A track's own vectors attend to the common ones and to each other,
+    and the common ones to each other alone: no track's decisions reach another's.
     """
 
     seen: Tensor
@@ -81,40 +81,43 @@ class TemporalGenerator(nn.Module):
         self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, s.latent_dim))
         nn.init.zeros_(self.outward[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.outward[1].bias)  # type: ignore[arg-type]
-        player = torch.arange(players).repeat_interleave(self.columns)  # of each vector
-        seen = (player[:, None] == player[None]) | (player[None] < shared)
-        self.register_buffer("seen", seen, persistent=False)  # (L, L)
+        player_index = torch.arange(players).repeat_interleave(self.columns)  # of each vector
+        mask = (player_index[:, None] == player_index[None]) | (player_index[None] < shared)
+        self.register_buffer("seen", mask, persistent=False)  # (L, L)
 
     def forward(
         self, latents: Tensor, time: Tensor, style: Tensor, tempo: Tensor | None, told: Tensor | None
     ) -> Tensor:
-        """latents (B, L, Z) that have come `time` (B) of the way, style (B), clock (B, 4, T), given (B, bars, V)."""
+        """Return the velocity at latents (B, L, Z) and `time` (B).
+
+        Conditions: style (B), clock `tempo` (B, 4, T), features `told` (B, bars, V) of given tracks.
+        """
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
-        how = self.time_in(torch.cat((angles.sin(), angles.cos()), -1)) + self.style(style)
+        condition = self.time_in(torch.cat((angles.sin(), angles.cos()), -1)) + self.style(style)
         tokens = self.inward(latents) + (self.places + self.places_in_bar).flatten(0, 2)
         if tempo is not None:
             step = self.settings.bar_frames // self.settings.bar_columns
-            # How far a beat comes in an eighth of a bar tells its tempo.
-            later = tempo[..., self.settings.bar_frames // 8 :: step]
-            moments = torch.cat([_padded(part, self.columns) for part in (tempo[..., ::step], later)], 1)
-            tokens = tokens + self.clock_in(moments.transpose(1, 2)).repeat(1, self.players, 1)
+            # The change of a beat's phase over an eighth of a bar gives the tempo.
+            later_clock = tempo[..., self.settings.bar_frames // 8 :: step]
+            clock_pairs = torch.cat([_padded(part, self.columns) for part in (tempo[..., ::step], later_clock)], 1)
+            tokens = tokens + self.clock_in(clock_pairs.transpose(1, 2)).repeat(1, self.players, 1)
         if told is not None and self.kept_in is not None:
             by_column = self.kept_in(told).repeat_interleave(self.settings.bar_columns, 1)
             tokens = tokens + by_column.repeat(1, self.players, 1)
         for layer in self.layers:
-            tokens = layer(tokens, how, self.seen)
-        found: Tensor = self.outward(tokens)
-        return found
+            tokens = layer(tokens, condition, self.seen)
+        velocity: Tensor = self.outward(tokens)
+        return velocity
 
 
 def _padded(row: Tensor, length: int) -> Tensor:
-    """(B, D, N) with zeros behind its end, to (B, D, length)."""
+    """Pad (B, D, N) with zeros at its end, to (B, D, length)."""
     return F.pad(row, (0, length - row.shape[-1]))
 
 
 class BarGenerator(nn.Module):
-    """Vectors of bars -> loudness and logits of some tracks, (B, 2, tracks, K, T) before what pads them is cut off."""
+    """Decoder of vectors to loudness and logits of some tracks, (B, tracks, K, T) each, with their padding."""
 
     def __init__(self, settings: MuseganSettings, plane: Plane, told: int, tracks: int) -> None:
         super().__init__()
@@ -129,9 +132,9 @@ class BarGenerator(nn.Module):
         self.key_bias = nn.Parameter(torch.zeros(1, tracks, plane.padded_keys, 1))  # how often a key sounds
 
     def forward(self, columns: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Of each column of the coarse plane (B, bars * columns, V), and on the fine plane the packed clock and given.
+        """Decode `columns` (B, bars * columns, V), one vector for each column of the coarse grid.
 
-        These are (B, CLOCK * pt, 1, T / pt) and (B, W, K / pk, T / pt).
+        On the fine grid, `clock` is packed (B, CLOCK * pt, 1, T / pt) and `given` is (B, W, K / pk, T / pt).
         """
         s, p = self.settings, self.plane
         grid = self.inward(columns.transpose(1, 2)).unflatten(1, (s.deep_width, p.rows))  # (B, D, rows, bars * columns)
@@ -148,7 +151,7 @@ class BarGenerator(nn.Module):
 
 
 class KeptEncoder(nn.Module):
-    """Given tracks -> what they tell of each bar (B, bars, D) and of each cell of the fine plane (B, W, K/pk, T/pt)."""
+    """Encoder of given tracks: features of each bar (B, bars, D) and of each fine cell (B, W, K/pk, T/pt)."""
 
     def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane) -> None:
         super().__init__()
@@ -159,43 +162,43 @@ class KeptEncoder(nn.Module):
         self.bar = nn.Linear(s.width * 2 * plane.rows, s.kept_dim)
 
     def forward(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """kept (B, C, K, T), below 0 in tracks that are not given; nothing is told where none is."""
+        """Encode kept (B, C, K, T), below 0 in tracks that are not given; features are 0 where none is given."""
         s, p = self.settings, self.plane
-        known = given_tracks(kept)  # (B, C, 1, 1)
+        is_given = given_tracks(kept)  # (B, C, 1, 1)
         packed = pack(pad_roll(kept.clamp(min=0), p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
-        packed = torch.cat((packed, known.expand(-1, -1, *packed.shape[2:])), 1)
-        grid = self.along(F.leaky_relu(self.inward(packed), 0.2)) * known.amax(1, keepdim=True)
+        packed = torch.cat((packed, is_given.expand(-1, -1, *packed.shape[2:])), 1)
+        grid = self.along(F.leaky_relu(self.inward(packed), 0.2)) * is_given.amax(1, keepdim=True)
         by_bar = F.leaky_relu(grid, 0.2).unflatten(3, (p.bars, -1)).mean(4)  # (B, W, 2 rows, bars)
-        told = self.bar(by_bar.flatten(1, 2).transpose(1, 2))  # (B, bars, D)
-        return told * known.amax(1), grid
+        bar_features = self.bar(by_bar.flatten(1, 2).transpose(1, 2))  # (B, bars, D)
+        return bar_features * is_given.amax(1), grid
 
 
 class Generator(FlowGenerator):
-    """Noise to vectors (B, L, Z), of all columns of one player after another, in rounds; vectors to rolls, and back."""
+    """Flow from noise to vectors (B, L, Z), player after player over all columns; encoder and decoder of rolls."""
 
     needs = NEEDS
-    halo = None  # a roll has the length it was built for: longer pieces are windows that fade into each other
+    halo = None  # a roll has a fixed length: longer pieces are crossfaded windows
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
         self.plane = p = Plane.of(settings, shape)
-        private = 0 if s.structure == "composer" else shape.channels
+        own_players = 0 if s.structure == "composer" else shape.channels
         self.shared = 0 if s.structure == "jamming" else 1
-        self.players = self.shared + private
+        self.players = self.shared + own_players
         self.kept = KeptEncoder(s, shape, p) if shape.channels > 1 else None
         kept_dim = s.kept_dim if self.kept is not None else 0
         self.temporal = TemporalGenerator(s, self.players, self.shared, p.bars, kept_dim)
         self.style = nn.Embedding(s.most_styles + 1, s.style_dim)
-        told = (self.shared + (1 if private else 0)) * s.latent_dim + s.style_dim + kept_dim
-        writers = [1] * private or [shape.channels]
-        self.writers = nn.ModuleList(BarGenerator(s, p, told, tracks) for tracks in writers)
+        vector_dim = (self.shared + (1 if own_players else 0)) * s.latent_dim + s.style_dim + kept_dim
+        writers = [1] * own_players or [shape.channels]
+        self.writers = nn.ModuleList(BarGenerator(s, p, vector_dim, tracks) for tracks in writers)
         self.encoder = Encoder(s, shape, p, self.players)
-        # Behind the last round: what brings drawn vectors to the spread of real ones (training/calibration.py).
+        # Matches mean and deviation of sampled vectors to real ones, after the flow (training/calibration.py).
         self.register_calibration(s.latent_dim)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by what they are for."""
+        """Return all parameters by their role."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
         for name, parameter in self.named_parameters():
             part = {"encoder": "encoder", "temporal": "prior"}.get(name.partition(".")[0], "decoder")
@@ -203,31 +206,31 @@ class Generator(FlowGenerator):
         return named
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
-        """White noise (B, L, Z) for rolls of the length that the networks were built for."""
+        """Draw white noise (B, L, Z) for rolls of the length that the networks were built for."""
         noise = torch.randn(batch, self.players * self.temporal.columns, self.settings.latent_dim, generator=rng)
         return noise.to(self.style.weight.device)
 
     def encode(self, roll: Tensor, **given: Tensor) -> Posterior:
-        """roll (B, C, K, T) -> Gaussian of the vectors, (B, L, Z) each; conditions are not looked at."""
-        found: Posterior = self.encoder(roll)
-        return found
+        """Encode roll (B, C, K, T) as a Gaussian of its vectors, (B, L, Z) each; conditions are not used."""
+        posterior: Posterior = self.encoder(roll)
+        return posterior
 
     def velocity(self, latents: Tensor, time: Tensor, **given: Tensor) -> Tensor:
-        """Where vectors (B, L, Z) that have come `time` (B) of the way should move, under the conditions: (B, L, Z).
+        """Return the flow's velocity (B, L, Z) at vectors (B, L, Z) and `time` (B), under the conditions.
 
-        Conditions are (B / n, ...): vectors i, i + B / n, ... go by condition i.
+        Conditions are (B / n, ...): vectors i, i + B / n, ... have condition i.
         """
         kept = given.get("kept")
-        told = None if kept is None or self.kept is None else self.kept(kept)[0]
-        style, tempo, told = (
-            None if each is None else each.repeat(len(latents) // len(each), *[1] * (each.dim() - 1))
-            for each in (given.get("style"), given.get("tempo"), told)
+        bar_features = None if kept is None or self.kept is None else self.kept(kept)[0]
+        style, tempo, bar_features = (
+            None if tensor is None else tensor.repeat(len(latents) // len(tensor), *[1] * (tensor.dim() - 1))
+            for tensor in (given.get("style"), given.get("tempo"), bar_features)
         )
-        found: Tensor = self.temporal(latents, time, self._style(latents, style), tempo, told)
-        return found
+        velocity: Tensor = self.temporal(latents, time, self._style(latents, style), tempo, bar_features)
+        return velocity
 
     def _style(self, like: Tensor, style: Tensor | None) -> Tensor:
-        """Numbers of styles (B), 0 for none and for those beyond the room there is."""
+        """Return style numbers (B): 0 for none and for numbers beyond `most_styles`."""
         return (
             like.new_zeros(len(like), dtype=torch.long)
             if style is None
@@ -242,25 +245,31 @@ class Generator(FlowGenerator):
         tempo: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Decoded:
-        """latents (B, L, Z) -> roll (B, C, K, T), under style (B), clock (B, 4, T) and given tracks (B, C, K, T)."""
+        """Decode latents (B, L, Z) to roll (B, C, K, T).
+
+        Conditions: style (B), clock `tempo` (B, 4, T), given tracks `kept` (B, C, K, T).
+        """
         s, bars = self.settings, self.plane.bars
         columns = self.temporal.columns
         by_player = list(latents.unflatten(1, (self.players, columns)).unbind(1))  # (B, columns, Z) each
-        common = [self.style(self._style(latents, style))[:, None].expand(-1, columns, -1), *by_player[: self.shared]]
-        given = None
+        shared_inputs = [
+            self.style(self._style(latents, style))[:, None].expand(-1, columns, -1),
+            *by_player[: self.shared],
+        ]
+        cell_features = None
         if self.kept is not None:
-            told = latents.new_zeros(len(latents), bars, s.kept_dim)
+            bar_features = latents.new_zeros(len(latents), bars, s.kept_dim)
             if kept is not None:
-                told, given = self.kept(kept)
-            common.append(told.repeat_interleave(s.bar_columns, 1))
+                bar_features, cell_features = self.kept(kept)
+            shared_inputs.append(bar_features.repeat_interleave(s.bar_columns, 1))
         clock = None if tempo is None else packed_clock(tempo, self.plane.padded_frames, s.patch_frames)
-        own = by_player[self.shared :] or [None]
-        written = [
-            writer(torch.cat(common if mine is None else [*common, mine], 2), clock, given)
-            for writer, mine in zip(self.writers, own, strict=True)
+        own_vectors = by_player[self.shared :] or [None]
+        outputs = [
+            writer(torch.cat(shared_inputs if vectors is None else [*shared_inputs, vectors], 2), clock, cell_features)
+            for writer, vectors in zip(self.writers, own_vectors, strict=True)
         ]
         loudness, logits = (
-            torch.cat(parts, 1)[:, :, : self.shape.keys, :frames] for parts in zip(*written, strict=True)
+            torch.cat(parts, 1)[:, :, : self.shape.keys, :frames] for parts in zip(*outputs, strict=True)
         )
         gate = stochastic_gate if self.training and s.binary == "stochastic" else hard_gate
         roll = limit(loudness) * gate(logits)
@@ -270,7 +279,7 @@ class Generator(FlowGenerator):
 
 
 class Encoder(nn.Module):
-    """Real rolls -> the vectors that a generator would make them from: (B, C, K, T) -> (B, L, Z)."""
+    """Encoder of real rolls to the vectors that the generator decodes: (B, C, K, T) -> (B, L, Z)."""
 
     def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane, players: int) -> None:
         super().__init__()
@@ -283,19 +292,19 @@ class Encoder(nn.Module):
         self.outward = nn.Conv1d(s.temporal_width, 2 * players * s.latent_dim, 1)
 
     def forward(self, roll: Tensor) -> Posterior:
-        """roll (B, C, K, T)."""
+        """Encode roll (B, C, K, T) as a Gaussian of its vectors, (B, L, Z) each."""
         s, p = self.settings, self.plane
         packed = pack(pad_roll(roll, p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
         grid = self.fine(self.inward(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
         grid = F.leaky_relu(self.down(F.leaky_relu(grid, 0.2)), 0.2)  # (B, D, rows, bars * columns)
-        both = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
-        both = both.unflatten(1, (2, self.players, -1)).transpose(3, 4)  # (B, 2, players, bars * columns, Z)
-        mean, log_variance = both.flatten(2, 3).unbind(1)  # (B, L, Z) each
+        outputs = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
+        outputs = outputs.unflatten(1, (2, self.players, -1)).transpose(3, 4)  # (B, 2, players, bars * columns, Z)
+        mean, log_variance = outputs.flatten(2, 3).unbind(1)  # (B, L, Z) each
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
 
 def build(settings: MuseganSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 

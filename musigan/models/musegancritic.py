@@ -1,4 +1,4 @@
-"""The critic of MuseGAN (musegan.py): all tracks and bars at once, with their onsets and pitch classes beside.
+"""Critic of MuseGAN (musegan.py): sees all tracks and bars at once, and separately their onsets and pitch classes.
 
 B batch, C tracks, K keys, T frames, W width.
 """
@@ -19,26 +19,26 @@ from musigan.models.protocol import Judgement
 
 
 class Stream(nn.Module):
-    """A tower over time: (B, D, T) -> features (B, 2W), mean and maximum over what is left of time."""
+    """Convolutional tower over time: (B, D, T) -> features (B, 2W), mean and maximum over the remaining time."""
 
     def __init__(self, size: int, width: int, steps: Iterable[tuple[int, int]]) -> None:
         super().__init__()
         sizes = [size]
         layers = []
-        for kernel, stride in steps:  # of each layer
+        for kernel, stride in steps:  # one layer each
             layers.append(nn.Conv1d(sizes[-1], width, kernel, stride=stride, padding=kernel // 2))
             sizes.append(width)
         self.layers = nn.ModuleList(layers)
 
     def forward(self, row: Tensor) -> Tensor:
-        """row (B, D, T)."""
+        """Return the features of row (B, D, T)."""
         for layer in self.layers:
             row = F.leaky_relu(layer(row), 0.2)
         return torch.cat((row.mean(2), row.amax(2)), 1)
 
 
 class Critic(nn.Module):
-    """Judges all tracks and bars at once, their onsets and their pitch classes, with style and clock: one logit."""
+    """Critic of all tracks and bars at once, their onsets and pitch classes, with style and clock: one logit."""
 
     views: Sequence[str] = ("roll",)
 
@@ -46,17 +46,17 @@ class Critic(nn.Module):
         super().__init__()
         s, self.settings, self.plane = settings, settings, Plane.of(settings, shape)
         width = s.critic_width
-        # A patch and a frame to either side: what begins at its edge is seen to begin.
+        # A patch and one frame on either side, so that onsets at its edge are visible.
         self.inward = nn.Conv2d(
             shape.channels, width, (s.patch_keys, s.patch_frames + 2), stride=(s.patch_keys, s.patch_frames)
         )
         self.key_map = nn.Parameter(0.1 * torch.randn(1, width, 2 * self.plane.rows, 1))
         self.clock_in = nn.Conv2d(CLOCK * s.patch_frames, width, 1, bias=False)
-        wider = (width, 3 * width // 2, 2 * width, 2 * width)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(wider))
+        widths = (width, 3 * width // 2, 2 * width, 2 * width)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
         self.onsets = Stream(shape.channels + CLOCK, width, ((9, 5), (5, 2), (5, 2)))
         self.classes = Stream(PITCH_CLASSES * shape.channels + CLOCK, width, ((5, 1), (5, 2), (5, 2)))
-        self.inner = nn.Linear(2 * wider[-1] + 4 * width, 4 * width)
+        self.inner = nn.Linear(2 * widths[-1] + 4 * width, 4 * width)
         self.outward = nn.Linear(4 * width, 1)
         self.style = nn.Embedding(s.most_styles + 1, 4 * width)
 
@@ -69,9 +69,9 @@ class Critic(nn.Module):
         tempo: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Judgement:
-        """roll (B, C, K, T) under style (B) and clock (B, 4, T); latents and given tracks are not looked at.
+        """Judge roll (B, C, K, T) under style (B) and clock (B, 4, T); latents and given tracks are not used.
 
-        No sample knows of the others of its batch, `alone` or not.
+        The other samples of the batch have no influence, `alone` or not.
         """
         if roll is None:
             return Judgement({}, {})
@@ -85,15 +85,15 @@ class Critic(nn.Module):
         grid = F.leaky_relu(grid, 0.2)
         onsets = torch.log1p(F.pad(F.relu(roll.diff(dim=3)).sum(2), (1, 0)))  # (B, C, T)
         classes = chroma(roll, s.patch_frames).transpose(1, 2)  # (B, 12 C, T / pt)
-        slow = F.adaptive_avg_pool1d(clock, classes.shape[-1])
-        told = (
+        slow_clock = F.adaptive_avg_pool1d(clock, classes.shape[-1])
+        pooled = (
             grid.mean((2, 3)),
             grid.amax((2, 3)),
             self.onsets(torch.cat((onsets, clock), 1)),
-            self.classes(torch.cat((classes, slow), 1)),
+            self.classes(torch.cat((classes, slow_clock), 1)),
         )
-        features = F.leaky_relu(self.inner(torch.cat(told, 1)), 0.2)
+        features = F.leaky_relu(self.inner(torch.cat(pooled, 1)), 0.2)
         logit = self.outward(features)
-        if style is not None:  # a projection (arXiv 1802.05637)
+        if style is not None:  # projection discriminator (arXiv 1802.05637)
             logit = logit + (self.style(known_style(style, s.most_styles)) * features).sum(1, keepdim=True)
         return Judgement({"roll": logit}, {"roll": [features]})

@@ -1,4 +1,4 @@
-"""What both sides of MuseGAN (musegan.py) share: sizes, the planes that rolls are packed on, and how conditions read.
+"""Layout shared by generator and critic of MuseGAN (musegan.py): sizes, grids of packed rolls, form of conditions.
 
 B batch, C tracks, K keys, T frames.
 """
@@ -27,22 +27,24 @@ class MuseganSettings:
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels
     latent_dim: int = 16  # numbers of a vector
-    rounds: int = 8  # of the temporal generator, from noise to vectors
-    width: int = 32  # channels of a bar generator's fine plane
-    deep_width: int = 48  # channels of its coarse plane (half as many rows and columns)
+    rounds: int = 8  # flow steps of the temporal generator, from noise to vectors
+    width: int = 32  # channels of a bar generator's fine feature map
+    deep_width: int = 48  # channels of its coarse feature map (half as many rows and columns)
     temporal_width: int = 128  # of the temporal generator
     temporal_layers: int = 4
     temporal_heads: int = 4
-    time_dim: int = 32  # numbers that tell it how far the noise has come, and the style
+    time_dim: int = 32  # size of the embedding of the flow's time and of the style
     style_dim: int = 16
-    most_styles: int = 32  # told apart, the most frequent first; the others count as none
-    kept_dim: int = 32  # numbers that tell a bar of the given tracks
-    critic_width: int = 32  # channels of the critic's finest plane
-    binary: Literal["deterministic", "stochastic"] = "deterministic"  # neurons; drawn music is always deterministic
+    most_styles: int = 32  # distinct styles, the most frequent first; the others count as none
+    kept_dim: int = 32  # features of the given tracks for a bar
+    critic_width: int = 32  # channels of the critic's finest feature map
+    binary: Literal["deterministic", "stochastic"] = (
+        "deterministic"  # neurons in training; sampling is always deterministic
+    )
 
     @property
     def bar_columns(self) -> int:
-        """Columns of the coarse plane in a bar; each has a vector of its own."""
+        """Columns of the coarse grid in a bar; each has its own vector."""
         return self.bar_frames // (2 * self.patch_frames)
 
     def __post_init__(self) -> None:
@@ -64,32 +66,32 @@ class MuseganSettings:
 
 @dataclass(frozen=True)
 class Plane:
-    """Sizes of padded rolls: packed on a fine plane of rows by columns, and on a coarse one with half of each."""
+    """Sizes of padded rolls: packed on a fine grid of rows by columns, and on a coarse one with half of each."""
 
-    rows: int  # of the coarse plane
+    rows: int  # of the coarse grid
     bars: int
-    bar_columns: int  # of the coarse plane, in a bar
+    bar_columns: int  # of the coarse grid, in a bar
     padded_keys: int
     padded_frames: int
 
     @classmethod
     def of(cls, settings: MuseganSettings, shape: RollShape) -> Plane:
-        """The planes on which rolls of `shape` are packed, in whole bars."""
+        """Return the grids on which rolls of `shape` are packed, in whole bars."""
         rows = -(-shape.keys // (2 * settings.patch_keys))
         bars = -(-shape.frames // settings.bar_frames)
         return cls(rows, bars, settings.bar_columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
 
 
 def known_style(style: Tensor, most: int) -> Tensor:
-    """Numbers of styles (B), 0 for those beyond the `most` that there is room for."""
+    """Replace style numbers (B) above `most` by 0, the number for no style."""
     return style * (style <= most)
 
 
 def packed_clock(tempo: Tensor, frames: int, patch_frames: int) -> Tensor:
-    """(B, 4, T), silent behind its end up to `frames`, as the columns of a plane: (B, 4 * pt, 1, frames / pt)."""
+    """Pad (B, 4, T) with zeros to `frames` and pack it as columns of the fine grid: (B, 4 * pt, 1, frames / pt)."""
     return pack(F.pad(tempo, (0, frames - tempo.shape[-1]))[:, :, None], 1, patch_frames)
 
 
 def given_tracks(kept: Tensor) -> Tensor:
-    """1 for tracks of (B, C, K, T) that are given, 0 for those below 0, which are to be made: (B, C, 1, 1)."""
+    """Return 1 for given tracks of (B, C, K, T) and 0 for those below 0, which are to be generated: (B, C, 1, 1)."""
     return (kept[:, :, :1, :1] >= 0).to(kept.dtype)

@@ -1,15 +1,15 @@
-"""MusiGAN: variational encoder, transformer, convolutional decoder over the key-time plane, residual critic.
+"""MusiGAN: variational encoder, transformer, convolutional decoder over keys and time, residual critic.
 
 The system Andrey Vlasenko describes in MusiGAN's README, with these departures. Frames and keys are packed into
-channels, so that all convolutions run on a coarse plane of keys by time. The transformer turns white noise into a
-sequence of latents, one per `token_frames` frames, in a few rounds, each a step of a flow from noise to music
-(arXiv 2210.02747, 2209.03003) that is taught on the latents of real music before the game. Its rotary positions
-(arXiv 2104.09864) and limited reach make latents a function of time: a piece has any length. The critic judges rolls
-by a 2-D tower and, as in Musika (arXiv 2208.08706), their latents by a small tower over time.
+channels, so that all convolutions run on a coarse grid of keys by time. The transformer turns white noise into a
+sequence of latents, one per `token_frames` frames, in a few steps of a flow from noise to music (arXiv 2210.02747,
+2209.03003). The flow is trained on the latents of real music before the adversarial stage. Rotary positions
+(arXiv 2104.09864) and a limited receptive field make latents a function of time: a piece has any length. The critic
+judges rolls by a 2-D tower and, as in Musika (arXiv 2208.08706), their latents by a small tower over time.
 
-    real roll -> encoder -> latents ----------+
-                                              +--> decoder -> roll -> critic (roll tower, latent tower)
-    noise -> transformer, rounds -> latents --+
+    real roll -> encoder -> latents --------------+
+                                                  +--> decoder -> roll -> critic (roll tower, latent tower)
+    noise -> transformer, flow steps -> latents --+
 
 A decoded cell is a loudness times a gate that is exactly 0 or 1, so silence is silence. No layer of the generator
 mixes the samples of a batch.
@@ -54,21 +54,21 @@ class MusiganSettings:
 
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels; also the time step of one latent
-    width: int = 64  # channels of the fine plane
-    deep_width: int = 96  # channels of the coarse plane (half as many rows)
-    fine_blocks: int = 1  # residual blocks on the fine plane, encoder and decoder each
-    deep_blocks: int = 1  # residual blocks on the coarse plane, encoder and decoder each
+    width: int = 64  # channels of the fine feature map
+    deep_width: int = 96  # channels of the coarse feature map (half as many rows)
+    fine_blocks: int = 1  # residual blocks on the fine feature map, encoder and decoder each
+    deep_blocks: int = 1  # residual blocks on the coarse feature map, encoder and decoder each
     latent_dim: int = 32  # numbers per latent step
-    rounds: int = 8  # passes through the transformer from noise to latents
-    time_dim: int = 32  # numbers that tell the transformer how far the noise has come
+    rounds: int = 8  # flow steps, passes through the transformer, from noise to latents
+    time_dim: int = 32  # size of the embedding of the flow's time
     transformer_width: int = 128
     transformer_layers: int = 4
     transformer_heads: int = 4
-    critic_width: int = 64  # channels of the critic's finest plane
+    critic_width: int = 64  # channels of the critic's finest feature map
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
     chroma_critic_width: int = 0  # channels of the critic's tower over pitch classes; 0 leaves it out
     gaussian: bool = False  # smooth the decoder's loudness over keys and frames, by widths that are learned
-    critic_heads: bool = False  # have the critic tell silence and melodic motion, too
+    critic_heads: bool = False  # have the critic predict silence and melodic motion, too
     spectral: bool = True  # spectral normalisation of the critic's layers
 
     def __post_init__(self) -> None:
@@ -86,13 +86,18 @@ class MusiganSettings:
 class Generator(FlowGenerator):
     """Encoder, transformer and decoder."""
 
-    PRIOR: tuple[str, ...] = ("noise_in", "transformer", "time_in", "latents_out")  # names of what the prior's are
+    PRIOR: tuple[str, ...] = (
+        "noise_in",
+        "transformer",
+        "time_in",
+        "latents_out",
+    )  # name prefixes of the prior's parameters
     halo: int | None
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
-        rows = -(-shape.keys // (2 * s.patch_keys))  # rows of the coarse plane
+        rows = -(-shape.keys // (2 * s.patch_keys))  # rows of the coarse feature map
         self.padded_keys = rows * 2 * s.patch_keys
         self.token_frames = s.patch_frames
         self.rows = rows
@@ -117,7 +122,7 @@ class Generator(FlowGenerator):
 
         nn.init.zeros_(self.latents_out[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.latents_out[1].bias)  # type: ignore[arg-type]
-        # Behind the last round: what brings drawn latents to the spread of real ones (training/calibration.py).
+        # Matches mean and deviation of sampled latents to real ones, after the flow (training/calibration.py).
         self.register_calibration(s.latent_dim)
 
         self.from_latents = nn.Conv1d(s.latent_dim, rows * s.deep_width, 3, padding=1)
@@ -130,19 +135,19 @@ class Generator(FlowGenerator):
 
     @property
     def decoder_reach(self) -> int:
-        """Latent steps on either side that a decoded step depends on, and at least those that a latent does."""
+        """Decoder's receptive field: latent steps on either side of a decoded step; at least the encoder's."""
         s = self.settings
-        blurred = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
-        return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + blurred
+        filter_steps = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
+        return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + filter_steps
 
     @property  # type: ignore[no-redef]
     def halo(self) -> int:
-        """Latent steps on either side that can reach a decoded step: windows that overlap by this join exactly."""
+        """Receptive field: latent steps on either side of a decoded step; windows that overlap by it join exactly."""
         s = self.settings
         return s.rounds * s.transformer_layers * self.transformer.reach + self.decoder_reach
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by what they are for; which keys a row holds is the encoder's to say."""
+        """Return all parameters by their role; the map of keys counts as the encoder's."""
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
         encoder = ("encoder", "pack_in", "to_posterior", "key_map")
         for name, parameter in self.named_parameters():
@@ -151,42 +156,44 @@ class Generator(FlowGenerator):
         return named
 
     def steps(self, frames: int) -> int:
-        """Latent steps that cover `frames` frames."""
+        """Return the number of latent steps that cover `frames` frames."""
         return -(-frames // self.token_frames)
 
     def encode(self, roll: Tensor) -> Posterior:
-        """roll (B, C, K, T) -> Gaussian of its latents, (B, L, Z) each."""
+        """Encode roll (B, C, K, T) as a Gaussian of its latents, (B, L, Z) each."""
         frames = self.steps(roll.shape[-1]) * self.token_frames
         patches = pack(pad_roll(roll, self.padded_keys, frames), self.settings.patch_keys, self.token_frames)
-        plane = self.encoder_fine(self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map)
-        plane = self.encoder_deep(F.leaky_relu(self.encoder_down(plane), 0.2))  # (B, D, rows, L)
-        both = self.to_posterior(F.leaky_relu(plane, 0.2).flatten(1, 2)).transpose(1, 2)  # (B, L, 2Z)
-        mean, log_variance = both.chunk(2, -1)
+        feature_map = self.encoder_fine(
+            self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
+        )
+        feature_map = self.encoder_deep(F.leaky_relu(self.encoder_down(feature_map), 0.2))  # (B, D, rows, L)
+        outputs = self.to_posterior(F.leaky_relu(feature_map, 0.2).flatten(1, 2)).transpose(1, 2)  # (B, L, 2Z)
+        mean, log_variance = outputs.chunk(2, -1)
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
-        """White noise (B, L, Z) for `batch` pieces of `frames` frames."""
+        """Draw white noise (B, L, Z) for `batch` pieces of `frames` frames."""
         return torch.randn(batch, self.steps(frames), self.settings.latent_dim, generator=rng).to(self.key_map.device)
 
     def velocity(self, latents: Tensor, time: Tensor) -> Tensor:
-        """Where latents (B, L, Z) that have come `time` (B) of the way, 0 noise and 1 music, should move: (B, L, Z)."""
+        """Return the flow's velocity (B, L, Z) at latents (B, L, Z) and `time` (B), 0 noise and 1 music."""
         return self.latents_out(self.transformer(self.noise_in(latents), self.style(time)))
 
     def style(self, time: Tensor) -> Tensor:
-        """What the transformer's layers are told of the time (B) on the way from noise to music: (B, S)."""
+        """Embed the flow's time (B) for the transformer's layers: (B, S)."""
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
         return self.time_in(torch.cat((angles.sin(), angles.cos()), -1))
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
-        """latents (B, L, Z) -> roll (B, C, K, frames)."""
+        """Decode latents (B, L, Z) to roll (B, C, K, frames)."""
         s, batch = self.settings, latents.shape[0]
-        plane = self.from_latents(latents.transpose(1, 2)).reshape(batch, s.deep_width, self.rows, -1)
-        plane = self.decoder_deep(plane.contiguous(memory_format=torch.channels_last))
-        plane = self.decoder_up(F.leaky_relu(plane, 0.2))  # (B, 2W, rows, L): two rows from each
-        plane = plane.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
-        plane = self.decoder_fine(plane.contiguous(memory_format=torch.channels_last) + self.key_map)
-        loudness, logits = self.pack_out(F.leaky_relu(plane, 0.2)).chunk(2, 1)
+        feature_map = self.from_latents(latents.transpose(1, 2)).reshape(batch, s.deep_width, self.rows, -1)
+        feature_map = self.decoder_deep(feature_map.contiguous(memory_format=torch.channels_last))
+        feature_map = self.decoder_up(F.leaky_relu(feature_map, 0.2))  # (B, 2W, rows, L): two rows from each
+        feature_map = feature_map.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
+        feature_map = self.decoder_fine(feature_map.contiguous(memory_format=torch.channels_last) + self.key_map)
+        loudness, logits = self.pack_out(F.leaky_relu(feature_map, 0.2)).chunk(2, 1)
         loudness = unpack(loudness, self.shape.channels, s.patch_keys, s.patch_frames)
         logits = unpack(logits, self.shape.channels, s.patch_keys, s.patch_frames) + self.key_bias
         keys = slice(0, self.shape.keys)
@@ -196,17 +203,17 @@ class Generator(FlowGenerator):
         return Decoded(limit(loudness) * hard_gate(logits), logits)
 
     def forward(self, noise: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-        """White noise -> roll (B, C, K, frames) and its latents (B, L, Z)."""
+        """Sample roll (B, C, K, frames) and its latents (B, L, Z) from white noise."""
         latents = self.compose(noise)
         return self.decode(latents, frames).roll, latents
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """What comes after the roll `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
+        """Sample the roll after `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
         return inpainting.go_on(self, past, frames, rng, temperature)
 
 
 class SequenceTower(nn.Module):
-    """Judges a sequence, of latents or of pitch classes: (B, L, D) -> logit (B, 1), features."""
+    """Critic tower for a sequence, of latents or of pitch classes: (B, L, D) -> logit (B, 1), features."""
 
     def __init__(self, size: int, width: int, spectral: bool = True) -> None:
         super().__init__()
@@ -217,19 +224,19 @@ class SequenceTower(nn.Module):
         self.outward = normed(nn.Linear(2 * width + 1, 1), spectral)
 
     def forward(self, sequence: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
-        """sequence (B, L, D); `alone` leaves the other samples of the batch out of it."""
-        plane = F.leaky_relu(self.inward(sequence.transpose(1, 2)), 0.2)  # (B, W, L)
+        """Judge sequence (B, L, D); `alone` leaves the other samples of the batch out (per sample)."""
+        feature_map = F.leaky_relu(self.inward(sequence.transpose(1, 2)), 0.2)  # (B, W, L)
         features = []
         for layer in self.layers:
-            inner = F.leaky_relu(layer(plane), 0.2)
-            plane = inner if inner.shape != plane.shape else (inner + plane) * 0.7071
-            features.append(plane)
-        pooled = torch.cat((plane.mean(2), plane.amax(2)), 1)  # (B, 2W)
+            inner = F.leaky_relu(layer(feature_map), 0.2)
+            feature_map = inner if inner.shape != feature_map.shape else (inner + feature_map) * 0.7071
+            features.append(feature_map)
+        pooled = torch.cat((feature_map.mean(2), feature_map.amax(2)), 1)  # (B, 2W)
         return verdict(self.outward, pooled, alone), features
 
 
 class RollTower(nn.Module):
-    """Judges a roll: (B, C, K, T) -> logit (B, 1), features, what its heads tell. Keys are known by a learned map."""
+    """Critic tower for a roll (B, C, K, T): logit (B, 1), features, head predictions. A learned map marks the keys."""
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
@@ -237,7 +244,7 @@ class RollTower(nn.Module):
         rows = -(-shape.keys // s.patch_keys)
         self.padded_keys = rows * s.patch_keys
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.critic_width, rows, 1))
-        # Loudness, and its change from frame to frame, so that onsets need not be found first.
+        # Loudness, and its change from frame to frame, so that the tower need not learn to detect onsets.
         patch = 2 * shape.channels * s.patch_keys * s.patch_frames
         self.inward = normed(nn.Conv2d(patch, s.critic_width, 1), s.spectral)
         widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
@@ -246,40 +253,40 @@ class RollTower(nn.Module):
         self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
 
     def plane(self, roll: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """roll (B, C, K, T) -> what is seen of it, (B, W, K', T'), and the features on the way there."""
+        """Return the last feature map (B, W, K', T') of roll (B, C, K, T), and the features of every block."""
         s = self.settings
         onsets = F.pad(roll.diff(dim=3), (1, 0))
         frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
         views = pad_roll(torch.cat((roll, onsets), 1), self.padded_keys, frames)
         patches = pack(views, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
-        plane = self.inward(patches) + self.key_map
+        feature_map = self.inward(patches) + self.key_map
         features = []
         for block in self.blocks:
-            plane = block(plane)
-            features.append(plane)
-        return F.leaky_relu(plane, 0.2), features
+            feature_map = block(feature_map)
+            features.append(feature_map)
+        return F.leaky_relu(feature_map, 0.2), features
 
     def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
-        """roll (B, C, K, T)."""
-        plane, features = self.plane(roll)
-        pooled = pool(plane)
-        told = None if self.heads is None else self.heads(pooled)
-        return verdict(self.outward, pooled, alone), features, told
+        """Judge roll (B, C, K, T)."""
+        feature_map, features = self.plane(roll)
+        pooled = pool(feature_map)
+        predictions = None if self.heads is None else self.heads(pooled)
+        return verdict(self.outward, pooled, alone), features, predictions
 
 
 def pool(plane: Tensor) -> Tensor:
-    """Means and maxima over a plane: (B, W, K, T) -> (B, 2W)."""
+    """Pool means and maxima over a feature map: (B, W, K, T) -> (B, 2W)."""
     return torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
 
 
 def verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
-    """Features (B, D) and their spread over the minibatch -> logit (B, 1)."""
+    """Return a logit (B, 1) from features (B, D) and, unless `alone`, their spread over the minibatch."""
     spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
     return outward(torch.cat((pooled, spread), 1))
 
 
 class Critic(nn.Module):
-    """Judges a roll, its pitch classes and its latents, each by a tower of its own."""
+    """Critic of a roll, its pitch classes and its latents, with a tower for each."""
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
@@ -292,26 +299,26 @@ class Critic(nn.Module):
 
     @property
     def views(self) -> Sequence[str]:
-        """What this critic can be shown."""
+        """Views that this critic judges."""
         return ("roll", "latent") if self.latent is not None else ("roll",)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """roll (B, C, K, T), latents (B, L, Z); a view that is None is not judged.
+        """Judge roll (B, C, K, T) and latents (B, L, Z); a view that is None is not judged.
 
         `alone` judges each sample without the rest of the batch: for ranking, where neighbours must not matter.
         """
-        logits, features, told = {}, {}, None
+        logits, features, predictions = {}, {}, None
         if roll is not None:
-            logits["roll"], features["roll"], told = self.roll(roll, alone)
+            logits["roll"], features["roll"], predictions = self.roll(roll, alone)
             if self.chroma is not None:
                 logits["chroma"], features["chroma"] = self.chroma(chroma(roll, self.frames), alone)
         if latents is not None and self.latent is not None:
             logits["latent"], features["latent"] = self.latent(latents, alone)
-        return Judgement(logits, features, told)
+        return Judgement(logits, features, predictions)
 
 
 def build(settings: MusiganSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     return channels_last(nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)}))
 
 

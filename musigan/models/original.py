@@ -1,11 +1,11 @@
-"""The layout of the original MusiGAN scripts as a baseline: 1-D convolutions over keys and frames in one long row.
+"""Layout of the original MusiGAN scripts as a baseline: 1-D convolutions over keys and frames in one long row.
 
 Layer sizes are those of Vlasenko's repository (piano_encoder_decoder.py, piano_model.py, discriminator.py and its
-config): a roll of 33 keys x 500 frames is a row of 16,500 values per channel. What kept it from working is repaired,
-and only that: activations stand between the convolutions, the transformer has positions, the critic's skip path sees
-the whole row, nothing is divided by the maximum of the batch, the encoder sees real rolls and the noise goes into the
-transformer, and the 131 M parameters that no output depended on are gone. The design itself, in which the next key is
-500 places away, is left as it was; only the Gaussian filter, which ran along the row, runs over keys and frames.
+config): a roll of 33 keys x 500 frames is a row of 16,500 values per channel. Only the defects that kept it from
+working are repaired: activations stand between the convolutions, the transformer has positions, the critic's skip path
+sees the whole row, nothing is divided by the maximum of the batch, the encoder sees real rolls and the noise goes into
+the transformer, and the 131 M parameters that no output depended on are gone. The design itself, in which the next key
+is 500 positions away, is left as it was. Only the Gaussian filter, which ran along the row, runs over keys and frames.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class OriginalSettings:
     critic_width: int = 2  # channels of the critic's first layer
     minibatch_projections: int = 10
     minibatch_width: int = 5
-    gaussian: bool = False  # smooth what the decoder gives over keys and frames, by widths that are learned
-    critic_heads: bool = False  # have the critic tell silence and melodic motion, too
+    gaussian: bool = False  # smooth the decoder's output over keys and frames, by learned widths
+    critic_heads: bool = False  # have the critic predict silence and melodic motion, too
     spectral: bool = True  # spectral normalisation of the critic's convolutions but the first
 
     def __post_init__(self) -> None:
@@ -54,8 +54,8 @@ class OriginalSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder over rows of C x (K*T) values."""
 
-    rounds = 0  # from noise to latents
-    halo = None  # a row has the length it was built for: longer pieces are windows that fade into each other
+    rounds = 0  # flow steps from noise to latents
+    halo = None  # a row has a fixed length: longer pieces are crossfaded windows
 
     def __init__(self, settings: OriginalSettings, shape: RollShape) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Generator(nn.Module):
         self.gaussian = GaussianFilter() if s.gaussian else None
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters, by what they are for: the transformer serves real and drawn latents alike."""
+        """Return all parameters by their role; the transformer counts as decoder: it also serves real latents."""
         encoder = ("encoder", "to_posterior")
         named: dict[str, list[nn.Parameter]] = {"encoder": [], "prior": [], "decoder": []}
         for name, parameter in self.named_parameters():
@@ -91,7 +91,7 @@ class Generator(nn.Module):
         return named
 
     def encode(self, roll: Tensor) -> Posterior:
-        """roll (B, C, K, T) -> Gaussian of its latents, (B, L, Z) each."""
+        """Encode roll (B, C, K, T) as a Gaussian of its latents, (B, L, Z) each."""
         fine = self.encoder1(roll.flatten(2))  # (B, W, K*T/2)
         pooled = F.max_pool1d(fine, 2) + F.avg_pool1d(fine, 2)
         coarse = F.adaptive_avg_pool1d(self.encoder2(pooled), self.settings.latent_steps)
@@ -99,16 +99,16 @@ class Generator(nn.Module):
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
-        """White noise for `batch` rolls; every roll has the length the network was built for."""
+        """Draw white noise for `batch` rolls; every roll has the length the network was built for."""
         s = self.settings
         return torch.randn(batch, s.latent_steps, s.latent_dim, generator=rng).to(self.positions.device)
 
     def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """Latents are the white noise itself, as a posterior close to N(0, 1) would give them."""
+        """Return the white noise itself as latents, as a posterior close to N(0, 1) would give them."""
         return latents
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
-        """latents (B, L, Z) -> roll (B, C, K, T), through the transformer."""
+        """Decode latents (B, L, Z) to roll (B, C, K, T), through the transformer."""
         row = self.from_latents(self.transformer(latents + self.positions)).transpose(1, 2)  # (B, W, L)
         for layer in (self.decoder1, self.decoder2, self.decoder3):
             inner = layer(row)
@@ -142,7 +142,7 @@ class Critic(nn.Module):
         self.heads = Heads(widths[-1], TOLD) if settings.critic_heads else None
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """roll (B, C, K, T); latents are not looked at. `alone` judges each sample without the rest of the batch."""
+        """Judge roll (B, C, K, T); `latents` are not used. `alone` leaves the rest of the batch out (per sample)."""
         if roll is None:
             return Judgement({}, {})
         row, features = roll.flatten(2), []
@@ -155,12 +155,12 @@ class Critic(nn.Module):
             spread = torch.cat([self.discrimination(sample) for sample in pooled.split(1)])
         else:
             spread = self.discrimination(pooled)
-        told = None if self.heads is None else self.heads(pooled)
-        return Judgement({"roll": self.outward(spread)}, {"roll": features[-2:-1]}, told)
+        predictions = None if self.heads is None else self.heads(pooled)
+        return Judgement({"roll": self.outward(spread)}, {"roll": features[-2:-1]}, predictions)
 
 
 def build(settings: OriginalSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     return nn.ModuleDict({"generator": Generator(settings, shape), "critic": Critic(settings, shape)})
 
 

@@ -1,9 +1,9 @@
 """C-RNN-GAN: recurrent generator and critic over frames (Mogren, arXiv 1611.09904).
 
-As there, the generator takes noise and what it drew before at every step, is first taught to predict the next step of
-real music, the critic listens in both directions and its verdicts on all steps are averaged, and the generator learns
-to match its features. Departures: frames of a roll instead of single notes, drawn by chains (`musigan.recurrent`), so
-that one sound is decided for each key; no gradient through draws that are fed back; the cell can be chosen.
+As there, the generator's input at every step is noise and its previous sample, and it is first trained to predict the
+next step of real music. The critic is bidirectional and averages its logits over all steps, and the generator learns
+to match its features. Departures: frames of a roll instead of single notes, sampled from chains (`musigan.recurrent`),
+with one chain for each key; no gradient through samples that are fed back; the cell can be chosen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from musigan.recurrent import CELLS, Cell, FrameGenerator, FrameSettings
 class RnnSettings(FrameSettings):
     """Sizes of both networks."""
 
-    cell: Cell = "lstm"  # of both
+    cell: Cell = "lstm"  # of generator and critic
     critic_width: int = 96  # of the critic's recurrent layers, each way
     critic_layers: int = 1
 
@@ -38,7 +38,7 @@ class RnnSettings(FrameSettings):
 
 
 class Critic(nn.Module):
-    """Listens to a roll forwards and backwards, judges each step, and averages."""
+    """Bidirectional recurrent critic: judges each step of a roll and averages the logits."""
 
     views: Sequence[str] = ("roll",)
 
@@ -46,25 +46,25 @@ class Critic(nn.Module):
         super().__init__()
         s, self.settings = settings, settings
         self.inward = nn.Linear(2 * s.step_frames * shape.channels * shape.keys, s.critic_width)
-        # The usual start counts on input everywhere; of a roll one cell in 14 sounds, and biases would drown it.
+        # The default initialisation expects dense input. In a roll one cell in 14 sounds, and biases would outweigh it.
         nn.init.normal_(self.inward.weight, std=5.0 / math.sqrt(self.inward.in_features))
         self.cell = CELLS[s.cell](s.critic_width, s.critic_width, s.critic_layers, batch_first=True, bidirectional=True)
         self.outward = nn.Linear(2 * s.critic_width, 1)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """roll (B, C, K, T); latents are not looked at, nor is the rest of the batch."""
+        """Judge roll (B, C, K, T); neither `latents` nor the rest of the batch are used."""
         if roll is None:
             return Judgement({}, {})
-        # Loudness, and its change from frame to frame, so that onsets need not be found first.
+        # Loudness, and its change from frame to frame, so that the network need not learn to detect onsets.
         views = torch.cat((roll, F.pad(roll.diff(dim=3), (1, 0))), 1)
         views = F.pad(views, (0, -roll.shape[-1] % self.settings.step_frames)).permute(0, 3, 1, 2)
         steps = views.reshape(len(roll), -1, self.inward.in_features)  # (B, L, 2C*s*K)
-        heard, _ = self.cell(F.leaky_relu(self.inward(steps), 0.2))  # (B, L, 2W)
-        return Judgement({"roll": self.outward(heard).mean(1)}, {"roll": [heard.mean(1)]})
+        hidden, _ = self.cell(F.leaky_relu(self.inward(steps), 0.2))  # (B, L, 2W)
+        return Judgement({"roll": self.outward(hidden).mean(1)}, {"roll": [hidden.mean(1)]})
 
 
 def build(settings: RnnSettings, shape: RollShape) -> nn.ModuleDict:
-    """Generator and critic for rolls of `shape`."""
+    """Build generator and critic for rolls of `shape`."""
     generator = FrameGenerator(settings, settings.cell, shape)
     return nn.ModuleDict({"generator": generator, "critic": Critic(settings, shape)})
 

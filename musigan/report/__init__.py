@@ -1,7 +1,7 @@
-"""One self-contained page about a training run: its curves, its music to hear and see, its settings and its data.
+"""A self-contained page about a training run: its curves, its music to hear and see, its settings and its data.
 
-Conventions: everything the page shows is gathered as plain values first (`gather`), then written into one file with
-style, script and sound inside (`assemble`). Nothing in it is fetched, and what stands in tags stays text.
+Conventions: the content of the page is first gathered as plain values (`gather`), then written into one file with
+style, script and sound inside (`assemble`). The page loads nothing from elsewhere, and a song's tags stay plain text.
 """
 
 from musigan.report.gathering import Choices, gather

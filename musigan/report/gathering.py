@@ -1,4 +1,4 @@
-"""All that the page shows of a run, as plain values."""
+"""The content of a run's page, as plain values."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choices:
-    """What of the music is shown."""
+    """The selection of music on the page."""
 
     count: int = 6  # samples: the better half by the critic, then the worse
     of: int = 24  # pieces that the critic chooses among
-    rounds: int = 6  # of the blind mode, each a real and a drawn excerpt not heard elsewhere on the page
+    rounds: int = 6  # of the blind test, each of one real and one generated excerpt that are nowhere else on the page
     seconds: float = 10.0  # of every excerpt
     seed: int = 1
 
@@ -39,42 +39,42 @@ class Choices:
 
 
 class Progress(Protocol):
-    """Told of each step of a piece of work."""
+    """A counter of the steps of a task."""
 
     def step(self) -> None:
-        """One more is done."""
+        """Count one more step as done."""
 
 
 def gather(
     run: Run, choices: Choices, reader: Reader | None, device: str, jobs: int, progress: Callable[[int, str], Progress]
 ) -> dict[str, Any]:
-    """The page's content; `reader` is the keys store for real music, `progress(total, what)` starts a count."""
+    """Gather the page's content. `reader`: keys store for real music; `progress(total, name)` starts a count."""
     from musigan.report import listening
     from musigan.training import checkpoint as checkpoints
 
-    saved = checkpoints.load(run.checkpoint)
+    checkpoint = checkpoints.load(run.checkpoint)
     if reader is not None:
-        listening.check_fit(reader, saved.shape, saved.store)
-    history = run.history(saved.history)
-    gathered: Callable[..., Music] = _turned if saved.store.get("domains") else _sampled
-    music = gathered(saved, device, reader, choices, progress)
+        listening.check_fit(reader, checkpoint.shape, checkpoint.store)
+    history = run.history(checkpoint.history)
+    gather_music: Callable[..., Music] = _turned if checkpoint.store.get("domains") else _sampled
+    music = gather_music(checkpoint, device, reader, choices, progress)
     rendering = progress(len(music.all()), "pieces rendered")
-    shown, shared = listening.present(music.all(), music.maker, jobs, lambda: rendering.step())
-    parts = iter(shown)
-    best, worst, genuine = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.beside))
+    pieces, shared = listening.present(music.all(), music.maker, jobs, lambda: rendering.step())
+    parts = iter(pieces)
+    best, worst, real = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.beside))
     return {
         "name": run.name,
         "version": __version__,
         "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys {music.store_name} -o report.html",
         **curves(history),
-        "run": summary.run_rows(saved, history),
-        "settings": summary.settings_groups(saved.settings),
-        "data": summary.data(saved, reader),
+        "run": summary.run_rows(checkpoint, history),
+        "settings": summary.settings_groups(checkpoint.settings),
+        "data": summary.data(checkpoint, reader),
         "music": {
             **shared,
             "best": best,
             "worst": worst,
-            "real": genuine,
+            "real": real,
             "of": choices.of,
             "critic": music.has_critic,
             "turned": music.turned,
@@ -87,7 +87,7 @@ def gather(
 
 @dataclass(frozen=True)
 class Music:
-    """The excerpts of a page: the better and the worse of what was made, real ones beside, rounds of real and made."""
+    """The excerpts of a page: better and worse generated ones, real ones to compare, pairs of real and generated."""
 
     maker: Sampler | Transfer
     better: list[Excerpt]
@@ -95,38 +95,38 @@ class Music:
     beside: list[Excerpt]
     rounds: list[tuple[Excerpt, Excerpt]]
     has_critic: bool = False
-    turned: str = ""  # the kind of music that those beside were turned into
+    turned: str = ""  # the kind of music that the songs of `beside` were transferred to
     store_name: str = "keys.zarr"
 
     def all(self) -> list[Excerpt]:
-        """Group by group."""
+        """Return all excerpts, group by group."""
         return [*self.better, *self.worse, *self.beside, *(excerpt for pair in self.rounds for excerpt in pair)]
 
 
 def _sampled(
     saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
 ) -> Music:
-    """What a checkpoint draws, beside real music of the store."""
+    """Sample music from a checkpoint, with real music of the store for comparison."""
     from musigan.report import listening
     from musigan.sampling import Sampler
 
     sampler = Sampler.from_checkpoint(saved, device)
     frames = sampler.frames(choices.seconds)
-    better, worse, unheard = _drawn(sampler, frames, choices, progress)
+    better, worse, blind_samples = _drawn(sampler, frames, choices, progress)
     real = []
     if reader is not None:
         real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
-    beside, hidden = real[: len(better)], real[len(better) :]
-    rounds = list(zip(hidden, unheard, strict=False))
+    beside, blind_real = real[: len(better)], real[len(better) :]
+    rounds = list(zip(blind_real, blind_samples, strict=False))
     return Music(sampler, better, worse, beside, rounds, sampler.critic is not None)
 
 
 def _turned(
     saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
 ) -> Music:
-    """Songs of one kind as a checkpoint turns them into the other, beside what they were; none without a store.
+    """Transfer songs of one kind to the other with a checkpoint, and keep the originals; none without a store.
 
-    Raises UsageError for a store that is not called as one of the two that were learned from.
+    Raises UsageError for a store whose name is not that of one of the two kinds in training.
     """
     from musigan.domains import domain_names
     from musigan.report import listening
@@ -140,49 +140,49 @@ def _turned(
     frames = round(choices.seconds / float(transfer.store["frame_seconds"]))
     songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed)
     turning = progress(len(songs), "songs turned")
-    made = []
+    transferred = []
     for song in songs:
-        made.append(listening.Excerpt(transfer.song(song.roll, 1 - kind), song.title, song.note))
+        transferred.append(listening.Excerpt(transfer.song(song.roll, 1 - kind), song.title, song.note))
         turning.step()
-    return Music(transfer, made, [], songs, [], turned=transfer.domains[1 - kind], store_name=name)
+    return Music(transfer, transferred, [], songs, [], turned=transfer.domains[1 - kind], store_name=name)
 
 
 def _drawn(
     sampler: Sampler, frames: int, choices: Choices, progress: Callable[[int, str], Progress]
 ) -> tuple[list[Excerpt], list[Excerpt], list[Excerpt]]:
-    """The best of what was drawn, best first; the worst, worst first; and pieces that nothing chose.
+    """Return the best samples, best first; the worst samples, worst first; and samples taken without any choice.
 
-    Without a critic the first are all there is.
+    Without a critic there is no ranking: the first group holds `count` samples and the second is empty.
     """
     from musigan.report.listening import Excerpt
     from musigan.sampling import best
 
     scores: dict[int, float] = {}
     if sampler.critic is None:
-        chosen = list(range(1, choices.count + 1)), list[int]()
+        selections = list(range(1, choices.count + 1)), list[int]()
     else:
         judging = progress(choices.of, "pieces judged")
         for number, score in sampler.scores(choices.of, frames, choices.seed):
             scores[number] = score
             judging.step()
         order = best(scores, choices.of)
-        upper = -(-choices.count // 2)
-        chosen = order[:upper], order[::-1][: choices.count - upper]
-    unheard = range(choices.of + 1, choices.of + choices.rounds + 1)
+        better_count = -(-choices.count // 2)
+        selections = order[:better_count], order[::-1][: choices.count - better_count]
+    blind_numbers = range(choices.of + 1, choices.of + choices.rounds + 1)
 
     def draw(number: int) -> Excerpt:
         note = f"critic {scores[number]:+.2f}".replace("-", "−") if number in scores else ""
         return Excerpt(sampler.piece(choices.seed, number, frames).roll, f"Piece {number}", note)
 
-    better, worse = ([draw(number) for number in numbers] for numbers in chosen)
-    return better, worse, [draw(number) for number in unheard]
+    better, worse = ([draw(number) for number in numbers] for numbers in selections)
+    return better, worse, [draw(number) for number in blind_numbers]
 
 
 def _rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """Real and drawn excerpts, one after the other, as rounds: {pieces: two in random order, real: its index}."""
+    """Group alternating real and generated excerpts into rounds: {pieces: two in random order, real: its index}."""
     rng = np.random.default_rng([seed, 2])
     rounds: list[dict[str, Any]] = []
     for real, drawn in zip(shown[::2], shown[1::2], strict=True):
-        second = bool(rng.integers(2))
-        rounds.append({"pieces": [drawn, real] if second else [real, drawn], "real": int(second)})
+        real_is_second = bool(rng.integers(2))
+        rounds.append({"pieces": [drawn, real] if real_is_second else [real, drawn], "real": int(real_is_second)})
     return rounds

@@ -1,7 +1,7 @@
-"""What a run has left to tell: its checkpoint, its figures by epoch, and these as curves.
+"""The records of a run: its checkpoint, its losses and metrics by epoch, and these as curves.
 
-A curve's points are [epoch of the whole run, value], in order; a value that is no finite number is None and leaves a
-gap in the curve.
+A curve's points are [epoch of the whole run, value], in order; a value that is no finite number becomes None, a gap in
+the curve.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from typing import Any
 
 from musigan.errors import CheckpointError
 
-POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # where an entry belongs; all its other numbers count
+POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # of an entry; all its other numbers are plotted
 VALIDATION = "validation_"
 DIGITS = 5
 SAMPLES, FLOOR = "samples", "floor"
 
-VIEWS = {"roll": "rolls", "chroma": "pitch classes", "latent": "latents"}  # what the critic looks at
+VIEWS = {"roll": "rolls", "chroma": "pitch classes", "latent": "latents"}  # the critic's inputs
 
-# What each figure says, for people; %s is one of VIEWS.
+# The explanation of each loss on the page; %s is one of VIEWS.
 MEANINGS = {
     "reconstruction": "How far decoded rolls are from the real ones. Lower is better.",
     "activity": "How often the decoder is wrong about which cells sound. Lower is better.",
-    "kl": "How much the latents say beyond white noise, in nats.",
+    "kl": "How far the latents are from white noise, in nats.",
     "overlap": "Agreement of sounding cells with the real roll. 1 is perfect.",
-    "flow": "Error of the way from white noise to the latents of music. It falls, then levels off.",
-    "frame_nats": "How surprising it is which keys sound in a frame, in nats, given all before. Lower is better.",
-    "loudness_nats": "The same for how loud they are; a density, which may be below 0. Lower is better.",
-    "nll": "How surprising each step is, given all before, in nats. Knowing nothing costs 1.42. Lower is better.",
-    "cycle": "What is lost of a song that went to the other kind and came back. Lower is better.",
-    "identity": "What is lost of a song that was of the wanted kind already. Lower is better.",
-    "harmony": "Difference of the pitch classes of a song and of what it became. Lower is better.",
-    "change": "How far a song is from what it became, as a share of what sounds.",
+    "flow": "Error of the flow from white noise to the latents of music. It falls, then levels off.",
+    "frame_nats": "How poorly the sounding keys of a frame were predicted from all before, in nats. Lower is better.",
+    "loudness_nats": "The same for their loudness; a density, which may be below 0. Lower is better.",
+    "nll": "How poorly each step was predicted from all before, in nats; 1.42 is guessing. Lower is better.",
+    "cycle": "Change of a song that was transferred to the other kind and back. Lower is better.",
+    "identity": "Change of a song that was of the target kind already. Lower is better.",
+    "harmony": "Difference between the pitch classes of a song and of its transfer. Lower is better.",
+    "change": "Difference between a song and its transfer, as a share of the sounding loudness.",
     "density": "Difference of how much each key is used, from real music. Lower is better.",
     "deviation": "Difference of how much each key's loudness varies, from real music. Lower is better.",
     "motion": "Difference of how fast loudness changes, from real music. Lower is better.",
     "no_silence": "How much quieter the quietest stretches are than in real music. Lower is better.",
-    "no_seconds": "Empty seconds beyond those of real music. Lower is better.",
-    "melody": "Difference of how far the top line moves, from real music. Lower is better.",
+    "no_seconds": "Silent seconds beyond those of real music. Lower is better.",
+    "melody": "Difference of how far the melody (top line) moves, from real music. Lower is better.",
     "statistics": "Difference of each key's least, greatest and mean loudness, from real music. Lower is better.",
     "song_divergence": "Difference of how unlike one another songs are, from real music. Lower is better.",
     "critic_silence": "The critic's error about how much of a roll is silent. Lower is better.",
     "critic_melody": "The critic's error about how far a roll's top line moves. Lower is better.",
     "critic_mismatch": "The critic's loss on real rolls with their own conditions and with others'.",
-    "anchor": "How far the decoder has moved from what it had learned. Lower is better.",
+    "anchor": "How far decoded rolls are from the real ones while the critic trains the decoder. Lower is better.",
     "anchor_activity": "The same for which cells sound. Lower is better.",
-    "accuracy_%s": "Share of %s that the critic tells right. .5 is guessing; above .95 for long it has won.",
-    "critic_%s": "The critic's loss on %s, real and drawn.",
+    "accuracy_%s": "Share of %s that the critic classifies correctly. .5 is guessing; long above .95, it has won.",
+    "critic_%s": "The critic's loss on %s, real and generated.",
     "adversarial_%s": "The generator's loss against the critic, on %s.",
-    "features_%s": "Distance of the critic's features between drawn and real %s. Lower is better.",
-    "penalty_%s": "How steep the critic is on %s.",
-    "augmentation": "How likely each change is to the rolls that the critic sees. It rises while it is too sure.",
+    "features_%s": "Distance of the critic's features between generated and real %s. Lower is better.",
+    "penalty_%s": "Size of the critic's gradient on %s.",
+    "augmentation": "Probability of each augmentation of the critic's rolls. It rises while the critic is too sure.",
 }
 
 
@@ -67,7 +67,7 @@ class Run:
 
     @classmethod
     def of(cls, name: str | Path) -> Run:
-        """The run that a checkpoint (ckpt.pt) or its folder (ckpt.run) names."""
+        """Return the run of a checkpoint (ckpt.pt) or of its folder (ckpt.run)."""
         path = Path(name)
         if not path.is_dir():
             return cls(path, path.with_name(path.name.removesuffix(".pt") + ".run"))
@@ -83,11 +83,11 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The run's name: that of the checkpoint without .pt."""
         return self.checkpoint.name.removesuffix(".pt")
 
     def history(self, saved: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Entries by epoch from the folder, which may be ahead of the checkpoint; without one those `saved` in it."""
+        """Return the entries by epoch from the folder, which may be ahead of the checkpoint; without one, `saved`."""
         try:
             lines = (self.folder / "metrics.jsonl").read_text("utf-8", errors="replace").splitlines()
         except OSError:
@@ -97,7 +97,7 @@ class Run:
             try:
                 entry = json.loads(line)
             except ValueError as error:
-                if number == len(lines):  # of a training under way, not written to its end yet
+                if number == len(lines):  # of a training under way, not yet written completely
                     break
                 raise CheckpointError(
                     f"{self.folder / 'metrics.jsonl'}: line {number} is damaged ({error}); move it away to see the "
@@ -109,18 +109,18 @@ class Run:
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stages, losses, metrics and the last verdict of a history, as the page draws them."""
-    placed = [(_epoch(entry, number), entry) for number, entry in enumerate(history, 1)]
+    """Return stages, losses, metrics and the last verdict of a history, as the page plots them."""
+    epoch_entries = [(_epoch(entry, number), entry) for number, entry in enumerate(history, 1)]
     return {
-        "stages": _stages(placed),
-        "losses": _losses(placed),
-        "metrics": _metrics(placed),
+        "stages": _stages(epoch_entries),
+        "losses": _losses(epoch_entries),
+        "metrics": _metrics(epoch_entries),
         "verdict": next((str(e["verdict"]) for e in _evaluations(reversed(history)) if e.get("verdict")), None),
     }
 
 
 def meaning(name: str) -> str:
-    """A figure's sentence, or nothing for one that this version does not know."""
+    """Return the explanation of a loss, empty for one that this version does not know."""
     if name in MEANINGS:
         return MEANINGS[name]
     head, _, view = name.rpartition("_")
@@ -129,7 +129,7 @@ def meaning(name: str) -> str:
 
 
 def rounded(value: Any) -> float | None:
-    """A number short enough for a page; None where it is none, or not finite."""
+    """Round a number to DIGITS significant digits; None where it is no number or not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(f"{value:.{DIGITS}g}")
@@ -141,25 +141,25 @@ def _epoch(entry: Mapping[str, Any], number: int) -> int:
 
 
 def _stages(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Consecutive epochs of one stage: {name, first, last}."""
-    found: list[dict[str, Any]] = []
+    """Group consecutive epochs of one stage: {name, first, last}."""
+    stages: list[dict[str, Any]] = []
     for epoch, entry in placed:
         name = str(entry.get("stage", "training"))
-        if not found or found[-1]["name"] != name:
-            found.append({"name": name, "first": epoch, "last": epoch})
-        found[-1]["last"] = epoch
-    return found
+        if not stages or stages[-1]["name"] != name:
+            stages.append({"name": name, "first": epoch, "last": epoch})
+        stages[-1]["last"] = epoch
+    return stages
 
 
 def _losses(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One chart a name, validation with training: {name, stage (the first it appears in), about, series}."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return one chart per loss, training and validation together: {name, stage (its first), about, series}."""
+    charts: dict[str, dict[str, Any]] = {}
     for epoch, entry in placed:
         for key, value in entry.items():
             if key in POSITION or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             name, kind = key.removeprefix(VALIDATION), "validation" if key.startswith(VALIDATION) else "training"
-            chart = found.setdefault(name, {"stage": str(entry.get("stage", "training")), "series": {}})
+            chart = charts.setdefault(name, {"stage": str(entry.get("stage", "training")), "series": {}})
             chart["series"].setdefault(kind, []).append([epoch, rounded(value)])
     return [
         {
@@ -168,7 +168,7 @@ def _losses(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, A
             "about": meaning(name),
             "series": [{"name": kind, "points": points} for kind, points in sorted(chart["series"].items())],
         }
-        for name, chart in sorted(found.items())
+        for name, chart in sorted(charts.items())
     ]
 
 
@@ -177,14 +177,14 @@ def _evaluations(history: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, 
 
 
 def _metrics(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One chart a metric: the generator's curve, and the last known floor and baselines as lines."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return one chart per metric: the generator's curve, and the last known floor and baselines as lines."""
+    charts: dict[str, dict[str, Any]] = {}
     for epoch, entry in placed:
         for evaluation in _evaluations([entry]):
             for name, rows in (evaluation.get("metrics") or {}).items():
                 if not isinstance(rows, dict):
                     continue
-                chart = found.setdefault(str(name), {"points": [], "lines": {}})
+                chart = charts.setdefault(str(name), {"points": [], "lines": {}})
                 for row, value in rows.items():
                     if row == SAMPLES:
                         chart["points"].append([epoch, rounded(value)])
@@ -196,7 +196,7 @@ def _metrics(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, 
             "series": [{"name": SAMPLES, "points": chart["points"]}],
             "lines": [{"name": row, "value": value} for row, value in _floor_first(chart["lines"])],
         }
-        for name, chart in found.items()
+        for name, chart in charts.items()
     ]
 
 

@@ -1,7 +1,7 @@
-"""Music for the page: excerpts of real songs, and every roll as sound and picture under the same conditions.
+"""Music for the page: excerpts of real songs, and every roll as sound and picture, all made in the same way.
 
-Real and drawn rolls go the same way, so that nothing but the music tells them apart: as long, in the same model space,
-through the same oscillators and encoder, and equally loud to the ear.
+Real and generated rolls are treated alike, so that they differ in nothing but the music: they have the same length and
+model space, the same oscillators and encoder, and equal perceived loudness.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from musigan.transfer import Transfer
 
 FADE_SECONDS = 0.05
-QUIETEST_DB = -32.0  # A-weighted; where a peak would not let a piece be that loud, the limiter takes the peak
+QUIETEST_DB = -32.0  # A-weighted; where a peak keeps a piece below this level, the limiter reduces the peak
 SOUNDING_SHARE = 0.75  # of an excerpt's frames, if the song has such an excerpt
 MARGIN_KEYS = 2
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A stretch of music: `roll` (C, K, T) in linear loudness, and words about it."""
+    """A stretch of music: `roll` (C, K, T) in linear loudness, a title and a note."""
 
     roll: np.ndarray
     title: str
@@ -48,82 +48,82 @@ class Excerpt:
 
 
 def held_out(reader: Reader) -> tuple[list[ItemInfo], bool]:
-    """The songs to take real music from, and whether they were held back from training."""
+    """Return the songs to take real music from, and whether they were held out from training."""
     infos = list(reader.infos())
-    back = [info for info in infos if info.attributes.get("split") == "validation"]
-    return back or infos, bool(back)
+    validation_songs = [info for info in infos if info.attributes.get("split") == "validation"]
+    return validation_songs or infos, bool(validation_songs)
 
 
 def check_fit(reader: Reader, shape: RollShape, store: Mapping[str, Any]) -> None:
-    """Refuse a keys store that the checkpoint's synthesis would not play as it was meant; name both values."""
-    own = reader.attributes
-    pairs = [
-        (f"{name} {own.get(name)}", f"{store[name]}")
+    """Check that a keys store fits the checkpoint's synthesis. Raises StoreError with both values."""
+    attributes = reader.attributes
+    mismatches = [
+        (f"{name} {attributes.get(name)}", f"{store[name]}")
         for name in ("low_key", "high_key", "frame_seconds")
-        if own.get(name) != store[name]
+        if attributes.get(name) != store[name]
     ]
-    pairs += [
+    mismatches += [
         (f"{info.shape[-3]} channels (item {info.name})", f"{shape.channels}")
         for info in reader.infos()
         if info.shape[-3] != shape.channels
     ]
-    if pairs:
+    if mismatches:
         raise StoreError(
-            f"{reader.source}: has {pairs[0][0]}, the checkpoint {pairs[0][1]}; name the store that the run was "
-            "trained on, or one made with its settings"
+            f"{reader.source}: has {mismatches[0][0]}, the checkpoint {mismatches[0][1]}; name the store that the run "
+            "was trained on, or one made with its settings"
         )
 
 
 def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Excerpt]:
-    """At most `count` excerpts of `frames` frames: of as many songs as there are, none overlapping another.
+    """Return at most `count` excerpts of `frames` frames, from as many songs as possible, none overlapping another.
 
-    In the range that drawn music has: what is louder than model space can say is brought down to it.
+    They have the range of generated music: loudness beyond the maximum of model space is limited to it.
     """
     infos, _ = held_out(reader)
     rng = np.random.default_rng([seed, frames, 1])
     queues = [_stretches(reader, infos[i], frames, sampler, rng) for i in rng.permutation(len(infos))]
-    found: list[Excerpt] = []
-    while len(found) < count and queues:
+    selection: list[Excerpt] = []
+    while len(selection) < count and queues:
         for queue in list(queues):
-            excerpt = next(queue, None) if len(found) < count else None
+            excerpt = next(queue, None) if len(selection) < count else None
             if excerpt is None:
                 queues.remove(queue)
             else:
-                found.append(excerpt)
-    if not found:
+                selection.append(excerpt)
+    if not selection:
         raise MusiganError(f"{reader.source}: no song is as long as {frames} frames; ask for fewer --seconds")
-    return found
+    return selection
 
 
 def _stretches(
     reader: Reader, info: ItemInfo, frames: int, sampler: Sampler | Transfer, rng: np.random.Generator
 ) -> Iterator[Excerpt]:
-    """Stretches of one song, side by side, in random order; those with long silence come last."""
+    """Yield adjacent stretches of one song in random order; those with long silence come last."""
     song = _whole(reader, info)
     starts = rng.permutation(song.shape[-1] // frames) * frames
     sounding = song.max(axis=(0, 1)) > 0  # (T,)
-    quiet = [bool(sounding[start : start + frames].mean() < SOUNDING_SHARE) for start in starts]
-    first = min(info.attributes.get("starts") or (0,))
-    del song  # read again for each stretch: many songs may wait for a second turn
-    for index in np.argsort(quiet, kind="stable"):
+    is_quiet = [bool(sounding[start : start + frames].mean() < SOUNDING_SHARE) for start in starts]
+    song_start_seconds = min(info.attributes.get("starts") or (0,))
+    del song  # read again for each stretch: many songs may wait for their next turn, and would fill the memory
+    for index in np.argsort(is_quiet, kind="stable"):
         start = int(starts[index])
         roll = expand(
             compress(_whole(reader, info)[..., start : start + frames], sampler.compression), sampler.compression
         )
-        place = f"from {_clock(first + start * sampler.store['frame_seconds'])}"
+        position_text = f"from {_clock(song_start_seconds + start * sampler.store['frame_seconds'])}"
         artist = str(info.attributes.get("artist") or "")
-        yield Excerpt(roll, title_of(info), f"{artist}, {place}" if artist else place)
+        yield Excerpt(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text)
 
 
 def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
-    """A song's roll in one stretch, (C, K, T)."""
+    """Read a song's roll as one array, (C, K, T)."""
     from musigan.store import Item
 
     return piece_roll(Item(info, reader.read(info.name)), KeySettings.from_attributes(reader.attributes))
 
 
 def title_of(info: ItemInfo) -> str:
-    """A song's title, or what else is known of it."""
+    """Return a song's title, else its source, else its number in the store."""
     return str(info.attributes.get("title") or info.attributes.get("source") or f"song {info.name}")
 
 
@@ -134,49 +134,51 @@ def _clock(seconds: float) -> str:
 def present(
     music: Sequence[Excerpt], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and what all of them share."""
+    """Return each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and their common length and keys."""
     sound = Sound.of_store(sampler.store, fade=FADE_SECONDS)
-    planes = [together(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]  # (K, T) each
-    low, high = _sounding_keys(planes)
+    # (K, T) each
+    mixed_rolls = [together(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
+    low, high = _sounding_keys(mixed_rolls)
     signals = []
     for signal in ordered_map(lambda e: sound.of_roll(e.roll), music, jobs):
         signals.append(signal)
         on_piece()
-    shown = []
-    for excerpt, plane, signal in zip(music, planes, equally_loud(signals, sound.sample_rate), strict=True):
-        picture = base64.b64encode(roll_png(plane[low : high + 1])).decode()
-        shown.append({"title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound), "roll": picture})
-    first = int(sampler.store["low_key"])
-    frames = planes[0].shape[1] if planes else 0
-    return shown, {
+    pieces = []
+    for excerpt, mixed_roll, signal in zip(music, mixed_rolls, equally_loud(signals, sound.sample_rate), strict=True):
+        picture = base64.b64encode(roll_png(mixed_roll[low : high + 1])).decode()
+        pieces.append({"title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound), "roll": picture})
+    low_key = int(sampler.store["low_key"])
+    frames = mixed_rolls[0].shape[1] if mixed_rolls else 0
+    return pieces, {
         "seconds": frames * float(sampler.store["frame_seconds"]),
-        "keys": [plots.key_name(first + key) for key in range(low, high + 1)],
+        "keys": [plots.key_name(low_key + key) for key in range(low, high + 1)],
     }
 
 
 def _sounding_keys(planes: Sequence[np.ndarray]) -> tuple[int, int]:
-    """The lowest and highest key that any of the planes (K, T) uses, with a margin; at least an octave."""
-    used = np.flatnonzero(np.any([plane.any(axis=1) for plane in planes], axis=0)) if planes else np.arange(1)
-    last = len(planes[0]) - 1 if planes else 0
-    low, high = (int(used[0]), int(used[-1])) if used.size else (0, last)
+    """Return the lowest and highest key used in any of the planes (K, T), with a margin; at least an octave."""
+    used_keys = np.flatnonzero(np.any([plane.any(axis=1) for plane in planes], axis=0)) if planes else np.arange(1)
+    last_key = len(planes[0]) - 1 if planes else 0
+    low, high = (int(used_keys[0]), int(used_keys[-1])) if used_keys.size else (0, last_key)
     margin = max(MARGIN_KEYS, -(-(12 - (high - low)) // 2))
-    return max(low - margin, 0), min(high + margin, last)
+    return max(low - margin, 0), min(high + margin, last_key)
 
 
 def equally_loud(signals: Sequence[np.ndarray], sample_rate: int) -> list[np.ndarray]:
-    """Signals (C, S) brought to one A-weighted level: the highest that all reach without passing the ceiling."""
+    """Scale signals (C, S) to one A-weighted level: the highest that all reach with peaks below the ceiling."""
     ceiling = 10 ** (CEILING_DB / 20)
     levels = [a_weighted_rms(signal, sample_rate) for signal in signals]
     peaks = [float(np.abs(signal).max(initial=0.0)) for signal in signals]
-    reached = [level * ceiling / peak for level, peak in zip(levels, peaks, strict=True) if level > 0]
-    target = max(min(reached, default=0.0), 10 ** (QUIETEST_DB / 20))
+    reachable_levels = [level * ceiling / peak for level, peak in zip(levels, peaks, strict=True) if level > 0]
+    target_level = max(min(reachable_levels, default=0.0), 10 ** (QUIETEST_DB / 20))
     return [
-        signal * np.float32(target / level if level > 0 else 1.0) for signal, level in zip(signals, levels, strict=True)
+        signal * np.float32(target_level / level if level > 0 else 1.0)
+        for signal, level in zip(signals, levels, strict=True)
     ]
 
 
 def a_weighted_rms(signal: np.ndarray, sample_rate: int) -> float:
-    """RMS of (C, S) over all channels, weighted by frequency as the ear is at low levels (IEC 61672-1, A)."""
+    """Return the RMS of (C, S) over all channels, A-weighted: by the ear's response at low levels (IEC 61672-1)."""
     import scipy.fft
 
     samples = signal.shape[1]
@@ -190,7 +192,7 @@ def a_weighted_rms(signal: np.ndarray, sample_rate: int) -> float:
 
 
 def _mp3(signal: np.ndarray, sound: Sound) -> str:
-    """A signal (C, S) as MP3 in base64, without tags that would name it."""
+    """Encode a signal (C, S) as MP3 in base64, without tags, which would reveal what it is."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "sound.mp3")
         encode(sound.mastered([signal]), sound.sample_rate, path, "mp3")

@@ -1,7 +1,7 @@
 """The page as one file: template, style and script from this folder, the content as JSON.
 
-The content is written so that no tag in it can end its element, and shown by the script as text alone. The page's
-security policy names style and script by their hashes and lets nothing else run or load but `data:` sound and pictures.
+The content is escaped so that no tag in it can end its element, and the script shows it as text only. The page's
+security policy names style and script by their hashes and allows nothing else except `data:` sound and pictures.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-SCRIPTS = ("elements.js", "charts.js", "players.js", "blind.js", "page.js")  # in the order they need each other
+SCRIPTS = ("elements.js", "charts.js", "players.js", "blind.js", "page.js")  # each may use those before it
 ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def assemble(content: Mapping[str, Any]) -> str:
-    """The page that shows what `gather` gave."""
+    """Return the HTML page that shows `content`, the result of `gather`."""
     style = _part("page.css")
     script = '"use strict";\n' + "\n".join(_part(name) for name in SCRIPTS)
     title = f"{content['name']} · musigan report".encode("utf-8", "backslashreplace").decode()
@@ -30,12 +30,12 @@ def assemble(content: Mapping[str, Any]) -> str:
     )
     parts = {"title": html.escape(title), "policy": policy, "style": style, "script": script}
     parts["content"] = in_script(content)
-    # In one pass: what looks like a mark inside the content is content.
+    # In one pass, so that text in the content that looks like a placeholder is not replaced.
     return re.sub(r"\{\{ (\w+) \}\}", lambda mark: parts[mark[1]], _part("page.html"))
 
 
 def in_script(content: Mapping[str, Any]) -> str:
-    """JSON that may stand inside a <script> element."""
+    """Return `content` as JSON, escaped to be safe inside a <script> element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return "".join(ESCAPES.get(character, character) for character in text)
 

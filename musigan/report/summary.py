@@ -1,4 +1,4 @@
-"""A run, its settings and its data in rows of words: [name, value]."""
+"""Tables of a run, its settings and its data, in rows of text: [name, value]."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = list[list[str]]
 
 
 def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
-    """What a run is and how far it has come."""
+    """Return the rows about a run: its model, its plan and its progress."""
     planned = sum(epochs for _, epochs in saved.plan)
     seconds = next((e["seconds"] for e in reversed(history) if isinstance(e.get("seconds"), int | float)), None)
     networks = {name: weights for name, weights in saved.networks.items() if name in ("generator", "critic")}
@@ -34,9 +34,9 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def settings_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Settings by section: {name, rows}; those without a section come first."""
-    plain = [[name, _value(value)] for name, value in settings.items() if not isinstance(value, Mapping)]
-    groups = [{"name": "run", "rows": plain}]
+    """Group settings by section: {name, rows}; those without a section come first."""
+    unsectioned_rows = [[name, _value(value)] for name, value in settings.items() if not isinstance(value, Mapping)]
+    groups = [{"name": "run", "rows": unsectioned_rows}]
     for name, section in settings.items():
         if isinstance(section, Mapping) and section:
             groups.append({"name": name, "rows": [[key, _value(value)] for key, value in section.items()]})
@@ -44,12 +44,12 @@ def settings_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
-    """What the run learned from: {given, same, rows, genres, songs}; `same` says whether `reader` is that store."""
+    """Describe the training data: {given, same, rows, genres, songs}; `same`: whether `reader` is that very store."""
     shape, store = saved.shape, saved.store
-    first = int(store.get("low_key", 1))
+    low_key = int(store.get("low_key", 1))
     shared = [
         ["rolls", f"{shape.channels} channels × {shape.keys} keys × {shape.frames} frames"],
-        ["keys", f"{plots.key_name(first)} to {plots.key_name(first + shape.keys - 1)}"],
+        ["keys", f"{plots.key_name(low_key)} to {plots.key_name(low_key + shape.keys - 1)}"],
         ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g}\N{NO-BREAK SPACE}ms"],
         ["bands", _bands(store.get("band"))],
     ]
@@ -61,11 +61,11 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     from musigan.data import RollDataset
 
     infos = list(reader.infos())
-    back = sum(info.attributes.get("split") == "validation" for info in infos)
+    validation_count = sum(info.attributes.get("split") == "validation" for info in infos)
     chunk_seconds = float(reader.attributes["chunk_seconds"])
     lengths = [_seconds(info, chunk_seconds) for info in infos]
     rows = [
-        ["songs", f"{len(infos):,}: {len(infos) - back:,} to learn from, {back:,} held back"],
+        ["songs", f"{len(infos):,}: {len(infos) - validation_count:,} to learn from, {validation_count:,} held back"],
         ["music", f"{length(sum(lengths))}, {length(sum(lengths) / max(len(lengths), 1))} a song"],
     ]
     genres = Counter(str(info.attributes.get("genre") or "not said") for info in infos)
@@ -79,36 +79,41 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
 
 
 def length(seconds: float) -> str:
-    """45 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
+    """Format a duration: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole_seconds = round(seconds)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
     return (
-        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+        f"{whole_seconds // 60} min {whole_seconds % 60:02d} s"
+        if whole_seconds < 3600
+        else f"{whole_seconds // 3600} h {whole_seconds % 3600 // 60:02d} min"
     )
 
 
 def _song(info: ItemInfo, seconds: float) -> list[str]:
-    words = [str(info.attributes.get(name) or "") for name in ("title", "artist", "genre", "year")]
-    words[0] = words[0] or str(info.attributes.get("source") or info.name)
-    side = "held back" if info.attributes.get("split") == "validation" else "training"
-    return [*words, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", side]
+    fields = [str(info.attributes.get(name) or "") for name in ("title", "artist", "genre", "year")]
+    fields[0] = fields[0] or str(info.attributes.get("source") or info.name)
+    split = "held back" if info.attributes.get("split") == "validation" else "training"
+    return [*fields, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", split]
 
 
 def _seconds(info: ItemInfo, chunk_seconds: float) -> float:
-    """Music in a song's chunks, what overlaps counted once."""
-    span = chunk_seconds * (2 if len(info.shape) == 5 else 1)
-    starts = sorted(info.attributes.get("starts") or (span * index for index in range(info.shape[0])))
-    return sum(min(span, after - start) for start, after in zip(starts, [*starts[1:], float("inf")], strict=True))
+    """Return the length of a song's chunks in seconds, overlaps counted once."""
+    span_seconds = chunk_seconds * (2 if len(info.shape) == 5 else 1)
+    starts = sorted(info.attributes.get("starts") or (span_seconds * index for index in range(info.shape[0])))
+    return sum(
+        min(span_seconds, next_start - start)
+        for start, next_start in zip(starts, [*starts[1:], float("inf")], strict=True)
+    )
 
 
 def _bands(band: Any) -> str:
     if not isinstance(band, Mapping):
         return "?"
-    words = [str(band.get("name", "?"))]
+    parts = [str(band.get("name", "?"))]
     if {"base_hz", "slope"} <= band.keys():
-        words.append(f"{band['base_hz']:g} Hz + {100 * band['slope']:g}\N{NO-BREAK SPACE}%")
-    return ", ".join(words)
+        parts.append(f"{band['base_hz']:g} Hz + {100 * band['slope']:g}\N{NO-BREAK SPACE}%")
+    return ", ".join(parts)
 
 
 def _count(number: int) -> str:

@@ -1,22 +1,22 @@
-"""Stores: one Zarr v3 group of songs, on a pipe, in a file, in a folder or behind a URL.
+"""Stores: one Zarr v3 group of songs, on a pipe, in a file, in a folder or at a URL.
 
 A store holds items of one kind, one array a song, named 000001, 000002, ...:
 
     waveform  (channels, samples)
     pairs     (pairs, 2, channels, samples)           a 10 s chunk and its continuation
     keys      (pairs, 2, channels, keys, frames)      or (chunks, channels, keys, frames)
-              (pairs, 2, tracks, keys, frames)        or (chunks, tracks, keys, frames): instruments, not sides
+              (pairs, 2, tracks, keys, frames)        or (chunks, tracks, keys, frames): one track an instrument
 
-The group's attributes under "musigan" say how to read them (`kind`, `format`, `sample_rate`, `chunk_seconds`, for
-keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks`, the names of instruments, where channels are not
-left and right); an item's attributes say what it is (`title`, `artist`,
-`source`, `split`, `starts` in seconds of each pair or chunk, `seconds` where the last chunk is padded, and `level`,
-the factor back to full scale). Blocks are little-endian and uncompressed, one pair or chunk each, so a block can be
-memory-mapped and nothing expands while it is read.
+The group's attributes under "musigan" give the format of all items: `kind`, `format`, `sample_rate`, `chunk_seconds`;
+for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the instruments) where
+channels are not left and right. An item's attributes describe the song: `title`, `artist`, `source`, `split`, `starts`
+(seconds at which each pair or chunk begins), `seconds` where the last chunk is padded, and `level`, the factor back to
+full scale. Blocks are little-endian and uncompressed, one pair or chunk each, so a block can be memory-mapped and
+nothing expands while it is read.
 
-On a pipe, and in a file, the group is a ZIP of stored entries (see zipstream): `zarr.json`, then item after item.
-In a folder or behind a URL the group's own `zarr.json` is written last, with the number of items: without it there
-is no store. Plain Zarr reads and writes the same bytes.
+On a pipe and in a file, the group is a ZIP of stored (uncompressed) entries, see zipstream: `zarr.json`, then the
+items in order. In a folder or at a URL the group's own `zarr.json` is written last, with the number of items: without
+it there is no store. Plain Zarr reads and writes the same bytes.
 """
 
 from musigan.store.layout import DIMENSIONS, FORMAT, Array, Attributes, Item, ItemInfo, describe, item_name

@@ -1,4 +1,4 @@
-"""Reading a store to its end to say whether it is whole, and what it holds."""
+"""A check of a whole store: read every item, report what the store holds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from musigan.store.reading import Reader
 
 
 def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, name: None) -> Iterator[str]:
-    """Read every item and yield lines for people. Raises StoreError where it is not whole."""
+    """Read every item and yield a report, line by line. Raises StoreError where the store is incomplete or damaged."""
     items = first_axis = 0
     splits: Counter[str] = Counter()
     item_bytes = 0
     for item in reader:
         if not np.isfinite(item.array.astype(np.float32)).all():
             title = item.attributes.get("source", "")
-            raise StoreError(f"{reader.source}: item {item.name} ({title}) holds values that are no numbers")
+            raise StoreError(
+                f"{reader.source}: item {item.name} ({title}) holds values that are not numbers: make it again"
+            )
         items += 1
         first_axis += item.array.shape[0]
         item_bytes += item.array.nbytes
@@ -31,6 +33,6 @@ def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, 
     yield f"{reader.source}: whole, {describe(reader.attributes)}"
     unit = "songs" if reader.kind == "waveform" else f"songs with {first_axis} {item.dimension_names[0]}"
     yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
-    made_with = reader.attributes.get("tool")
-    if isinstance(made_with, dict):
-        yield "  written with " + ", ".join(f"{name} {version}" for name, version in made_with.items())
+    tool_versions = reader.attributes.get("tool")
+    if isinstance(tool_versions, dict):
+        yield "  written with " + ", ".join(f"{name} {version}" for name, version in tool_versions.items())

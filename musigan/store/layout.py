@@ -1,4 +1,4 @@
-"""What a store's metadata says, parsed strictly: a store that does not add up is refused before its data is read."""
+"""The metadata of a store and its strict parser: inconsistent metadata is refused before any data is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from reprlib import repr as shown  # what a damaged store says may be long
+from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -35,7 +35,7 @@ REQUIRED = {
 DTYPES = ("float16", "float32", "int16")
 MAX_METADATA_BYTES = 4 << 20  # ten hours of pairs that overlap by 90 % need 0.2 MB
 MAX_ITEM_BYTES = 8 << 30
-MAX_START_SECONDS = 200_000  # longer than what MAX_ITEM_BYTES holds of stereo at 12 kHz
+MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
 
 Array = npt.NDArray[Any]
 Attributes = dict[str, Any]
@@ -43,7 +43,7 @@ Attributes = dict[str, Any]
 
 @dataclass(frozen=True)
 class ItemInfo:
-    """What is known of an item without reading its data; `blocks` is the shape of one block."""
+    """The metadata of an item, known before its data is read; `blocks` is the shape of one block."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,9 +58,9 @@ class ItemInfo:
         return tuple(-(-size // block) for size, block in zip(self.shape, self.blocks, strict=True))
 
     def block_keys(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
-        """Yield each block's key in the store and its place in the array."""
+        """Yield each block's key in the store and its slices of the array."""
         grid = self.grid
-        # Not np.ndindex: it makes a list of all numbers first, and how many there are is the store's word only.
+        # Not np.ndindex: it lists all indices first, and a damaged store may claim any number of blocks.
         for number in range(math.prod(grid)):
             index = [int(i) for i in np.unravel_index(number, grid)]
             place = tuple(
@@ -72,7 +72,7 @@ class ItemInfo:
 
 @dataclass(frozen=True)
 class Item:
-    """One song of a store: its array and what is said of it."""
+    """One song of a store: its array and its metadata."""
 
     info: ItemInfo
     array: Array
@@ -91,12 +91,12 @@ class Item:
 
 
 def item_name(number: int) -> str:
-    """The name of the n-th item, counted from 1."""
+    """Return the name of item `number`, counted from 1: six digits."""
     return f"{number:06d}"
 
 
 def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
-    """The metadata document under `key`; StoreError where it is none of Zarr version 3."""
+    """Parse the metadata document under `key`. Raises StoreError where it is not Zarr version 3 JSON."""
     if len(data) > MAX_METADATA_BYTES:
         raise StoreError(f"{key} has {len(data)} bytes, too many for metadata: the store is damaged")
     try:
@@ -109,9 +109,9 @@ def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
 
 
 def parse_group(data: bytes | memoryview) -> Attributes:
-    """The header in a group's zarr.json: kind, format and the rest of what stands under "musigan".
+    """Parse a group's zarr.json and return its header: kind, format and all other attributes under "musigan".
 
-    Raises StoreError for another kind or format, or for values that reading or computing could not rely on.
+    Raises StoreError for an unknown kind or format, and for missing or impossible values.
     """
     document = _parse_json(data, "zarr.json")
     attributes = document.get("attributes")
@@ -138,7 +138,7 @@ def parse_group(data: bytes | memoryview) -> Attributes:
 
 
 def _check_tracks(tracks: object) -> None:
-    """Hold a header's names of instruments, if it has any, against what they must be."""
+    """Check a header's names of instruments, if there are any. Raises StoreError unless they are distinct names."""
     if tracks is None:
         return
     names = (
@@ -149,9 +149,9 @@ def _check_tracks(tracks: object) -> None:
 
 
 def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> ItemInfo:
-    """What the zarr.json of item `name` says, held against the group's `header`.
+    """Parse the zarr.json of item `name` and check it against the group's `header`.
 
-    Raises StoreError where it is incomplete, of a form that is not used here, too large, or at odds with the header.
+    Raises StoreError where it is incomplete, of a form that stores do not use, too large, or contradicts the header.
     """
     document = _parse_json(data, f"{name}/zarr.json")
     try:
@@ -159,7 +159,7 @@ def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> Item
         blocks = _whole_numbers(document["chunk_grid"]["configuration"]["chunk_shape"])
         names = tuple(document["dimension_names"])
         dtype, attributes = document["data_type"], document.get("attributes", {})
-        plain = (
+        is_plain = (
             document["node_type"] == "array"
             and document["chunk_grid"]["name"] == "regular"
             and document["chunk_key_encoding"]["name"] == "default"
@@ -171,9 +171,9 @@ def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> Item
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise StoreError(f"{name}/zarr.json lacks what a Zarr array needs: the store is damaged") from None
     if codecs != ["bytes"] or endian != "little":
-        found = ", ".join(shown(codec).strip("'") for codec in codecs[:4])
-        raise StoreError(f"{name} is stored with {found}; a store's blocks are plain little-endian bytes")
-    if not plain or dtype not in DTYPES or not isinstance(attributes, dict):
+        codec_names = ", ".join(shown(codec).strip("'") for codec in codecs[:4])
+        raise StoreError(f"{name} is stored with {codec_names}; a store's blocks are plain little-endian bytes")
+    if not is_plain or dtype not in DTYPES or not isinstance(attributes, dict):
         raise StoreError(f"{name} is a Zarr array of a form that is not used here ({shown(dtype)}); expected {DTYPES}")
     if not len(shape) == len(blocks) == len(names) <= 5 or not all(1 <= n <= MAX_ITEM_BYTES for n in shape + blocks):
         raise StoreError(f"{name} has shape {shown(shape)} in blocks of {shown(blocks)}: these do not add up")
@@ -190,14 +190,14 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _whole_numbers(values: object) -> tuple[int, ...]:
-    """A JSON list of whole numbers (true is none); TypeError for anything else."""
+    """Return a JSON list of whole numbers as a tuple. Raises TypeError for anything else, true and false included."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise TypeError
     return tuple(values)
 
 
 def _check_attributes(name: str, shape: tuple[int, ...], kind: str, attributes: Attributes) -> None:
-    """Check the attributes that computing relies on; the others are for people."""
+    """Check the attributes that are computed with: `level`, `seconds`, `starts`. Raises StoreError."""
     level, starts = attributes.get("level", 1.0), attributes.get("starts")
     if not _is_number(level) or not 0 <= level < math.inf:
         raise StoreError(f"{name} has the level {shown(level)}, expected a number")
@@ -213,7 +213,7 @@ def _check_attributes(name: str, shape: tuple[int, ...], kind: str, attributes: 
 
 
 def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], header: Attributes) -> None:
-    """Hold an item's shape against what the group says of all items."""
+    """Check an item's shape and dimension names against the group's header. Raises StoreError."""
     kind = header["kind"]
     if names not in DIMENSIONS[kind] or len(shape) != len(names):
         expected = " or ".join(str(list(dimensions)) for dimensions in DIMENSIONS[kind])
@@ -221,38 +221,40 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
     if min(shape) < 1:
         raise StoreError(f"{name} is empty: its shape is {shape}")
     sizes = dict(zip(names, shape, strict=True))
-    wanted = {"part": 2}
+    expected_sizes = {"part": 2}
     if kind == "pairs":
-        wanted["samples"] = round(header.get("chunk_seconds", 0) * header.get("sample_rate", 0))
+        expected_sizes["samples"] = round(header.get("chunk_seconds", 0) * header.get("sample_rate", 0))
     if kind == "keys":
-        wanted["keys"] = header["high_key"] - header["low_key"] + 1
-        wanted["frames"] = round(header.get("chunk_seconds", 0) / header.get("frame_seconds", 1))
+        expected_sizes["keys"] = header["high_key"] - header["low_key"] + 1
+        expected_sizes["frames"] = round(header.get("chunk_seconds", 0) / header.get("frame_seconds", 1))
         tracks = header.get("tracks")
         if tracks is not None:
-            wanted["tracks"] = len(tracks)
+            expected_sizes["tracks"] = len(tracks)
         if ("tracks" in names) != (tracks is not None):
             raise StoreError(
                 f"{name} has dimensions {shown(names)}; one is tracks in a store that lists its tracks, and in no other"
             )
-    for dimension, size in wanted.items():
+    for dimension, size in expected_sizes.items():
         if sizes.get(dimension, size) != size:
             raise StoreError(f"{name} has {sizes[dimension]} {dimension}, the store's settings give {size}")
 
 
 def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:
-    """A block as an array of shape `info.blocks` over the same memory. Raises StoreError where its size is another."""
+    """View a block's bytes as an array of shape `info.blocks`, not copied. Raises StoreError for a wrong size."""
     dtype = np.dtype(info.dtype).newbyteorder("<")
     if memoryview(data).nbytes != math.prod(info.blocks) * dtype.itemsize:
-        raise StoreError(f"block {key} has {memoryview(data).nbytes} bytes, its array's metadata says otherwise")
+        raise StoreError(
+            f"block {key} has {memoryview(data).nbytes} bytes, its metadata gives another size: the store is damaged"
+        )
     return np.frombuffer(data, dtype).reshape(info.blocks)
 
 
 def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
-    """One whole item from its blocks, fetched by their keys in order."""
+    """Assemble one whole item from its blocks, fetched by their keys in order. Raises StoreError."""
     array: Array | None = None
     for key, place in info.block_keys():
         block = decode_block(fetch(key), info, key)
-        if array is None:  # not before: a shape that lies, without data, costs no memory
+        if array is None:  # only after the first block came: a false shape without data costs no memory
             try:
                 array = np.empty(info.shape, info.dtype)
             except MemoryError:
@@ -264,7 +266,7 @@ def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
 
 
 def describe(header: Attributes) -> str:
-    """One line on a store's header, for people."""
+    """Describe a store's header in one readable line."""
     parts = [header["kind"], f"{header.get('sample_rate', '?')} Hz"]
     if "chunk_seconds" in header:
         parts.append(f"chunks of {header['chunk_seconds']:g} s")

@@ -1,4 +1,4 @@
-"""Where a store can be besides a stream: a path or a URL on any file system that fsspec knows."""
+"""Locations of a store besides a stream: a path, or a URL of any file system that fsspec supports."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from musigan.errors import StoreError, UsageError
 
 
 def is_url(target: str) -> bool:
-    """Whether a name is for fsspec (s3://..., memory://...) and no path."""
+    """Return whether a target is a URL for fsspec (s3://..., memory://...) and not a path."""
     return "://" in target
 
 
 def url_map(url: str) -> Any:
-    """The objects below a URL by their keys, as fsspec's mapping.
+    """Map keys to the objects below a URL, with fsspec's mapping.
 
-    Raises StoreError where the library for that kind of place is missing, UsageError for a kind that nobody knows.
+    Raises StoreError where the library for its file system is not installed, UsageError for an unknown file system.
     """
     try:
         import fsspec
@@ -29,17 +29,17 @@ def url_map(url: str) -> Any:
 
 
 def url_children(objects: Any) -> list[str]:
-    """Names right below a URL; none where there is nothing."""
+    """List the names directly below a URL; empty where there is nothing."""
     objects.fs.invalidate_cache(objects.root)
     try:
-        found = objects.fs.ls(objects.root, detail=False)
+        paths = objects.fs.ls(objects.root, detail=False)
     except FileNotFoundError:
         return []
-    return [name for path in found if (name := path.rstrip("/").rsplit("/", 1)[-1])]
+    return [name for path in paths if (name := path.rstrip("/").rsplit("/", 1)[-1])]
 
 
 def clear_url(objects: Any) -> None:
-    """Take a store away, its seal first; nothing else is touched."""
+    """Delete a store and nothing else; the group's metadata first, so that a half-deleted store is none."""
     names = url_children(objects)
     for name in sorted(names, key=lambda name: name != "zarr.json"):
         if belongs_to_store(name):
@@ -47,17 +47,17 @@ def clear_url(objects: Any) -> None:
 
 
 def belongs_to_store(name: str) -> bool:
-    """Whether a name right below a store is one of its own: the metadata or a numbered item."""
+    """Return whether a name directly below a store is part of it: the group's metadata or a numbered item."""
     return name == "zarr.json" or name.isdigit()
 
 
 def check_replaceable(target: str, names: list[str]) -> None:
-    """Raise UsageError for a place that holds something other than a store: --force is not meant for that."""
-    foreign = sorted(name for name in names if not belongs_to_store(name))
-    if foreign and "zarr.json" not in names:
-        raise UsageError(f"{target} holds {foreign[0]} and is no store: it is not replaced, choose another name")
+    """Raise UsageError where `target` holds other files than a store's: --force replaces stores only."""
+    foreign_names = sorted(name for name in names if not belongs_to_store(name))
+    if foreign_names and "zarr.json" not in names:
+        raise UsageError(f"{target} holds {foreign_names[0]} and is no store: it is not replaced, choose another name")
 
 
 def is_stream(path: Path) -> bool:
-    """Whether writing there replaces nothing: /dev/null, a FIFO, a shell's >(command)."""
+    """Return whether writing to `path` replaces nothing: /dev/null, a FIFO, a shell's >(command)."""
     return path.is_fifo() or path.is_char_device()

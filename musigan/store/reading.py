@@ -1,4 +1,4 @@
-"""Reading a store: from a stream front to back, from a file, a folder or a URL in any order."""
+"""Readers of a store: a stream from front to back; a file, a folder or a URL in any order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from musigan.store.locations import is_url, url_map
 
 @contextmanager
 def _located(source: str) -> Iterator[None]:
-    """Put the store's name in front of what is wrong with it."""
+    """Prefix the message of a StoreError with the store's name."""
     try:
         yield
     except StoreError as error:
@@ -38,7 +38,7 @@ def _located(source: str) -> Iterator[None]:
 
 
 class Reader:
-    """Reads a store: iterate for its items. `attributes` is the group's header; `source` its name in messages."""
+    """An open store, iterable over its items. `attributes` is the header, `source` the store's name in messages."""
 
     def __init__(self, source: str, header: Attributes) -> None:
         self.source = source
@@ -49,19 +49,22 @@ class Reader:
         raise NotImplementedError
 
     def infos(self) -> list[ItemInfo]:
-        """What each item is, without reading data (stores in files, folders and behind URLs only)."""
+        """Return each item's metadata without reading data. Raises UsageError for a pipe."""
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def read(self, name: str) -> Array:
-        """One whole item."""
+        """Read one whole item. Raises UsageError for a pipe."""
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def block(self, name: str, index: int) -> Array:
-        """Pair or chunk `index` of an item, (1, ...): of a file or local folder a read-only memory map."""
+        """Read pair or chunk `index` of an item, (1, ...): a read-only memory map in a file or local folder.
+
+        Raises UsageError for a pipe.
+        """
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def close(self) -> None:
-        """Let go of files and maps."""
+        """Close the files that this reader opened."""
 
     def __enter__(self) -> Reader:
         return self
@@ -71,12 +74,12 @@ class Reader:
 
 
 def _limit(key: str) -> int:
-    """Most bytes that an entry of a stream may claim to have."""
+    """Return the largest size in bytes that an entry of a stream may have."""
     return MAX_METADATA_BYTES if key.endswith("zarr.json") else zipstream.MAX_ENTRY_BYTES
 
 
 class _StreamReader(Reader):
-    """A store front to back: item after item, each once, its blocks in the order in which they are written."""
+    """A store read from front to back, once: the items in order, each item's blocks in the order of writing."""
 
     def __init__(self, file: IO[bytes], source: str, owned: bool = False) -> None:
         self._file, self._owned, self._begun = file, owned, False
@@ -104,7 +107,7 @@ class _StreamReader(Reader):
                 yield Item(info, gather(info, self._fetch_next))
 
     def _fetch_next(self, key: str) -> bytes:
-        """The next entry, which must be the block `key`. Raises StoreError where another comes, or the end."""
+        """Return the data of the next entry. Raises StoreError where it is not the block `key`, or the stream ends."""
         entry, data = next(self._entries, (None, b""))
         if entry is None or entry.name != key:
             raise StoreError(f"found {entry.name if entry else 'the end'} where {key} should come: a block is missing")
@@ -118,8 +121,8 @@ class _StreamReader(Reader):
 class _KeyedReader(Reader):
     """A store whose keys can be fetched in any order.
 
-    `fetch` gives what is stored under a key and raises StoreError where it cannot; `names` gives the items' names, in
-    order, from the group's header.
+    `fetch` returns the bytes under a key, or raises StoreError; `names` returns the items' names, in order, from the
+    group's header.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class _KeyedReader(Reader):
         info = self._by_name[name]
         if not 0 <= index < info.shape[0]:
             raise IndexError(f"{name} has {info.shape[0]} {info.dimension_names[0]}, no number {index}")
-        if info.blocks[1:] != info.shape[1:]:  # a waveform, or a store written by other hands in smaller blocks
+        if info.blocks[1:] != info.shape[1:]:  # a waveform, or a store written by another program in smaller blocks
             return self.read(name)[index : index + 1]
         number, row = divmod(index, info.blocks[0])
         key = "/".join((name, "c", str(number), *("0" for _ in info.shape[1:])))
@@ -157,7 +160,7 @@ class _KeyedReader(Reader):
 
 
 class _ZipReader(_KeyedReader):
-    """A store in a file, memory-mapped. Maps survive a fork; the checksum of a block is compared at its first use."""
+    """A store in a file, memory-mapped. Maps survive a fork; a block's checksum is compared at its first use."""
 
     def __init__(self, path: Path, source: str) -> None:
         with path.open("rb") as file:
@@ -168,7 +171,7 @@ class _ZipReader(_KeyedReader):
         unchecked = set(entries)
 
         def fetch(key: str) -> memoryview:
-            """An entry's bytes, mapped; its checksum is compared the first time only."""
+            """Return an entry's bytes, mapped; compare its checksum the first time only."""
             if key not in entries:
                 raise StoreError(f"{key} is missing: not a store, or a damaged one")
             data = zipstream.entry_data(buffer, entries[key], check=key in unchecked)
@@ -176,7 +179,7 @@ class _ZipReader(_KeyedReader):
             return data
 
         def names(_: Attributes) -> list[str]:
-            """As many as the archive has arrays: its header was written before they could be counted."""
+            """Count the arrays of the archive: its header was written before the number of items was known."""
             count = sum(key.count("/") == 1 and key.endswith("/zarr.json") for key in entries)
             return [item_name(number) for number in range(1, count + 1)]
 
@@ -185,24 +188,24 @@ class _ZipReader(_KeyedReader):
             self._check_blocks(entries)
 
     def _check_blocks(self, entries: dict[str, zipstream.Entry]) -> None:
-        """Compare what there is with what the metadata names: a missing block shows when the store is opened."""
-        missing = 1 + sum(1 + math.prod(info.grid) for info in self._infos) - len(entries)
-        if missing > 0:
-            raise StoreError(f"it lacks {missing} of its blocks: the store is damaged")
+        """Compare the entries with the metadata, so that a missing block is an error when the store is opened."""
+        missing_blocks = 1 + sum(1 + math.prod(info.grid) for info in self._infos) - len(entries)
+        if missing_blocks > 0:
+            raise StoreError(f"it lacks {missing_blocks} of its blocks: the store is damaged")
         expected = {"zarr.json"}
         for info in self._infos:
             expected.add(f"{info.name}/zarr.json")
             expected.update(key for key, _ in info.block_keys())
-        if foreign := entries.keys() - expected:
-            raise StoreError(f"it holds {min(foreign)}, which is no part of it: the store is damaged")
+        if foreign_keys := entries.keys() - expected:
+            raise StoreError(f"it holds {min(foreign_keys)}, which is no part of it: the store is damaged")
 
 
 class _FolderReader(_KeyedReader):
-    """A store in a folder, a file a key."""
+    """A store in a folder, one file a key."""
 
     def __init__(self, path: Path, source: str) -> None:
         def fetch(key: str) -> memoryview:
-            """Metadata read, a block mapped: its pages come when they are used."""
+            """Read metadata, map a block: its pages are read when they are used."""
             target = path / key
             try:
                 if key.endswith("zarr.json"):
@@ -220,25 +223,25 @@ class _FolderReader(_KeyedReader):
 
 
 class _UrlReader(_KeyedReader):
-    """A store behind a URL, an object a key."""
+    """A store at a URL, one object a key."""
 
     def __init__(self, url: str) -> None:
         objects = url_map(url)
 
         def fetch(key: str) -> memoryview:
-            """An object's bytes, fetched whole."""
+            """Fetch all bytes of an object."""
             try:
                 return memoryview(objects[key])
             except KeyError:
                 raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
-            except Exception as error:  # every kind of file system has errors of its own
+            except Exception as error:  # each fsspec file system has error classes of its own
                 raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
 
         super().__init__(url, fetch, _names_by_count)
 
 
 def _names_by_count(header: Attributes) -> list[str]:
-    """Names of as many items as a finished store says it has. Raises StoreError where that is no sensible number."""
+    """List the names of a finished store's items from their number. Raises StoreError for an impossible number."""
     items = header.get("items")
     if type(items) is not int or not 0 <= items <= 10_000_000:
         raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
@@ -246,9 +249,10 @@ def _names_by_count(header: Attributes) -> list[str]:
 
 
 def open_reader(source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None) -> Reader:
-    """Open a store by what it is: a binary file object or FIFO (front to back), a file, a folder or a URL.
+    """Open a store: a binary file object or FIFO (read from front to back), a file, a folder or a URL.
 
-    `kinds` are the kinds the caller can use; `name` is what messages call the store. Raises StoreError.
+    `kinds` are the kinds that the caller can use; `name` is the store's name in messages. Raises StoreError for
+    another kind or a damaged store, MusiganError for a file that cannot be read.
     """
     reader = _open_any(source, name)
     if kinds and reader.kind not in kinds:
@@ -287,14 +291,15 @@ def _open_any(source: str | IO[bytes], name: str | None) -> Reader:
 
 @contextmanager
 def spooled(file: IO[bytes], name: str = "standard input") -> Iterator[str]:
-    """Save a stream to a temporary file, for those who must read it more than once; yields its path.
+    """Save a stream to a temporary file and yield its path, for a caller that reads it more than once.
 
-    The stream's end is checked when the file is opened; the file goes away with the block.
+    The stream's end is checked when the file is opened; the file is deleted at the end of the `with` block.
+    Raises MusiganError where the file cannot be written.
     """
     with tempfile.NamedTemporaryFile(prefix="musigan-", suffix=".zarr.zip") as spool:
         try:
             shutil.copyfileobj(file, spool, zipstream.READ_BYTES)
             spool.flush()
         except OSError as error:
-            raise MusiganError(f"{name}: cannot keep it in {tempfile.gettempdir()}: {error.strerror}") from None
+            raise MusiganError(f"{name}: cannot save it in {tempfile.gettempdir()}: {error.strerror}") from None
         yield spool.name

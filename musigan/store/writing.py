@@ -1,4 +1,4 @@
-"""Writing a store: items in, bytes out to a pipe, a file, a folder or a URL; whole or not at all."""
+"""A writer of stores to a pipe, a file, a folder or a URL; a store is complete or it is not there."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ from musigan.store.locations import check_replaceable, clear_url, is_stream, is_
 
 
 class _Sink(Protocol):
-    """Where a store's bytes go. Until `finish` nothing there passes for a store."""
+    """A destination of a store's bytes. Before `finish`, no reader accepts what is there as a store."""
 
     def begin(self, header: Attributes) -> None:
-        """Take the group's header; comes first, once."""
+        """Begin with the group's header; called first, once."""
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Store `data` under `key`: an item's metadata, then its blocks in the order of their keys."""
 
     def flush(self) -> None:
-        """After each item: let a reader at the other end have it."""
+        """Pass buffered bytes on to the reader; called after each item."""
 
     def finish(self, items: int) -> None:
-        """Seal the store with its number of items: from here on it is one."""
+        """Complete the store with its number of items: only now readers accept it."""
 
     def abort(self) -> None:
-        """Instead of `finish`, or after one that failed: leave nothing that passes for a store."""
+        """Leave nothing that readers accept as a store; called instead of `finish`, or after a `finish` that failed."""
 
 
 def _group_json(header: Attributes) -> bytes:
-    """The group's zarr.json. Raises ValueError for values that JSON has no words for (NaN, infinity)."""
+    """Encode the group's zarr.json. Raises ValueError for values that JSON cannot hold (NaN, infinity)."""
     document = {"attributes": {ATTRIBUTE: header}, "zarr_format": 3, "node_type": "group"}
     return json.dumps(document, indent=2, allow_nan=False).encode()
 
 
 class _StreamSink:
-    """A ZIP written from front to back to an open binary file, a pipe as a rule."""
+    """A ZIP written from front to back to an open binary file, usually a pipe."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._entries = zipstream.EntryWriter(file)
@@ -75,11 +75,11 @@ class _StreamSink:
         self._entries.finish()
 
     def abort(self) -> None:
-        """Leave the stream without its directory: its reader knows by that."""
+        """Leave the stream without its directory, so that its reader raises an error."""
 
 
 class _DeviceSink(_StreamSink):
-    """The same ZIP to a FIFO or device that has a name."""
+    """The same ZIP written to a FIFO or device that is named by a path."""
 
     def __init__(self, path: Path) -> None:
         self._device = path.open("wb")
@@ -97,7 +97,7 @@ class _DeviceSink(_StreamSink):
 
 
 class _FileSink(_StreamSink):
-    """The same ZIP in a file, written aside and renamed."""
+    """The same ZIP in a file: written under a temporary name, then renamed."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._aside = path, partial_path(path)
@@ -111,18 +111,18 @@ class _FileSink(_StreamSink):
         _move_into_place(self._aside, self._path)
 
     def abort(self) -> None:
-        with suppress(OSError):  # a full disk is what brought us here, perhaps
+        with suppress(OSError):  # closing may fail again, on a full disk for example
             self._file.close()
         self._aside.unlink(missing_ok=True)
 
 
 class _FolderSink:
-    """A folder, written aside and renamed; the group's metadata goes in last."""
+    """A folder: written under a temporary name, the group's metadata last, then renamed."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._aside = path, partial_path(path)
         self._header: Attributes = {}
-        shutil.rmtree(self._aside, ignore_errors=True)  # of a killed process that had the same number
+        shutil.rmtree(self._aside, ignore_errors=True)  # left by a killed process with the same process number
         self._aside.mkdir()
 
     def begin(self, header: Attributes) -> None:
@@ -134,7 +134,7 @@ class _FolderSink:
         target.write_bytes(data)
 
     def flush(self) -> None:
-        """Files are whole once written."""
+        """Do nothing: each file is complete once it is written."""
 
     def finish(self, items: int) -> None:
         self.put("zarr.json", _group_json({**self._header, "items": items}))
@@ -145,7 +145,10 @@ class _FolderSink:
 
 
 class _UrlSink:
-    """A prefix on any fsspec file system. There is no rename there: the group's metadata, written last, is the seal."""
+    """A prefix on any fsspec file system.
+
+    Such a prefix cannot be renamed, so the group's metadata is written last: without it there is no store.
+    """
 
     def __init__(self, url: str) -> None:
         self._map = url_map(url)
@@ -160,7 +163,7 @@ class _UrlSink:
         self._map[key] = bytes(data)
 
     def flush(self) -> None:
-        """Objects are whole once written."""
+        """Do nothing: each object is complete once it is written."""
 
     def finish(self, items: int) -> None:
         self.put("zarr.json", _group_json({**self._header, "items": items}))
@@ -170,25 +173,25 @@ class _UrlSink:
 
 
 def _move_into_place(aside: Path, path: Path) -> None:
-    """Rename what was written aside; what stood there goes away. A folder cannot be replaced in one step."""
+    """Rename `aside` to `path` and delete what was there; a folder takes two steps, as it cannot be replaced in one."""
     if not os.path.lexists(path) or not (aside.is_dir() or path.is_dir()):
         os.replace(aside, path)
         return
-    old = aside.with_name(aside.name + ".old")
-    path.rename(old)
+    old_path = aside.with_name(aside.name + ".old")
+    path.rename(old_path)
     aside.rename(path)
-    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    shutil.rmtree(old_path) if old_path.is_dir() and not old_path.is_symlink() else old_path.unlink()
 
 
 def exists(target: str) -> bool:
-    """Whether something stands where an output is to go."""
+    """Return whether writing to `target` would replace something."""
     if is_url(target):
         return bool(url_children(url_map(target)))
     return os.path.lexists(target) and not is_stream(Path(target))
 
 
 def _open_sink(target: str | IO[bytes]) -> _Sink:
-    """The sink for what `target` is. Raises UsageError for a place that a store cannot or must not take."""
+    """Open the sink for `target`. Raises UsageError where a store cannot be written, or would replace other files."""
     if not isinstance(target, str):
         return _StreamSink(target)
     if is_url(target):
@@ -204,14 +207,14 @@ def _open_sink(target: str | IO[bytes]) -> _Sink:
 
 
 class Writer:
-    """Writes a store item by item. A `with` block that ends in an exception leaves nothing that passes for a store."""
+    """A store that is written item by item. A `with` block that ends in an exception leaves no store behind."""
 
     def __init__(self, target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> None:
         self.header: Attributes = {**attributes, "kind": kind, "format": FORMAT}
         self.header["tool"] = {"musigan": __version__, **_library_versions()}
         self.header.pop("items", None)
         self.items = 0
-        parse_group(_group_json(self.header))  # what readers refuse is not written
+        parse_group(_group_json(self.header))  # refuse to write what readers would refuse
         self._sink = _open_sink(target)
         try:
             self._sink.begin(self.header)
@@ -220,7 +223,10 @@ class Writer:
             raise
 
     def add(self, array: Array, dimension_names: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
-        """Append one item; its name is the next number."""
+        """Append one item, named by the next number.
+
+        Raises TypeError for another dtype than DTYPES, StoreError where the array does not fit the store's header.
+        """
         name = item_name(self.items + 1)
         dtype = array.dtype.name
         if dtype not in DTYPES:
@@ -235,18 +241,18 @@ class Writer:
         self.items += 1
 
     def _block_shape(self, array: Array) -> tuple[int, ...]:
-        """One chunk of time of a waveform (C, S), one pair or chunk of the others."""
+        """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
         if self.header["kind"] == "waveform":
             chunk = round(self.header.get("chunk_seconds", 10) * self.header["sample_rate"])
             return (array.shape[0], min(chunk, array.shape[1]))
         return (1, *array.shape[1:])
 
     def finish(self) -> None:
-        """Seal the store; only now it is one. The end of a `with` block does this."""
+        """Complete the store; only now readers accept it. The end of a `with` block does this."""
         self._sink.finish(self.items)
 
     def abort(self) -> None:
-        """Take back what was written, as far as the target allows; a `with` block that fails does this."""
+        """Delete what was written, as far as the target allows; a `with` block that fails does this."""
         self._sink.abort()
 
     def __enter__(self) -> Writer:
@@ -260,7 +266,7 @@ class Writer:
             return
         try:
             self.finish()
-        except BaseException:  # Ctrl-C too must leave nothing that passes for a store
+        except BaseException:  # Ctrl-C too must leave no store behind
             self.abort()
             raise
 
@@ -279,19 +285,19 @@ def _library_versions() -> dict[str, str]:
 def _encode(
     name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], attributes: Attributes
 ) -> tuple[bytes, Callable[[str], memoryview]]:
-    """Let zarr lay out one array in memory; return its metadata and what takes out a block by its key."""
+    """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key."""
     import zarr
     from zarr.storage import MemoryStore
 
-    laid_out: dict[str, Any] = {}
+    objects: dict[str, Any] = {}
     zarr.create_array(
-        store=MemoryStore(laid_out), name=name, shape=array.shape, chunks=blocks, fill_value=0,
+        store=MemoryStore(objects), name=name, shape=array.shape, chunks=blocks, fill_value=0,
         dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=attributes,
         dimension_names=names, config={"write_empty_chunks": True},
     )[...] = array  # fmt: skip
 
     def take(key: str) -> memoryview:
-        """A block's bytes; they can be taken once, so that what is written does not pile up."""
-        return memoryview(laid_out.pop(key).as_numpy_array()).cast("B")
+        """Return a block's bytes, once, and free them: blocks that are written take no memory."""
+        return memoryview(objects.pop(key).as_numpy_array()).cast("B")
 
-    return laid_out[f"{name}/zarr.json"].to_bytes(), take
+    return objects[f"{name}/zarr.json"].to_bytes(), take

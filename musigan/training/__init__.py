@@ -1,1 +1,1 @@
-"""Training: objectives say what is minimised, one loop runs them, a checkpoint holds everything."""
+"""Training: objectives define what is minimised, one loop runs them, a checkpoint holds everything."""

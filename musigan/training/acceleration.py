@@ -1,8 +1,8 @@
-"""Networks made faster for training: half the bits where there is hardware for it, and compiled code.
+"""Faster training: bfloat16 autocast where the hardware supports it, and compiled code.
 
-Both go around the heavy functions of a live network and leave its parameters alone: a state dict has the names it
-always had, and the average, which is sampled and scored, stays in float32 and uncompiled. Latents, losses, gradients
-and optimisers are float32 in any case, so bfloat16 needs no scaling of losses.
+Both wrap the heavy functions of a network in training and leave its parameters alone: the names in a state dict do not
+change, and the averaged network, which is sampled and scored, stays in float32 and uncompiled. Latents, losses,
+gradients and optimisers are float32 in any case, so bfloat16 needs no loss scaling.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 HEAVY = {"generator": ("encode", "velocity", "decode", "translate"), "critic": ("forward", "judge")}
 BACKEND = "inductor"
-# Graphs of one function: a batch or several, with and without gradient, one view or two, each side's turn.
+# Compiled graphs of one function: one batch or several, with and without gradient, one view or two, for each side.
 VARIANTS = 32
 
 
 def chosen_precision(precision: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
-    """What `precision` means on `device`: "auto" is bfloat16 on GPUs that compute with it, else float32."""
+    """Return the precision to use on `device`: "auto" is bfloat16 on GPUs that compute with it, else float32."""
     if precision != "auto":
         return precision
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if able else "float32"
+    has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, device: torch.device) -> None:
-    """Have the heavy functions of `networks`, on `device`, run in `precision` and, if asked, compiled.
+    """Make the heavy functions of `networks`, on `device`, run in `precision` and, if `compiled`, compiled.
 
     Raises SettingsError where the compiler's own requirements are not met.
     """
-    half = chosen_precision(precision, device) == "bfloat16"
+    is_bfloat16 = chosen_precision(precision, device) == "bfloat16"
     if compiled:
         _prepare_compiler(device)
     for name, functions in HEAVY.items():
         for function in functions:
-            fast = getattr(networks[name], function, None) if name in networks else None
-            if fast is None:  # a family without that stage
+            wrapped = getattr(networks[name], function, None) if name in networks else None
+            if wrapped is None:  # a family without that stage
                 continue
             if compiled:
-                fast = torch.compile(fast, backend=BACKEND, dynamic=False)
-            if half:
-                fast = _autocast(fast, device)
-            if compiled or half:
-                setattr(networks[name], function, fast)
+                wrapped = torch.compile(wrapped, backend=BACKEND, dynamic=False)
+            if is_bfloat16:
+                wrapped = _autocast(wrapped, device)
+            if compiled or is_bfloat16:
+                setattr(networks[name], function, wrapped)
 
 
 def _prepare_compiler(device: torch.device) -> None:
-    """Room for all variants of a function; SettingsError where nothing could be compiled."""
+    """Raise the limit of graphs per function to VARIANTS; SettingsError where there is no C++ compiler."""
     import shutil
 
     import torch._dynamo
@@ -67,23 +67,23 @@ def _prepare_compiler(device: torch.device) -> None:
 
 
 def _autocast(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """`function` under bfloat16 autocast, its results float32.
+    """Wrap `function` so that it runs under bfloat16 autocast and returns float32.
 
-    Each call has a context of its own: the casts of weights that a context remembers do not outlive the call, so a
-    pass without gradients leaves none to one with.
+    Each call opens its own autocast context. A context caches the weights that it cast, so a shared one would hand
+    weights cast without gradients to a pass that needs them.
     """
 
     @functools.wraps(function)
     def fast(*given: Any, **named: Any) -> Any:
         with torch.autocast(device.type, torch.bfloat16):
-            found = function(*given, **named)
-        return _float32(found)
+            result = function(*given, **named)
+        return _float32(result)
 
     return fast
 
 
 def _float32(found: Any) -> Any:
-    """Tensors of a result in float32, in dicts, lists and named tuples too."""
+    """Convert the floating point tensors of a result to float32, in mappings, lists and (named) tuples too."""
     if isinstance(found, Tensor):
         return found.float() if found.is_floating_point() else found
     if isinstance(found, Mapping):

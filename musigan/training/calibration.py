@@ -1,9 +1,9 @@
-"""Drawn latents brought to the spread of real ones.
+"""Calibration of drawn latents: their mean and spread are set to those of real ones.
 
-A flow that is followed in few rounds, or was taught briefly, draws latents that are too much alike: after 20 epochs of
-its stage their deviation was .79 of the real ones', after 70 still .93. Their mean and deviation, dimension by
-dimension, are set to those of real latents by an affine map behind the last round. On 92 songs that took the Frechet
-distance on random features from 106 to 24 after 20 epochs (60 epochs in all), and from 16 to 9.6 after 70 (200).
+A flow that takes few steps, or was trained briefly, draws latents that are too much alike: after 20 epochs of its stage
+their standard deviation was .79 of the real ones', after 70 still .93. An affine map after the last flow step sets mean
+and deviation of each dimension to those of real latents. On 92 songs that took the Frechet distance on random features
+from 106 to 24 after 20 epochs (60 epochs in all), and from 16 to 9.6 after 70 (200).
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from musigan.data import RollDataset
     from musigan.training.runs import Run
 
-PIECES = 96  # drawn, and as many real rolls encoded
+PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
 
 
 @torch.no_grad()
 def calibrate(run: Run, dataset: RollDataset) -> None:
-    """Set the averaged generator's last map by pieces it draws and real rolls.
+    """Fit the affine map after the averaged generator's last flow step to drawn and real latents.
 
-    Nothing changes where a family has no such map, and before the transformer is taught.
+    Does nothing where a family has no such map, and before the transformer is trained.
     """
     generator: Any = run.average.network
     if not hasattr(generator, "calibrate") or run.plan[run.position.stage][0] == "variational":
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
-    drawn, real = [], []
+    drawn_latents, real_latents = [], []
     for first in range(0, PIECES, BATCH):
-        # The same rolls each time, evenly over the store, as the first epoch sees them.
+        # The same rolls each time, spread evenly over the store, cropped as in the first epoch.
         numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
         batch = stacked([dataset.example(0, int(number)) for number in numbers]).to(run.device)
         noise = generator.draw(BATCH, run.shape.frames, rng)
-        drawn.append(generator.compose(noise, **batch.given))
+        drawn_latents.append(generator.compose(noise, **batch.given))
         posterior = generator.encode(batch.roll, **batch.given)
         noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
-        real.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
-    generator.calibrate(torch.cat(drawn), torch.cat(real))
+        real_latents.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
+    generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents))

@@ -1,7 +1,7 @@
-"""One file that holds a whole training run: written aside, renamed, read without running anything inside it.
+"""Checkpoint: one file that holds a whole training run, written aside and renamed, read without running its content.
 
-The content is tensors and plain values only, so `torch.load(weights_only=True)` reads it and a pickle that would do
-more is refused. A checkpoint carries its own settings, roll shape and the attributes of the store it was trained on:
+The content is tensors and plain values only, so `torch.load(weights_only=True)` reads it, and a pickle that would run
+code is refused. A checkpoint carries its own settings, roll shape and the attributes of the store it was trained on:
 sampling and synthesis need nothing else.
 """
 
@@ -28,20 +28,20 @@ FORMAT = 1
 
 @dataclass
 class Position:
-    """How far a run has come."""
+    """Position of a training run in its plan."""
 
     stage: int = 0  # index into the plan
-    epoch: int = 0  # full epochs done in this stage
-    step_in_epoch: int = 0  # steps done in the epoch that is under way
+    epoch: int = 0  # whole epochs done in this stage
+    step_in_epoch: int = 0  # steps done in the current epoch
     step: int = 0  # steps done in this stage
     total_steps: int = 0  # steps done in all stages
-    seconds: float = 0.0  # spent training, over all sittings
-    tally: dict[str, list[float]] = field(default_factory=dict)  # sums and counts of the epoch that is under way
+    seconds: float = 0.0  # time spent training, over all sittings
+    tally: dict[str, list[float]] = field(default_factory=dict)  # loss name -> [sum, count] of the current epoch
 
 
 @dataclass
 class Checkpoint:
-    """What the file holds. `networks`, `average` and `optimisers` are state dicts by name."""
+    """Content of a checkpoint file. `networks`, `average` and `optimisers` are state dicts by name."""
 
     settings: dict[str, Any]  # TrainingSettings as plain values
     shape: RollShape
@@ -56,7 +56,7 @@ class Checkpoint:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def training_settings(self) -> TrainingSettings:
-        """The effective settings of the run."""
+        """Return the effective settings of the run; CheckpointError where this version cannot read them."""
         from musigan import settings
         from musigan.errors import SettingsError
         from musigan.training.configuration import TrainingSettings
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` beside `path`, then rename it there: `path` holds the old or the new one, never half."""
+    """Write `checkpoint` beside `path`, then rename it to `path`, which so holds the old or the new one, never half."""
     import torch
 
     path = Path(path)
@@ -81,13 +81,13 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:  # torch puts its own words around a full disk
+        except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
 
 
 def check_writable(path: str | Path) -> None:
-    """Refuse, before hours of work, a path where no checkpoint could be written."""
+    """Raise CheckpointError, before hours of training, if no checkpoint could be written to `path`."""
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; expected the name of a checkpoint file such as ckpt.pt")
@@ -98,9 +98,9 @@ def check_writable(path: str | Path) -> None:
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Whether a file is of the kind torch writes; a store is a ZIP, too, but holds no data.pkl."""
+    """Return whether a file is one that torch wrote; a store is a ZIP, too, but holds no data.pkl."""
     if not Path(path).is_file():
-        return False  # to look into a pipe would eat what it holds, and a device may have no end
+        return False  # reading a pipe would consume its data, and a device may have no end
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
@@ -109,7 +109,7 @@ def is_checkpoint(path: str | Path) -> bool:
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; CheckpointError in one line for anything that is not one."""
+    """Read a checkpoint onto the CPU; one-line CheckpointError for anything that is not one."""
     import pickle
 
     import torch
@@ -128,14 +128,14 @@ def load(path: str | Path) -> Checkpoint:
         ) from error
     except MemoryError:
         raise
-    # A damaged pickle makes its reader stumble over nearly anything (struct.error, EOFError, KeyError, RuntimeError).
+    # A damaged pickle can raise nearly anything in its reader (struct.error, EOFError, KeyError, RuntimeError).
     except Exception as error:
         raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)})") from error
     return _from_content(path, content)
 
 
 def _check_frame(path: Path) -> None:
-    """Refuse what is not a whole file of the kind torch writes, before anything in it is interpreted."""
+    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -155,7 +155,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _from_content(path: Path, content: Any) -> Checkpoint:
-    """The checkpoint in what torch read."""
+    """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
     if content.get("format") != FORMAT:
@@ -179,7 +179,7 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
 
 
 def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleDict:
-    """The networks of a checkpoint with its weights; the generator's moving average in its place if `averaged`."""
+    """Build the networks of a checkpoint with its weights; if `averaged`, the generator with its moving average."""
     from musigan import models
     from musigan.errors import SettingsError
     from musigan.training.augmentation import Augmentation
@@ -198,9 +198,14 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
 
 
 def load_weights(network: nn.Module, weights: Any, name: str) -> None:
-    """Load a state dict that must match `network` exactly."""
+    """Load `weights`, a state dict that must match `network` exactly; otherwise raise CheckpointError."""
     try:
         network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError, KeyError) as error:  # other names or sizes; no state dict at all
+    except (
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:  # other names or sizes; no state dict at all
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"the checkpoint's {name} does not fit its settings ({reason})") from error

@@ -1,4 +1,4 @@
-"""Settings of a training run: frozen, by section, from preset < YAML < flags."""
+"""Settings of a training run: frozen dataclasses by section, merged from preset < YAML < flags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRESETS = ("small", "medium", "large", "original")
 
 
 def _check_adam(section: str, settings: Any) -> None:
-    """Refuse learning rates and betas that Adam cannot work with."""
+    """Raise SettingsError for learning rates and betas that Adam cannot work with."""
     for entry in fields(settings):
         value = getattr(settings, entry.name)
         if entry.name.endswith("learning_rate") and not value > 0:
@@ -30,12 +30,12 @@ def _check_adam(section: str, settings: Any) -> None:
 
 @dataclass(frozen=True)
 class VariationalSettings:
-    """The stage that learns to write real rolls down as latents and back."""
+    """Settings of the stage that trains the autoencoder: real rolls to latents and back."""
 
     learning_rate: float = 1e-3
     betas: tuple[float, ...] = (0.9, 0.99)
     kl_warmup: float = 0.3  # share of the stage over which the KL weight rises to its full value
-    free_bits: float = 0.05  # nats per latent dimension that cost nothing
+    free_bits: float = 0.05  # KL in nats per latent dimension that costs nothing
 
     def __post_init__(self) -> None:
         _check_adam("variational", self)
@@ -43,11 +43,11 @@ class VariationalSettings:
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """The stage that teaches the transformer the way from noise to the latents of real music."""
+    """Settings of the stage that trains the transformer as a flow from noise to the latents of real music."""
 
     learning_rate: float = 1e-3
     betas: tuple[float, ...] = (0.9, 0.99)
-    draws: int = 4  # noises per roll and step: encoding a roll costs more than a pass through the transformer
+    draws: int = 4  # noise samples per roll and step: encoding a roll costs more than a transformer pass
 
     def __post_init__(self) -> None:
         _check_adam("prior", self)
@@ -55,7 +55,7 @@ class PriorSettings:
 
 @dataclass(frozen=True)
 class LikelihoodSettings:
-    """The stage of families that say how likely music is."""
+    """Settings of the stage of families that are trained by likelihood."""
 
     learning_rate: float = 1e-3
     betas: tuple[float, ...] = (0.9, 0.99)
@@ -66,27 +66,27 @@ class LikelihoodSettings:
 
 @dataclass(frozen=True)
 class AdversarialSettings:
-    """The stage in which generator and critic play against each other."""
+    """Settings of the adversarial stage: generator against critic."""
 
     objective: Literal["bce", "hinge", "relativistic", "wgan", "lsgan"] = "bce"
-    learning_rate: float = 3e-5  # of the transformer, which the stage before has taught already
-    decoder_learning_rate: float = 6e-6  # of the decoder, likewise
+    learning_rate: float = 3e-5  # of the transformer, which the stage before has trained already
+    decoder_learning_rate: float = 6e-6  # of the decoder, also trained already
     critic_learning_rate: float = 5e-4
     betas: tuple[float, ...] = (0.0, 0.9)
     label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
-    instance_noise: float = 0.03  # standard deviation of the noise on real and fake rolls alike
-    latent_noise: float = 0.1  # the same for latents, whose own deviation is about 1
-    learning_rounds: int = 2  # rounds of the transformer, counted from the last, that the game teaches
+    instance_noise: float = 0.03  # standard deviation of the noise on real and fake rolls
+    latent_noise: float = 0.1  # standard deviation of the noise on latents, whose own is about 1
+    learning_rounds: int = 2  # flow steps of the transformer, counted from the last, that this stage trains
     critic_steps: int = 1  # critic steps per generator step
-    freeze_critic: tuple[float, ...] | None = None  # from and to which share of the stage the critic stands still
-    freeze_generator: tuple[float, ...] | None = None  # the same for the generator, such as [0, 0.1]
-    roll_every: int = 4  # decode and judge whole rolls every so many steps, latents in every step
+    freeze_critic: tuple[float, ...] | None = None  # start and end of the critic's pause, as shares of the stage
+    freeze_generator: tuple[float, ...] | None = None  # of the generator's pause, such as [0, 0.1]
+    roll_every: int = 4  # steps between those that decode and judge whole rolls; latents are judged in every step
     penalty: Literal["approximate", "exact"] = "approximate"  # finite difference or second derivative; wgan has its own
     penalty_distance: float = 0.05  # step of the finite difference in the approximate penalty
     penalty_decay: float = 0.0  # share of the stage over which penalties' weights fall to a tenth; 0 keeps them
-    adaptive: bool = False  # change the rolls that the critic sees, more often while it is too sure
-    adaptive_target: float = 0.6  # mean sign(D(real)) that the changes' probability is steered to
-    adaptive_rolls: float = 10_000.0  # rolls judged in which that probability could go from 0 to 1
+    adaptive: bool = False  # augment the rolls that the critic sees, more often while it is too sure
+    adaptive_target: float = 0.6  # mean sign(D(real)) that the augmentation's probability is steered to
+    adaptive_rolls: float = 10_000.0  # rolls judged while that probability could go from 0 to 1
 
     def __post_init__(self) -> None:
         _check_adam("adversarial", self)
@@ -107,40 +107,40 @@ class AdversarialSettings:
                     "the shares of the stage between which it stands still"
                 )
         if self.freeze_critic and self.freeze_generator:
-            first = max(self.freeze_critic[0], self.freeze_generator[0])
-            last = min(self.freeze_critic[1], self.freeze_generator[1])
-            if first < last:
+            start = max(self.freeze_critic[0], self.freeze_generator[0])
+            stop = min(self.freeze_critic[1], self.freeze_generator[1])
+            if start < stop:
                 raise SettingsError(
                     f"settings 'adversarial.freeze_critic' and 'adversarial.freeze_generator' have both sides stand "
-                    f"still from {first:g} to {last:g} of the stage; leave one of them free there"
+                    f"still from {start:g} to {stop:g} of the stage; leave one of them free there"
                 )
 
     def frozen(self, progress: float) -> frozenset[str]:
-        """The sides that stand still when `progress` (0 to 1) of the stage is done."""
+        """Return the sides that are frozen when `progress` (0 to 1) of the stage is done."""
         spans = {"critic": self.freeze_critic, "generator": self.freeze_generator}
         return frozenset(side for side, span in spans.items() if span and span[0] <= progress < span[1])
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides how a run goes, apart from the data."""
+    """All settings of a training run: with the data they determine it."""
 
     model: str = "musigan"
     preset: str = "small"
     epochs: int = 200  # passes over the rolls, all stages together
-    pretrain_epochs: int | None = None  # of these before the game; by default the share that the family says
-    critic_epochs: int | None = None  # of these, for the critic alone; by default 2 in 100
+    pretrain_epochs: int | None = None  # of these before the adversarial stage; None: the family's share
+    critic_epochs: int | None = None  # of these, for the critic alone; None: 2 in 100
     batch_size: int = 16
-    accumulate: int = 1  # batches in a step: its gradient is the mean of theirs; minibatch statistics stay a batch's
+    accumulate: int = 1  # batches in a step: its gradient is their mean; minibatch statistics stay per batch
     seed: int = 1
     compression: Compression = "sqrt"
-    gradient_clip: float = 1.0  # norm that a side's gradient is cut to; 0 is off
+    gradient_clip: float = 1.0  # largest norm of a side's gradient; 0 is off
     ema_half_life: float = 5000.0  # rolls
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on GPUs that compute with it
-    compile: bool = False  # the networks' heavy functions by torch.compile: minutes at first, then faster on a GPU
+    compile: bool = False  # torch.compile the networks' heavy functions: takes minutes at first, then faster on a GPU
     workers: int = 1  # threads that read rolls ahead of the step
     save_every: int = 5  # epochs between checkpoints
-    keep_last: int = 0  # of these, how many stay as numbered files beside the one that is replaced
+    keep_last: int = 0  # how many of these stay as numbered files beside the one that is replaced
     sample_every: int = 20  # epochs between sample pictures and MP3s; 0 is never
     evaluate_every: int = 20  # epochs between evaluations of samples against held-out songs; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -179,85 +179,89 @@ class TrainingSettings:
             raise SettingsError(f"setting 'workers' is {self.workers}; expected at least 1")
         if self.keep_last < 0:
             raise SettingsError(f"--keep-last {self.keep_last}: expected 0 (none) or more")
-        chosen = models.family(self.model)
-        known = list(dict.fromkeys((*LOSS_NAMES, *chosen.losses)))
-        unknown = sorted(set(self.loss_weights) - set(known))
-        if unknown:
-            raise SettingsError(f"unknown loss '{unknown[0]}' in loss_weights; known: {', '.join(known)}")
-        if self.augment.silent_question and "question" not in chosen.needs:
+        family = models.family(self.model)
+        known_losses = list(dict.fromkeys((*LOSS_NAMES, *family.losses)))
+        unknown_losses = sorted(set(self.loss_weights) - set(known_losses))
+        if unknown_losses:
+            raise SettingsError(f"unknown loss '{unknown_losses[0]}' in loss_weights; known: {', '.join(known_losses)}")
+        if self.augment.silent_question and "question" not in family.needs:
             raise SettingsError(
                 f"setting 'augment.silent_question' is {self.augment.silent_question:g}, and the model {self.model} "
-                "hears no question; leave it out"
+                "takes no call; leave it out"
             )
         if self.adversarial.objective == "wgan" and not (self.weight("penalty_roll") or self.weight("penalty_latent")):
             raise SettingsError(
                 "setting 'adversarial.objective' is wgan, whose critic needs a gradient penalty; give loss_weights a "
                 "penalty_roll and a penalty_latent (10 is usual)"
             )
-        exact = self.adversarial.objective == "wgan" or self.adversarial.penalty == "exact"
-        if self.compile and exact and (self.weight("penalty_roll") or self.weight("penalty_latent")):
+        has_exact_penalty = self.adversarial.objective == "wgan" or self.adversarial.penalty == "exact"
+        if self.compile and has_exact_penalty and (self.weight("penalty_roll") or self.weight("penalty_latent")):
             raise SettingsError(
                 "compile: true with an exact gradient penalty: compiled code has no second derivative; leave compile "
                 "out, or take adversarial.penalty: approximate and another objective than wgan"
             )
-        network: Any = settings.build(chosen.settings, self.network, "network")
+        network: Any = settings.build(family.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
-        headless = [f"critic_{name}" for name in TOLD if not self.network.get("critic_heads")]
-        unheard = [name for name in headless if self.loss_weights.get(name)]
-        if unheard:
-            raise SettingsError(f"loss_weights.{unheard[0]} weighs what no head tells; set network.critic_heads: true")
+        head_losses = [f"critic_{name}" for name in TOLD if not self.network.get("critic_heads")]
+        headless_losses = [name for name in head_losses if self.loss_weights.get(name)]
+        if headless_losses:
+            raise SettingsError(
+                f"loss_weights.{headless_losses[0]} needs the critic's heads; set network.critic_heads: true"
+            )
 
     @property
     def rolls_per_step(self) -> int:
-        """Rolls that one step of the optimisers sees."""
+        """Number of rolls in one step of the optimisers."""
         return self.batch_size * self.accumulate
 
     def weight(self, name: str) -> float:
-        """Weight of the loss `name`; what is not given weighs what DEFAULT_WEIGHTS says."""
+        """Return the weight of the loss `name`: from the settings, else the family's, else DEFAULT_WEIGHTS."""
         family = models.family(self.model).losses
         return self.loss_weights.get(name, family.get(name, DEFAULT_WEIGHTS.get(name, 0.0)))
 
     @property
     def has_game(self) -> bool:
-        """Whether the model has a stage in which sides play against each other."""
+        """Whether the model has an adversarial stage (one of GAMES)."""
         return any(name in GAMES for name in models.family(self.model).stages)
 
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
-        """Epochs of each stage of the model, in order; without the adversarial stage all go to those before it."""
+        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one."""
         family = models.family(self.model)
-        before = [name for name in family.stages if name not in ("critic", *GAMES)]
-        game = next((name for name in family.stages if name in GAMES), None) if adversarial else None
-        critic = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
-        critic = critic if "critic" in family.stages else 0
-        if game is None:
-            pretrain = self.epochs
-        elif self.pretrain_epochs is not None and before:
-            pretrain = self.pretrain_epochs
-        else:  # the game has one epoch at least
-            pretrain = min(round(family.pretrain_share * self.epochs) if before else critic, self.epochs - 1)
-        critic = min(critic, pretrain)
-        shares = dict.fromkeys(family.stages, 0) | {"critic": critic}
-        if game is not None:
-            shares[game] = self.epochs - pretrain
-        left, parts = pretrain - critic, {**PRETRAIN_PARTS, **family.parts}
-        for index, name in enumerate(before):  # what is left, by PRETRAIN_PARTS
-            part = parts[name] / sum(parts[other] for other in before[index:])
-            shares[name] = math.ceil(part * left)
-            left -= shares[name]
-        return {name: shares[name] for name in family.stages}
+        pretrain_stages = [name for name in family.stages if name not in ("critic", *GAMES)]
+        adversarial_stage = next((name for name in family.stages if name in GAMES), None) if adversarial else None
+        critic_epochs = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
+        critic_epochs = critic_epochs if "critic" in family.stages else 0
+        if adversarial_stage is None:
+            pretrain_epochs = self.epochs
+        elif self.pretrain_epochs is not None and pretrain_stages:
+            pretrain_epochs = self.pretrain_epochs
+        else:  # leave the adversarial stage one epoch at least
+            pretrain_epochs = min(
+                round(family.pretrain_share * self.epochs) if pretrain_stages else critic_epochs, self.epochs - 1
+            )
+        critic_epochs = min(critic_epochs, pretrain_epochs)
+        epochs = dict.fromkeys(family.stages, 0) | {"critic": critic_epochs}
+        if adversarial_stage is not None:
+            epochs[adversarial_stage] = self.epochs - pretrain_epochs
+        remaining, parts = pretrain_epochs - critic_epochs, {**PRETRAIN_PARTS, **family.parts}
+        for index, name in enumerate(pretrain_stages):  # split the remaining epochs by PRETRAIN_PARTS
+            part = parts[name] / sum(parts[other] for other in pretrain_stages[index:])
+            epochs[name] = math.ceil(part * remaining)
+            remaining -= epochs[name]
+        return {name: epochs[name] for name in family.stages}
 
     def game_epochs(self) -> dict[str, int]:
-        """Epochs of each stage of a game that starts from pretrained networks: the critic alone only if asked for."""
+        """Return the epochs of each stage from pretrained networks on: the critic alone (if asked for), adversarial."""
         family = models.family(self.model)
-        critic = (self.critic_epochs or 0) if "critic" in family.stages else 0
-        game = next((name for name in family.stages if name in GAMES), "adversarial")
-        return {"critic": critic, game: self.epochs - critic}
+        critic_epochs = (self.critic_epochs or 0) if "critic" in family.stages else 0
+        adversarial_stage = next((name for name in family.stages if name in GAMES), "adversarial")
+        return {"critic": critic_epochs, adversarial_stage: self.epochs - critic_epochs}
 
 
-# An epoch of the prior's stage takes half the time of a variational one, and it has more to learn.
+# An epoch of the prior stage takes half the time of a variational one, and the prior has more to learn.
 PRETRAIN_PARTS = {"variational": 2, "prior": 3, "likelihood": 3}
 
-GAMES = ("adversarial", "translation")  # stages in which sides play against each other
+GAMES = ("adversarial", "translation")  # adversarial stages: several sides, each with its own losses
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
@@ -272,7 +276,7 @@ DEFAULT_WEIGHTS = {
     "critic_roll": 1.0,
     "critic_latent": 1.0,
     "critic_chroma": 1.0,
-    "critic_mismatch": 0.0,  # of families with conditions
+    "critic_mismatch": 0.0,  # for families with conditions
     "penalty_roll": 0.0,
     "penalty_latent": 0.0,
     "features_roll": 0.0,
@@ -294,7 +298,7 @@ assert set(MUSICAL) | {f"critic_{name}" for name in TOLD} <= set(LOSS_NAMES)
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The plain settings of the preset `name`."""
+    """Return the preset `name` as plain settings; SettingsError if there is none."""
     if name in models.FAMILIES and name not in PRESETS:
         return {**models.family(name).defaults, "model": name, "preset": name}
     if name not in PRESETS:
@@ -304,27 +308,29 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def preset_for(device: str, model: str = "musigan") -> str:
-    """The preset of a family that trains in reasonable time on `device`."""
+    """Return the preset of a family that trains in reasonable time on `device`."""
     if model != "musigan":
         return model
     return "medium" if device.startswith("cuda") else "small"
 
 
 def settings_to_start(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A pretrained checkpoint's plain settings for a game of its own: epochs are the preset's, not those behind it."""
-    kept = {key: value for key, value in saved.items() if key not in ("epochs", "pretrain_epochs", "critic_epochs")}
-    return {**kept, "epochs": preset(str(saved.get("preset", "small")))["epochs"]}
+    """Return a pretrained checkpoint's plain settings for an adversarial run, with the preset's number of epochs."""
+    inherited = {
+        key: value for key, value in saved.items() if key not in ("epochs", "pretrain_epochs", "critic_epochs")
+    }
+    return {**inherited, "epochs": preset(str(saved.get("preset", "small")))["epochs"]}
 
 
 def configure(
     name: str, config: Mapping[str, Any] | None = None, flags: Mapping[str, Any] | None = None
 ) -> TrainingSettings:
-    """Settings from the preset `name`, under `config` (of a YAML file), under `flags` (None means not given)."""
-    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    """Build the settings from preset `name` < `config` (from YAML) < `flags` (None means not given)."""
+    flag_settings = {key: value for key, value in (flags or {}).items() if value is not None}
     base = preset(name)
-    model = str(given.get("model") or (config or {}).get("model") or base["model"])
+    model = str(flag_settings.get("model") or (config or {}).get("model") or base["model"])
     if model != base["model"]:
         raise SettingsError(
             f"--preset {name} is for the model {base['model']}; {model} has settings of its own: leave --preset out"
         )
-    return settings.build(TrainingSettings, settings.merge(settings.merge(base, config or {}), given))
+    return settings.build(TrainingSettings, settings.merge(settings.merge(base, config or {}), flag_settings))

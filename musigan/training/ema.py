@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights: what is sampled."""
+"""Exponential moving average of a network's weights, from which music is sampled."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import nn
 
 
 class Average:
-    """Keeps `network`, a copy of the one given, at a moving average of its weights.
+    """A copy of a network (`network`) whose weights are a moving average of the original's.
 
-    `half_life` is in rolls seen; early on the average looks back over a tenth of the training at most, so that a
-    short run is not held at its first weights (as in EDM, arXiv 2206.00364, ramp-up of 0.1).
+    `half_life` is in rolls; early on it is at most a tenth of the rolls seen so far, so that the average of a short
+    run is not dominated by the first weights (as in EDM, arXiv 2206.00364, ramp-up of 0.1).
     """
 
     def __init__(self, network: nn.Module, half_life: float) -> None:
@@ -21,11 +21,11 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module, rolls: int, rolls_seen: int) -> None:
-        """Move the average towards `network` after a step over `rolls` rolls, the `rolls_seen`-th of the stage."""
+        """Move the average towards `network` after a step of `rolls` rolls; `rolls_seen` counts those of the stage."""
         half_life = max(min(self.half_life, 0.1 * rolls_seen), 1e-8)
-        share = 1.0 - 0.5 ** (rolls / half_life)
-        averaged: list[torch.Tensor] = list(self.network.parameters())
-        live = [parameter.detach() for parameter in network.parameters()]
-        torch._foreach_lerp_(averaged, live, share)
-        for kept, new in zip(self.network.buffers(), network.buffers(), strict=True):
-            kept.copy_(new)
+        step_share = 1.0 - 0.5 ** (rolls / half_life)
+        averaged_weights: list[torch.Tensor] = list(self.network.parameters())
+        live_weights = [parameter.detach() for parameter in network.parameters()]
+        torch._foreach_lerp_(averaged_weights, live_weights, step_share)
+        for averaged_buffer, live_buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            averaged_buffer.copy_(live_buffer)

@@ -1,10 +1,10 @@
-"""What a run leaves beside its checkpoint, in a folder of its name: figures by epoch, pictures and sound of samples.
+"""The run folder beside a checkpoint, named after it: figures by epoch, pictures and sound of samples.
 
 ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
 ckpt.run/events.out...       the same for TensorBoard, where it is installed
-ckpt.run/best.pt             the checkpoint whose samples came nearest to held-out songs
+ckpt.run/best.pt             the checkpoint whose samples came closest to held-out songs
 ckpt.run/epoch-000020.pt     the checkpoint after 20 epochs in all, one of the last few (--keep-last)
-ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all, and -000020.mp3 how they sound
+ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all; -000020.mp3 is their sound
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ SECONDS = 10.0
 
 
 class Journal:
-    """Writes the run folder of the checkpoint `target`."""
+    """Writer of the run folder of the checkpoint `target`."""
 
     _judge: TrainingJudge | None = None
-    _too_little = False  # music to judge by: said once, not at every evaluation
+    _too_little = False  # held-out music to evaluate with: reported once, not at every evaluation
 
     def __init__(self, target: Path, history: list[dict[str, Any]]) -> None:
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
         try:
             self.folder.mkdir(exist_ok=True)
             aside = self.folder / ".metrics.jsonl.part"
-            # From the checkpoint's history: what was written after it was saved belongs to steps that will come again.
+            # Start from the checkpoint's history: later lines belong to steps that will be run again.
             aside.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
             os.replace(aside, self.folder / "metrics.jsonl")
         except OSError as error:
@@ -54,7 +54,7 @@ class Journal:
         self._events = _event_writer(self.folder, history[-1]["step"] + 1 if history else 0)
 
     def record(self, entry: dict[str, Any]) -> None:
-        """One epoch's figures."""
+        """Append one epoch's figures to metrics.jsonl and the TensorBoard events."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         if self._events is not None:
@@ -67,26 +67,26 @@ class Journal:
             self._events.flush()
 
     def keep(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
-        """The run as a numbered checkpoint, of which the last few are kept."""
+        """Save the run as a numbered checkpoint and remove all but the last few; a failure is only noted."""
         with _courtesy(f"numbered checkpoint of epoch {epoch}", note):
             self._numbered.keep(run.snapshot(), epoch, run.settings.keep_last)
 
     def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
-        """Picture and sound of a few pieces of the averaged generator; what goes wrong is noted, training goes on."""
+        """Save picture and sound of a few pieces of the averaged generator; a failure is only noted."""
         name = f"samples-{epoch:06d}"
         with _courtesy(f"samples of epoch {epoch}", note), _sampler(run) as sampler:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
-            shown = [compress(roll, run.settings.compression) for roll in rolls]
-            picture, scale, tracks = self.folder / f"{name}.png", run.settings.compression, names_of(run.store)
-            plots.plot_rolls(shown, picture, frame_seconds, low_key, scale=scale, tracks=tracks)
+            compressed = [compress(roll, run.settings.compression) for roll in rolls]
+            picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, names_of(run.store)
+            plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
-        """How far samples of the averaged generator are from the held-out songs of `reader`; None where that failed."""
+        """Compare samples of the averaged generator with the held-out songs of `reader`; None where that failed."""
         from musigan.training.judging import TrainingJudge
 
-        found: dict[str, Any] | None = None
+        evaluation: dict[str, Any] | None = None
         if self._too_little:
             return None
         with _courtesy(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
@@ -95,8 +95,8 @@ class Journal:
             except MusiganError:
                 self._too_little = True
                 raise
-            found = self._judge.evaluate(sampler, run.history)
-        return found
+            evaluation = self._judge.evaluate(sampler, run.history)
+        return evaluation
 
     def close(self) -> None:
         """Finish the event file."""
@@ -106,7 +106,7 @@ class Journal:
 
 @contextmanager
 def _sampler(run: Run) -> Iterator[Sampler]:
-    """Who draws from the averaged generator; the networks go on training, if they were, afterwards."""
+    """Yield a sampler of the averaged generator; networks in training mode return to it afterwards."""
     networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
     was_training = {name: network.training for name, network in networks.items()}
     try:
@@ -119,7 +119,7 @@ def _sampler(run: Run) -> Iterator[Sampler]:
 
 @contextmanager
 def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
-    """Around what hours of training must not end with: failures are noted."""
+    """Note any failure inside instead of raising it: an extra must not end hours of training."""
     try:
         yield
     except Exception as error:
@@ -128,7 +128,7 @@ def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
-    """Rolls (C, K, T) one after another as an MP3, their common peak at the ceiling of all our files."""
+    """Write rolls (C, K, T) one after another as an MP3, with their common peak at CEILING_DB."""
     from musigan.encoding import encode
     from musigan.mastering import CEILING_DB
     from musigan.rendering import Sound
@@ -141,7 +141,7 @@ def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> N
 
 
 def _event_writer(folder: Path, first_step: int) -> Any:
-    """TensorBoard's writer, or None where it is not installed; what is there from `first_step` on is void."""
+    """Return TensorBoard's writer, None where it is not installed; earlier events from `first_step` on are purged."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

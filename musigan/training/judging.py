@@ -1,4 +1,4 @@
-"""The judge beside training: fast metrics of samples against held-out songs, now and then."""
+"""Evaluation during training: fast metrics of samples against held-out songs, every few epochs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from musigan.training.verdict import FLOOR, HELD_OUT, SAMPLES, distance, verdict
 if TYPE_CHECKING:
     from musigan.sampling import Sampler
 
-ROLLS = 120  # a set: drawing more would cost more than it tells
-POOL = 400  # training rolls
+ROLLS = 120  # per set: more would cost more time than the precision is worth
+POOL = 400  # training rolls to compare with
 SEED = 1
 
 
 class TrainingJudge:
-    """Real music described once, floor and baselines with it; samples as often as asked.
+    """Metrics of held-out songs, floor and baselines, computed once, to evaluate samples against.
 
     Raises MusiganError where there are too few songs.
     """
@@ -37,26 +37,27 @@ class TrainingJudge:
         self._rows |= {name: self._work.baseline(name) for name in BASELINES}
 
     def evaluate(self, sampler: Sampler, history: list[dict[str, Any]]) -> dict[str, Any]:
-        """Plain values for the run's history: `metrics` by name and row, `distance`, and `verdict` after `history`."""
+        """Return plain values for the run's history: `metrics` by name and row, `distance`, and `verdict`."""
         samples = sampled_set(sampler, self._music, self._work.count, SEED, "the run")
         rows = {SAMPLES: self._work.samples(samples), **self._rows}
         names = rows[SAMPLES][0]
         metrics = {
-            name: {row: _plain(found[name]) for row, (found, _) in rows.items() if name in found} for name in names
+            name: {row: _plain(estimates[name]) for row, (estimates, _) in rows.items() if name in estimates}
+            for name in names
         }
-        earlier = [entry["evaluation"]["metrics"] for entry in history if "evaluation" in entry]
-        reached = distance(metrics)
+        earlier_metrics = [entry["evaluation"]["metrics"] for entry in history if "evaluation" in entry]
+        distance_now = distance(metrics)
         return {
             "metrics": metrics,
-            "distance": None if math.isnan(reached) else reached,
-            "verdict": verdict([*earlier, metrics]),
+            "distance": None if math.isnan(distance_now) else distance_now,
+            "verdict": verdict([*earlier_metrics, metrics]),
         }
 
 
 def best_distance(history: list[dict[str, Any]]) -> float:
-    """The smallest distance of the evaluations so far; infinite where there are none."""
-    found = [entry["evaluation"]["distance"] for entry in history if "evaluation" in entry]
-    return min((value for value in found if value is not None), default=math.inf)
+    """Return the smallest distance of the evaluations so far; infinite where there are none."""
+    distances = [entry["evaluation"]["distance"] for entry in history if "evaluation" in entry]
+    return min((value for value in distances if value is not None), default=math.inf)
 
 
 def _plain(estimate: Estimate) -> float | None:

@@ -1,9 +1,9 @@
-"""The loop: runs the stages of a plan, whatever the model, and can stop after any step and go on exactly.
+"""The training loop: runs the stages of a plan for any model, can stop after any step and resume exactly.
 
-A step takes `rolls_per_step` rolls. With gradients accumulated these are several batches, one after another: each
-side's gradient is the mean over them, then it moves once. Everything random is drawn from the seed and the place in
-the plan (stage, epoch, step, side, batch), so a run that was stopped and resumed sees the same rolls and the same
-noise as one that was not.
+A step takes `rolls_per_step` rolls. With accumulated gradients these are several batches, one after another: each
+side's gradient is the mean over them, and the side moves once. Everything random is drawn from the seed and the
+position in the plan (stage, epoch, step, side, batch), so a run that was stopped and resumed sees the same rolls and
+the same noise as one that was not.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
-VALIDATED = ("variational", "likelihood", "translation")  # stages whose losses mean the same on songs held back
+VALIDATED = ("variational", "likelihood", "translation")  # stages whose losses mean the same on held-out songs
 
-# Time of a step, relative to a variational one's: measured on the preset small, and about right for others.
+# Time of a step relative to a variational one: measured with the preset small, roughly right for others.
 RELATIVE_COST = {
     "variational": 1.0,
     "prior": 0.5,
@@ -51,7 +51,7 @@ RELATIVE_COST = {
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, for people."""
+    """Progress of training, for display."""
 
     stage: str
     epoch: int  # from 1, of this stage
@@ -60,39 +60,39 @@ class Progress:
     steps: int
     losses: Mapping[str, float]  # means over the epoch so far, by name
     rolls_per_second: float  # of this stage and sitting
-    seconds_left: float  # of all stages, as far as this stage's pace and RELATIVE_COST tell
+    seconds_left: float  # of all stages, estimated from this stage's pace and RELATIVE_COST
 
 
 @dataclass
 class Pace:
-    """How fast a stage has gone in this sitting, the time between epochs left out."""
+    """Steps and time of a stage in this sitting, without the time between epochs."""
 
     stage: int = -1
     steps: int = 0
     seconds: float = 0.0
 
     def enter(self, stage: int) -> None:
-        """Start anew if this is another stage than before."""
+        """Reset the counts if `stage` is another than before."""
         if stage != self.stage:
             self.stage, self.steps, self.seconds = stage, 0, 0.0
 
     def seconds_left(self, run: Run, steps: int) -> float:
-        """For the rest of the plan, at `steps` steps an epoch."""
+        """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
         cost = {name: RELATIVE_COST.get(name, 1.0) for name, _ in run.plan}
         (stage, epochs), *later = run.plan[self.stage :]
-        left: float = epochs * steps - run.position.step
-        left += sum(epochs * steps * cost[name] / cost[stage] for name, epochs in later)
-        return left * self.seconds / max(self.steps, 1)
+        cost_left: float = epochs * steps - run.position.step
+        cost_left += sum(epochs * steps * cost[name] / cost[stage] for name, epochs in later)
+        return cost_left * self.seconds / max(self.steps, 1)
 
 
 class Reporter(Protocol):
-    """Who is told how training goes."""
+    """Receiver of notes and progress during training."""
 
     def note(self, text: str) -> None:
-        """Something worth a line of its own."""
+        """Show a message on a line of its own."""
 
     def progress(self, progress: Progress) -> None:
-        """After every step; it is the reporter's choice how many to show."""
+        """Take the progress after every step; the reporter chooses how often to show it."""
 
 
 def train(
@@ -104,11 +104,11 @@ def train(
     validation: RollDataset | None = None,
     steps_limit: int | None = None,
 ) -> bool:
-    """Run what is left of the plan; True if it was finished.
+    """Run the rest of the plan; return True if it was finished.
 
     Saves to `target` at ends of epochs and stages, after `steps_limit` steps, and on SIGINT or SIGTERM, which take
-    effect (KeyboardInterrupt, the former handler) once all is saved. Raises MusiganError on a loss that is not a
-    number; `target` then holds the last good state.
+    effect (KeyboardInterrupt, or the former handler) once all is saved. Raises MusiganError on a loss that is not
+    finite; `target` then holds the last good state.
     """
     checkpoints.check_writable(target)
     if len(dataset) < run.settings.rolls_per_step:
@@ -116,14 +116,14 @@ def train(
             f"only {len(dataset)} rolls of {dataset.songs} songs: steps of {run.settings.rolls_per_step} repeat them; "
             "more music gives more variety"
         )
-    with _stop_signals() as stopped:
-        budget = math.inf if steps_limit is None else steps_limit
+    with _stop_signals() as signals:
+        steps_left = math.inf if steps_limit is None else steps_limit
         pace = Pace()
         while not run.finished:
-            budget -= _run_epoch(run, dataset, reporter, stopped, budget, pace)
+            steps_left -= _run_epoch(run, dataset, reporter, signals, steps_left, pace)
             if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.rolls_per_step):
                 _end_epoch(run, dataset, target, reporter, journal, validation)
-            if (stopped or budget <= 0) and not run.finished:
+            if (signals or steps_left <= 0) and not run.finished:
                 calibrate(run, dataset)
                 _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
@@ -134,7 +134,7 @@ def train(
 def _run_epoch(
     run: Run, dataset: RollDataset, reporter: Reporter, stopped: list[int], budget: float, pace: Pace
 ) -> int:
-    """The rest of the epoch under way, or as much as `budget` steps and signals allow; returns the steps taken."""
+    """Run the rest of the current epoch, as far as `budget` steps and signals allow; return the steps taken."""
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
     objective = objective_of(run)
@@ -144,18 +144,18 @@ def _run_epoch(
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)
     steps = steps_per_epoch(dataset, settings.rolls_per_step)
-    # Stages see different crops: their epochs are numbered apart.
-    crops = position.stage * 1_000_000 + position.epoch
-    taken = 0
+    # Stages see different crops, so their epochs have different numbers.
+    crop_epoch = position.stage * 1_000_000 + position.epoch
+    steps_done = 0
     pace.enter(position.stage)
-    since = time.monotonic()
+    step_start = time.monotonic()
     first, size = position.step_in_epoch, settings.rolls_per_step
-    for batch in batches(dataset, size, crops, first, settings.workers, run.device):
+    for batch in batches(dataset, size, crop_epoch, first, settings.workers, run.device):
         _step(run, objective, batch, epochs * steps)
-        taken += 1
-        before, since = since, time.monotonic()
-        position.seconds += since - before
-        pace.steps, pace.seconds = pace.steps + 1, pace.seconds + since - before
+        steps_done += 1
+        previous_start, step_start = step_start, time.monotonic()
+        position.seconds += step_start - previous_start
+        pace.steps, pace.seconds = pace.steps + 1, pace.seconds + step_start - previous_start
         reporter.progress(
             Progress(
                 stage=stage, epoch=position.epoch + 1, epochs=epochs, step=position.step_in_epoch, steps=steps,
@@ -163,35 +163,35 @@ def _run_epoch(
                 seconds_left=pace.seconds_left(run, steps),
             )
         )  # fmt: skip
-        if (stopped or taken >= budget) and position.step_in_epoch < steps:
+        if (stopped or steps_done >= budget) and position.step_in_epoch < steps:
             break
-    return taken
+    return steps_done
 
 
 def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
-    """One step of every side that is due, on R real rolls: equal batches, as many as `accumulate` says."""
+    """Run one step of every side that is due, on R real rolls, split into `accumulate` equal batches."""
     position, settings = run.position, run.settings
     progress = min(position.step / total, 1.0)
-    batched = whole.chunk(settings.accumulate)
+    batches_of_step = whole.chunk(settings.accumulate)
     frozen = objective.frozen(progress)
     for turn, side in enumerate(objective.sides(position.step)):
         if side in frozen:
             continue
         optimiser = run.optimisers[side]
-        moving = [p for group in optimiser.param_groups for p in group["params"]]
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
         run.networks.requires_grad_(False)
-        for parameter in moving:
+        for parameter in parameters:
             parameter.requires_grad_(True)
         optimiser.zero_grad(set_to_none=True)
-        said = Said()
-        for number, batch in enumerate(batched):
+        turn_results = Said()
+        for number, batch in enumerate(batches_of_step):
             seed = seed_of(settings.seed, position.stage, position.step, turn, number)
             torch.manual_seed(seed)  # for dropout
             moment = Moment(position.step, progress, torch.Generator().manual_seed(seed), batch.given)
-            _backward(objective, settings, side, batch.roll, moment, said)
+            _backward(objective, settings, side, batch.roll, moment, turn_results)
         if settings.gradient_clip:
-            said.totals.append(nn.utils.clip_grad_norm_(moving, settings.gradient_clip))
-        _tally(run, said)
+            turn_results.totals.append(nn.utils.clip_grad_norm_(parameters, settings.gradient_clip))
+        _tally(run, turn_results)
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * _schedule(position.step, total)
         optimiser.step()
@@ -204,7 +204,7 @@ def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
 
 @dataclass
 class Said:
-    """What a side's turn came to, still on the device."""
+    """Losses and figures of one side's turn, still on the device."""
 
     totals: list[Tensor] = field(default_factory=list)  # weighted losses of each batch, and the gradient's norm
     named: dict[str, list[Tensor]] = field(default_factory=dict)  # losses and figures of each batch
@@ -213,7 +213,7 @@ class Said:
 def _backward(
     objective: Objective, settings: TrainingSettings, side: str, real: Tensor, moment: Moment, said: Said
 ) -> None:
-    """Add the gradient of a side's weighted losses on one batch of the step, real (B, C, K, T), to the others'."""
+    """Accumulate the gradient of a side's weighted losses on one batch of the step, real (B, C, K, T)."""
     terms = objective.losses(side, real, moment)
     weighted = [
         settings.weight(name) * objective.factor(name, moment.progress) * loss for name, loss in terms.losses.items()
@@ -226,19 +226,19 @@ def _backward(
 
 
 def _tally(run: Run, said: Said) -> None:
-    """Add what was said to the epoch's figures; MusiganError if a loss or the gradient is not a number.
+    """Add a turn's losses and figures to the epoch's; MusiganError if a loss or the gradient is not finite.
 
-    The one place of a side's turn that waits for the device.
+    This is the only place in a side's turn that waits for the device.
     """
     values = [*said.totals, *(value for several in said.named.values() for value in several)]
     numbers = iter(torch.stack([value.float() for value in values]).tolist())
     totals = [next(numbers) for _ in said.totals]
-    found = {name: [next(numbers) for _ in several] for name, several in said.named.items()}
+    named = {name: [next(numbers) for _ in several] for name, several in said.named.items()}
     if not all(map(math.isfinite, totals)):
-        bad = [name for name, several in found.items() if not all(map(math.isfinite, several))]
+        bad = [name for name, several in named.items() if not all(map(math.isfinite, several))]
         raise _not_a_number(run, bad or ["gradient"])
     tally = run.position.tally
-    for name, several in found.items():
+    for name, several in named.items():
         total, count = tally.get(name, [0.0, 0])
         tally[name] = [total + sum(several), count + len(several)]
 
@@ -249,7 +249,7 @@ def _not_a_number(run: Run, bad: list[str]) -> MusiganError:
     else:
         advice = "no checkpoint was saved yet: start again with lower learning rates in a --config file"
     return MusiganError(
-        f"training came apart in step {run.position.total_steps + 1}: {', '.join(bad)} is not a finite number; {advice}"
+        f"training diverged in step {run.position.total_steps + 1}: {', '.join(bad)} is not a finite number; {advice}"
     )
 
 
@@ -259,12 +259,12 @@ def _save(run: Run, target: Path) -> None:
 
 
 def _schedule(step: int, total: int) -> float:
-    """Learning rate factor: up over the first 2 %, then down by a cosine to a tenth."""
+    """Return the learning rate factor: a linear rise over the first 2 %, then a cosine down to a tenth."""
     warmup = max(total // 50, 1)
     if step < warmup:
         return (step + 1) / warmup
-    share = (step - warmup) / max(total - warmup, 1)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(share, 1.0)))
+    cosine_progress = (step - warmup) / max(total - warmup, 1)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(cosine_progress, 1.0)))
 
 
 def _end_epoch(
@@ -275,29 +275,29 @@ def _end_epoch(
     journal: Journal | None,
     validation: RollDataset | None,
 ) -> None:
-    """Write down the epoch, move on, and save where it is due."""
+    """Record the epoch, advance the position, evaluate and save where due."""
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
-    done = sum(count for _, count in run.plan[: position.stage]) + position.epoch + 1
-    entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": done}
+    epochs_done = sum(count for _, count in run.plan[: position.stage]) + position.epoch + 1
+    entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": epochs_done}
     entry |= {"step": position.total_steps, "seconds": round(position.seconds, 3)}
     entry |= _means(position.tally)
     if validation is not None and len(validation) and stage in VALIDATED:
         entry |= validate(run, validation, stage)
     stage_over = position.epoch + 1 >= epochs
-    draws = settings.sample_every and (stage_over or done % settings.sample_every == 0)
-    saves = stage_over or draws or (position.epoch + 1) % settings.save_every == 0
-    judged = validation is not None and len(validation) and _judged(run, stage, done)
-    if saves or judged:
+    is_sampled = settings.sample_every and (stage_over or epochs_done % settings.sample_every == 0)
+    is_saved = stage_over or is_sampled or (position.epoch + 1) % settings.save_every == 0
+    is_evaluated = validation is not None and len(validation) and _judged(run, stage, epochs_done)
+    if is_saved or is_evaluated:
         calibrate(run, dataset)
-    best = False
-    if journal is not None and validation is not None and judged:
-        evaluation = journal.evaluation(run, validation.reader, done, reporter.note)
+    is_best = False
+    if journal is not None and validation is not None and is_evaluated:
+        evaluation = journal.evaluation(run, validation.reader, epochs_done, reporter.note)
         if evaluation is not None:
-            reached = evaluation["distance"]
-            best = reached is not None and reached < best_distance(run.history)
+            distance = evaluation["distance"]
+            is_best = distance is not None and distance < best_distance(run.history)
             entry["evaluation"] = evaluation
-            reporter.note(f"epoch {done}: {evaluation['verdict']}")
+            reporter.note(f"epoch {epochs_done}: {evaluation['verdict']}")
     run.history.append(entry)
     position.epoch, position.step_in_epoch, position.tally = position.epoch + 1, 0, {}
     if stage_over:
@@ -305,37 +305,37 @@ def _end_epoch(
         run.networks["generator"].load_state_dict(run.average.network.state_dict())
         run.optimisers = {}
         position.stage, position.epoch, position.step = position.stage + 1, 0, 0
-    if saves:
+    if is_saved:
         _save(run, target)
     if journal is not None:
-        if best:
+        if is_best:
             checkpoints.save(journal.folder / "best.pt", run.snapshot())
-        if saves and settings.keep_last:
-            journal.keep(run, done, reporter.note)
+        if is_saved and settings.keep_last:
+            journal.keep(run, epochs_done, reporter.note)
         journal.record(entry)
-        if draws:
-            journal.samples(run, done, reporter.note)
+        if is_sampled:
+            journal.samples(run, epochs_done, reporter.note)
 
 
 def _judged(run: Run, stage: str, done: int) -> bool:
-    """Whether samples are held against real music after epoch `done` of the plan: now and then, and at its end.
+    """Return whether to evaluate samples after epoch `done` of the plan: every `evaluate_every` and at its end.
 
-    Not before the generator was taught to draw.
+    Not in the variational stage, before the generator is trained to draw.
     """
     every = run.settings.evaluate_every
-    last = done == sum(epochs for _, epochs in run.plan)
-    return bool(every) and stage != "variational" and (last or done % every == 0)
+    is_last = done == sum(epochs for _, epochs in run.plan)
+    return bool(every) and stage != "variational" and (is_last or done % every == 0)
 
 
 @torch.no_grad()
 def validate(run: Run, validation: RollDataset, stage: str = "variational") -> dict[str, float]:
-    """The losses of `stage` of the averaged generator on held-out songs, without augmentation."""
+    """Compute the losses of `stage` of the averaged generator on held-out songs, without augmentation."""
     networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
     objective = OBJECTIVES[stage](networks, run.settings)
     size = min(run.settings.batch_size, len(validation))
     tally: dict[str, list[float]] = {}
-    held = batches(validation, size, epoch=0, device=run.device)
-    for number, batch in zip(range(VALIDATION_BATCHES), held, strict=False):
+    held_out = batches(validation, size, epoch=0, device=run.device)
+    for number, batch in zip(range(VALIDATION_BATCHES), held_out, strict=False):
         moment = Moment(number, 1.0, torch.Generator().manual_seed(number), batch.given)
         terms = objective.losses("generator", batch.roll, moment)
         for name, value in (terms.losses | terms.figures).items():
@@ -350,7 +350,7 @@ def _means(tally: Mapping[str, list[float]]) -> dict[str, float]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of stopping at once; deliver the first when all is saved."""
+    """Collect SIGINT and SIGTERM in a list instead of stopping at once; raise the first again on leaving."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -359,14 +359,14 @@ def _stop_signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
 
-    former = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in former.items():
+    former_handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in former_handlers.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, note)
     try:
         yield caught
     finally:
-        for number, handler in former.items():
+        for number, handler in former_handlers.items():
             signal.signal(number, handler)
     if caught:
         signal.raise_signal(caught[0])

@@ -1,4 +1,4 @@
-"""The last few checkpoints of a run, numbered by epoch, beside the one that is always replaced."""
+"""Numbered checkpoints: the last few of a run, by epoch, beside the one that is always replaced."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NAME = re.compile(r"epoch-(\d{6,})\.pt")
 
 
 class Numbered:
-    """Writes `epoch-000020.pt` and on into `folder`, and removes the run's own older ones.
+    """Writer of `epoch-000020.pt` and so on into `folder`, which removes the run's own older ones.
 
-    Only files that this run wrote are ever removed: in this sitting, or in an earlier one, which shows in the history
-    that they hold.
+    It removes only files that this run wrote, in this sitting or in an earlier one. Those of an earlier sitting are
+    recognised by the history in them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._written: list[Path] | None = None  # oldest first; None until the folder was looked through
+        self._written: list[Path] | None = None  # oldest first; None until the folder was searched
 
     def keep(self, checkpoint: Checkpoint, epoch: int, last: int) -> None:
-        """Save `checkpoint` as that of `epoch`, and of all the run has written keep the `last` ones."""
+        """Save `checkpoint` as that of `epoch`, then remove all but the `last` ones that the run has written."""
         if self._written is None:
             self._written = self._of_earlier_sittings(checkpoint.history[:-1])
         path = self.folder / f"epoch-{epoch:06d}.pt"
@@ -37,15 +37,15 @@ class Numbered:
         self._written = self._written[-last:]
 
     def _of_earlier_sittings(self, history: Sequence[Mapping[str, Any]]) -> list[Path]:
-        """The numbered checkpoints in the folder that hold a beginning of `history`, oldest first."""
-        numbered = [(int(found[1]), path) for path in self.folder.iterdir() if (found := NAME.fullmatch(path.name))]
+        """Return the numbered checkpoints in the folder whose history is a beginning of `history`, oldest first."""
+        numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := NAME.fullmatch(path.name))]
         return [path for _, path in sorted(numbered) if history and _holds_beginning(path, history)]
 
 
 def _holds_beginning(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a file is a checkpoint of the run of `history`: no other has its losses and its seconds."""
+    """Return whether a file is a checkpoint of the run of `history`; no other run has the same losses and times."""
     try:
-        behind = checkpoints.load(path).history
+        other_history = checkpoints.load(path).history
     except CheckpointError:
         return False
-    return bool(behind) and behind == list(history[: len(behind)])
+    return bool(other_history) and other_history == list(history[: len(other_history)])

@@ -1,4 +1,4 @@
-"""A training run in memory: begun from nothing, from pretrained networks, or resumed where it was stopped."""
+"""Training runs in memory: begun from nothing, from pretrained networks, or resumed where they stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STRUCTURAL = ("model", "network", "compression")
 
 @dataclass
 class Run:
-    """A training run in memory: all that a checkpoint holds, live."""
+    """A training run in memory: the live form of all that a checkpoint holds."""
 
     settings: TrainingSettings
     shape: models.RollShape
@@ -39,10 +39,10 @@ class Run:
     position: Position = field(default_factory=Position)
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
-    saved: bool = False  # whether a checkpoint holds it: an earlier sitting's, or one of this sitting
+    saved: bool = False  # whether a checkpoint of it exists, from this sitting or an earlier one
 
     def snapshot(self) -> Checkpoint:
-        """The run as a checkpoint."""
+        """Return the run as a checkpoint."""
         return Checkpoint(
             settings=as_mapping(self.settings),
             shape=self.shape,
@@ -64,7 +64,7 @@ class Run:
 
 
 def prepare_torch(device: str) -> torch.device:
-    """Threads for every usable core, unless OMP_NUM_THREADS says otherwise; TF32 where there is a GPU for it."""
+    """Set one thread per usable core unless OMP_NUM_THREADS is set, TF32 on GPUs; return the torch device."""
     from musigan.machine import usable_cores
 
     if "OMP_NUM_THREADS" not in os.environ:
@@ -82,7 +82,10 @@ def begin(
     device: torch.device,
     start: Checkpoint | None = None,
 ) -> Run:
-    """A run from nothing, or from the networks of a pretrained checkpoint `start`."""
+    """Begin a run from nothing, or from the networks of a pretrained checkpoint `start`.
+
+    Raises CheckpointError where `start` does not fit, MusiganError where every stage has 0 epochs.
+    """
     shape = dataset.shape
     if start is not None:
         _compatible(start, settings, dataset, same_data=False)
@@ -100,7 +103,7 @@ def begin(
 
 
 def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:
-    """The run of a checkpoint, to go on exactly; CheckpointError where data or structure are others now."""
+    """Resume the run of a checkpoint exactly; CheckpointError where data or structure have changed."""
     _compatible(saved, settings, dataset, same_data=True)
     networks = checkpoints.build_networks(saved).to(device)
     average = Average(networks["generator"], settings.ema_half_life)
@@ -120,50 +123,53 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
         objective = objective_of(run)
         run.optimisers = optimisers_of(objective)
         for name, optimiser in run.optimisers.items():
-            if name in saved.optimisers:  # none yet at the very start of a stage
+            if name in saved.optimisers:  # there is none yet at the very start of a stage
                 _load_optimiser(optimiser, saved.optimisers[name], name)
     return run
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> None:
-    """Momentum from the checkpoint; rates and betas stay those of the settings, which may have been changed since."""
-    chosen = [{key: group[key] for key in ("lr", "initial_lr", "betas")} for group in optimiser.param_groups]
+    """Load Adam's state from the checkpoint; rates and betas stay those of the settings, which may have changed."""
+    group_settings = [{key: group[key] for key in ("lr", "initial_lr", "betas")} for group in optimiser.param_groups]
     try:
         optimiser.load_state_dict(saved)
-    # A state dict of another form: torch checks the sizes of groups only, and stumbles over the rest.
+    # A state dict of another form: torch checks only the sizes of groups, the rest raises any of these.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
-    for group, values in zip(optimiser.param_groups, chosen, strict=True):
+    for group, values in zip(optimiser.param_groups, group_settings, strict=True):
         group.update(values)
 
 
 def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
-    """Give the last stage the epochs that --epochs now asks for beyond (or short of) what the run was planned for."""
-    before, now = saved.training_settings(), run.settings
+    """Lengthen or shorten the last stage by the change of --epochs since the run was planned."""
+    old, new = saved.training_settings(), run.settings
     for name in ("pretrain_epochs", "critic_epochs", "batch_size", "accumulate", "seed"):
-        if getattr(before, name) != getattr(now, name):
+        if getattr(old, name) != getattr(new, name):
             flag = name.replace("_", "-")
             raise CheckpointError(
-                f"the checkpoint's run has --{flag} {getattr(before, name)}, now it is {getattr(now, name)}; a resumed "
+                f"the checkpoint's run has --{flag} {getattr(old, name)}, now it is {getattr(new, name)}; a resumed "
                 "run keeps it: leave it out"
             )
-    more = now.epochs - before.epochs
-    if not more:
+    extra_epochs = new.epochs - old.epochs
+    if not extra_epochs:
         return
     name, epochs = run.plan[-1]
-    if run.finished and more > 0:
-        steps = epochs * steps_per_epoch(dataset, now.rolls_per_step)
+    if run.finished and extra_epochs > 0:
+        steps = epochs * steps_per_epoch(dataset, new.rolls_per_step)
         run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
-    on_last = run.position.stage >= len(run.plan) - 1
-    if epochs + more < (run.position.epoch + bool(run.position.step_in_epoch) if on_last else 1) or run.finished:
+    is_last_stage = run.position.stage >= len(run.plan) - 1
+    if (
+        epochs + extra_epochs < (run.position.epoch + bool(run.position.step_in_epoch) if is_last_stage else 1)
+        or run.finished
+    ):
         raise CheckpointError(
-            f"--epochs {now.epochs}: the checkpoint's run has done {len(run.history)} of {before.epochs}; ask for more"
+            f"--epochs {new.epochs}: the checkpoint's run has done {len(run.history)} of {old.epochs}; ask for more"
         )
-    run.plan[-1] = (name, epochs + more)
+    run.plan[-1] = (name, epochs + extra_epochs)
 
 
 def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, same_data: bool) -> None:
-    """Refuse a checkpoint of another structure or, to resume, of other data; name both values."""
+    """Raise CheckpointError, with both values, for another structure or, if `same_data`, other data."""
     for path, old, new in differences(as_mapping(saved.training_settings()), as_mapping(settings)):
         if path.split(".")[0] in STRUCTURAL:
             raise CheckpointError(
@@ -188,16 +194,16 @@ def _shape(shape: models.RollShape) -> str:
 
 
 def objective_of(run: Run) -> Objective:
-    """The objective of the stage under way, networks in training mode."""
+    """Build the objective of the current stage and put the networks into training mode."""
     run.networks.train()
     return OBJECTIVES[run.plan[run.position.stage][0]](run.networks, run.settings)
 
 
 def optimisers_of(objective: Objective) -> dict[str, torch.optim.Optimizer]:
-    """Adam for every side of the objective."""
-    made: dict[str, torch.optim.Optimizer] = {}
+    """Build an Adam optimiser for every side of the objective, by the side's name."""
+    optimisers: dict[str, torch.optim.Optimizer] = {}
     for side, groups in objective.groups().items():
-        made[side] = torch.optim.Adam(groups, betas=objective.betas, foreach=True)
-        for group in made[side].param_groups:
+        optimisers[side] = torch.optim.Adam(groups, betas=objective.betas, foreach=True)
+        for group in optimisers[side].param_groups:
             group["initial_lr"] = group["lr"]
-    return made
+    return optimisers

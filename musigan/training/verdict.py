@@ -1,4 +1,4 @@
-"""Is it learning? One plain line from the figures of the evaluations so far, with what to try.
+"""Verdict on a run: one plain line, from the evaluations so far, on whether it learns and what to try.
 
 An evaluation holds, by metric, the value of the samples, of the floor (training songs), and of baselines.
 """
@@ -12,70 +12,76 @@ Metrics = Mapping[str, Mapping[str, float | None]]  # metric -> row -> value
 
 SAMPLES, FLOOR, HELD_OUT = "samples", "floor", "held-out"
 DISTANCES = ("Frechet, musical", "Frechet, random net")
-FEW_KINDS = 0.4  # diversity of samples against real rolls, under which they are too much alike
-MANY_COPIES = 0.1  # share of samples that are pieces of training songs
+FEW_KINDS = 0.4  # diversity relative to real rolls, below which samples are too much alike
+MANY_COPIES = 0.1  # share of samples copied from training songs
 MANY_EMPTY = 0.5  # share of bars without a note
-NEAR = 1.3  # times the floor's distance
-BETTER = 0.97  # of the smallest distance so far counts as progress
-PATIENCE = 3  # evaluations without progress
+NEAR = 1.3  # times the floor's distance counts as close
+BETTER = 0.97  # times the smallest distance so far counts as progress
+PATIENCE = 3  # evaluations without progress that mean stuck
 
 
 def distance(metrics: Metrics) -> float:
-    """Distance of the samples to held-out songs, in units of the floor's: the mean over DISTANCES; NaN if unknown."""
-    shares = []
+    """Return the samples' distance to held-out songs relative to the floor's, mean over DISTANCES; NaN if unknown."""
+    ratios = []
     for name in DISTANCES:
-        found = metrics.get(name, {})
-        sample, floor = found.get(SAMPLES), found.get(FLOOR)
+        values = metrics.get(name, {})
+        sample, floor = values.get(SAMPLES), values.get(FLOOR)
         if sample is not None and floor is not None and floor > 0:
-            shares.append(sample / floor)
-    return sum(shares) / len(shares) if len(shares) == len(DISTANCES) else math.nan
+            ratios.append(sample / floor)
+    return sum(ratios) / len(ratios) if len(ratios) == len(DISTANCES) else math.nan
 
 
 def verdict(evaluations: Sequence[Metrics]) -> str:
-    """What the last of the evaluations says, after those before it: a word, the reason, and what to try."""
+    """Return the verdict on the last evaluation, given those before it: a word, the reason, and what to try."""
     latest = evaluations[-1]
-    now, before = distance(latest), [distance(one) for one in evaluations[:-1]]
-    copies, kinds, empty = (latest.get(name, {}).get(SAMPLES) for name in ("copies", "diversity", "empty bars"))
+    last_distance, earlier_distances = distance(latest), [distance(one) for one in evaluations[:-1]]
+    copies, diversity, empty_bars = (
+        latest.get(name, {}).get(SAMPLES) for name in ("copies", "diversity", "empty bars")
+    )
     if copies is not None and copies > MANY_COPIES and copies > 3 * (latest["copies"].get(FLOOR) or 0):
         return (
             f"memorising: {copies:.0%} of the samples are pieces of training songs; try more songs, "
             "a larger augment.transpose_keys, or fewer epochs"
         )
-    if empty is not None and empty > MANY_EMPTY:
-        return f"silent: {empty:.0%} of the samples' bars are empty; train longer, or raise loss_weights.no_silence"
-    if kinds is not None and kinds < FEW_KINDS:
+    if empty_bars is not None and empty_bars > MANY_EMPTY:
         return (
-            f"collapsed: samples differ from each other {kinds:.2g} times as much as real rolls do; "
-            "wait while the transformer is taught; in the game, go on from best.pt with a lower "
+            f"silent: {empty_bars:.0%} of the samples' bars are empty; train longer, or raise loss_weights.no_silence"
+        )
+    if diversity is not None and diversity < FEW_KINDS:
+        return (
+            f"collapsed: samples differ from each other {diversity:.2g} times as much as real rolls do; "
+            "wait while the transformer is trained; in the adversarial stage, go on from best.pt with a lower "
             "adversarial.learning_rate"
         )
-    if math.isnan(now):
+    if math.isnan(last_distance):
         return "unknown: the distance to held-out songs could not be measured"
-    reached = f"{now:.2g} times as far from held-out songs as the training songs are"
-    known = [value for value in before if not math.isnan(value)]
-    if now <= NEAR:
-        return f"close: {reached}; listen, and compare with evaluate"
-    if not known:
-        return f"begun: {reached}"
-    best, stale = _progress([*known, now])
+    distance_text = f"{last_distance:.2g} times as far from held-out songs as the training songs are"
+    known_distances = [value for value in earlier_distances if not math.isnan(value)]
+    if last_distance <= NEAR:
+        return f"close: {distance_text}; listen, and compare with evaluate"
+    if not known_distances:
+        return f"begun: {distance_text}"
+    best, stale = _progress([*known_distances, last_distance])
     if not stale:
-        return f"learning: {reached}, {best:.2g} before"
+        return f"learning: {distance_text}, {best:.2g} before"
     if stale >= PATIENCE:
-        better = "best.pt is the better one; " if now > min(known) else ""
+        better = "best.pt is the better one; " if last_distance > min(known_distances) else ""
         return (
-            f"stuck: {reached}, hardly better than {best:.2g} for {stale} evaluations; {better}"
+            f"stuck: {distance_text}, hardly better than {best:.2g} for {stale} evaluations; {better}"
             "try more songs, or --preset medium on a GPU"
         )
-    return f"wavering: {reached}, {best:.2g} before; {PATIENCE - stale} more evaluations without progress mean stuck"
+    return (
+        f"wavering: {distance_text}, {best:.2g} before; {PATIENCE - stale} more evaluations without progress mean stuck"
+    )
 
 
 def _progress(distances: Sequence[float]) -> tuple[float, int]:
-    """The mark that the last of two or more distances had to beat, and how many in a row did not beat theirs.
+    """Return the distance that the last of two or more had to beat, and how many in a row made no progress.
 
-    A mark moves only by progress that counts, so many small steps ahead are progress once they add up.
+    The distance to beat changes only with progress that counts (BETTER), so many small gains count once they add up.
     """
-    mark, beaten, stale = distances[0], distances[0], 0
+    best, to_beat, stale = distances[0], distances[0], 0
     for value in distances[1:]:
-        beaten = mark
-        mark, stale = (value, 0) if value < BETTER * mark else (mark, stale + 1)
-    return beaten, stale
+        to_beat = best
+        best, stale = (value, 0) if value < BETTER * best else (best, stale + 1)
+    return to_beat, stale

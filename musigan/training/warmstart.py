@@ -1,4 +1,4 @@
-"""A run from nothing that begins with what another run has learned, as far as names and shapes agree."""
+"""Warm start: a new run takes the weights of another checkpoint, where names and shapes agree."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from musigan.training.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from musigan.training.runs import Run
 
-SHOWN = 3  # names of what did not match, the rest counted
+SHOWN = 3  # names of mismatches that are listed, the rest is counted
 
 
 @dataclass(frozen=True)
 class Match:
-    """How much of one part of the networks another checkpoint could give."""
+    """Result of a warm start for one part of the networks: its parameters, and those without a match."""
 
     part: str  # encoder, prior, decoder, critic
-    names: tuple[str, ...]  # all parameters of the part, as a state dict calls them
-    missing: tuple[str, ...]  # of these, the ones that the other lacks
-    misshapen: tuple[str, ...]  # and those it has in another shape, with both shapes
+    names: tuple[str, ...]  # all parameters of the part, by their state dict names
+    missing: tuple[str, ...]  # of these, those that the other lacks
+    misshapen: tuple[str, ...]  # and those that it has in another shape, with both shapes
 
     @property
     def taken(self) -> int:
-        """Tensors that were taken over."""
+        """Number of tensors taken over."""
         return len(self.names) - len(self.missing) - len(self.misshapen)
 
     def __str__(self) -> str:
-        """`decoder: 12 of 14 tensors; other shape: key_bias (1, 2, 16, 1) for (1, 2, 88, 1); not there: ...`."""
+        """Return `decoder: 12 of 14 tensors; other shape: key_bias (1, 2, 16, 1) for (1, 2, 88, 1); not there: ...`."""
         line = f"{self.part}: {self.taken} of {len(self.names)} tensors"
         if self.taken and self.misshapen:
             line += f"; other shape: {_shortened(self.misshapen)}"
@@ -42,34 +42,34 @@ class Match:
 
 
 def warm_start(run: Run, saved: Checkpoint) -> list[Match]:
-    """Give a run from nothing the tensors of `saved` that have its names and shapes; the generator is the averaged one.
+    """Copy into a new run the tensors of `saved` with the same names and shapes; return the matches by part.
 
-    Models, sizes and stores may differ. Running statistics come along; parameters are counted. Raises CheckpointError
-    if none matches.
+    The generator's come from the moving average. Models, sizes and stores may differ. Running statistics are copied,
+    too; only parameters are counted. Raises CheckpointError if none matches.
     """
-    found = []
+    matches = []
     for name, network in run.networks.items():
-        given = (saved.average if name in saved.average else saved.networks).get(name)
-        given = given if isinstance(given, Mapping) else {}
-        own = network.state_dict()
-        fits = {key: given[key] for key, value in own.items() if _same(value, given.get(key))}
+        weights = (saved.average if name in saved.average else saved.networks).get(name)
+        weights = weights if isinstance(weights, Mapping) else {}
+        own_weights = network.state_dict()
+        matching = {key: weights[key] for key, value in own_weights.items() if _same(value, weights.get(key))}
         for part, keys in _parts(name, network).items():
-            missing = tuple(key for key in keys if not isinstance(given.get(key), Tensor))
+            missing = tuple(key for key in keys if not isinstance(weights.get(key), Tensor))
             misshapen = tuple(
-                f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}"
+                f"{key} {tuple(weights[key].shape)} for {tuple(own_weights[key].shape)}"
                 for key in keys
-                if key not in fits and key not in missing
+                if key not in matching and key not in missing
             )
-            found.append(Match(part, tuple(keys), missing, misshapen))
-        network.load_state_dict({**own, **fits})
-    if not any(match.taken for match in found):
+            matches.append(Match(part, tuple(keys), missing, misshapen))
+        network.load_state_dict({**own_weights, **matching})
+    if not any(match.taken for match in matches):
         was, now = saved.settings.get("model"), run.settings.model
         raise CheckpointError(
             f"--init: nothing of that checkpoint (model {was}) has the names and shapes of this run's networks (model "
             f"{now}); choose its model and sizes (--print-config shows them), or leave --init out"
         )
     run.average.network.load_state_dict(run.networks["generator"].state_dict())
-    return found
+    return matches
 
 
 def _same(own: Tensor, given: Any) -> bool:
@@ -77,7 +77,7 @@ def _same(own: Tensor, given: Any) -> bool:
 
 
 def _parts(name: str, network: Any) -> dict[str, list[str]]:
-    """Names of a network's parameters by part; a network that has none is a part itself."""
+    """Return the names of a network's parameters by part; a network without parts is one part."""
     if not hasattr(network, "parts"):
         return {name: [key for key, _ in network.named_parameters()]}
     names = {id(parameter): key for key, parameter in network.named_parameters()}

@@ -1,6 +1,6 @@
-"""A small collection of public-domain tunes, carried as notes and rendered here: music to try the chain with.
+"""A small collection of public-domain tunes, stored as notes and rendered to sound: music to try the tools with.
 
-One tune a file in ABC notation (`abc.py` says which part of it), arranged (`arrange.py`) and played (`synth.py`).
+Each tune is a file in a subset of ABC notation (`abc.py`), arranged (`arrange.py`) and played (`synth.py`).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _BLOCK_SAMPLES = 1 << 18
 
 @cache
 def names() -> tuple[str, ...]:
-    """The tunes there are, in alphabetical order."""
+    """Return the names of the tunes, in alphabetical order."""
     files = (entry.name for entry in resources.files(__name__).iterdir())
     return tuple(sorted(name.removesuffix(".abc") for name in files if name.endswith(".abc")))
 
 
 def load(name: str) -> Tune:
-    """Read one tune of the collection. Raises UsageError for a name that is not in it."""
+    """Read a tune of the collection. Raises UsageError for a name that is not in it."""
     if name not in names():
-        raise UsageError(f"no tune {name!r}; there are {', '.join(names())}")
+        raise UsageError(f"no tune {name!r}: choose one of {', '.join(names())}")
     text = resources.files(__name__).joinpath(f"{name}.abc").read_text(encoding="utf-8")
     return parse_abc(text, f"{name}.abc")
 
 
 def render(tune: Tune, sample_rate: int = SAMPLE_RATE, seed: int | None = None) -> np.ndarray:
-    """A piece of 60 to 95 seconds, (2, S) float32; the same seed gives the same samples."""
+    """Render a tune as a piece of 60 to 95 seconds, (2, S) float32; the same seed gives the same samples."""
     return synthesise(arrange(tune, seed), sample_rate)
 
 
 def write_tune(name: str, folder: str | os.PathLike[str], format: str = "mp3", force: bool = False) -> Path | None:
-    """Render a tune of the collection to FOLDER/NAME.mp3, tagged; None when that file exists and is kept.
+    """Render a tune to FOLDER/NAME.mp3 with tags and return the path; None if the file exists and `force` is off.
 
     The file appears whole or not at all. Raises UsageError for an unknown name, AudioError where it cannot be written.
     """

@@ -1,11 +1,11 @@
-"""Read a tune from a strict subset of ABC notation (the abc standard 2.1): one melody with chord symbols above it.
+"""Parser of a strict subset of ABC notation (the abc standard 2.1): one melody with chord symbols above it.
 
-Conventions: time is counted in beats, and a beat is a quarter note whatever the metre (a 6/8 bar lasts 3 beats), held
-as exact fractions. Pitches are MIDI note numbers (60 is middle C, written `C`).
+Conventions: times are exact fractions, in beats; a beat is a quarter note in every metre (a 6/8 bar lasts 3 beats).
+Pitches are MIDI note numbers (60 is middle C, written `C`).
 
 Understood: the fields T C R M L Q K, `%%musigan name=value`, comments, notes with accidentals, octave marks and
 lengths, rests, broken rhythm (`>` and `<`), ties, `"Am7"` chord symbols, bar lines and the repeats `|:` and `:|`.
-Everything else is refused with its bar, and so is a bar that does not add up: files that parse can be sung.
+Everything else is an error that names its bar, and so is a bar whose lengths do not add up.
 """
 
 from __future__ import annotations
@@ -103,9 +103,9 @@ class _Bar:
 
 
 def parse_abc(text: str, source: str = "tune") -> Tune:
-    """Parse one tune.
+    """Parse a tune's ABC text.
 
-    Raises TuneError, naming `source`, for what the subset does not have and for bars that do not add up.
+    Raises TuneError, naming `source`, for text outside the subset and for bars that do not add up.
     """
     fields, options, body = _split_fields(text, source)
     metre = _fraction_pair(fields["M"], source, "M")
@@ -115,7 +115,7 @@ def parse_abc(text: str, source: str = "tune") -> Tune:
     try:
         beats_per_minute = float(Fraction(*_fraction_pair(tempo_unit, source, "Q")) * 4 * Fraction(tempo))
     except ValueError:
-        raise TuneError(f"{source}: Q:{fields['Q']} is no tempo; expected the form 1/4=120") from None
+        raise TuneError(f"{source}: Q:{fields['Q']} is not a tempo; expected the form 1/4=120") from None
     bar_length = Fraction(4 * metre[0], metre[1])
     bars = _play_repeats(_read_bars(body, unit, signature, source), bar_length, source)
     pickup = _check_joints(bars, bar_length, source)
@@ -136,7 +136,7 @@ def parse_abc(text: str, source: str = "tune") -> Tune:
 
 
 def _split_fields(text: str, source: str) -> tuple[dict[str, str], dict[str, str], str]:
-    """Header fields, `%%musigan` options and the body."""
+    """Split a tune's text into header fields, `%%musigan` options and the body."""
     fields: dict[str, str] = {}
     options: dict[str, str] = {}
     body: list[str] = []
@@ -157,20 +157,20 @@ def _split_fields(text: str, source: str) -> tuple[dict[str, str], dict[str, str
 def _fraction_pair(text: str, source: str, name: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d+)/(\d+)\s*", text)
     if match is None or int(match[2]) == 0:
-        raise TuneError(f"{source}: {name}:{text} is no fraction; expected the form 4/4")
+        raise TuneError(f"{source}: {name}:{text} is not a fraction; expected the form 4/4")
     return int(match[1]), int(match[2])
 
 
 def _pitch_class(name: str) -> int:
-    """C is 0; a trailing # or b moves it."""
+    """Return the pitch class of a name such as C (0), F# (6) or Bb (10)."""
     return (SEMITONES[name[0]] + {"#": 1, "b": -1, "": 0}[name[1:]]) % 12
 
 
 def _key_signature(text: str, source: str) -> tuple[dict[str, int], int]:
-    """`Ador` to ({'F': 1}, 9): the alteration of each altered letter, and the tonic's pitch class."""
+    """Parse a key, `Ador` -> ({'F': 1}, 9): the alteration of each altered letter, and the tonic's pitch class."""
     match = re.fullmatch(r"\s*([A-G][#b]?)\s*([a-z]*)\s*", text)
     if match is None or match[2] not in MODE_FIFTHS:
-        raise TuneError(f"{source}: K:{text} is no key; expected a form such as D, Am, Ddor")
+        raise TuneError(f"{source}: K:{text} is not a key; expected a form such as D, Am, Ddor")
     sharps = FIFTHS[match[1][0]] + 7 * {"#": 1, "b": -1, "": 0}[match[1][1:]] + MODE_FIFTHS[match[2]]
     circle = sorted(FIFTHS, key=FIFTHS.__getitem__)
     signature = dict.fromkeys(circle[:sharps], 1) if sharps > 0 else dict.fromkeys(circle[7 + sharps :], -1)
@@ -178,10 +178,10 @@ def _key_signature(text: str, source: str) -> tuple[dict[str, int], int]:
 
 
 def _read_bars(body: str, unit: Fraction, signature: dict[str, int], source: str) -> Iterator[_Bar | str]:
-    """Bars and the repeat signs between them, in the order written."""
+    """Yield bars and the repeat signs between them, in the order written."""
     bar = _Bar(1)
     altered: dict[tuple[str, str], int] = {}  # accidentals hold until the bar line
-    stretch = Fraction(1)  # what broken rhythm leaves to the next note
+    stretch = Fraction(1)  # factor of the next note's length after a broken rhythm sign
     position = 0
     while position < len(body):
         match = _TOKEN.match(body, position)
@@ -206,7 +206,7 @@ def _read_bars(body: str, unit: Fraction, signature: dict[str, int], source: str
 
 
 def _length(text: str | None) -> Fraction:
-    """The length suffix of a note: `3/2`, `3`, `/`, `//`, `/4` or nothing."""
+    """Parse the length suffix of a note: `3/2`, `3`, `/`, `//`, `/4` or nothing."""
     numerator, slash, denominator = (text or "").partition("/")
     halvings = len(slash) + denominator.count("/")
     digits = denominator.strip("/")
@@ -214,41 +214,41 @@ def _length(text: str | None) -> Fraction:
 
 
 def _pitch(match: re.Match[str], signature: dict[str, int], altered: dict[tuple[str, str], int]) -> int | None:
-    """MIDI note number of a note token; None for a rest. Remembers an accidental for the rest of the bar."""
+    """Return a note token's MIDI number, None for a rest; store its accidental in `altered` for the rest of the bar."""
     letter = match["letter"]
     if letter == "z":
         return None
     name = letter.upper()
     octave = (6 if letter.islower() else 5) + match["octave"].count("'") - match["octave"].count(",")
-    place = (letter, match["octave"])
+    staff_position = (letter, match["octave"])
     if match["accidental"]:
-        altered[place] = ACCIDENTALS[match["accidental"]]
-    return 12 * octave + SEMITONES[name] + altered.get(place, signature.get(name, 0))
+        altered[staff_position] = ACCIDENTALS[match["accidental"]]
+    return 12 * octave + SEMITONES[name] + altered.get(staff_position, signature.get(name, 0))
 
 
 def _play_repeats(items: Iterator[_Bar | str], bar_length: Fraction, source: str) -> list[_Bar]:
     """Write the repeats out: a section between `|:` (or the start) and `:|` is played twice."""
-    played: list[_Bar] = []
+    played_bars: list[_Bar] = []
     section: list[_Bar] = []
     for item in items:
         if isinstance(item, _Bar):
             section.append(item)
             continue
         _check_inner_bars(section, bar_length, source)
-        played += section * (2 if item == ":|" else 1)
+        played_bars += section * (2 if item == ":|" else 1)
         section = []
     _check_inner_bars(section, bar_length, source)
-    played += section
-    if not played:
+    played_bars += section
+    if not played_bars:
         raise TuneError(f"{source}: no notes after the K: field")
-    return played
+    return played_bars
 
 
 def _check_inner_bars(section: list[_Bar], bar_length: Fraction, source: str) -> None:
-    """Only the first and the last bar of a section may be short."""
+    """Raise TuneError for a bar of wrong length; only the first and the last bar of a section may be short."""
     for bar in section[1:-1]:
         if bar.duration != bar_length:
-            raise TuneError(f"{source}, bar {bar.number}: {bar.duration} beats, expected {bar_length}; mend the bar")
+            raise TuneError(f"{source}, bar {bar.number}: {bar.duration} beats, expected {bar_length}; correct the bar")
 
 
 def _check_joints(bars: list[_Bar], bar_length: Fraction, source: str) -> Fraction:
@@ -257,38 +257,40 @@ def _check_joints(bars: list[_Bar], bar_length: Fraction, source: str) -> Fracti
     The last bar and the first are such a pair too: the tune is played several times.
     """
     pickup = bars[0].duration % bar_length
-    filled = (bar_length - pickup) % bar_length
+    filled_beats = (bar_length - pickup) % bar_length
     for bar in bars:
-        filled += bar.duration
-        if filled > bar_length:
-            raise TuneError(f"{source}, bar {bar.number}: {filled} beats, expected {bar_length}; mend it or its pickup")
-        filled %= bar_length
-    if filled != (bar_length - pickup) % bar_length:
-        raise TuneError(f"{source}: the last bar and the pickup are not one whole bar together; mend one of them")
+        filled_beats += bar.duration
+        if filled_beats > bar_length:
+            raise TuneError(
+                f"{source}, bar {bar.number}: {filled_beats} beats, expected {bar_length}; correct it or the pickup"
+            )
+        filled_beats %= bar_length
+    if filled_beats != (bar_length - pickup) % bar_length:
+        raise TuneError(f"{source}: the last bar and the pickup are not one whole bar together; correct one of them")
     return pickup
 
 
 def _lay_out(bars: list[_Bar]) -> tuple[tuple[Note, ...], list[tuple[Fraction, str]], Fraction]:
-    """Melody with ties joined, chord symbols with their onsets, and the length, in beats."""
+    """Return the melody with ties joined, the chord symbols with their onsets, and the length, in beats."""
     melody: list[Note] = []
     symbols: list[tuple[Fraction, str]] = []
-    now = Fraction(0)
-    tied = False
+    position = Fraction(0)
+    is_tied = False
     for bar in bars:
-        symbols += [(now + offset, symbol) for offset, symbol in bar.chords]
+        symbols += [(position + offset, symbol) for offset, symbol in bar.chords]
         for pitch, duration, ties_on in bar.notes:
-            if tied and melody and melody[-1].pitch == pitch:
+            if is_tied and melody and melody[-1].pitch == pitch:
                 last = melody.pop()
                 melody.append(Note(last.onset, last.duration + duration, last.pitch))
             elif pitch is not None:
-                melody.append(Note(now, duration, pitch))
-            tied = ties_on
-            now += duration
-    return tuple(melody), symbols, now
+                melody.append(Note(position, duration, pitch))
+            is_tied = ties_on
+            position += duration
+    return tuple(melody), symbols, position
 
 
 def _chord_spans(symbols: list[tuple[Fraction, str]], length: Fraction, source: str) -> tuple[Chord, ...]:
-    """Each chord symbol lasts until the next one, or to the end; `NC` is silence."""
+    """Return chords that last until the next symbol or the end, in beats; `NC` is silence."""
     chords = []
     for (onset, symbol), (end, _) in pairwise([*symbols, (length, NO_CHORD)]):
         if symbol == NO_CHORD:

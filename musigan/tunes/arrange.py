@@ -1,4 +1,4 @@
-"""Arrange a tune: melody, harmony, chords and bass, played several times with variation, as notes in seconds.
+"""Arrangements of a tune: melody, harmony, chords and bass, several times with variation, as notes in seconds.
 
 Conventions: keys are piano keys (49 is A4, 440 Hz), times in seconds, velocities in (0, 1]. The options of a tune's
 `%%musigan` line choose instruments and accompaniment; those with several values change from pass to pass.
@@ -43,7 +43,7 @@ class PlayedNote(NamedTuple):
 
 
 class _Note(NamedTuple):
-    """One note on its way: times still in beats, pitch still MIDI."""
+    """One note before its timing is fixed: times in beats, pitch as a MIDI note number."""
 
     onset: Fraction
     duration: Fraction
@@ -55,33 +55,35 @@ class _Note(NamedTuple):
 
 
 def passes_of(tune: Tune) -> int:
-    """How often the tune is played to last SHORTEST_SECONDS."""
+    """Return the number of times the tune is played to last SHORTEST_SECONDS."""
     return math.ceil(SHORTEST_SECONDS * tune.beats_per_minute / 60 / tune.length)
 
 
 def arrange(tune: Tune, seed: int | None = None) -> list[PlayedNote]:
-    """All notes of the piece, in order of onset; the same seed (by default one of the title's) gives the same piece."""
+    """Arrange a tune as notes in order of onset; the same seed (by default from the title) gives the same piece."""
     rng = np.random.default_rng(zlib.crc32(tune.title.encode()) if seed is None else seed)
     notes = list(_round(tune)) if "round" in tune.options else list(_song(tune))
-    seconds = _clock(tune, rng, max(note.onset + note.duration for note in notes))
-    played = []
+    seconds_at = _clock(tune, rng, max(note.onset + note.duration for note in notes))
+    played_notes = []
     for note in sorted(notes):
-        start, end = seconds(note.onset), seconds(note.onset + note.duration)
+        start, end = seconds_at(note.onset), seconds_at(note.onset + note.duration)
         start += 0.012 * note.spread + float(rng.normal(0, 0.004))
         velocity = min(1.0, note.velocity * float(rng.uniform(0.9, 1.1)))
         key = note.pitch - MIDI_OF_KEY_0
         if not 1 <= key <= 88:
-            raise TuneError(f"{tune.title}: note {note.pitch} is not on a piano; write the tune an octave nearer")
-        played.append(PlayedNote(max(0.0, start), max(0.05, end - start), key, velocity, note.part, note.instrument))
-    return sorted(played)
+            raise TuneError(f"{tune.title}: note {note.pitch} is not on a piano; transpose the tune by an octave")
+        played_notes.append(
+            PlayedNote(max(0.0, start), max(0.05, end - start), key, velocity, note.part, note.instrument)
+        )
+    return sorted(played_notes)
 
 
 def _clock(tune: Tune, rng: np.random.Generator, end: Fraction) -> Callable[[Fraction], float]:
-    """Beats to seconds: a tempo that breathes by a few percent and slows down in the last bar."""
+    """Return a map from beats to seconds: a tempo that varies by a few percent and slows down in the last bar."""
     beats = np.arange(math.ceil(end) + 2)
-    breath = 1 + 0.02 * np.sin(2 * np.pi * beats / float(8 * tune.bar_length) + rng.uniform(0, 2 * np.pi))
-    slowing = 1 + 0.35 * np.clip((beats - float(end - tune.bar_length)) / float(tune.bar_length), 0, 1)
-    times = np.concatenate([[0.0], np.cumsum(60 / tune.beats_per_minute * breath * slowing)[:-1]])
+    tempo_variation = 1 + 0.02 * np.sin(2 * np.pi * beats / float(8 * tune.bar_length) + rng.uniform(0, 2 * np.pi))
+    ritardando = 1 + 0.35 * np.clip((beats - float(end - tune.bar_length)) / float(tune.bar_length), 0, 1)
+    times = np.concatenate([[0.0], np.cumsum(60 / tune.beats_per_minute * tempo_variation * ritardando)[:-1]])
     return lambda beat: float(np.interp(float(beat), beats, times))
 
 
@@ -91,20 +93,20 @@ def _choice(tune: Tune, name: str, default: str, index: int) -> str:
 
 
 def _song(tune: Tune) -> Iterator[_Note]:
-    """The tune pass after pass: plain, with a second voice, an octave higher and softly, then all together."""
+    """Yield the tune pass after pass: plain, with a second voice, an octave higher and softly, then all together."""
     passes = passes_of(tune)
     for index in range(passes):
         start = index * tune.length
-        last = index == passes - 1
+        is_last = index == passes - 1
         lead = _choice(tune, "lead", "piano", index)
-        harmonised = last or index % 2 == 1
+        is_harmonised = is_last or index % 2 == 1
         octave = 12 if index % 3 == 2 and max(note.pitch for note in tune.melody) <= 81 else 0
-        loudness = 0.9 if last else (0.75, 0.85, 0.65)[index % 3]
+        loudness = 0.9 if is_last else (0.75, 0.85, 0.65)[index % 3]
         for note in tune.melody:
             accent = 1.1 if (note.onset - tune.pickup) % tune.bar_length == 0 else 1.0
             onset, velocity = start + note.onset, loudness * accent
             yield _Note(onset, note.duration, note.pitch + octave, velocity, "melody", lead)
-            if harmonised and (second := _second_voice(note, tune.chords)) is not None:
+            if is_harmonised and (second := _second_voice(note, tune.chords)) is not None:
                 yield _Note(onset, note.duration, second + octave, 0.6 * velocity, "harmony", lead)
         for played in _accompany(tune, _choice(tune, "backing", "block", index), 0.8 * loudness):
             yield played._replace(onset=start + played.onset)
@@ -112,7 +114,7 @@ def _song(tune: Tune) -> Iterator[_Note]:
 
 
 def _round(tune: Tune) -> Iterator[_Note]:
-    """The same melody in every voice, two bars apart, over a chord that holds."""
+    """Yield a round: the same melody in every voice, two bars apart, over a sustained chord."""
     voices = int(tune.options["round"])
     passes = passes_of(tune)
     for voice in range(voices):
@@ -130,7 +132,7 @@ def _round(tune: Tune) -> Iterator[_Note]:
 
 
 def _close(tune: Tune, end: Fraction) -> Iterator[_Note]:
-    """A tune that ends away from its tonic gets a last tonic chord."""
+    """Yield a last tonic chord for a tune that does not end on its tonic."""
     if tune.melody[-1].pitch % 12 == tune.tonic:
         return
     third = next((chord.intervals[1] for chord in tune.chords if chord.root == tune.tonic), 4)
@@ -148,7 +150,7 @@ def _chord_at(chords: Sequence[Chord], onset: Fraction) -> Chord | None:
 
 
 def _second_voice(note: Note, chords: Sequence[Chord]) -> int | None:
-    """The nearest chord tone at least a minor third below the melody."""
+    """Return the nearest chord tone at least a minor third below the melody; None where there is no chord."""
     chord = _chord_at(chords, note.onset)
     if chord is None:
         return None
@@ -157,7 +159,7 @@ def _second_voice(note: Note, chords: Sequence[Chord]) -> int | None:
 
 
 def _voicing(chord: Chord) -> list[int]:
-    """Four chord tones from about G3 upwards, the lowest doubled on top where the chord has fewer."""
+    """Return four chord tones from about G3 upwards, the lowest doubled on top where the chord has fewer."""
     tones = sorted(55 + (chord.root + interval - 55) % 12 for interval in chord.intervals)
     while len(tones) < 4:
         tones.append(tones[len(tones) - len(chord.intervals)] + 12)
@@ -165,12 +167,12 @@ def _voicing(chord: Chord) -> list[int]:
 
 
 def _bass(chord: Chord) -> int:
-    """The root between E2 and D#3."""
+    """Return the chord's root between E2 and D#3."""
     return 40 + (chord.root - 40) % 12
 
 
 def _accompany(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
-    """Bass and chords for one pass of the tune."""
+    """Yield bass and chords for one pass of the tune."""
     chord_instrument = _choice(tune, "chords", "piano", 0)
     bass_instrument = _choice(tune, "bass", "bass", 0)
     if style in HELD:
@@ -179,28 +181,28 @@ def _accompany(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
         return
     metre = f"{tune.metre[0]}/{tune.metre[1]}"
     if metre not in GRIDS.get(style, {}):
-        known = ", ".join(sorted({*GRIDS, *HELD}))
-        raise TuneError(f"{tune.title}: no accompaniment {style!r} in {metre}; there are {known}")
+        styles = ", ".join(sorted({*GRIDS, *HELD}))
+        raise TuneError(f"{tune.title}: no accompaniment {style!r} in {metre}: choose one of {styles}")
     grid = GRIDS[style][metre]
     step = tune.bar_length / len(grid)
     bars = int(tune.length / tune.bar_length) + (1 if tune.pickup else 0)
     for bar in range(bars):
         for place, sign in enumerate(grid):
-            # The pickup's own bar began before the tune did.
+            # The bar of the pickup starts before the tune does.
             onset = tune.pickup + tune.bar_length * (bar - (1 if tune.pickup else 0)) + place * step
             chord = _chord_at(tune.chords, onset)
             if sign == "." or chord is None or not 0 <= onset < tune.length:
                 continue
-            rests = len(grid[place + 1 :]) - len(grid[place + 1 :].lstrip("."))
-            longest = chord.onset + chord.duration - onset
-            yield from _step(sign, chord, onset, min(step * (1 + rests), longest), loudness,
+            rest_steps = len(grid[place + 1 :]) - len(grid[place + 1 :].lstrip("."))
+            chord_beats_left = chord.onset + chord.duration - onset
+            yield from _step(sign, chord, onset, min(step * (1 + rest_steps), chord_beats_left), loudness,
                              bass_instrument, chord_instrument)  # fmt: skip
 
 
 def _step(
     sign: str, chord: Chord, onset: Fraction, duration: Fraction, loudness: float, bass: str, chords: str
 ) -> Iterator[_Note]:
-    """The notes of one step of the grid."""
+    """Yield the notes of one step of the grid."""
     tones = _voicing(chord)
     if sign in "BF":
         fifth = next((interval for interval in chord.intervals if interval in (6, 7)), 7)
@@ -215,7 +217,7 @@ def _step(
 
 
 def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
-    """Chords that sound as long as their symbol or their bar: closed above a bass, in open voices, or a bare drone."""
+    """Yield chords as long as their symbol or their bar: closed above a bass, in open voices, or a bare drone."""
     for chord in tune.chords:
         tones = _voicing(chord)
         if style == "drone":
@@ -232,7 +234,7 @@ def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
 
 
 def _within_bars(tune: Tune, chord: Chord) -> Iterator[tuple[Fraction, Fraction]]:
-    """Onset and duration of the parts of a chord that bar lines cut: strings that were plucked do not last longer."""
+    """Yield onset and duration of a chord's part in each bar: plucked strings would not sound longer."""
     onset, end = chord.onset, chord.onset + chord.duration
     while onset < end:
         next_bar = onset + tune.bar_length - (onset - tune.pickup) % tune.bar_length

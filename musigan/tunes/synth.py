@@ -1,7 +1,7 @@
-"""Play notes: additive synthesis, one sum of decaying partials a note.
+"""Additive synthesis of played notes: one sum of decaying partials a note.
 
 The partials of a note are exact multiples of its fundamental, so that sin(n x) follows from sin((n-1) x) and
-sin((n-2) x) without another sine: a whole piece takes a fraction of a second a core.
+sin((n-2) x) without another sine: a whole piece takes a fraction of a second on one core.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ HIGHEST_PARTIAL_HZ = 10_000.0
 TARGET_RMS = 0.12
 PEAK = 0.89  # -1 dBFS
 TAIL_SECONDS = 0.8
-# A room: delays in milliseconds for left and right, and gains. Different on both sides, so that it sounds wide.
+# Early reflections of a room: delays in milliseconds for left and right (they differ, for a wide image), and gains.
 REFLECTIONS = ((13.7, 17.9, 0.25), (29.3, 23.1, 0.18), (41.9, 47.3, 0.12), (67.7, 61.3, 0.08))
 
 
 @dataclass(frozen=True)
 class Timbre:
-    """How an instrument sounds."""
+    """Partials and envelope of an instrument."""
 
     partials: tuple[float, ...]  # amplitudes, the fundamental first
     decay: float = 0.0  # 1/seconds, of the fundamental; 0 for wind and bow
@@ -57,43 +57,43 @@ TIMBRES = {
     "accordion": Timbre((1, 0.6, 0.55, 0.35, 0.3, 0.2, 0.12), attack_seconds=0.03, vibrato_cents=3, gain=0.45),
 }
 
-# Where a part stands, 0 left to 1 right, and its level in the mix.
+# Stereo position of each part, 0 left to 1 right, and its level in the mix.
 PLACES = {"melody": (0.42, 1.0), "harmony": (0.7, 0.9), "chords": (0.62, 0.8), "bass": (0.48, 0.9)}
 
 
 def frequency_hz(key: int) -> float:
-    """Piano key 49 is 440 Hz."""
+    """Return the frequency of a piano key; key 49 is 440 Hz."""
     return float(440.0 * 2.0 ** ((key - 49) / 12))
 
 
 def tone(timbre: Timbre, frequency: float, duration_seconds: float, sample_rate: int) -> np.ndarray:
-    """One note, (S,) float32: held for `duration_seconds`, then released."""
-    held = round(duration_seconds * sample_rate)
-    release = round(timbre.release_seconds * sample_rate)
-    time = np.arange(held + release) / sample_rate
+    """Synthesise one note, (S,) float32: held for `duration_seconds`, then released."""
+    held_samples = round(duration_seconds * sample_rate)
+    release_samples = round(timbre.release_seconds * sample_rate)
+    time = np.arange(held_samples + release_samples) / sample_rate
     phase = 2 * np.pi * frequency * time
     if timbre.vibrato_cents:
-        # Deviation of a sinusoidal vibrato at `rate`: the phase swings by the frequency's swing over the rate.
-        rate = 5.2
-        swing = frequency * (2 ** (timbre.vibrato_cents / 1200) - 1) / rate
-        phase += swing * np.minimum(1, time / 0.4) * np.sin(2 * np.pi * rate * time)
+        # For a sinusoidal vibrato the phase deviation is the frequency deviation divided by the vibrato's rate.
+        vibrato_hz = 5.2
+        phase_swing = frequency * (2 ** (timbre.vibrato_cents / 1200) - 1) / vibrato_hz
+        phase += phase_swing * np.minimum(1, time / 0.4) * np.sin(2 * np.pi * vibrato_hz * time)
     previous, current = np.zeros(len(time), np.float32), np.sin(phase).astype(np.float32)
     twice_cosine = (2 * np.cos(phase)).astype(np.float32)
     envelope = np.exp(-timbre.decay * time).astype(np.float32)
-    fading = np.exp(-timbre.brightness_decay * time).astype(np.float32)
+    brightness_envelope = np.exp(-timbre.brightness_decay * time).astype(np.float32)
     signal = np.zeros(len(time), np.float32)
-    highest = min(HIGHEST_PARTIAL_HZ, 0.45 * sample_rate)
+    highest_hz = min(HIGHEST_PARTIAL_HZ, 0.45 * sample_rate)
     for number, amplitude in enumerate(timbre.partials, start=1):
-        if number > 1 and number * frequency > highest:
+        if number > 1 and number * frequency > highest_hz:
             break
         if amplitude:
             signal += np.float32(amplitude) * envelope * current
-        envelope *= fading
+        envelope *= brightness_envelope
         previous, current = current, twice_cosine * current - previous
     attack = min(len(time), round(timbre.attack_seconds * sample_rate))
     signal[:attack] *= np.linspace(0, 1, attack, dtype=np.float32)
-    if release:
-        signal[held:] *= np.linspace(1, 0, release, dtype=np.float32) ** 2
+    if release_samples:
+        signal[held_samples:] *= np.linspace(1, 0, release_samples, dtype=np.float32) ** 2
     return signal * np.float32(timbre.gain / np.linalg.norm(timbre.partials))
 
 
@@ -107,14 +107,14 @@ def synthesise(notes: Sequence[PlayedNote], sample_rate: int) -> np.ndarray:
     tones: dict[tuple[str, int, int], np.ndarray] = {}
     for note in notes:
         steps = int(np.ceil(note.duration_seconds / DURATION_STEP_SECONDS))
-        which = (note.instrument, note.key, steps)
-        if which not in tones:
+        tone_key = (note.instrument, note.key, steps)
+        if tone_key not in tones:
             if note.instrument not in TIMBRES:
-                raise UsageError(f"no instrument {note.instrument!r}; there are {', '.join(TIMBRES)}")
+                raise UsageError(f"no instrument {note.instrument!r}: choose one of {', '.join(TIMBRES)}")
             timbre = TIMBRES[note.instrument]
-            tones[which] = tone(timbre, frequency_hz(note.key), steps * DURATION_STEP_SECONDS, sample_rate)
+            tones[tone_key] = tone(timbre, frequency_hz(note.key), steps * DURATION_STEP_SECONDS, sample_rate)
         start = round(note.onset_seconds * sample_rate)
-        sound = tones[which][: mix.shape[1] - start]
+        sound = tones[tone_key][: mix.shape[1] - start]
         place, level = _place(note)
         for channel, gain in enumerate((np.cos(place * np.pi / 2), np.sin(place * np.pi / 2))):
             mix[channel, start : start + len(sound)] += np.float32(gain * level * note.velocity) * sound
@@ -122,7 +122,7 @@ def synthesise(notes: Sequence[PlayedNote], sample_rate: int) -> np.ndarray:
 
 
 def _place(note: PlayedNote) -> tuple[float, float]:
-    """Place from 0 (left) to 1 (right) and level; high keys stand a little to the right, as on a piano."""
+    """Return a note's place, 0 (left) to 1 (right), and level; high keys are further right, as on a piano."""
     if note.part.startswith("voice "):
         return 0.2 + 0.2 * ((int(note.part[6:]) - 1) % 4), 0.9
     place, level = PLACES[note.part]

@@ -1,4 +1,4 @@
-"""Objectives by the names of the stages in which they are minimised."""
+"""Training objectives, by the name of the stage in which each is minimised."""
 
 from __future__ import annotations
 

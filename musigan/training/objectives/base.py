@@ -1,19 +1,19 @@
-"""What an objective is: what one training stage minimises, as named losses per side. One loop runs them all.
+"""Base of the objectives: what one training stage minimises, as named losses per side. One loop runs them all.
 
-A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop asks for its
-named losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this; what
-objectives ask of them, each only what its stage needs (`given` are the conditions that `Family.needs` names):
+A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop computes its named
+losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this. A stage needs only
+its part of the interface below (`given`: conditions named in `Family.needs`; `told`: the heads' predictions):
 
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
     generator.encode(roll, **given) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
     generator.velocity(latents, time, **given) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
     generator.likelihood(roll, rng, **given) -> losses      named scalars; stage `likelihood`
-    generator.draw(batch, frames, rng) -> noise             from here on the game's
-    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.rounds` rounds
+    generator.draw(batch, frames, rng) -> noise             this and the rest: adversarial stages
+    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.rounds` steps
     generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
-    generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, and
-    critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> what it is shown
-    critic(roll | None, latents | None, alone, **given) -> logits, features by view, told by head or None;  critic.views
+    generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, as
+    critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> fake to judge
+    critic(roll | None, latents | None, alone, **given) -> logits, features by view, told or None;  critic.views
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from musigan.training.configuration import TrainingSettings
 
 @dataclass(frozen=True)
 class Moment:
-    """Where the stage stands when losses are asked for."""
+    """Position in the stage, random generator and conditions for one computation of losses."""
 
     step: int  # of this stage, from 0
     progress: float  # 0 to 1 of this stage
-    rng: torch.Generator  # seeded by seed, stage, step, side and part: the same moment draws the same numbers
+    rng: torch.Generator  # seeded by seed, stage, step, turn and batch, so that a resumed run draws the same
     given: Mapping[str, Tensor] = field(default_factory=dict)  # conditions of the batch, (B, ...) each, by name
 
 
 @dataclass
 class Terms:
-    """Named losses of one side (scalars, weighted by the loop) and figures that are only logged."""
+    """Named losses of one side (scalars, weighted by the loop) and figures, which are only logged."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     figures: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PerPart:
-    """What was computed for the parts of the step under way, so that every side's turn finds what another began."""
+    """Values computed for each batch of the current step, shared by the turns of its sides."""
 
     def __init__(self, parts: int) -> None:
         self._parts, self._held = parts, list[tuple[Tensor, Any]]()
@@ -60,22 +60,22 @@ class PerPart:
         return next(value for part, value in self._held if part is real)
 
     def __setitem__(self, real: Tensor, value: Any) -> None:
-        """Keep `value` for the batch `real`; what belongs to the step before is let go."""
-        others = [(part, kept) for part, kept in self._held if part is not real]
+        """Store `value` for the batch `real`, and drop the values of the step before."""
+        others = [(part, held) for part, held in self._held if part is not real]
         self._held = [*others, (real, value)][-self._parts :]
 
     def pop(self, real: Tensor) -> Any:
-        """The value of the batch `real`, kept no longer."""
+        """Return the value of the batch `real` and drop it."""
         value = self[real]
-        self._held = [(part, kept) for part, kept in self._held if part is not real]
+        self._held = [(part, held) for part, held in self._held if part is not real]
         return value
 
 
 class Objective(ABC):
-    """Networks and what is minimised in one stage."""
+    """Networks and the losses that one stage minimises."""
 
     name: ClassVar[str]
-    title: ClassVar[str]  # for people
+    title: ClassVar[str]  # for display
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         self.networks, self.settings = networks, settings
@@ -85,47 +85,47 @@ class Objective(ABC):
 
     @abstractmethod
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """Optimiser groups ({"params", "lr"}) of each side, by the side's name."""
+        """Return the optimiser groups ({"params", "lr"}) of each side, by the side's name."""
 
     @abstractmethod
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """The named losses of `side` on a batch of real rolls (B, C, K, T).
+        """Compute the named losses of `side` on a batch of real rolls (B, C, K, T).
 
-        With gradients accumulated a step asks once for each of its batches, always with the same tensor for the same
-        batch: what is kept of it from one side's turn to the next goes by that (`PerPart`).
+        With accumulated gradients a step calls this once for each of its batches. All sides get the same tensor
+        object for the same batch, which is the key to values shared between turns (`PerPart`).
         """
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
+        """Adam's betas."""
         first, second = self.settings.adversarial.betas
         return first, second
 
     def sides(self, step: int) -> list[str]:
-        """The sides that move in step `step`, in order."""
+        """Return the sides that move in step `step`, in order."""
         return list(self.groups())
 
     def frozen(self, progress: float) -> frozenset[str]:
-        """The sides that stand still at `progress` (0 to 1) of the stage, though it would be their turn."""
+        """Return the sides that skip their turns at `progress` (0 to 1) of the stage."""
         return frozenset()
 
     def _encoded(self, real: Tensor, given: Mapping[str, Tensor]) -> Any:
-        """Posterior of a batch, while the encoder stands still; all sides of a step ask for the same one."""
+        """Return the posterior of a batch from the frozen encoder, computed once for all sides of a step."""
         if real not in self._posteriors:
             with torch.no_grad():
                 self._posteriors[real] = self.generator.encode(real, **given)
         return self._posteriors[real]
 
     def factor(self, name: str, progress: float) -> float:
-        """Schedule of the weight of the loss `name`: a factor on it."""
+        """Return the factor on the weight of the loss `name` at `progress` (0 to 1) of the stage."""
         return 1.0
 
 
 def noise_like(like: Tensor, rng: torch.Generator) -> Tensor:
-    """White noise of the shape and device of `like`, drawn on the CPU so that devices agree."""
+    """Draw white noise of the shape and device of `like`, on the CPU so that devices agree."""
     return torch.randn(like.shape, generator=rng).to(like.device)
 
 
 def sampled(posterior: Any, rng: torch.Generator) -> Tensor:
-    """A draw from the posterior, (B, L, Z)."""
+    """Draw latents (B, L, Z) from the posterior."""
     return posterior.mean + (0.5 * posterior.log_variance).exp() * noise_like(posterior.mean, rng)

@@ -1,4 +1,4 @@
-"""Stages that learn music as latents: there and back, and which ones music has."""
+"""Stages that learn latents of music: the autoencoder, and the prior over its latents."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from musigan.training.objectives.base import Moment, Objective, Terms, noise_lik
 
 
 class Variational(Objective):
-    """Real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
+    """The autoencoder, real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
 
     name = "variational"
-    title = "learning to write rolls as latents"
+    title = "learning to encode rolls as latents"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """One side: encoder and decoder."""
+        """Return one side: encoder and decoder."""
         parts = self.generator.parts()
         rate = self.settings.variational.learning_rate
         return {"generator": [{"params": parts["encoder"] + parts["decoder"], "lr": rate}]}
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
+        """Adam's betas."""
         first, second = self.settings.variational.betas
         return first, second
 
     def factor(self, name: str, progress: float) -> float:
-        """The KL weight rises linearly at first."""
+        """Return the KL weight's linear warm-up; 1 for other losses."""
         warmup = self.settings.variational.kl_warmup
         return min(progress / warmup, 1.0) if name == "kl" and warmup > 0 else 1.0
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """Losses of the autoencoder on real (B, C, K, T)."""
+        """Compute the losses of the autoencoder on real (B, C, K, T), and the overlap of active cells."""
         posterior = self.generator.encode(real, **moment.given)
         decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1], **moment.given)
         free_bits = self.settings.variational.free_bits
@@ -48,40 +48,40 @@ class Variational(Objective):
             }
         )
         with torch.no_grad():
-            hits = ((decoded.logits > 0) & (real > 0)).sum()
-            terms.figures["overlap"] = 2 * hits / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)
+            shared_cells = ((decoded.logits > 0) & (real > 0)).sum()
+            terms.figures["overlap"] = 2 * shared_cells / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)
         return terms
 
 
 def flow(generator: Any, latents: Tensor, rng: torch.Generator, given: Mapping[str, Tensor]) -> Tensor:
-    """The flow-matching loss of a generator's transformer on latents (B, L, Z), most often midway.
+    """Compute the flow-matching loss of a generator's transformer on latents (B, L, Z).
 
-    Times are logistic-normal (arXiv 2403.03206): the ends of the way are easy.
+    Times are logistic-normal (arXiv 2403.03206), most often midway, because both ends of the path are easy.
     """
     noise = noise_like(latents, rng)
     time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
-    between = noise + time[:, None, None] * (latents - noise)
-    return likelihood.flow_matching(generator.velocity(between, time, **given), noise, latents)
+    mixed = noise + time[:, None, None] * (latents - noise)
+    return likelihood.flow_matching(generator.velocity(mixed, time, **given), noise, latents)
 
 
 class Prior(Objective):
-    """The transformer learns which latents music has: a flow from white noise to the latents of real rolls."""
+    """The transformer as a prior: a flow from white noise to the latents of real rolls."""
 
     name = "prior"
-    title = "teaching the transformer"
+    title = "training the transformer"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """One side: the transformer."""
+        """Return one side: the transformer."""
         return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Adam's momentum settings."""
+        """Adam's betas."""
         first, second = self.settings.prior.betas
         return first, second
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """Flow matching on the latents of real (B, C, K, T), each under several noises."""
+        """Compute the flow-matching loss on the latents of real (B, C, K, T), each with `prior.draws` noises."""
         posterior = self._encoded(real, moment.given)
         latents = torch.cat([sampled(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
         return Terms({"flow": flow(self.generator, latents, moment.rng, moment.given)})

@@ -1,4 +1,4 @@
-"""The stage of families that turn one kind of music into another without a song that exists as both."""
+"""The stage of families that translate between two kinds of music, trained on unpaired songs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from musigan.training.objectives.base import Moment, Objective, PerPart, Terms, 
 
 
 class Translation(Objective):
-    """Generators there and back against a critic for each kind: adversarial, cycle, identity and harmony losses.
+    """Generators in both directions, a critic for each kind: adversarial, cycle, identity and harmony losses.
 
-    A batch holds rolls of the first kind, and under the condition `other` as many of the second.
+    A batch holds rolls of the first kind and, as the condition `other`, as many of the second.
     """
 
     name = "translation"
-    title = "generators there and back against a critic of each kind"
+    title = "generators in both directions against a critic of each kind"
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
@@ -30,23 +30,23 @@ class Translation(Objective):
         self._fakes = PerPart(settings.accumulate)
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """Both generators, both critics."""
-        chosen = self.settings.adversarial
+        """Return both generators as one side and both critics as the other."""
+        settings = self.settings.adversarial
         return {
-            "generator": [{"params": list(self.generator.parameters()), "lr": chosen.decoder_learning_rate}],
-            "critic": [{"params": list(self.critic.parameters()), "lr": chosen.critic_learning_rate}],
+            "generator": [{"params": list(self.generator.parameters()), "lr": settings.decoder_learning_rate}],
+            "critic": [{"params": list(self.critic.parameters()), "lr": settings.critic_learning_rate}],
         }
 
     def sides(self, step: int) -> list[str]:
-        """The generators, whose rolls the critics then see, as many times as they step."""
+        """Return the generators first, then the critics, `critic_steps` times, on the rolls just generated."""
         return ["generator"] + ["critic"] * self.settings.adversarial.critic_steps
 
     def frozen(self, progress: float) -> frozenset[str]:
-        """What the settings say of each side."""
+        """Return the sides that the settings freeze at `progress`."""
         return self.settings.adversarial.frozen(progress)
 
     def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
-        """Losses of one side on real (B, C, K, T) of the first kind, and as many of the second."""
+        """Compute the losses of one side on real (B, C, K, T) of the first kind, and as many of the second."""
         kinds = (real, moment.given["other"])
         return self._generator_losses(kinds, moment) if side == "generator" else self._critic_losses(kinds, moment)
 
@@ -54,57 +54,59 @@ class Translation(Objective):
         return adversarial.ADVERSARIES[self.settings.adversarial.objective]
 
     def _blurred(self, roll: Tensor, moment: Moment) -> Tensor:
-        """Under noise, without which a critic looks at how loud the faintest cells are (arXiv 1809.07575)."""
+        """Add instance noise: without it a critic judges by the faintest cells' loudness (arXiv 1809.07575)."""
         return roll + self.settings.adversarial.instance_noise * noise_like(roll, moment.rng)
 
     def _generator_losses(self, kinds: tuple[Tensor, Tensor], moment: Moment) -> Terms:
-        """Each real roll as the other kind, that one back, and the other kind's real rolls as what they are."""
-        adversary, found = self._adversary(), dict[str, list[Tensor]]()
+        """Compute the generators' losses: to the other kind (adversarial, harmony), and back (cycle), and identity."""
+        adversary, losses = self._adversary(), dict[str, list[Tensor]]()
         fakes = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
         self._fakes[kinds[0]] = tuple(fake.detach() for fake in fakes)
         for kind, real in enumerate(kinds):
-            said = self.critic.judge(self._blurred(fakes[kind], moment), kind)
-            with torch.no_grad():  # for objectives that compare
-                truth = self.critic.judge(self._blurred(real, moment), kind)
-            found.setdefault("adversarial_roll", []).append(adversary.generator(truth, said, 0.0))
+            fake_logits = self.critic.judge(self._blurred(fakes[kind], moment), kind)
+            with torch.no_grad():  # for objectives that compare real and fake logits
+                real_logits = self.critic.judge(self._blurred(real, moment), kind)
+            losses.setdefault("adversarial_roll", []).append(adversary.generator(real_logits, fake_logits, 0.0))
             if self.settings.weight("cycle"):
-                back = self.generator.translate(fakes[1 - kind], kind)
-                found.setdefault("cycle", []).append(kept(back, real))
+                cycled = self.generator.translate(fakes[1 - kind], kind)
+                losses.setdefault("cycle", []).append(kept(cycled, real))
             if self.settings.weight("harmony"):
-                found.setdefault("harmony", []).append(harmony(fakes[kind], kinds[1 - kind]))
+                losses.setdefault("harmony", []).append(harmony(fakes[kind], kinds[1 - kind]))
             if self.settings.weight("identity"):
-                found.setdefault("identity", []).append(kept(self.generator.translate(real, kind), real))
+                losses.setdefault("identity", []).append(kept(self.generator.translate(real, kind), real))
         with torch.no_grad():
-            changed = [kept(fake, kinds[1 - kind]) for kind, fake in enumerate(fakes)]
-        return Terms({name: _mean(each) for name, each in found.items()}, {"change": _mean(changed)})
+            changes = [kept(fake, kinds[1 - kind]) for kind, fake in enumerate(fakes)]
+        return Terms({name: _mean(each) for name, each in losses.items()}, {"change": _mean(changes)})
 
     def _critic_losses(self, kinds: tuple[Tensor, Tensor], moment: Moment) -> Terms:
-        """Real rolls of a kind against those made of the other, now or earlier."""
-        adversary, chosen = self._adversary(), self.settings.adversarial
-        if kinds[0] not in self._fakes:  # the generators stand still
+        """Compute the critics' losses: real rolls of a kind against fakes made from the other, now or earlier."""
+        adversary, settings = self._adversary(), self.settings.adversarial
+        if kinds[0] not in self._fakes:  # the generators are frozen
             with torch.no_grad():
                 self._fakes[kinds[0]] = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
-        losses, right = [], []
+        losses, accuracies = [], []
         for kind, real in enumerate(kinds):
             fake = self.pool.exchange(self._fakes[kinds[0]][kind], kind, moment.rng)
-            real_said = self.critic.judge(self._blurred(real, moment), kind)
-            fake_said = self.critic.judge(self._blurred(fake, moment), kind)
-            losses.append(adversary.critic(real_said, fake_said, chosen.label_smoothing))
-            border = adversary.border(real_said, fake_said)
-            right.append(((real_said > border).float().mean() + (fake_said <= border).float().mean()) / 2)
-        return Terms({"critic_roll": _mean(losses)}, {"accuracy_roll": _mean(right)})
+            real_logits = self.critic.judge(self._blurred(real, moment), kind)
+            fake_logits = self.critic.judge(self._blurred(fake, moment), kind)
+            losses.append(adversary.critic(real_logits, fake_logits, settings.label_smoothing))
+            threshold = adversary.border(real_logits, fake_logits)
+            accuracies.append(
+                ((real_logits > threshold).float().mean() + (fake_logits <= threshold).float().mean()) / 2
+            )
+        return Terms({"critic_roll": _mean(losses)}, {"accuracy_roll": _mean(accuracies)})
 
 
 def _refuse_unread(settings: TrainingSettings) -> None:
-    """Raise SettingsError for settings of other games, which would do nothing here."""
-    chosen = settings.adversarial
-    given = {
-        "adversarial.objective: wgan": chosen.objective == "wgan",
+    """Raise SettingsError for settings of other adversarial stages, which would do nothing here."""
+    adversarial_settings = settings.adversarial
+    unread_settings = {
+        "adversarial.objective: wgan": adversarial_settings.objective == "wgan",
         "loss_weights.penalty_roll": settings.weight("penalty_roll"),
-        "adversarial.adaptive": chosen.adaptive,
+        "adversarial.adaptive": adversarial_settings.adaptive,
     }
-    for name, wanted in given.items():
-        if wanted:
+    for name, is_set in unread_settings.items():
+        if is_set:
             raise SettingsError(
                 f"setting '{name}' is not for the model {settings.model}, whose critics have no penalties and see "
                 "rolls as they are; leave it out"
