@@ -25,7 +25,7 @@ from musigan.machine import usable_cores
 from musigan.models import RollShape
 from musigan.training.acceleration import accelerate
 from musigan.training.configuration import TrainingSettings, configure
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 
 FULL, NARROW = RollShape(2, 88, 500), RollShape(2, 33, 500)
 
@@ -53,7 +53,7 @@ def rolls_per_second(
             for parameter in moving:
                 parameter.requires_grad_(True)
             rng = torch.Generator().manual_seed(number)
-            losses = objective.losses(side, shown, Moment(number, 0.5, rng)).losses
+            losses = objective.losses(side, shown, StepContext(number, 0.5, rng)).losses
             optimisers[side].zero_grad()
             sum(settings.weight(name) * loss for name, loss in losses.items()).backward()  # type: ignore[union-attr]
             optimisers[side].step()

@@ -22,7 +22,7 @@ from musigan.data import RollDataset, expand
 from musigan.machine import usable_cores
 from musigan.metrics.features import musical_features
 from musigan.metrics.twosample import predict
-from musigan.sampling import Sampler, Wish
+from musigan.sampling import Request, Sampler
 from musigan.store import open_reader
 
 CLASSIFIERS = ("logistic", "forest")
@@ -52,10 +52,10 @@ def main() -> None:
     styles, frames = list(sampler.store["styles"]), sampler.shape.frames
     frame_seconds, low_key = float(sampler.store["frame_seconds"]), int(sampler.store["low_key"])
 
-    def drawn(**wish: object) -> list[np.ndarray]:
+    def drawn(**request: object) -> list[np.ndarray]:
         """Pieces under a wish."""
-        asked = Wish(**wish)  # type: ignore[arg-type]
-        return [sampler.piece(1, number, frames, wish=asked).roll for number in range(1, chosen.count + 1)]
+        asked = Request(**request)  # type: ignore[arg-type]
+        return [sampler.piece(1, number, frames, request=asked).roll for number in range(1, chosen.count + 1)]
 
     with open_reader(chosen.keys) as reader:
         genres = {info.name: style_of(info.attributes) for info in reader.infos()}

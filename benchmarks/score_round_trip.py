@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from musigan.audio import decode
-from musigan.collection import Found, find_audio
+from musigan.collection import MediaFile, find_audio
 from musigan.keys import analyse
 from musigan.keysettings import KeySettings
 from musigan.machine import usable_cores
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("-j", "--jobs", type=int, default=usable_cores())
     chosen = parser.parse_args()
 
-    def work(found: Found) -> tuple[float, float]:
+    def work(found: MediaFile) -> tuple[float, float]:
         return there_and_back(decode(found.path, RATE, seconds=chosen.seconds).signal)
 
     figures = []

@@ -23,7 +23,7 @@ import numpy as np
 from musigan.keys import analyse
 from musigan.keysettings import KeySettings
 from musigan.midi import Part, read_score, write_score
-from musigan.midirolls import Arrangement, roll_of
+from musigan.midirolls import Arrangement, notes_to_roll
 from musigan.tempo import estimate_tempo
 from musigan.transcription import Transcriber
 
@@ -38,7 +38,7 @@ def round_trip(data: bytes) -> str:
     score = read_score(data)
     arrangement, settings = Arrangement(), KeySettings("midi")
     notes = arrangement.of(score.notes)
-    roll, _ = roll_of(notes, arrangement.tracks, settings)
+    roll, _ = notes_to_roll(notes, arrangement.tracks, settings)
     found = Transcriber(settings, arrangement.tracks).notes(roll.astype(np.float16).astype(np.float32))
     seconds = roll.shape[-1] * settings.frame_seconds
     again = read_score(write_score([Part(found, seconds, score.tempo or 120.0)], arrangement.tracks)).notes

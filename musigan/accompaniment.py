@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from musigan import beats
-from musigan.conditions import NOT_GIVEN
+from musigan.conditions import TO_GENERATE
 from musigan.errors import UsageError
 from musigan.excerpts import MAX_ITEMS, Window, excerpts
-from musigan.sampling import Sampler, check_made_alike
+from musigan.sampling import Sampler, check_same_layout
 
 SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenTrack:
     """A song's track: `kept` (C, K, T) in linear loudness, NOT_GIVEN in the other tracks, and the song's beat."""
 
     title: str
@@ -28,7 +28,7 @@ class Given:
 
 def track_number(name: str, sampler: Sampler) -> int:
     """Return the number of the checkpoint's track `name`, from 0; UsageError, naming its tracks, if there is none."""
-    sampler.check_goes_by("kept", "--keep")
+    sampler.check_takes("kept", "--keep")
     count = sampler.shape.channels
     names = [str(track) for track in sampler.store.get("tracks") or (SIDES if count == 2 else ())]
     if count < 2 or name not in names:
@@ -39,29 +39,31 @@ def track_number(name: str, sampler: Sampler) -> int:
 
 def given_tracks(
     reader: Any, sampler: Sampler, track: int, seconds: float, skip: Callable[[str, str], None]
-) -> Iterator[Given]:
+) -> Iterator[GivenTrack]:
     """Yield track `track` of the first `seconds` of each song of a keys store (of 100 at most).
 
     `skip` gets title and reason of songs left out. Raises StoreError where the store was made with other
     settings than the checkpoint's.
     """
-    check_made_alike(reader, sampler)
+    check_same_layout(reader, sampler)
     attributes = [info.attributes for info in reader.infos()]
     for excerpt in excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, seconds), skip):
         roll = np.asarray(excerpt.roll, np.float32)
         if not roll[track].any():
             skip(excerpt.title, "the track is silent")
             continue
-        given_roll = np.full_like(roll, NOT_GIVEN)
+        given_roll = np.full_like(roll, TO_GENERATE)
         given_roll[track] = roll[track]
-        yield Given(excerpt.title, given_roll, _beat(attributes[excerpt.number - 1], roll[track : track + 1], sampler))
+        yield GivenTrack(
+            excerpt.title, given_roll, _beat(attributes[excerpt.number - 1], roll[track : track + 1], sampler)
+        )
 
 
 def _beat(attributes: Mapping[str, Any], roll: np.ndarray, sampler: Sampler) -> beats.Beat:
     """Return the beat from the song's attributes, else an estimate from the onsets of its track, (1, K, T)."""
-    stated_beat = beats.said(attributes)
+    stated_beat = beats.beat_of_song(attributes)
     if (
         stated_beat is not None
     ):  # seconds count from the song's beginning, the roll's from its first chunk that is not silent
-        return stated_beat.seen_from(min(attributes.get("starts") or (0.0,)))
+        return stated_beat.counted_from(min(attributes.get("starts") or (0.0,)))
     return beats.estimate(roll, float(sampler.store["frame_seconds"])) or beats.Beat()

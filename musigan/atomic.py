@@ -17,7 +17,7 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(target: str | os.PathLike[str], failure: type[MusiganError]) -> Iterator[Path]:
+def replace_whole(target: str | os.PathLike[str], failure: type[MusiganError]) -> Iterator[Path]:
     """Yield the path of an empty file that replaces `target` when the block succeeds and is deleted otherwise.
 
     Raises `failure` where the file cannot be created or renamed. Exceptions of the block pass through.
@@ -29,16 +29,16 @@ def replacing(target: str | os.PathLike[str], failure: type[MusiganError]) -> It
         # Opened in the ordinary way, it gets the permissions of any new file; a tempfile is readable by its owner only.
         temporary.open("xb").close()
     except OSError as error:
-        raise _refused(target, failure, error) from error
+        raise _write_error(target, failure, error) from error
     try:
         yield temporary
         try:
             os.replace(temporary, target)
         except OSError as error:
-            raise _refused(target, failure, error) from error
+            raise _write_error(target, failure, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _refused(target: Path, failure: type[MusiganError], error: OSError) -> MusiganError:
+def _write_error(target: Path, failure: type[MusiganError], error: OSError) -> MusiganError:
     return failure(f"{target}: cannot be written ({error.strerror or error})")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from musigan import decoding
-from musigan.collection import Found
+from musigan.collection import MediaFile
 from musigan.encoding import encode
 from musigan.errors import AudioError, UsageError
 from musigan.parallel import ordered_map
@@ -28,11 +28,11 @@ __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode
 
 Channels = Literal["stereo", "mono", "keep"]
 
-_WILD_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages as much
+_BURST_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages as much
 # A burst that exceeds full scale by this factor, and also exceeds the 0.9 quantile of its surroundings by it, is not
 # music. Lossy decoders turn damaged data into such bursts. In uncompressed floats high values may be intended.
-_WILD_FACTOR_LOSSY = 4.0
-_WILD_FACTOR_LOSSLESS = 1000.0
+_BURST_FACTOR_LOSSY = 4.0
+_BURST_FACTOR_LOSSLESS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Recording:
 class Outcome:
     """The result for one file: a recording, or the error that explains why there is none."""
 
-    found: Found
+    found: MediaFile
     recording: Recording | None = None
     error: AudioError | None = None
 
@@ -90,7 +90,7 @@ def decode(
     text_path = os.fspath(path)
     decoding.check_content(text_path)
     request = decoding.Request(text_path, start_seconds, seconds)
-    signal, report = _read_first_good(request, _Plan(sample_rate, channels, stop))
+    signal, report = _read_first_good(request, _OutputFormat(sample_rate, channels, stop))
     decoded_seconds = signal.shape[1] / sample_rate
     if not signal.shape[1]:
         position_text = f" after {start_seconds:g} s" if start_seconds else ""
@@ -111,7 +111,7 @@ def decode(
 
 
 def decode_many(
-    found: Iterable[Found],
+    found: Iterable[MediaFile],
     jobs: int,
     sample_rate: int = 12000,
     start_seconds: float = 0.0,
@@ -125,7 +125,7 @@ def decode_many(
     """
     stop = threading.Event()
 
-    def work(item: Found) -> Outcome:
+    def work(item: MediaFile) -> Outcome:
         """Decode one file, in a thread; its failure becomes its outcome, so that the others go on."""
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
@@ -176,7 +176,7 @@ def doctor_report() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _OutputFormat:
     """How decoded blocks are converted."""
 
     sample_rate: int
@@ -184,7 +184,7 @@ class _Plan:
     stop: threading.Event | None
 
 
-def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray, decoding.Report]:
+def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[np.ndarray, decoding.Report]:
     """Return (signal, report) of the first reader that decodes the whole request, else of the one that got furthest.
 
     Raises AudioError if no reader decodes anything.
@@ -201,7 +201,7 @@ def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray
                 if collector.add(rate, block, report):
                     break
             return collector.signal(), report
-        except (decoding.Unreadable, AudioError) as error:
+        except (decoding.ReaderError, AudioError) as error:
             if plan.stop is not None and plan.stop.is_set():
                 raise AudioError("interrupted") from None
             problem = error
@@ -217,10 +217,10 @@ def _read_first_good(request: decoding.Request, plan: _Plan) -> tuple[np.ndarray
 class _Collector:
     """Collector of decoded blocks: skips to the start, mixes channels, resamples, and reports when it has enough."""
 
-    def __init__(self, request: decoding.Request, plan: _Plan) -> None:
+    def __init__(self, request: decoding.Request, plan: _OutputFormat) -> None:
         self._plan = plan
         self._to_skip_seconds = request.start_seconds
-        self._wanted = math.inf if request.seconds is None else round(request.seconds * plan.sample_rate)
+        self._samples_needed = math.inf if request.seconds is None else round(request.seconds * plan.sample_rate)
         self._parts: list[np.ndarray] = []  # of shape (S, C) at the plan's rate
         self._samples = 0
         self._rate = 0
@@ -237,22 +237,22 @@ class _Collector:
         block = block[skip:]
         if not len(block):
             return False
-        block = _mixed(_tamed(block, report), self._plan.channels, self._channels)
+        block = _mixed(_without_bursts(block, report), self._plan.channels, self._channels)
         self._channels = block.shape[1]
         if rate != self._rate:
             self._flush()
             self._rate = rate
             self._stream = None if rate == self._plan.sample_rate else self._new_stream(rate)
         self._keep(block if self._stream is None else self._stream.resample_chunk(block))
-        return self._samples >= self._wanted
+        return self._samples >= self._samples_needed
 
     def signal(self) -> np.ndarray:
         """Return the collected signal, (C, S). Ends the stream."""
-        if self._samples < self._wanted:
+        if self._samples < self._samples_needed:
             self._flush()
         if not self._parts:
             return np.zeros((1, 0), np.float32)
-        count = min(self._samples, self._wanted)
+        count = min(self._samples, self._samples_needed)
         signal = np.empty((self._channels, int(count)), np.float32)
         position = 0
         for part in self._parts:
@@ -279,20 +279,20 @@ class _Collector:
             self._samples += len(part)
 
 
-def _tamed(block: np.ndarray, report: decoding.Report) -> np.ndarray:
+def _without_bursts(block: np.ndarray, report: decoding.Report) -> np.ndarray:
     """Silence damage in `block` (S, C): values that are not finite, and bursts far above everything around them.
 
     A file that is loud throughout is returned unchanged.
     """
-    factor = _WILD_FACTOR_LOSSY if report.lossy else _WILD_FACTOR_LOSSLESS
+    factor = _BURST_FACTOR_LOSSY if report.lossy else _BURST_FACTOR_LOSSLESS
     peak = max(float(block.max()), -float(block.min()))
     if peak <= factor:  # false for NaN
         return block
     if not peak < 1e9:
         block = np.where(np.abs(block) < 1e9, block, np.float32(0))  # NaN compares false
         _warn_once(report, "damaged: values in it that are no sound became silence")
-    windows = -(-len(block) // _WILD_WINDOW_SAMPLES)
-    padded = np.zeros((windows * _WILD_WINDOW_SAMPLES, block.shape[1]), np.float32)
+    windows = -(-len(block) // _BURST_WINDOW_SAMPLES)
+    padded = np.zeros((windows * _BURST_WINDOW_SAMPLES, block.shape[1]), np.float32)
     padded[: len(block)] = np.abs(block)
     peaks = padded.reshape(windows, -1).max(axis=1)
     is_burst = peaks > factor * max(1.0, float(np.quantile(peaks, 0.9)))
@@ -302,7 +302,7 @@ def _tamed(block: np.ndarray, report: decoding.Report) -> np.ndarray:
     is_silenced[1:] |= is_burst[:-1]
     is_silenced[:-1] |= is_burst[1:]
     _warn_once(report, "damaged: bursts of noise in it became silence")
-    return np.where(np.repeat(is_silenced, _WILD_WINDOW_SAMPLES)[: len(block), None], np.float32(0), block)
+    return np.where(np.repeat(is_silenced, _BURST_WINDOW_SAMPLES)[: len(block), None], np.float32(0), block)
 
 
 def _warn_once(report: decoding.Report, warning: str) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 TEMPI = (40.0, 240.0)  # beats a minute, the range of the search
 USUAL_TEMPO, USUAL_OCTAVES = 120.0, 1.0  # centre (beats a minute) and deviation (octaves) of the tempo prior
 BLUR_SECONDS = 0.03  # standard deviation of the Gaussian that smooths onset strength
-NEARBY = 0.04  # share of the tempo, within which it is refined
-LEAST_LIKENESS = 0.05  # autocorrelation score below which nothing repeats
+REFINEMENT_SHARE = 0.04  # share of the tempo, within which it is refined
+LEAST_AUTOCORRELATION = 0.05  # autocorrelation score below which nothing repeats
 SHORTEST_SECONDS = 2.0  # of music in which a tempo can be found
 EVENT_STEP = 0.01  # seconds, to which events are rounded
-_LAGS = {1: 1.0, 2: 0.5, 4: 0.25}  # {beats: weight of the autocorrelation at this lag}
-_RATES = {1: 1.0, 2: 1.0, 4: 0.5}  # {onsets a beat: weight of the Fourier component at this rate}
+_LAG_WEIGHTS = {1: 1.0, 2: 0.5, 4: 0.25}  # {beats: weight of the autocorrelation at this lag}
+_RATE_WEIGHTS = {1: 1.0, 2: 1.0, 4: 0.5}  # {onsets a beat: weight of the Fourier component at this rate}
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Beat:
         assert self.tempo > 0
         assert self.beats > 0
 
-    def seen_from(self, seconds: float) -> Beat:
+    def counted_from(self, seconds: float) -> Beat:
         """Return the same beat with its time counted from `seconds` on."""
         return Beat(self.tempo, self.first_beat - seconds, self.beats)
 
 
-def said(attributes: Mapping[str, Any]) -> Beat | None:
+def beat_of_song(attributes: Mapping[str, Any]) -> Beat | None:
     """Read the beat from an item's attributes (`tempo`, `first_beat`, `time_signature`); None without a tempo."""
     tempo = attributes.get("tempo")
     if not isinstance(tempo, int | float) or isinstance(tempo, bool) or not 1 <= tempo <= 1000:
@@ -104,17 +104,19 @@ def find_tempo(strength: np.ndarray, step_seconds: float) -> float | None:
     lags = 60 / tempi / step_seconds
     tempo_prior = np.exp(-0.5 * (np.log2(tempi / USUAL_TEMPO) / USUAL_OCTAVES) ** 2)
     curve_lags = np.arange(curve.size)
-    likeness = sum(share * np.interp(beats * lags, curve_lags, curve, right=0.0) for beats, share in _LAGS.items())
+    likeness = sum(
+        share * np.interp(beats * lags, curve_lags, curve, right=0.0) for beats, share in _LAG_WEIGHTS.items()
+    )
     score = np.maximum(likeness, 0.0) * tempo_prior
-    if score.max() < LEAST_LIKENESS:
+    if score.max() < LEAST_AUTOCORRELATION:
         return None
-    nearby_tempi = tempi[score.argmax()] * np.linspace(1 - NEARBY, 1 + NEARBY, 2000)
+    nearby_tempi = tempi[score.argmax()] * np.linspace(1 - REFINEMENT_SHARE, 1 + REFINEMENT_SHARE, 2000)
     # Padded so far that from one FFT bin to the next the last onset's phase turns by at most a thirtieth.
     length = 1 << (32 * len(strength) - 1).bit_length()
     rates = np.fft.rfftfreq(length, step_seconds)
     components = np.abs(np.fft.rfft(strength - strength.mean(), length))
     component_strength = sum(
-        share * np.interp(nearby_tempi * rate / 60, rates, components) for rate, share in _RATES.items()
+        share * np.interp(nearby_tempi * rate / 60, rates, components) for rate, share in _RATE_WEIGHTS.items()
     )
     return round(float(nearby_tempi[np.argmax(component_strength)]), 2)
 

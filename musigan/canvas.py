@@ -11,7 +11,7 @@ from typing import Any
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """Isolate matplotlib from the user's style, and silence its messages about fonts, caches and missing letters."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
@@ -44,8 +44,8 @@ def _font_families() -> tuple[str, ...]:
     return ("DejaVu Sans", *(name for name in candidates if name in installed))
 
 
-def write(figure: Any, text: str, place: tuple[float, float], room: float, fontsize: float) -> None:
-    """Write text on one line, without mathematics, cut to `room` pixels.
+def write(figure: Any, text: str, place: tuple[float, float], max_width: float, fontsize: float) -> None:
+    """Write text on one line, without mathematics, cut to `max_width` pixels.
 
     The lower left corner is at `place`, in pixels from the figure's top left.
     """
@@ -55,13 +55,13 @@ def write(figure: Any, text: str, place: tuple[float, float], room: float, fonts
     label = figure.text(
         left / figure_width, 1 - bottom / figure_height, line, fontsize=fontsize, va="bottom", parse_math=False
     )
-    if not line or label.get_window_extent().width <= room:
+    if not line or label.get_window_extent().width <= max_width:
         return
     fitting_length, too_long_length = 0, len(line)  # bisection, since letters differ in width
     while too_long_length - fitting_length > 1:
         middle = (fitting_length + too_long_length) // 2
         label.set_text(line[:middle].rstrip() + "…")
-        if label.get_window_extent().width > room:
+        if label.get_window_extent().width > max_width:
             too_long_length = middle
         else:
             fitting_length = middle

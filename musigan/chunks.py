@@ -88,7 +88,7 @@ def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool)
     return song
 
 
-def cut_like(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
+def cut_at(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
     """Cut a song (..., N) at `starts` into pairs or chunks of `length` values, `rate` of them a second.
 
     The inverse of `assemble`; the rate may be another.

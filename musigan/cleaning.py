@@ -35,9 +35,9 @@ SILENCE = 3e-5  # RMS of full scale, -90 dB: dither and rounding, not sound
 LEVEL_PERCENTILE = 99.5
 
 WEAK_THRESHOLD = 0.25  # of the threshold: a run that reached the threshold ends below this
-WEAK_NEED = 0.2  # of what a strict cell needs: a run with strict cells ends below this
+WEAK_CONTRAST = 0.2  # of what a strict cell needs: a run with strict cells ends below this
 STRICT_SHARE = 0.3  # of a run's cells must be strict
-ALONE_SHARE = 0.5  # the same when only notes are left: stricter, so that it still holds beside their leakage
+STRICT_SHARE_OF_NOTES = 0.5  # the same when only notes are left: stricter, so that it still holds beside their leakage
 CONTRAST = 1.75  # a strict cell is this much louder than the mean of the keys around it ...
 CONTRAST_KEYS = 4  # ... on either side
 EDGE = 0.4  # a cell has at least this share of the loudest cell of its key ...
@@ -55,7 +55,7 @@ EVIDENCE = (12, 19, 24, 28, 31, 34, 36)  # a note has ghosts only if there are c
 EVIDENCE_COUNT = 2  # ... this many of these overtones: an octave of pure tones is two notes
 GHOST_SHARE = 0.8  # of a run's cells must be no louder than the overtone may be
 GHOST_SECONDS = 0.18  # powers are averaged over this time before they are compared
-GHOST_ROUNDS = 5
+GHOST_PASSES = 5
 
 CONFIRMED_SHARE = 0.7  # of a run's power must be found again
 CHANNEL_RATIO = 0.1  # a note's channel is silent below this share of the amplitude in its loudest channel
@@ -134,42 +134,42 @@ class Cleaner:
         """Clean a roll of bands, (C, K, T) RMS of full scale -> (C, K, T): notes with their overtones, else 0."""
         frames = loudness.shape[2]
         notes = np.zeros_like(loudness)
-        floor = max(self.threshold * sounding_level(np.sqrt(over_channels(np.square(loudness)))), SILENCE)
+        floor = max(self.threshold * sounding_level(np.sqrt(mean_over_channels(np.square(loudness)))), SILENCE)
         if loudness.max(initial=0.0) < floor:
             return notes
         for first in range(0, frames, BLOCK_FRAMES):
             stop = min(first + BLOCK_FRAMES, frames)
             context_begin, context_end = max(first - BLOCK_CONTEXT, 0), min(stop + BLOCK_CONTEXT, frames)
             power = self.notes(np.square(loudness[:, :, context_begin:context_end]), floor)
-            power = without_faint_channels(self.confirmed(power, floor))
+            power = silence_faint_channels(self.keep_confirmed(power, floor))
             notes[:, :, first:stop] = np.sqrt(power[:, :, first - context_begin : stop - context_begin])
         return notes
 
     def notes(self, power: np.ndarray, floor: float) -> np.ndarray:
         """Apply steps 1 to 3 to power, (C, K, T) -> (C, K, T)."""
-        mask = candidates(np.sqrt(over_channels(power)), floor, self.frame_seconds)
-        return without_ghosts(power * mask, mask, self.frequencies_hz, self.frame_seconds)
+        mask = candidates(np.sqrt(mean_over_channels(power)), floor, self.frame_seconds)
+        return remove_ghosts(power * mask, mask, self.frequencies_hz, self.frame_seconds)
 
-    def confirmed(self, power: np.ndarray, floor: float) -> np.ndarray:
+    def keep_confirmed(self, power: np.ndarray, floor: float) -> np.ndarray:
         """Apply step 4: keep notes that cleaning the bands of these notes alone finds again, (C, K, T) -> (C, K, T)."""
         distance = (self.frequencies_hz[None] - self.frequencies_hz[:, None]) / self.deviations_hz[:, None]
         leakage = np.exp(-(distance**2)).astype(np.float32)  # power, (key of the band, key of the note)
         again = np.any(self.notes(leakage @ power, floor), axis=0)
-        total = over_channels(power)
+        total = mean_over_channels(power)
         runs = Runs.of(total > 0)
         return power * runs.where(runs.sums(total * again) >= CONFIRMED_SHARE * runs.sums(total)).mask(total.shape[0])
 
 
 def candidates(amplitude: np.ndarray, floor: float, frame_seconds: float) -> np.ndarray:
     """Find the cells of (K, T) that may belong to notes, bool (K, T): step 1 of the module's description."""
-    need = needed(amplitude)
-    weak = (amplitude >= WEAK_NEED * need) & (amplitude >= WEAK_THRESHOLD * floor)
-    weak &= beyond_smear(amplitude, max(1, round(EDGE_SECONDS / frame_seconds)))
+    need = needed_amplitude(amplitude)
+    weak = (amplitude >= WEAK_CONTRAST * need) & (amplitude >= WEAK_THRESHOLD * floor)
+    weak &= outside_smear(amplitude, max(1, round(EDGE_SECONDS / frame_seconds)))
     runs = Runs.of(weak).joined(round(GAP_SECONDS / frame_seconds))
-    return standing_out(runs, weak & (amplitude >= need) & (amplitude >= floor), STRICT_SHARE, frame_seconds)
+    return prominent_runs(runs, weak & (amplitude >= need) & (amplitude >= floor), STRICT_SHARE, frame_seconds)
 
 
-def needed(amplitude: np.ndarray) -> np.ndarray:
+def needed_amplitude(amplitude: np.ndarray) -> np.ndarray:
     """Return the amplitude that a strict cell needs beside its neighbours and surroundings, (K, T) -> (K, T)."""
     need = CONTRAST * mean_within(amplitude, CONTRAST_KEYS, axis=0)
     np.maximum(need[1:], amplitude[:-1], out=need[1:])
@@ -177,7 +177,7 @@ def needed(amplitude: np.ndarray) -> np.ndarray:
     return need
 
 
-def standing_out(runs: Runs, strict: np.ndarray, share: float, frame_seconds: float) -> np.ndarray:
+def prominent_runs(runs: Runs, strict: np.ndarray, share: float, frame_seconds: float) -> np.ndarray:
     """Return the mask (K, T) of the runs that are long enough and have that share of strict cells."""
     strict_needed = np.maximum(share * runs.lengths, 2)
     is_long = runs.lengths >= shortest_note(frame_seconds)
@@ -189,7 +189,7 @@ def shortest_note(frame_seconds: float) -> int:
     return max(1, round(SHORTEST_SECONDS / frame_seconds))
 
 
-def over_channels(power: np.ndarray) -> np.ndarray:
+def mean_over_channels(power: np.ndarray) -> np.ndarray:
     """Return the mean over the channels, (C, K, T) -> (K, T); for two channels several times as fast as np.mean."""
     total = power[0].copy()
     for channel in power[1:]:
@@ -220,7 +220,7 @@ def mean_within(values: np.ndarray, reach: int, axis: int) -> np.ndarray:
     return np.moveaxis(total, 0, axis)
 
 
-def beyond_smear(values: np.ndarray, reach: int) -> np.ndarray:
+def outside_smear(values: np.ndarray, reach: int) -> np.ndarray:
     """Return where a cell has EDGE of the loudest cell of its key within `reach` frames on either side, bool (K, T)."""
     loudest = values.copy()
     for step in range(1, reach + 1):
@@ -229,18 +229,20 @@ def beyond_smear(values: np.ndarray, reach: int) -> np.ndarray:
     return values >= EDGE * loudest
 
 
-def without_ghosts(power: np.ndarray, mask: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float) -> np.ndarray:
+def remove_ghosts(power: np.ndarray, mask: np.ndarray, frequencies_hz: np.ndarray, frame_seconds: float) -> np.ndarray:
     """Fold the power of overtones into their notes, (C, K, T) -> (C, K, T): steps 2 and 3."""
     rich = overtone_rich(mask)
-    for _ in range(GHOST_ROUNDS):
-        ghosts, notes = find_ghosts(over_channels(power), mask, rich, frequencies_hz, frame_seconds)
+    for _ in range(GHOST_PASSES):
+        ghosts, notes = find_ghosts(mean_over_channels(power), mask, rich, frequencies_hz, frame_seconds)
         if not ghosts.size:
             break
         power = fold(power, ghosts, notes)
         note_mask = mask.copy()
         note_mask.ravel()[ghosts] = False
-        amplitude = np.sqrt(over_channels(power))
-        mask = standing_out(Runs.of(note_mask), amplitude >= needed(amplitude), ALONE_SHARE, frame_seconds)
+        amplitude = np.sqrt(mean_over_channels(power))
+        mask = prominent_runs(
+            Runs.of(note_mask), amplitude >= needed_amplitude(amplitude), STRICT_SHARE_OF_NOTES, frame_seconds
+        )
         power *= mask
     return power
 
@@ -306,13 +308,13 @@ def fold(power: np.ndarray, ghosts: np.ndarray, notes: np.ndarray) -> np.ndarray
     return folded
 
 
-def without_fragments(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
+def remove_fragments(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
     """Remove runs shorter than the shortest note, which no cleaned roll has, from (C, K, T)."""
     runs = Runs.of(np.any(roll > 0, axis=0))
     return np.asarray(roll * runs.where(runs.lengths >= shortest_note(frame_seconds)).mask(roll.shape[1]))
 
 
-def without_faint_channels(power: np.ndarray) -> np.ndarray:
+def silence_faint_channels(power: np.ndarray) -> np.ndarray:
     """Apply step 5 to power: silence a note's faint channels, in place, (C, K, T) -> (C, K, T)."""
     channels, keys, _ = power.shape
     if channels == 1:

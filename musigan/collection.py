@@ -33,11 +33,11 @@ FFMPEG_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 
-OnSkip = Callable[[str, str], None]  # (printable path, reason)
+SkipCallback = Callable[[str, str], None]  # (printable path, reason)
 
 
 @dataclass(frozen=True)
-class Found:
+class MediaFile:
     """A file to try.
 
     path: as the operating system knows it (may hold surrogates where the name is not valid Unicode).
@@ -48,14 +48,14 @@ class Found:
     source: str
 
 
-def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: OnSkip | None = None) -> Iterator[Found]:
+def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: SkipCallback | None = None) -> Iterator[MediaFile]:
     """Yield the audio files among `paths`, in the way of `find_files`."""
     return find_files(paths, AUDIO_SUFFIXES, on_skip)
 
 
 def find_files(
-    paths: Iterable[str | os.PathLike[str]], suffixes: frozenset[str], on_skip: OnSkip | None = None
-) -> Iterator[Found]:
+    paths: Iterable[str | os.PathLike[str]], suffixes: frozenset[str], on_skip: SkipCallback | None = None
+) -> Iterator[MediaFile]:
     """Yield the files of a kind among `paths` (files and folders, recursive), lazily and in a stable order.
 
     on_skip(path, reason) is called for each path that cannot be read (missing, unreadable, not a regular file); without
@@ -68,19 +68,19 @@ def find_files(
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError) as error:
-            skip(printable(path), why_not(error))
+            skip(printable(path), failure_reason(error))
             continue
         if stat.S_ISDIR(mode):
             yield from _walk(path, "", set(), skip, suffixes)
         elif stat.S_ISREG(mode):
-            yield Found(path, encodable(path.name))
+            yield MediaFile(path, encodable(path.name))
         else:
             skip(printable(path), "not a regular file")
 
 
 def _walk(
-    folder: Path, prefix: str, visited: set[tuple[int, int]], skip: OnSkip, suffixes: frozenset[str]
-) -> Iterator[Found]:
+    folder: Path, prefix: str, visited: set[tuple[int, int]], skip: SkipCallback, suffixes: frozenset[str]
+) -> Iterator[MediaFile]:
     """Yield a folder's files, depth first. `visited`: (device, inode) of the folders walked so far; links may loop."""
     try:
         status = os.stat(folder)
@@ -91,7 +91,7 @@ def _walk(
         with os.scandir(folder) as entries:
             names = sorted((entry.name for entry in entries), key=lambda name: (name.casefold(), name))
     except OSError as error:
-        skip(printable(folder), why_not(error))
+        skip(printable(folder), failure_reason(error))
         return
     for name in names:
         if name.startswith("."):
@@ -103,12 +103,12 @@ def _walk(
             mode = path.stat().st_mode
         except OSError as error:
             if has_suffix:
-                skip(printable(path), why_not(error))
+                skip(printable(path), failure_reason(error))
             continue
         if stat.S_ISDIR(mode):
             yield from _walk(path, source + "/", visited, skip, suffixes)
         elif has_suffix and stat.S_ISREG(mode):
-            yield Found(path, source)
+            yield MediaFile(path, source)
         elif has_suffix:
             skip(printable(path), "not a regular file")
 
@@ -117,7 +117,7 @@ def _raise_skip(path: str, reason: str) -> None:
     raise AudioError(f"{path}: {reason}")
 
 
-def why_not(error: OSError | ValueError) -> str:
+def failure_reason(error: OSError | ValueError) -> str:
     """Return the reason why a path cannot be read, in lower-case words and without the path."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from musigan import beats
-from musigan.conditions import CONDITIONS, Excerpt, style_of, styles_of
+from musigan.conditions import CONDITIONS, RollSource, style_of, styles_of
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.models import RollShape
-from musigan.tracks import DRUMS, names_of
+from musigan.tracks import DRUMS, track_names
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class AugmentSettings:
 NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
 
 
-class Info(Protocol):
+class ItemMetadata(Protocol):
     """The fields of an item's metadata that this module reads."""
 
     @property
@@ -92,13 +92,13 @@ class Reader(Protocol):
     def attributes(self) -> Any: ...
     @property
     def source(self) -> str: ...
-    def infos(self) -> Sequence[Info]: ...
+    def infos(self) -> Sequence[ItemMetadata]: ...
     def read(self, name: str) -> np.ndarray: ...
     def block(self, name: str, index: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
-class Place:
+class RollPlace:
     """The place of one roll in a store: item, block along the first axis, and half of a pair (0 or 1)."""
 
     item: str
@@ -111,20 +111,20 @@ class Batch:
     """Rolls (B, C, K, T) in model space and their conditions by name, (B, ...) each."""
 
     roll: Tensor
-    given: Mapping[str, Tensor] = field(default_factory=dict)
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy the batch to `device`."""
-        conditions = {name: value.to(device, non_blocking=non_blocking) for name, value in self.given.items()}
+        conditions = {name: value.to(device, non_blocking=non_blocking) for name, value in self.conditions.items()}
         return Batch(self.roll.to(device, non_blocking=non_blocking), conditions)
 
     def pinned(self) -> Batch:
         """Copy the batch to pinned memory."""
-        return Batch(self.roll.pin_memory(), {name: value.pin_memory() for name, value in self.given.items()})
+        return Batch(self.roll.pin_memory(), {name: value.pin_memory() for name, value in self.conditions.items()})
 
     def chunk(self, parts: int) -> list[Batch]:
         """Split the batch into equal parts, in order."""
-        conditions = {name: value.chunk(parts) for name, value in self.given.items()}
+        conditions = {name: value.chunk(parts) for name, value in self.conditions.items()}
         return [Batch(roll, {k: v[i] for k, v in conditions.items()}) for i, roll in enumerate(self.roll.chunk(parts))]
 
 
@@ -153,7 +153,7 @@ class RollDataset:
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
         self.shape = _roll_shape(infos)
-        self.tracks = names_of(reader.attributes)
+        self.tracks = track_names(reader.attributes)
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
@@ -162,12 +162,12 @@ class RollDataset:
         self._beats: dict[tuple[str, int], beats.Beat] = {}
         split_infos = [info for info in infos if info.attributes.get("split", "train") == split]
         self.places = [
-            Place(info.name, block, half)
+            RollPlace(info.name, block, half)
             for info in split_infos
             for block in range(info.shape[0])
             for half in (range(1, 2) if self.answers else range(2 if self.paired else 1))
         ]
-        self.followers = _followers(split_infos, reader) if self.answers else {}
+        self.next_pairs = _next_pairs(split_infos, reader) if self.answers else {}
         self.songs = len(split_infos)
         if split == "train" and not self.places:
             raise MusiganError(
@@ -188,14 +188,14 @@ class RollDataset:
         Raises StoreError for values that are not finite.
         """
         place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
-        block_roll, frames = self._whole(place.item, place.block), self.shape.frames
+        block_roll, frames = self._block_roll(place.item, place.block), self.shape.frames
         start = place.half * frames
         if self.paired and self.augment.crop and not self.answers:
             start = int(rng.integers(0, frames + 1))
-        follower = self.followers.get((place.item, place.block))
+        follower = self.next_pairs.get((place.item, place.block))
         if self.answers and self.augment.crop and follower is not None:
             start += int(rng.integers(0, 2 * frames))
-            block_roll = np.concatenate((block_roll, self._whole(place.item, follower)), -1)
+            block_roll = np.concatenate((block_roll, self._block_roll(place.item, follower)), -1)
         first = start - frames if self.answers else start
         values = self._augment(np.asarray(block_roll[..., first : start + frames], np.float32), rng)
         if not np.isfinite(values).all():
@@ -204,20 +204,20 @@ class RollDataset:
         before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
         if before is not None and rng.random() < self.augment.silent_question:
             before = np.zeros_like(before)
-        beat = self._beat(place, block_roll).seen_from(start * self.frame_seconds) if "tempo" in self.needs else None
-        excerpt = Excerpt(
+        beat = self._beat(place, block_roll).counted_from(start * self.frame_seconds) if "tempo" in self.needs else None
+        excerpt = RollSource(
             self._attributes[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
             self.styles,
         )  # fmt: skip
         return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
 
-    def _whole(self, item: str, index: int) -> np.ndarray:
+    def _block_roll(self, item: str, index: int) -> np.ndarray:
         """Read a chunk (C, K, T), or a pair as one continuous roll (C, K, 2T), in the stored dtype."""
         channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
         block = self.reader.block(item, index).reshape(-1, channels, keys, frames)
         return np.asarray(block.transpose(1, 2, 0, 3).reshape(channels, keys, -1))
 
-    def _seconds(self, place: Place, start: int) -> float:
+    def _seconds(self, place: RollPlace, start: int) -> float:
         """Return the time in seconds, in its song, of a roll that starts `start` frames into its block."""
         starts = self._attributes[place.item].get("starts") or ()
         return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * self.frame_seconds
@@ -227,21 +227,23 @@ class RollDataset:
         """Duration of a frame in seconds."""
         return float(self.reader.attributes.get("frame_seconds", 0.02))
 
-    def _beat(self, place: Place, whole: np.ndarray) -> beats.Beat:
+    def _beat(self, place: RollPlace, whole: np.ndarray) -> beats.Beat:
         """Return the beat of a block, from its first frame on: the song's own, or an estimate from `whole` (C, K, T).
 
         The onsets of the block and not of the whole song count: players do not keep one tempo for minutes.
         """
         key = place.item, place.block
         if key not in self._beats:
-            song_beat = beats.said(self._attributes[place.item])
+            song_beat = beats.beat_of_song(self._attributes[place.item])
             beat = (
-                song_beat.seen_from(self._seconds(place, 0)) if song_beat else beats.estimate(whole, self.frame_seconds)
+                song_beat.counted_from(self._seconds(place, 0))
+                if song_beat
+                else beats.estimate(whole, self.frame_seconds)
             )
             self._beats[key] = beat or beats.Beat()
         return self._beats[key]
 
-    def manners(self) -> list[list[Any]]:
+    def song_statistics(self) -> list[list[Any]]:
         """Return style, tempo and beats in a bar of each song; a beat missing in its attributes is estimated.
 
         The estimate is made from the song's first block.
@@ -249,7 +251,7 @@ class RollDataset:
         statistics: dict[str, list[Any]] = {}
         for place in self.places:
             if place.item not in statistics:
-                beat = self._beat(place, self._whole(place.item, place.block))
+                beat = self._beat(place, self._block_roll(place.item, place.block))
                 statistics[place.item] = [style_of(self._attributes[place.item]), round(beat.tempo, 2), beat.beats]
         return list(statistics.values())
 
@@ -271,14 +273,14 @@ class RollDataset:
     def store_attributes(self) -> dict[str, Any]:
         """Return the store's attributes, with `level`: the median of its songs' factors back to full scale.
 
-        With them the names of the `styles` and the statistics of the songs (`manners`), where a condition needs them.
+        With them the names of the `styles` and the statistics of the songs (`song_statistics`), where a condition needs them.
         """
         levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
         attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
         if "style" in self.needs:
             attributes["styles"] = list(self.styles)
         if "tempo" in self.needs:
-            attributes["manners"] = self.manners()
+            attributes["manners"] = self.song_statistics()
         return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
 
     def fingerprint(self) -> dict[str, Any]:
@@ -296,21 +298,21 @@ class RollDataset:
         }
 
 
-def _followers(infos: Sequence[Info], reader: Reader) -> dict[tuple[str, int], int]:
+def _next_pairs(infos: Sequence[ItemMetadata], reader: Reader) -> dict[tuple[str, int], int]:
     """Map (item, pair) to the pair that begins where that one ends, where there is one.
 
     Pairs of an item without `starts` follow each other.
     """
     span = 2 * float(reader.attributes.get("chunk_seconds", 0.0))
-    followers = {}
+    next_pairs = {}
     for info in infos:
         starts = info.attributes.get("starts") or [index * span for index in range(info.shape[0])]
         index_by_start = {round(float(start), 3): index for index, start in enumerate(starts)}
         for index, start in enumerate(starts):
             follower = index_by_start.get(round(float(start) + span, 3))
             if follower is not None and follower != index:
-                followers[info.name, index] = follower
-    return followers
+                next_pairs[info.name, index] = follower
+    return next_pairs
 
 
 def transpose(roll: np.ndarray, keys: int) -> np.ndarray:
@@ -325,7 +327,7 @@ def transpose(roll: np.ndarray, keys: int) -> np.ndarray:
     return transposed
 
 
-def _roll_shape(infos: Sequence[Info]) -> RollShape:
+def _roll_shape(infos: Sequence[ItemMetadata]) -> RollShape:
     """Return the (C, K, T) that all items share. Raises StoreError where they do not share one."""
     first = infos[0]
     for info in infos:
@@ -355,7 +357,7 @@ def batch_indices(dataset: RollDataset, batch_size: int, epoch: int) -> list[np.
     return list(indices.reshape(-1, batch_size))
 
 
-def stacked(examples: Sequence[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Batch:
+def stack_examples(examples: Sequence[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Batch:
     """Stack examples of a dataset, each a roll (C, K, T) and its conditions, into a batch."""
     import torch
 
@@ -384,7 +386,7 @@ def batches(
     pinned = torch.device(device).type == "cuda"
 
     def load(indices: np.ndarray) -> Batch:
-        batch = stacked([dataset.example(epoch, int(index)) for index in indices])
+        batch = stack_examples([dataset.example(epoch, int(index)) for index in indices])
         return batch.pinned() if pinned else batch
 
     index_batches = iter(batch_indices(dataset, batch_size, epoch)[first:])

@@ -69,7 +69,7 @@ _TEXT_STARTS = {  # lower case
 }
 
 
-class Unreadable(Exception):
+class ReaderError(Exception):
     """The failure of one reader: it does not know the file, or stopped early; another may do better.
 
     Not seen outside this module and audio.py.
@@ -117,7 +117,7 @@ def check_content(path: str) -> None:
         raise AudioError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not start:
         raise AudioError("the file is empty (0 bytes)")
-    content_kind = _named(start, _NOT_AUDIO)
+    content_kind = _match_signature(start, _NOT_AUDIO)
     if content_kind is None and start[:3] == b"ID3" and _is_all_tags(path):
         content_kind = "nothing but tags"
     if content_kind is not None:
@@ -130,12 +130,12 @@ def check_content(path: str) -> None:
         raise AudioError("no audio could be decoded: it is a text")
 
 
-def _named(start: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | None:
+def _match_signature(start: bytes, signatures: tuple[tuple[int, bytes, str], ...]) -> str | None:
     return next((kind for offset, sign, kind in signatures if start[offset : offset + len(sign)] == sign), None)
 
 
 def _is_all_tags(path: str) -> bool:
-    with _mapped(path) as data:
+    with _memory_map(path) as data:
         end = mpeg.after_tags(data, 0)
         return len(data) - end < 65536 and not data[end:].strip(b"\0")
 
@@ -153,11 +153,11 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
     try:
         file = soundfile.SoundFile(name)
     except (soundfile.SoundFileError, OSError) as error:
-        raise Unreadable("libsndfile does not know this format") from error
+        raise ReaderError("libsndfile does not know this format") from error
     with file:
         is_mpeg = file.format == "MP3"
         if file.format not in _FORMATS or (is_mpeg and not _holds_frames(request.path)):
-            raise Unreadable("libsndfile does not know this format")
+            raise ReaderError("libsndfile does not know this format")
         report.lossy = file.format in ("MP3", "OGG")
         rate, delivered_samples = file.samplerate, 0
         try:
@@ -168,7 +168,7 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
                 delivered_samples += len(block)
                 yield rate, block
         except soundfile.SoundFileError as error:
-            raise Unreadable(f"damaged after {delivered_samples / rate:.1f} s") from error
+            raise ReaderError(f"damaged after {delivered_samples / rate:.1f} s") from error
         report.seconds_total = delivered_samples / rate
         if is_mpeg:
             _check_mpeg_end(request, delivered_samples / rate, report)
@@ -178,11 +178,11 @@ def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
 
 def _check_mpeg_end(request: Request, delivered_seconds: float, report: Report) -> None:
     """Compare the length with the frames in the file: raise Unreadable if it holds more, warn if it promises more."""
-    with _mapped(request.path) as data:
+    with _memory_map(request.path) as data:
         scan = mpeg.scan(data, request.end_seconds)
     slack_seconds = 5 * 1152 / scan.stretches[0].header.sample_rate if scan.stretches else 0.0  # delay and padding
     if scan.seconds > delivered_seconds + slack_seconds:
-        raise Unreadable(f"damaged after {delivered_seconds:.1f} s")
+        raise ReaderError(f"damaged after {delivered_seconds:.1f} s")
     if scan.promised_seconds is not None and len(scan.stretches) == 1:
         _warn_of_early_end(delivered_seconds, scan.promised_seconds, report)
 
@@ -195,9 +195,9 @@ def _warn_of_early_end(delivered_seconds: float, promised_seconds: float, report
 def read_damaged_mpeg(request: Request, report: Report) -> Iterator[Block]:
     """Yield blocks decoded from every MPEG audio frame in the file; bytes between frames are ignored."""
     report.lossy = True
-    with _mapped(request.path) as data:
+    with _memory_map(request.path) as data:
         if not mpeg.is_mpeg(data):
-            raise Unreadable("no MPEG audio frames in it")
+            raise ReaderError("no MPEG audio frames in it")
         scan = mpeg.scan(data, None if request.end_seconds is None else request.end_seconds + 1)
         if scan.garbage_bytes > 4096:
             report.warnings.append(f"damaged: {scan.garbage_bytes} bytes in it are no audio; kept what decodes")
@@ -229,7 +229,7 @@ def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
     """Return blocks read by the ffmpeg program. Raises AudioError, with the extra to install, where there is none."""
     if ffmpeg.find_ffmpeg() is None:
         with open(request.path, "rb") as file:
-            content_kind = _named(file.read(16), _NEEDS_FFMPEG)
+            content_kind = _match_signature(file.read(16), _NEEDS_FFMPEG)
         if content_kind is None:
             raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
         raise AudioError(f"it is {content_kind}; {ffmpeg.INSTALL_HINT} would read it")
@@ -237,11 +237,11 @@ def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
     return ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings)
 
 
-def _mapped(path: str) -> mmap.mmap:
+def _memory_map(path: str) -> mmap.mmap:
     with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _holds_frames(path: str) -> bool:
-    with _mapped(path) as data:
+    with _memory_map(path) as data:
         return mpeg.is_mpeg(data)

@@ -15,7 +15,7 @@ from musigan.data import NO_AUGMENT, AugmentSettings, Compression, Reader, RollD
 from musigan.errors import StoreError, UsageError
 
 OTHER = "other"  # the name of the condition that holds the roll of the second kind
-ALIKE = ("frame_seconds", "low_key", "high_key", "band")
+SHARED_ATTRIBUTES = ("frame_seconds", "low_key", "high_key", "band")
 
 
 class Domains(RollDataset):
@@ -35,7 +35,7 @@ class Domains(RollDataset):
         seed: int = 0,
     ) -> None:
         first, second = readers
-        check_alike(first, second)
+        check_same_keys(first, second)
         super().__init__(first, split, augment, compression, seed)
         # Each kind has its own seed, so that rolls of the same number are augmented differently.
         self.kinds = tuple(
@@ -87,9 +87,9 @@ def domain_names(sources: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def check_alike(one: Reader, other: Reader) -> None:
+def check_same_keys(one: Reader, other: Reader) -> None:
     """Raise StoreError where two keys stores differ in keys, frame length or analysis band."""
-    for name in ALIKE:
+    for name in SHARED_ATTRIBUTES:
         value, other_value = one.attributes.get(name), other.attributes.get(name)
         if value != other_value:
             raise StoreError(

@@ -34,11 +34,11 @@ def _tom(hz: float, pan: float) -> Drum:
     return Drum(((1.6 * hz, hz, 0.16, 1.0),), noise=(200, 3000, 0.02, 0.15), pan=pan, gain=0.9)
 
 
-def _skin(hz: float, seconds: float, pan: float) -> Drum:
+def _hand_drum(hz: float, seconds: float, pan: float) -> Drum:
     return Drum(((1.15 * hz, hz, seconds, 1.0),), noise=(800, 4000, 0.008, 0.2), pan=pan, gain=0.6)
 
 
-def _shaken(seconds: float, pan: float, gain: float = 0.35) -> Drum:
+def _shaker(seconds: float, pan: float, gain: float = 0.35) -> Drum:
     return Drum(noise=(5000, 14000, seconds, 1.0), pan=pan, gain=gain)
 
 
@@ -58,20 +58,20 @@ _DRUMS: dict[int, Drum] = {
     41: _tom(80, 0.5), 43: _tom(98, 0.4), 45: _tom(117, 0.2), 47: _tom(139, 0.0),
     48: _tom(165, -0.2), 50: _tom(196, -0.4),
     42: _HAT, 44: _HAT, 46: _OPEN_HAT, 49: _CRASH, 52: _CRASH, 55: _CRASH, 57: _CRASH,
-    51: _RIDE, 53: _RIDE, 59: _RIDE, 54: _shaken(0.07, -0.3), 69: _shaken(0.03, -0.3), 70: _shaken(0.03, 0.3),
-    82: _shaken(0.05, 0.3), 56: Drum(((562, 560, 0.12, 0.7), (846, 845, 0.1, 0.6)), pan=0.3, gain=0.5),
-    60: _skin(400, 0.06, -0.2), 61: _skin(300, 0.08, -0.2), 62: _skin(350, 0.04, 0.2), 63: _skin(330, 0.1, 0.2),
-    64: _skin(220, 0.12, 0.2), 65: _skin(520, 0.1, -0.3), 66: _skin(390, 0.12, -0.3),
+    51: _RIDE, 53: _RIDE, 59: _RIDE, 54: _shaker(0.07, -0.3), 69: _shaker(0.03, -0.3), 70: _shaker(0.03, 0.3),
+    82: _shaker(0.05, 0.3), 56: Drum(((562, 560, 0.12, 0.7), (846, 845, 0.1, 0.6)), pan=0.3, gain=0.5),
+    60: _hand_drum(400, 0.06, -0.2), 61: _hand_drum(300, 0.08, -0.2), 62: _hand_drum(350, 0.04, 0.2), 63: _hand_drum(330, 0.1, 0.2),
+    64: _hand_drum(220, 0.12, 0.2), 65: _hand_drum(520, 0.1, -0.3), 66: _hand_drum(390, 0.12, -0.3),
     67: _block(1450, 0.12, 0.4), 68: _block(1080, 0.13, 0.4), 75: _block(2450, 0.03, -0.2),
     76: _block(1150, 0.04, 0.3), 77: _block(830, 0.05, 0.3), 80: _block(4200, 0.05, -0.4, 0.3),
     81: _block(4200, 0.6, -0.4, 0.3),
 }  # fmt: skip
-_OTHER = _shaken(0.04, 0.0, 0.4)
+_DEFAULT_DRUM = _shaker(0.04, 0.0, 0.4)
 
 
 def drum(pitch: int) -> Drum:
     """Return the drum of a drum note; a short rattle where General MIDI defines none."""
-    return _DRUMS.get(pitch, _OTHER)
+    return _DRUMS.get(pitch, _DEFAULT_DRUM)
 
 
 @lru_cache(maxsize=256)
@@ -88,7 +88,7 @@ def stroke(pitch: int, sample_rate: int) -> np.ndarray:
         sound += amplitude * np.sin(2 * np.pi * turns) * np.exp(-time / seconds)
     if kind.noise:
         low, high, seconds, amplitude = kind.noise
-        hiss = _between(np.random.default_rng(pitch).standard_normal(time.size), low, high, sample_rate)
+        hiss = _band_pass(np.random.default_rng(pitch).standard_normal(time.size), low, high, sample_rate)
         for number, begin in enumerate(kind.strokes):
             is_last = number == len(kind.strokes) - 1
             age = time - begin
@@ -98,13 +98,13 @@ def stroke(pitch: int, sample_rate: int) -> np.ndarray:
     if kind.metal:
         low, seconds, amplitude = kind.metal
         ring = sum(np.sign(np.sin(2 * np.pi * hz * time)) for hz in _METAL_HZ)
-        sound += amplitude * _between(np.asarray(ring), low, 16000, sample_rate) * np.exp(-time / seconds)
+        sound += amplitude * _band_pass(np.asarray(ring), low, 16000, sample_rate) * np.exp(-time / seconds)
     fade = min(time.size, round(0.01 * sample_rate))
     sound[time.size - fade :] *= np.linspace(1, 0, fade)
     return (sound / np.abs(sound).max()).astype(np.float32)
 
 
-def _between(sound: np.ndarray, low_hz: float, high_hz: float, sample_rate: int) -> np.ndarray:
+def _band_pass(sound: np.ndarray, low_hz: float, high_hz: float, sample_rate: int) -> np.ndarray:
     """Band-pass a sound and scale its peak to 1; at low sample rates the low edge is at most `sample_rate / 4`."""
     spectrum = np.fft.rfft(sound)
     frequency = np.fft.rfftfreq(sound.size, 1 / sample_rate)
@@ -123,14 +123,14 @@ def play(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> np.ndarr
         pitch = int(key) + settings.keys.low + PITCH_OF_KEY
         stroke_sound = stroke(pitch, sample_rate)[: sound.shape[1] - start * frame_samples]
         kind = drum(pitch)
-        side_gains = np.float32(loudness * kind.gain) * panned(kind.pan)
+        side_gains = np.float32(loudness * kind.gain) * pan_gains(kind.pan)
         sound[:, start * frame_samples : start * frame_samples + stroke_sound.size] += (
             side_gains[:, None] * stroke_sound
         )
     return sound
 
 
-def panned(place: float) -> np.ndarray:
+def pan_gains(place: float) -> np.ndarray:
     """Return the gains (2,) of left and right for a place from -1 to 1; their squares add up to 1."""
     angle = (place + 1) * np.pi / 4
     return np.array([np.cos(angle), np.sin(angle)], np.float32)

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from musigan import ffmpeg
-from musigan.atomic import replacing
+from musigan.atomic import replace_whole
 from musigan.errors import AudioError, UsageError
 from musigan.tags import write_tags
 
@@ -31,7 +31,7 @@ _LIBSNDFILE = {  # format: (libsndfile's format, subtype)
     "aiff": ("AIFF", "PCM_16"),
 }
 _FFMPEG_MUXERS = {"m4a": "ipod", "m4b": "ipod", "aac": "adts", "wma": "asf", "mka": "matroska"}  # ffmpeg's own names
-_SAME = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
+_ALIASES = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
 # LAME takes other rates too, but at 12 kHz no more than 64 kb/s, and some players refuse them. The lossless formats
 # keep the signal's own rate. Formats that are not listed use the common rates. A rate that is not allowed becomes the
 # first of the list.
@@ -51,7 +51,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
         raise UsageError(
             f"{os.fspath(path)} has no ending to tell the format by; expected .mp3, .wav, .flac, .ogg, ..."
         )
-    return _SAME.get(suffix, suffix)
+    return _ALIASES.get(suffix, suffix)
 
 
 def encode(
@@ -68,21 +68,21 @@ def encode(
     also a variable quality "V0" (best) to "V9"; None: V2. tags: title, artist, album, genre, year, comment, software.
     Samples beyond +-1 are clipped. Raises AudioError where it cannot be written, UsageError for an invalid bitrate.
     """
-    format = _SAME.get(format.lower(), format.lower())
-    blocks = _checked(signal_blocks)
+    format = _ALIASES.get(format.lower(), format.lower())
+    blocks = _checked_blocks(signal_blocks)
     if format not in _LIBSNDFILE and ffmpeg.find_ffmpeg() is None:
         raise AudioError(f"cannot write {format}: {ffmpeg.INSTALL_HINT} would; or choose {', '.join(_LIBSNDFILE)}")
     rate = _output_rate(format, sample_rate)
     blocks = _resampled(blocks, sample_rate, rate)
     if format in _LIBSNDFILE:
         settings = _settings(format, bitrate)
-        with _made_aside(target) as temporary:
+        with _temporary_output(target) as temporary:
             _write_libsndfile(blocks, rate, temporary, format, settings)
             write_tags(temporary, format, tags or {})
     else:
         if bitrate is not None:
             _kbps(bitrate)
-        with _made_aside(target) as temporary:
+        with _temporary_output(target) as temporary:
             _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
 
 
@@ -128,7 +128,7 @@ def _output_rate(format: str, sample_rate: int) -> int:
     return sample_rate if format in _LOSSLESS or sample_rate in allowed else allowed[0]
 
 
-def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _checked_blocks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the blocks as float32 (S, C). Raises AudioError unless all have the same 1 to 8 channels and are finite."""
     channels = None
     for block in blocks:
@@ -144,8 +144,8 @@ def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raise AudioError("nothing to encode: there are no samples")
 
 
-def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted_rate: int) -> Iterator[np.ndarray]:
-    if rate == wanted_rate:
+def _resampled(blocks: Iterator[np.ndarray], rate: int, output_rate: int) -> Iterator[np.ndarray]:
+    if rate == output_rate:
         yield from blocks
         return
     import soxr
@@ -154,7 +154,7 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, wanted_rate: int) -> Ite
     for block in blocks:
         if resampler is None:
             channels = block.shape[1]
-            resampler = soxr.ResampleStream(rate, wanted_rate, channels, dtype="float32", quality="HQ")
+            resampler = soxr.ResampleStream(rate, output_rate, channels, dtype="float32", quality="HQ")
         yield resampler.resample_chunk(block)
     if resampler is not None:
         yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
@@ -211,10 +211,10 @@ def _write_pydub(
 
 
 @contextmanager
-def _made_aside(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
+def _temporary_output(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
     """Yield the path of a temporary file; its content goes to the target on success and is deleted otherwise."""
     if isinstance(target, (str, os.PathLike)):
-        with replacing(target, AudioError) as partial_path:
+        with replace_whole(target, AudioError) as partial_path:
             yield str(partial_path)
         return
     with ExitStack() as stack:

@@ -21,7 +21,7 @@ DECAY_KEYS = 24  # a note this many keys lower takes twice as long to decay
 
 
 @dataclass(frozen=True)
-class Player:
+class TrackPlayer:
     """Timbre, level, stereo position and envelope of a group of instruments."""
 
     timbre: str
@@ -32,10 +32,10 @@ class Player:
 
 
 PLAYERS = {
-    "piano": Player("piano", 0.8, -0.2, 1.2),
-    "guitar": Player("plucked", 0.7, 0.35, 0.9),
-    "bass": Player("bass", 0.9, 0.0, 1.2),
-    "strings": Player("strings", 0.45, -0.4, None, 0.15),
+    "piano": TrackPlayer("piano", 0.8, -0.2, 1.2),
+    "guitar": TrackPlayer("plucked", 0.7, 0.35, 0.9),
+    "bass": TrackPlayer("bass", 0.9, 0.0, 1.2),
+    "strings": TrackPlayer("strings", 0.45, -0.4, None, 0.15),
 }
 
 
@@ -54,13 +54,13 @@ def perform(
             sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
             continue
         player = PLAYERS.get(name, PLAYERS["piano"])
-        loudness = with_envelopes(plane, player, settings) if settings.band == "midi" else plane
+        loudness = apply_envelopes(plane, player, settings) if settings.band == "midi" else plane
         mono = synthesise(loudness[None], settings, sample_rate, timbre or player.timbre)
-        sound += player.gain * drumkit.panned(player.pan)[:, None] * mono
+        sound += player.gain * drumkit.pan_gains(player.pan)[:, None] * mono
     return sound
 
 
-def with_envelopes(plane: np.ndarray, player: Player, settings: KeySettings) -> np.ndarray:
+def apply_envelopes(plane: np.ndarray, player: TrackPlayer, settings: KeySettings) -> np.ndarray:
     """Apply the decay and release of the player's instrument to notes of constant loudness, (K, T)."""
     loudness = np.array(plane, np.float32)
     if player.decay_seconds is not None:

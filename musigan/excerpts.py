@@ -12,7 +12,7 @@ from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.keysettings import KeySettings
 from musigan.rendering import piece_roll
 from musigan.store import Array, Item, ItemInfo, Reader
-from musigan.tracks import names_of
+from musigan.tracks import track_names
 
 Skip = Callable[[str, str], None]  # called with the name of an item that is left out, and the reason
 MAX_ITEMS = 100
@@ -69,7 +69,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
     called for items that end before the window begins and for items with values that are not finite.
     """
     frame_seconds = float(reader.attributes["frame_seconds"])
-    for number, info, fetch in _chosen(reader, set(numbers)):
+    for number, info, fetch in _selected_items(reader, set(numbers)):
         name = f"item {number}"
         start, count = window.frames(frame_seconds)
         total = _total_frames(info, frame_seconds)
@@ -77,7 +77,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
             skip(name, f"lasts {total * frame_seconds:g} s, nothing is left of it after {window.start_seconds:g} s")
             continue
         stop = total if count is None else min(start + count, total)
-        roll = _stretch(info, fetch, start, stop, frame_seconds)
+        roll = _read_frames(info, fetch, start, stop, frame_seconds)
         if not np.isfinite(roll).all():
             skip(name, "holds values that are not finite")
             continue
@@ -94,8 +94,8 @@ def check_comparable(one: Reader, other: Reader) -> None:
                 f"{one.source} has {unit.format(value)}, {other.source} {unit.format(other_value)}: such rolls "
                 "cannot be compared; make both with the same --keys and --frame-seconds"
             )
-    if names_of(one.attributes) != names_of(other.attributes):
-        value, other_value = (" ".join(names_of(reader.attributes)) or "recordings" for reader in (one, other))
+    if track_names(one.attributes) != track_names(other.attributes):
+        value, other_value = (" ".join(track_names(reader.attributes)) or "recordings" for reader in (one, other))
         raise StoreError(f"{one.source} holds {value}, {other.source} {other_value}: such rolls cannot be compared")
 
 
@@ -117,12 +117,12 @@ def pairs_of(
 _Fetch = Callable[[list[int]], Array]  # blocks along the first axis, (n, ...)
 
 
-def _chosen(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
+def _selected_items(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
     """Yield number, metadata and a function that fetches blocks, for each item in `wanted`."""
     try:
         infos = reader.infos()
     except UsageError:
-        yield from _chosen_of_stream(reader, wanted)
+        yield from _selected_items_of_stream(reader, wanted)
         return
     for number in sorted(wanted):
         if number <= len(infos):
@@ -130,7 +130,7 @@ def _chosen(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _
             yield number, info, _fetch_from(reader, info)
 
 
-def _chosen_of_stream(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
+def _selected_items_of_stream(reader: Reader, wanted: set[int]) -> Iterator[tuple[int, ItemInfo, _Fetch]]:
     for number, item in enumerate(reader, 1):
         # Ask for one item more than needed. If the stream ends there, the writing tool can finish normally, and the
         # reader has checked the directory at the end, so the store is complete.
@@ -149,7 +149,7 @@ def _fetch_from(reader: Reader, info: ItemInfo) -> _Fetch:
     return fetch
 
 
-def _begins(info: ItemInfo, frame_seconds: float) -> list[int]:
+def _begin_frames(info: ItemInfo, frame_seconds: float) -> list[int]:
     """Return the first frame of each pair or chunk, counted from the item's earliest."""
     span = _span(info)
     starts = info.attributes.get("starts")
@@ -166,14 +166,14 @@ def _span(info: ItemInfo) -> int:
 
 
 def _total_frames(info: ItemInfo, frame_seconds: float) -> int:
-    total = max(_begins(info, frame_seconds)) + _span(info)
+    total = max(_begin_frames(info, frame_seconds)) + _span(info)
     seconds = info.attributes.get("seconds")
     return min(total, round(seconds / frame_seconds)) if seconds else total
 
 
-def _stretch(info: ItemInfo, fetch: _Fetch, start: int, stop: int, frame_seconds: float) -> npt.NDArray[np.float32]:
+def _read_frames(info: ItemInfo, fetch: _Fetch, start: int, stop: int, frame_seconds: float) -> npt.NDArray[np.float32]:
     """Read frames `start` to `stop` of an item, (C, K, stop - start), from the blocks that overlap them."""
-    begin_frames, span = _begins(info, frame_seconds), _span(info)
+    begin_frames, span = _begin_frames(info, frame_seconds), _span(info)
     indices = [
         index for index, begin_frame in enumerate(begin_frames) if begin_frame < stop and begin_frame + span > start
     ]

@@ -86,7 +86,7 @@ def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Ite
     if exit_status != 0 and "matches no streams" in error_text:
         raise AudioError("no audio stream in it")
     if exit_status != 0:
-        raise AudioError(f"neither libsndfile nor ffmpeg can read it ({_complaint(error_text)})")
+        raise AudioError(f"neither libsndfile nor ffmpeg can read it ({_error_line(error_text)})")
     if error_text.strip():
         warnings.append("damaged; ffmpeg kept what decodes")
 
@@ -116,7 +116,7 @@ def _read_exactly(stream, count: int) -> bytes:  # type: ignore[no-untyped-def]
     return b"".join(parts)
 
 
-def _complaint(words: str) -> str:
+def _error_line(words: str) -> str:
     """Return the most informative line of ffmpeg's error output, without addresses and file names."""
     lines = [line.split("] ", 1)[-1].strip() for line in words.splitlines() if line.strip()]
     informative_lines = [line for line in lines if not line.startswith("Error opening input file")]

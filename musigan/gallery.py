@@ -10,11 +10,11 @@ from musigan import plots
 from musigan.errors import MusiganError, UsageError
 from musigan.excerpts import Excerpt, Skip, Window, check_comparable, excerpts, pairs_of
 from musigan.store import Reader
-from musigan.tracks import names_of
+from musigan.tracks import track_names
 
 
 @dataclass(frozen=True)
-class Choice:
+class ItemChoice:
     """The items of a store to draw, by number, in order; if `required`, a number that the store lacks is an error."""
 
     numbers: Sequence[int]
@@ -24,7 +24,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Style:
+class PictureStyle:
     """Appearance of a picture: `columns` items side by side, one channel (from 1) or the mean of all, scale, format."""
 
     columns: int = 2
@@ -48,13 +48,13 @@ class Picture:
     items: int
 
 
-def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
+def draw_items(reader: Reader, choice: ItemChoice, style: PictureStyle) -> Picture:
     """Draw the chosen items of a keys store in a grid. Raises MusiganError if there are none to draw."""
     layout = _layout(reader, len(choice.numbers), style.columns, style)
     frame_seconds = reader.attributes["frame_seconds"]
     panels: dict[int, plots.Panel] = {}
-    for excerpt in _heard(reader, choice):
-        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, names_of(reader.attributes))
+    for excerpt in _chosen_excerpts(reader, choice):
+        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, track_names(reader.attributes))
         panels[excerpt.number] = plots.Panel.of(
             plane, frame_seconds, layout.roll_width, title=_title(excerpt), start_seconds=excerpt.start_seconds
         )
@@ -62,7 +62,9 @@ def drawn(reader: Reader, choice: Choice, style: Style) -> Picture:
     return Picture(_picture(reader, ordered, style.columns, style), len(ordered))
 
 
-def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: Callable[[str], None]) -> Picture:
+def draw_comparison(
+    reader: Reader, other: Reader, choice: ItemChoice, style: PictureStyle, say: Callable[[str], None]
+) -> Picture:
     """Draw each chosen item, its counterpart in the other store and their difference; `say` gets a line on each pair.
 
     Cosine and mean absolute difference are those of the planes in the picture, in the channels and scale of `style`.
@@ -72,8 +74,8 @@ def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: C
     frame_seconds, name = reader.attributes["frame_seconds"], Path(other.source).name
     panels: dict[int, list[plots.Panel]] = {}
     others = excerpts(other, choice.numbers, choice.window, lambda *_: None)
-    for excerpt, counterpart in pairs_of(_heard(reader, choice), others, other.source, choice.skip):
-        tracks = names_of(reader.attributes)
+    for excerpt, counterpart in pairs_of(_chosen_excerpts(reader, choice), others, other.source, choice.skip):
+        tracks = track_names(reader.attributes)
         planes = [plots.plane_of(one.roll, style.channel, style.scale, tracks) for one in (excerpt, counterpart)]
         cosine, difference = plots.agreement(*planes)
         agreement = (
@@ -91,7 +93,7 @@ def compared(reader: Reader, other: Reader, choice: Choice, style: Style, say: C
     return Picture(_picture(reader, ordered, 3 * style.columns, style, name), len(panels))
 
 
-def _heard(reader: Reader, choice: Choice) -> Iterator[Excerpt]:
+def _chosen_excerpts(reader: Reader, choice: ItemChoice) -> Iterator[Excerpt]:
     """Yield the chosen excerpts. Raises UsageError at the end if a required item was not in the store."""
     skipped_items: set[str] = set()
 
@@ -114,13 +116,13 @@ def _title(excerpt: Excerpt) -> str:
     return f"{excerpt.number}: {excerpt.title}"
 
 
-def _layout(reader: Reader, panels: int, columns: int, style: Style) -> plots.Layout:
+def _layout(reader: Reader, panels: int, columns: int, style: PictureStyle) -> plots.Layout:
     keys = reader.attributes["high_key"] - reader.attributes["low_key"] + 1
     return plots.Layout(panels, keys, min(columns, panels), style.dpi)
 
 
 def _picture(
-    reader: Reader, panels: Sequence[plots.Panel], columns: int, style: Style, other: str = "the other"
+    reader: Reader, panels: Sequence[plots.Panel], columns: int, style: PictureStyle, other: str = "the other"
 ) -> bytes:
     if not panels:
         raise MusiganError(f"{reader.source}: there are no items to draw")

@@ -157,7 +157,7 @@ def rotary(tokens: Tensor, first: int = 0) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)  # (B, H, L, D)
 
 
-Memory = list[tuple[Tensor, Tensor]]  # cached keys and values by layer: (B, H, L, D/H)
+KeyValueCache = list[tuple[Tensor, Tensor]]  # cached keys and values by layer: (B, H, L, D/H)
 
 
 class TransformerLayer(nn.Module):
@@ -195,7 +195,7 @@ class TransformerLayer(nn.Module):
         tokens = tokens + self.merge(attended.transpose(1, 2).reshape(batch, length, width))
         return tokens + self.feed(self.feed_norm(tokens) * (1 + scale2) + shift2)
 
-    def remember(self, tokens: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    def cache_keys_values(self, tokens: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Cache keys, at positions from 0, and values of tokens (B, L, D) for later tokens to attend to."""
         batch, length, _ = tokens.shape
         scale, shift = self.style(style)[:, None].chunk(4, -1)[:2]
@@ -212,7 +212,7 @@ class Transformer(nn.Module):
         self.reach = reach
         self.layers = nn.ModuleList(TransformerLayer(width, heads, style_dim) for _ in range(layers))
 
-    def forward(self, tokens: Tensor, style: Tensor, memory: Memory | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, style: Tensor, memory: KeyValueCache | None = None) -> Tensor:
         """Transform tokens (B, L, D), style (B, S) -> (B, L, D); `memory` is the cache of earlier tokens."""
         positions = torch.arange(0 if memory is None else -memory[0][0].shape[2], tokens.shape[1], device=tokens.device)
         mask = (positions[-tokens.shape[1] :, None] - positions[None]).abs() <= self.reach  # (L, M + L)
@@ -220,7 +220,7 @@ class Transformer(nn.Module):
             tokens = layer(tokens, style, mask, None if memory is None else memory[number])
         return tokens
 
-    def remember(self, tokens: Tensor, style: Tensor) -> Memory:
+    def cache_keys_values(self, tokens: Tensor, style: Tensor) -> KeyValueCache:
         """Cache keys and values of tokens (B, L, D) for later tokens to attend to.
 
         These tokens attend only to each other.
@@ -230,7 +230,7 @@ class Transformer(nn.Module):
         memory = []
         for number, layer in enumerate(self.layers, 1):
             assert isinstance(layer, TransformerLayer)
-            memory.append(layer.remember(tokens, style))
+            memory.append(layer.cache_keys_values(tokens, style))
             if number < len(self.layers):
                 tokens = layer(tokens, style, mask)
         return memory

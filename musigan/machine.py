@@ -35,7 +35,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_memory() -> None:
     """Make the C library reuse large freed blocks of memory, where it has a setting for this (glibc).
 
     By default each array of some megabytes comes from the operating system and goes back to it. The page faults that

@@ -91,7 +91,7 @@ def read_score(data: bytes) -> Score:
         [] if seconds_per_tick else [(tick, m.tempo) for tick, _, m in events if m.type == "set_tempo" and m.tempo]
     )
     times = TempoMap.of(changes, ticks_per_beat, seconds_per_tick)
-    notes = _played(events, times)
+    notes = _read_notes(events, times)
     if not len(notes):
         raise MidiError("no notes in it")
     is_within = notes.starts < MAX_SECONDS
@@ -145,7 +145,15 @@ def _division(division: int) -> tuple[int, float | None]:
 
 
 _Event = tuple[int, int, Any]  # tick, track, message
-_WANTED = {"note_on", "note_off", "program_change", "control_change", "set_tempo", "time_signature", "key_signature"}
+_MESSAGE_TYPES = {
+    "note_on",
+    "note_off",
+    "program_change",
+    "control_change",
+    "set_tempo",
+    "time_signature",
+    "key_signature",
+}
 
 
 def _merged(tracks: Sequence[Any]) -> list[_Event]:
@@ -155,7 +163,7 @@ def _merged(tracks: Sequence[Any]) -> list[_Event]:
         tick = 0
         for message in track:
             tick += message.time
-            if message.type in _WANTED:
+            if message.type in _MESSAGE_TYPES:
                 events.append((tick, number, message))
     return sorted(events, key=lambda event: event[0])
 
@@ -197,7 +205,7 @@ class TempoMap:
 
 
 @dataclass
-class _Hands:
+class _SoundingNotes:
     """Keys that are down and keys that the pedal sustains; `notes` has all notes so far. Times are ticks."""
 
     notes: list[list[float]] = field(default_factory=list)  # group, pitch, start, stop or -1, velocity
@@ -241,9 +249,9 @@ class _Hands:
 _PEDAL, _SOUNDS_OFF, _RESET, _NOTES_OFF = 64, 120, 121, 123
 
 
-def _played(events: Sequence[_Event], times: TempoMap) -> NoteEvents:
+def _read_notes(events: Sequence[_Event], times: TempoMap) -> NoteEvents:
     """Return the notes of all pitched instruments and of the drums."""
-    hands = _Hands()
+    hands = _SoundingNotes()
     programs: dict[int, int] = {}  # of channels, from any track
     own_programs: dict[tuple[int, int], int] = {}  # of (track, channel), from that track's own program changes
     for tick, track, message in events:
@@ -268,7 +276,7 @@ def _played(events: Sequence[_Event], times: TempoMap) -> NoteEvents:
     return NoteEvents.of(zip(table[:, 0], table[:, 1], starts, np.maximum(stops, starts), table[:, 4], strict=True))
 
 
-def _control(hands: _Hands, tick: int, message: Any) -> None:
+def _control(hands: _SoundingNotes, tick: int, message: Any) -> None:
     channel = message.channel
     if message.control == _PEDAL and message.value >= 64:
         hands.pedal.add(channel)

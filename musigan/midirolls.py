@@ -74,7 +74,7 @@ class Arrangement:
         return "piano" if self.merged else group
 
 
-def roll_of(notes: NoteEvents, tracks: Sequence[str], settings: KeySettings) -> tuple[Float, int]:
+def notes_to_roll(notes: NoteEvents, tracks: Sequence[str], settings: KeySettings) -> tuple[Float, int]:
     """Return the roll (C, K, T) of notes whose `groups` index `tracks`, and the number of notes outside the keys."""
     keys = notes.pitches - PITCH_OF_KEY - settings.keys.low
     is_on_keys = (keys >= 0) & (keys < settings.keys.count)
@@ -125,7 +125,7 @@ def content_of(notes: NoteEvents) -> str:
 
 
 @dataclass(frozen=True)
-class Cutting:
+class CutSettings:
     """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence."""
 
     chunk_seconds: float = 10.0
@@ -165,7 +165,7 @@ class SongItem:
     dimension_names: tuple[str, ...]
     attributes: dict[str, Any]
     silent: int  # pairs left out
-    beyond: int  # notes outside the keys
+    outside_keys: int  # notes outside the keys
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Tally:
         return Tally(self.pieces + len(item.array), self.silent + item.silent, held_back)
 
 
-def names_of_file(source: str, score: Score, genre: str) -> dict[str, str]:
+def attributes_from_path(source: str, score: Score, genre: str) -> dict[str, str]:
     """Return attributes from a song's path: its title, if the file has none, and its folder as its genre."""
     path = PurePosixPath(source)
     attributes = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
@@ -189,13 +189,13 @@ def names_of_file(source: str, score: Score, genre: str) -> dict[str, str]:
 
 
 def to_item(
-    score: Score, arrangement: Arrangement, settings: KeySettings, cutting: Cutting, named: dict[str, Any]
+    score: Score, arrangement: Arrangement, settings: KeySettings, cutting: CutSettings, named: dict[str, Any]
 ) -> SongItem:
     """Convert a song to an item of cut rolls, `named` its file's attributes. Raises MidiError if nothing is left."""
     notes = arrangement.of(score.notes)
     if not len(notes):
         raise MidiError(f"no notes for {', '.join(arrangement.groups)}")
-    roll, beyond = roll_of(notes, arrangement.tracks, settings)
+    roll, outside_keys = notes_to_roll(notes, arrangement.tracks, settings)
     if not roll.any():
         raise MidiError(f"no notes on keys {settings.keys}")
     pieces, starts, silent = cutting.cut(roll, settings)
@@ -213,4 +213,4 @@ def to_item(
     optional = {"tempo": score.tempo, "first_beat": score.first_beat, "key": score.key}
     attributes |= {name: value for name, value in optional.items() if value is not None}
     names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
-    return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, beyond)
+    return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, outside_keys)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from musigan import canvas
 from musigan.data import compress
 from musigan.errors import UsageError
-from musigan.tracks import together
+from musigan.tracks import mix_channels
 
 Float = npt.NDArray[np.float32]
 SCALES = ("sqrt", "log", "linear")
@@ -56,7 +56,7 @@ def plane_of(
         raise UsageError(f"--channel {channel}: expected 1 to {len(loudness)}, the channels of the rolls")
     if scale not in SCALES:
         raise UsageError(f"--scale {scale} is unknown: choose one of {', '.join(SCALES)}")
-    plane = together(loudness, tracks) if channel is None else loudness[channel - 1]
+    plane = mix_channels(loudness, tracks) if channel is None else loudness[channel - 1]
     return np.clip(plane, 0.0, 1.0) if scale == "linear" else compress(plane, "log" if scale == "log" else "sqrt")
 
 
@@ -94,7 +94,7 @@ class Panel:
         return cls(pooled(plane, columns), seconds=plane.shape[1] * frame_seconds, **described)
 
 
-def painted(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.uint8]:
+def colour_cells(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.uint8]:
     """Colour a panel's cells, (K, T, 3), lowest key first; empty cells are white, on black keys' rows grey.
 
     `limit` is the difference that gets the strongest colour.
@@ -226,7 +226,7 @@ def plot_rolls(
     width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
     names = [*titles, *[""] * len(rolls)]
     panels = [
-        Panel.of(together(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
+        Panel.of(mix_channels(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
         for roll, name in zip(rolls, names, strict=False)
     ]
     Path(path).write_bytes(picture(panels, low_key, columns, scale, format_of(str(path))))
@@ -260,7 +260,7 @@ def picture(
     layout = Layout(len(panels), len(panels[0].values), min(columns, len(panels)), dpi)
     layout.check()
     limit = difference_limit([panel.values for panel in panels if panel.signed])
-    with canvas.alone():
+    with canvas.isolated():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -270,7 +270,7 @@ def picture(
         FigureCanvasAgg(figure)
         for number, panel in enumerate(panels):
             _draw_keyboard(_axes(figure, layout, layout.keyboard(number)), low_key, layout)
-            _draw_roll(_axes(figure, layout, layout.roll(number)), panel, painted(panel, low_key, limit), low_key)
+            _draw_roll(_axes(figure, layout, layout.roll(number)), panel, colour_cells(panel, low_key, limit), low_key)
             left, top, width, _ = layout.roll(number)
             canvas.write(figure, panel.title, (left, top - 0.04 * dpi), width, fontsize=9)
             if layout.last_of_column(number):
@@ -322,11 +322,11 @@ def _draw_keyboard(axes: Any, low_key: int, layout: Layout) -> None:
     axes.add_collection(PolyCollection(black, facecolors="0.12", linewidths=0))
     axes.add_collection(LineCollection(lines, colors="0.45", linewidths=0.4))
     axes.set(xlim=(0, 1), ylim=(low_key - 0.5, low_key + layout.keys - 0.5), xticks=[])
-    labelled_keys = named_keys(low_key, layout.keys, 72 * layout.row_height / layout.dpi)
+    labelled_keys = labelled_key_numbers(low_key, layout.keys, 72 * layout.row_height / layout.dpi)
     axes.set_yticks(labelled_keys, [key_name(key) for key in labelled_keys])
 
 
-def named_keys(low_key: int, keys: int, row_points: float) -> list[int]:
+def labelled_key_numbers(low_key: int, keys: int, row_points: float) -> list[int]:
     """Return the keys whose names fit beside rows of `row_points`: all, or some of each octave, or the Cs."""
     candidates = range(low_key, low_key + keys)
     for names, closest in ((NOTE_NAMES, 1), (("C", "E", "A"), 3), (("C", "G"), 5), (("C",), 12)):
@@ -357,7 +357,7 @@ def _draw_legends(figure: Any, layout: Layout, scale: str, limit: float | None, 
 def _legend(figure: Any, layout: Layout, number: int, ramp: Panel, extent: tuple[float, float], meaning: str) -> Any:
     left, top, width, height = layout.legend(number)
     axes = _axes(figure, layout, (left, top, width, height))
-    axes.imshow(painted(ramp, 1), aspect="auto", interpolation="none", extent=(*extent, 0, 1))
+    axes.imshow(colour_cells(ramp, 1), aspect="auto", interpolation="none", extent=(*extent, 0, 1))
     axes.set_yticks([])
     room = layout.size[0] - left if number else layout.legend(1)[0] - left
     canvas.write(figure, meaning, (left, top - 0.04 * layout.dpi), room, fontsize=8)

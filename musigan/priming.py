@@ -75,7 +75,7 @@ def of_items(
     `skip` gets title and reason of items that are too short or silent there. Raises StoreError where the store has
     other keys or frames than the checkpoint's.
     """
-    sampling.check_made_alike(reader, sampler)
+    sampling.check_same_layout(reader, sampler)
     return _of_items(reader, sampler, from_seconds, skip)
 
 

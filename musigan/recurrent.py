@@ -51,7 +51,7 @@ class FrameSettings:
             raise SettingsError(f"network.reach_keys is {self.reach_keys}; expected 0 or more")
 
 
-class Says(NamedTuple):
+class ChainParameters(NamedTuple):
     """Parameters of the chain that frames follow, (B, ..., C, K) each; the frames of a step differ in the first two."""
 
     begins: Tensor  # logit that a key sounds that was silent in the frame before
@@ -62,11 +62,11 @@ class Says(NamedTuple):
     moves_sigma: Tensor
 
 
-class Place(NamedTuple):
+class SequenceState(NamedTuple):
     """State of a piece at one point: everything that the next frames depend on."""
 
     memory: Any  # state of the recurrent layers, None before the first step
-    inward: Tensor  # (B, 1, W): their next input
+    in_proj: Tensor  # (B, 1, W): their next input
     features: Tensor  # (B, 1, D, K) of the step before
     last: Tensor  # (B, C, K): the frame before
 
@@ -74,20 +74,20 @@ class Place(NamedTuple):
 class FrameGenerator(nn.Module):
     """Recurrent generator: likelihoods of rolls, and samples of them step by step, from nothing or after a past."""
 
-    rounds = 0  # flow steps from noise to latents
-    halo = None  # a piece gets any length by `extend`, not by windows of latents
+    flow_steps = 0  # flow steps from noise to latents
+    receptive_field = None  # a piece gets any length by `extend`, not by windows of latents
 
     def __init__(self, settings: FrameSettings, cell: Cell, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
         features = (s.step_frames + 1) * shape.channels
-        self.inward = nn.Linear(features * shape.keys, s.width)
+        self.in_proj = nn.Linear(features * shape.keys, s.width)
         self.start = nn.Parameter(0.1 * torch.randn(s.width))
         self.cell = CELLS[cell](s.width, s.width, s.layers, batch_first=True)
         self.neighbours = nn.Conv1d(features, s.key_width, 2 * s.reach_keys + 1, padding=s.reach_keys)
         self.spread = nn.Linear(s.width, s.key_width * shape.keys)
-        self.outward = nn.Conv1d(s.key_width, (2 * s.step_frames + 4) * shape.channels, 1, bias=False)
-        nn.init.normal_(self.outward.weight, std=0.05)
+        self.out_proj = nn.Conv1d(s.key_width, (2 * s.step_frames + 4) * shape.channels, 1, bias=False)
+        nn.init.normal_(self.out_proj.weight, std=0.05)
         # Start of training: keys begin rarely, stay for half a second, and keep their loudness.
         initial_chain = torch.tensor((-6.0, 3.2, 0.3, -1.8, 0.0, -3.2))
         self.usual = nn.Parameter(initial_chain[:, None, None].repeat(1, shape.channels, shape.keys))
@@ -109,7 +109,7 @@ class FrameGenerator(nn.Module):
         steps = frames.unflatten(1, (-1, self.settings.step_frames))  # (B, L, s, C, K)
         return torch.cat((steps.flatten(2, 3), (steps[:, :, -1] > 0).to(frames.dtype)), 2)
 
-    def _says(self, hidden: Tensor, features: Tensor) -> Says:
+    def _predict(self, hidden: Tensor, features: Tensor) -> ChainParameters:
         """Predict the chains of a step's frames, (B, L, s, C, K) each.
 
         hidden (B, L, W); features (B, L, D, K) are those of the steps before.
@@ -117,36 +117,36 @@ class FrameGenerator(nn.Module):
         batch, steps, frames = *hidden.shape[:2], self.settings.step_frames
         key_features = self.neighbours(features.flatten(0, 1))  # (B*L, key width, K)
         global_features = self.spread(hidden).reshape(key_features.shape)
-        outputs = self.outward(F.leaky_relu(key_features + global_features, 0.2)).reshape(
+        outputs = self.out_proj(F.leaky_relu(key_features + global_features, 0.2)).reshape(
             batch, steps, -1, *self.usual.shape[1:]
         )
         sounds = outputs[:, :, : 2 * frames].unflatten(2, (2, frames)) + self.usual[:2, None]  # (B, L, 2, s, C, K)
         loudness = (outputs[:, :, 2 * frames :] + self.usual[2:])[:, :, :, None].expand(-1, -1, -1, frames, -1, -1)
         onset, onset_sigma, moves, moves_sigma = loudness.unbind(2)
         begins, stays = sounds.unbind(2)
-        return Says(
+        return ChainParameters(
             begins, stays, onset, LEAST_SIGMA + F.softplus(onset_sigma), moves, LEAST_SIGMA + F.softplus(moves_sigma)
         )
 
-    def _taught(self, frames: Tensor) -> Says:
+    def _teacher_forced(self, frames: Tensor) -> ChainParameters:
         """Predict the chains of all frames by teacher forcing: (B, T, C, K) -> (B, T, C, K) each."""
         features = self._features(frames)
-        inputs = self.inward(features[:, :-1].flatten(2))
+        inputs = self.in_proj(features[:, :-1].flatten(2))
         inputs = torch.cat((self.start.expand(len(frames), 1, -1), inputs), 1)  # (B, L, W)
         hidden, _ = self.cell(inputs)
-        chain = self._says(hidden, F.pad(features, (0, 0, 0, 0, 1, 0))[:, :-1])
-        return Says(*(value.flatten(1, 2) for value in chain))
+        chain = self._predict(hidden, F.pad(features, (0, 0, 0, 0, 1, 0))[:, :-1])
+        return ChainParameters(*(value.flatten(1, 2) for value in chain))
 
-    def _logits(self, says: Says, before: Tensor, sounds: Tensor) -> Tensor:
+    def _logits(self, says: ChainParameters, before: Tensor, sounds: Tensor) -> Tensor:
         """Return logits that keys sound, given the loudness before and which keys sound; all (B, T, C, K)."""
         logits = torch.where(before > 0, says.stays, says.begins)
         couplings = [
-            self._urge(channel, before[..., channel, :], sounds[..., channel - 1, :])
+            self._channel_coupling(channel, before[..., channel, :], sounds[..., channel - 1, :])
             for channel in range(1, self.shape.channels)
         ]
         return logits + torch.stack([torch.zeros_like(logits[..., 0, :]), *couplings], -2)
 
-    def _urge(self, channel: int, before: Tensor, sounds: Tensor) -> Tensor:
+    def _channel_coupling(self, channel: int, before: Tensor, sounds: Tensor) -> Tensor:
         """Return what the channel before `channel` (from 1) adds to the logits there; (..., K).
 
         It depends on whether the key sounds in the channel before, and on whether it sounded in `channel`.
@@ -161,7 +161,7 @@ class FrameGenerator(nn.Module):
         `loudness_nats`: of their loudness, given that; a density in model space, so it may be negative.
         """
         frames, length = self._frames(roll), roll.shape[-1]
-        chain = self._taught(frames)
+        chain = self._teacher_forced(frames)
         sounds, before = frames > 0, _before(frames)
         frame_nats = F.binary_cross_entropy_with_logits(
             self._logits(chain, before, sounds), sounds.to(frames.dtype), reduction="none"
@@ -184,14 +184,14 @@ class FrameGenerator(nn.Module):
         return torch.stack((torch.logit(uniform), torch.randn(size, generator=rng)), 2).to(self.start.device)
 
     @torch.no_grad()
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Sample frames from noise (B, T, 2, C, K), from nothing, and append them to it: (B, T, 3, C, K).
 
         One sample serves both sides of an adversarial step, because the generator moves last.
         """
         if latents.shape[2] == 3:
             return latents
-        sampled_frames, _ = self._play(latents, self._nothing(len(latents)))
+        sampled_frames, _ = self._sample(latents, self._initial_state(len(latents)))
         return torch.cat((latents, sampled_frames[:, :, None]), 2)
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
@@ -201,7 +201,7 @@ class FrameGenerator(nn.Module):
         choices: the gradient runs through the recurrent layers and not through the sampled frames that are their input.
         """
         sound_noise, loudness_noise, sampled_frames = latents.unbind(2)  # (B, T, C, K) each
-        chain, before = self._taught(sampled_frames), _before(sampled_frames)
+        chain, before = self._teacher_forced(sampled_frames), _before(sampled_frames)
         logits = self._logits(chain, before, sampled_frames > 0) + sound_noise
         mean, sigma = _loudness(chain, before)
         roll = _audible(mean + sigma * loudness_noise) * hard_gate(logits)
@@ -213,32 +213,32 @@ class FrameGenerator(nn.Module):
 
         `temperature` multiplies the noise: logits are divided by it, deviations multiplied.
         """
-        state = self._nothing(1) if past is None or not past.shape[-1] else self._heard(past)
+        state = self._initial_state(1) if past is None or not past.shape[-1] else self._state_after(past)
         block_frames, blocks, frames_left = BLOCK_STEPS * self.settings.step_frames, [], frames
         while frames_left > 0:
-            block, state = self._play(temperature * self.draw(1, min(block_frames, frames_left), rng), state)
+            block, state = self._sample(temperature * self.draw(1, min(block_frames, frames_left), rng), state)
             blocks.append(block)
             frames_left -= block.shape[1]
         return torch.cat(blocks, 1)[:, :frames].permute(0, 2, 3, 1)
 
-    def _nothing(self, batch: int) -> Place:
+    def _initial_state(self, batch: int) -> SequenceState:
         """Return the state before the first frame."""
         channels, keys = self.shape.channels, self.shape.keys
         features = self.start.new_zeros(batch, 1, (self.settings.step_frames + 1) * channels, keys)
-        return Place(None, self.start.expand(batch, 1, -1), features, features.new_zeros(batch, channels, keys))
+        return SequenceState(None, self.start.expand(batch, 1, -1), features, features.new_zeros(batch, channels, keys))
 
-    def _heard(self, past: Tensor) -> Place:
+    def _state_after(self, past: Tensor) -> SequenceState:
         """Return the state after past (B, C, K, P).
 
         Steps are counted from its end, so that none of its last frames is left out.
         """
         frames = F.pad(past, (-past.shape[-1] % self.settings.step_frames, 0)).permute(0, 3, 1, 2)
         features = self._features(frames)
-        inputs = torch.cat((self.start.expand(len(past), 1, -1), self.inward(features.flatten(2))), 1)
+        inputs = torch.cat((self.start.expand(len(past), 1, -1), self.in_proj(features.flatten(2))), 1)
         _, memory = self.cell(inputs[:, :-1])
-        return Place(memory, inputs[:, -1:], features[:, -1:], frames[:, -1])
+        return SequenceState(memory, inputs[:, -1:], features[:, -1:], frames[:, -1])
 
-    def _play(self, noise: Tensor, place: Place) -> tuple[Tensor, Place]:
+    def _sample(self, noise: Tensor, place: SequenceState) -> tuple[Tensor, SequenceState]:
         """Sample the frames (B, T, C, K) that follow the state `place`, from noise (B, T, 2, C, K).
 
         Return them and the state after them.
@@ -247,23 +247,23 @@ class FrameGenerator(nn.Module):
         steps = []
         for step in noise.split(self.settings.step_frames, 1):
             hidden, memory = self.cell(inputs, memory)
-            chain, frames = self._says(hidden, features), []
+            chain, frames = self._predict(hidden, features), []
             for number, frame_noise in enumerate(step.unbind(1)):
-                last = self._frame(Says(*(value[:, 0, number] for value in chain)), last, frame_noise)
+                last = self._frame(ChainParameters(*(value[:, 0, number] for value in chain)), last, frame_noise)
                 frames.append(last)
             steps.append(torch.stack(frames, 1))
             features = self._features(steps[-1])
-            inputs = self.inward(features.flatten(2))
-        return torch.cat(steps, 1), Place(memory, inputs, features, last)
+            inputs = self.in_proj(features.flatten(2))
+        return torch.cat(steps, 1), SequenceState(memory, inputs, features, last)
 
-    def _frame(self, says: Says, before: Tensor, chance: Tensor) -> Tensor:
+    def _frame(self, says: ChainParameters, before: Tensor, chance: Tensor) -> Tensor:
         """Sample the frame (B, C, K) after the frame `before` from noise `chance` (B, 2, C, K), channel by channel."""
         logits = torch.where(before > 0, says.stays, says.begins) + chance[:, 0]
         mean, sigma = _loudness(says, before)
         loudness = _audible(mean + sigma * chance[:, 1])
         sounds = [logits[:, 0] > 0]
         for channel in range(1, self.shape.channels):
-            sounds.append(logits[:, channel] + self._urge(channel, before[:, channel], sounds[-1]) > 0)
+            sounds.append(logits[:, channel] + self._channel_coupling(channel, before[:, channel], sounds[-1]) > 0)
         return loudness * torch.stack(sounds, 1)
 
 
@@ -272,7 +272,7 @@ def _before(frames: Tensor) -> Tensor:
     return F.pad(frames, (0, 0, 0, 0, 1, 0))[:, :-1]
 
 
-def _loudness(says: Says, before: Tensor) -> tuple[Tensor, Tensor]:
+def _loudness(says: ChainParameters, before: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation of the loudness of keys that sound, given the frames before; shaped like them."""
     is_held = before > 0
     mean = torch.where(is_held, before + says.moves, says.onset)

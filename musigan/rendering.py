@@ -23,12 +23,12 @@ from musigan.parallel import ordered_map
 from musigan.store import Attributes, Item
 from musigan.synthesis import synthesise
 from musigan.timbre import timbre_named
-from musigan.tracks import names_of
+from musigan.tracks import track_names
 
 Float = npt.NDArray[np.float32]
 OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
 STREAM_FORMAT = "mp3"
-BELOW_STROKES = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
+DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass
-class Sound:
+class SoundSettings:
     """Settings of a keys store's sound, with the number of pieces rendered so far and their seconds."""
 
     settings: KeySettings
@@ -62,9 +62,9 @@ class Sound:
         gain_db: float = 0.0,
         fade: float = 0.02,
         crossfade: float = 0.5,
-    ) -> Sound:
+    ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others."""
-        settings, tracks = KeySettings.from_attributes(header), names_of(header)
+        settings, tracks = KeySettings.from_attributes(header), track_names(header)
         pure = timbre_named(timbre or "sine").pure and not tracks
         rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), pure)
         settings.frame_samples(rate)
@@ -86,9 +86,9 @@ class Sound:
         def render(item: Item) -> Piece:
             """Synthesise one item in a worker thread, its peak at the ceiling."""
             roll = piece_roll(item, self.settings)
-            signal = self.of_roll(roll)
+            signal = self.synthesise_roll(roll)
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
-            loudest = np.quantile(np.abs(signal), BELOW_STROKES) if self.tracks and signal.size else 0.0
+            loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
 
@@ -98,13 +98,13 @@ class Sound:
             on_piece(str(piece.attributes.get("title", "")))
             yield piece
 
-    def of_roll(self, roll: Float) -> Float:
+    def synthesise_roll(self, roll: Float) -> Float:
         """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
         if self.tracks:
             return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
         return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
 
-    def mastered(self, signals: Iterable[Float]) -> Iterator[Float]:
+    def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling."""
         joined = crossfade(_same_channels(signals), self.sample_rate, self.crossfade_seconds)
         return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
@@ -183,13 +183,15 @@ class Target:
         return path
 
 
-def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, stream: IO[bytes] | None) -> list[str]:
+def write(
+    pieces: Iterator[Piece], sound: SoundSettings, target: Target, title: str, stream: IO[bytes] | None
+) -> list[str]:
     """Write pieces to the target; return the names of the files. Raises MusiganError when there are no pieces."""
     files: list[str] = []
     if target.split:
         for number, piece in enumerate(pieces, 1):
             path = target.refuse_existing(target.numbered(number))
-            blocks = sound.mastered([piece.signal])
+            blocks = sound.master_signals([piece.signal])
             encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.attributes, title))
             files.append(path)
         if not files:
@@ -198,7 +200,7 @@ def write(pieces: Iterator[Piece], sound: Sound, target: Target, title: str, str
     first = next(pieces, None)
     if first is None:
         raise MusiganError("the store holds no pieces")
-    blocks = sound.mastered(piece.signal for piece in chain([first], pieces))
+    blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
     encode(
         blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.attributes, title)
     )

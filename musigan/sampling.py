@@ -2,7 +2,7 @@
 
 A piece depends on (seed, number) alone, not on how many are drawn with it. Long pieces come from the model itself:
 latents are a function of time. Where memory requires windows, these overlap by the receptive field (the generator's
-`halo`), so the joined result equals that of a single pass. A family that can continue music draws that way (the
+`receptive_field`), so the joined result equals that of a single pass. A family that can continue music draws that way (the
 generator's `extend`). A family with neither is drawn in windows of its training length, crossfaded.
 """
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.beats import USUAL_TEMPO, Beat
-from musigan.cleaning import without_fragments
-from musigan.conditions import NOT_GIVEN, Asked, style_number
+from musigan.cleaning import remove_fragments
+from musigan.conditions import TO_GENERATE, Conditions, style_number
 from musigan.data import compress, expand
 from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.seeding import seed_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WINDOW_STEPS = 512  # latent steps decoded in one pass
 FADE_SHARE = 0.1  # length of a crossfade, as a share of a window
 MAX_SECONDS = 24 * 3600.0
-KEPT = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
+REQUIRED_ATTRIBUTES = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
 OPTIONAL = ("tracks",)
 
 
@@ -48,7 +48,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """Request for a piece, beyond its length; `Sampler.check` refuses what a family cannot do."""
 
     temperature: float | None = None  # of draws from a likelihood; 1 is as trained, None the family's default
@@ -58,7 +58,7 @@ class Wish:
     kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks to be generated
 
 
-NO_WISH = Wish()
+NO_REQUEST = Request()
 
 
 class Sampler:
@@ -94,7 +94,7 @@ class Sampler:
         from musigan import models
         from musigan.training import checkpoint as checkpoints
 
-        missing_attributes = [name for name in KEPT if name not in saved.store]
+        missing_attributes = [name for name in REQUIRED_ATTRIBUTES if name not in saved.store]
         if missing_attributes:
             raise CheckpointError(f"the checkpoint lacks its store's {', '.join(missing_attributes)}; train it again")
         networks = checkpoints.build_networks(saved, averaged=True)
@@ -111,35 +111,35 @@ class Sampler:
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of a keys store of drawn pieces: all that synthesis needs."""
-        return {name: self.store[name] for name in (*KEPT, *OPTIONAL) if name in self.store}
+        return {name: self.store[name] for name in (*REQUIRED_ATTRIBUTES, *OPTIONAL) if name in self.store}
 
-    def check(self, wish: Wish, scored: bool) -> None:
+    def check(self, request: Request, scored: bool) -> None:
         """Raise UsageError where this checkpoint's model cannot fulfil the request."""
         if scored and self.critic is None:
             raise UsageError("--best: this checkpoint's model has no critic to choose by; draw with -n")
-        if wish.temperature is not None and not hasattr(self.generator, "likelihood"):
+        if request.temperature is not None and not hasattr(self.generator, "likelihood"):
             raise UsageError("--temperature: this checkpoint's model draws from noise alone; leave it out")
-        self._check_conditions(wish)
-        if wish.past is not None:
+        self._check_conditions(request)
+        if request.past is not None:
             self.check_extends()
-            self._check_size("music to go on from", wish.past)
+            self._check_size("music to go on from", request.past)
 
-    def _check_conditions(self, wish: Wish) -> None:
+    def _check_conditions(self, request: Request) -> None:
         """Raise UsageError for a style, a tempo or a track that the checkpoint's model does not take."""
-        requested = {"style": wish.style, "tempo": wish.beat, "kept": wish.kept}
+        requested = {"style": request.style, "tempo": request.beat, "kept": request.kept}
         for name, flag in (("style", "--style"), ("tempo", "--tempo"), ("kept", "--keep")):
             if requested[name] is not None:
-                self.check_goes_by(name, flag)
+                self.check_takes(name, flag)
         styles = self.store.get("styles") or []
-        if wish.style is not None and wish.style.lower() not in styles:
+        if request.style is not None and request.style.lower() not in styles:
             known_styles = ", ".join(styles) or "none: no song had a genre"
             raise UsageError(
-                f"--style {wish.style}: not what this checkpoint has learned from; it knows {known_styles}"
+                f"--style {request.style}: not what this checkpoint has learned from; it knows {known_styles}"
             )
-        if wish.kept is not None:
-            self._check_size("given track", wish.kept)
+        if request.kept is not None:
+            self._check_size("given track", request.kept)
 
-    def check_goes_by(self, condition: str, flag: str) -> None:
+    def check_takes(self, condition: str, flag: str) -> None:
         """Raise UsageError where this checkpoint's model does not take `condition`, which `flag` asks for."""
         if condition not in self.needs:
             raise UsageError(f"{flag}: this checkpoint's model does not use it; train one with --model musegan")
@@ -162,16 +162,16 @@ class Sampler:
         """Seconds of a song that a piece continues: the length of a training roll."""
         return float(self.shape.frames * self.store["frame_seconds"])
 
-    def piece(self, seed: int, number: int, frames: int, scored: bool = False, wish: Wish = NO_WISH) -> Piece:
+    def piece(self, seed: int, number: int, frames: int, scored: bool = False, request: Request = NO_REQUEST) -> Piece:
         """Draw piece `number` (from 1) of `seed`, `frames` frames long, not counting the request's past, if any."""
         import torch
 
         rng = torch.Generator().manual_seed(seed_of(seed, number))
         with torch.no_grad():
-            conditions = self._asked(rng, wish)
-            roll, latents = self._draw(frames, rng, wish, conditions)
-            score = self._score(roll, latents, wish, conditions) if scored else None
-        return Piece(number, self._loudness(roll), score, self._said(conditions))
+            tensors = self._complete(rng, request)
+            roll, latents = self._draw(frames, rng, request, tensors)
+            score = self._score(roll, latents, request, tensors) if scored else None
+        return Piece(number, self._loudness(roll), score, self._condition_attributes(tensors))
 
     def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
         """Make piece `number` that begins as the roll `first` and ends as `second`, (C, K, T) in linear loudness.
@@ -182,7 +182,7 @@ class Sampler:
         """
         import torch
 
-        if getattr(self.generator, "halo", None) is None:
+        if getattr(self.generator, "receptive_field", None) is None:
             raise UsageError("--morph: this checkpoint's model has no latents in time; train one with --model musigan")
         own_size = (self.shape.channels, self.shape.keys)
         for roll in (first, second):
@@ -205,7 +205,7 @@ class Sampler:
         """Convert a roll (1, C, K, T) in model space to linear loudness (C, K, T), cleaned as its store was."""
         loudness = expand(roll[0].cpu().numpy(), self.compression)
         if self.store["band"].get("cleaned"):
-            return without_fragments(loudness, self.store["frame_seconds"])
+            return remove_fragments(loudness, self.store["frame_seconds"])
         return loudness
 
     def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
@@ -213,84 +213,88 @@ class Sampler:
         for number in range(1, count + 1):
             yield self.piece(seed, number, frames)
 
-    def scores(self, count: int, frames: int, seed: int, wish: Wish = NO_WISH) -> Iterator[tuple[int, float]]:
+    def scores(self, count: int, frames: int, seed: int, request: Request = NO_REQUEST) -> Iterator[tuple[int, float]]:
         """Yield (number, score by the critic) of `count` pieces, higher being more like real music."""
         for number in range(1, count + 1):
-            score = self.piece(seed, number, frames, scored=True, wish=wish).score
+            score = self.piece(seed, number, frames, scored=True, request=request).score
             assert score is not None
             yield number, score
 
-    def _asked(self, rng: torch.Generator, wish: Wish) -> Asked:
+    def _complete(self, rng: torch.Generator, request: Request) -> Conditions:
         """Complete the request into conditions; open ones are those of a random training song (of its style)."""
         import torch
 
         if not self.needs:
-            return Asked()
+            return Conditions()
         songs = self.store.get("manners") or [["", USUAL_TEMPO, 4]]
-        wanted_style = None if wish.style is None else wish.style.lower()
+        wanted_style = None if request.style is None else request.style.lower()
         candidates = [song for song in songs if song[0] == wanted_style] or songs
         style, tempo, beats_per_bar = candidates[int(torch.randint(len(candidates), (), generator=rng))]
         number = int(style_number(wanted_style or style, self.store.get("styles") or ()))
-        beat = wish.beat or Beat(float(tempo), beats=int(beats_per_bar))
-        track = wish.kept
+        beat = request.beat or Beat(float(tempo), beats=int(beats_per_bar))
+        track = request.kept
         if track is not None:
-            track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(NOT_GIVEN))
-        return Asked(number, beat, track)
+            track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(TO_GENERATE))
+        return Conditions(number, beat, track)
 
-    def _said(self, asked: Asked) -> dict[str, Any]:
+    def _condition_attributes(self, conditions: Conditions) -> dict[str, Any]:
         """Return the conditions of a piece as attributes of a keys store's item."""
         attributes: dict[str, Any] = {}
-        if "style" in self.needs and asked.style:
-            attributes["genre"] = self.store["styles"][asked.style - 1]
+        if "style" in self.needs and conditions.style:
+            attributes["genre"] = self.store["styles"][conditions.style - 1]
         if "tempo" in self.needs:
-            beat = asked.beat
+            beat = conditions.beat
             attributes |= {"tempo": beat.tempo, "first_beat": beat.first_beat, "time_signature": [beat.beats, 4]}
         return attributes
 
-    def _given(self, asked: Asked, start: int, frames: int) -> dict[str, Tensor]:
+    def _condition_tensors(self, conditions: Conditions, start: int, frames: int) -> dict[str, Tensor]:
         """Return the networks' condition tensors (1, ...) for `frames` frames of a piece from `start` on."""
         import torch
 
         if not self.needs:
             return {}
         shape = (self.shape.channels, self.shape.keys, frames)
-        conditions = asked.given(start, shape, float(self.store["frame_seconds"]))
-        return {
-            name: torch.from_numpy(conditions[name])[None].to(self.device) for name in self.needs if name in conditions
-        }
+        tensors = conditions.at_frames(start, shape, float(self.store["frame_seconds"]))
+        return {name: torch.from_numpy(tensors[name])[None].to(self.device) for name in self.needs if name in tensors}
 
-    def _draw(self, frames: int, rng: torch.Generator, wish: Wish, asked: Asked) -> tuple[Tensor, Tensor | None]:
+    def _draw(
+        self, frames: int, rng: torch.Generator, request: Request, conditions: Conditions
+    ) -> tuple[Tensor, Tensor | None]:
         """Draw a roll (1, C, K, frames) in model space and its latents (1, L, Z), None if these are no sequence."""
         import torch
 
         generator = self.generator
-        if self.extends and (wish.past is not None or getattr(generator, "halo", None) is None):
+        if self.extends and (request.past is not None or getattr(generator, "receptive_field", None) is None):
             default_temperature = getattr(generator, "temperature", 1.0)
-            temperature = default_temperature if wish.temperature is None else wish.temperature
-            return generator.extend(self._past(wish), frames, rng, temperature), None
-        if generator.halo is None:
-            return self._faded(frames, rng, asked), None
-        noise, per_step, halo = generator.draw(1, frames, rng), generator.token_frames, generator.halo
+            temperature = default_temperature if request.temperature is None else request.temperature
+            return generator.extend(self._past(request), frames, rng, temperature), None
+        if generator.receptive_field is None:
+            return self._faded(frames, rng, conditions), None
+        noise, per_step, receptive_field = (
+            generator.draw(1, frames, rng),
+            generator.token_frames,
+            generator.receptive_field,
+        )
         steps = generator.steps(frames)
         rolls, latents = [], []
         for start in range(0, steps, WINDOW_STEPS):
             stop = min(start + WINDOW_STEPS, steps)
-            low, high = max(start - halo, 0), min(stop + halo, steps)
-            window = generator.compose(noise[:, low:high])
+            low, high = max(start - receptive_field, 0), min(stop + receptive_field, steps)
+            window = generator.sample_prior(noise[:, low:high])
             decoded = generator.decode(window, (high - low) * per_step).roll
             latents.append(window[:, start - low : stop - low])
             rolls.append(decoded[..., (start - low) * per_step : (stop - low) * per_step])
         return torch.cat(rolls, -1)[..., :frames], torch.cat(latents, 1)
 
-    def _past(self, wish: Wish) -> Tensor | None:
+    def _past(self, request: Request) -> Tensor | None:
         """Return the music to continue, (1, C, K, P) in model space; None if there is none."""
         import torch
 
-        if wish.past is None:
+        if request.past is None:
             return None
-        return torch.from_numpy(compress(wish.past, self.compression))[None].to(self.device)
+        return torch.from_numpy(compress(request.past, self.compression))[None].to(self.device)
 
-    def _faded(self, frames: int, rng: torch.Generator, asked: Asked) -> Tensor:
+    def _faded(self, frames: int, rng: torch.Generator, conditions: Conditions) -> Tensor:
         """Draw windows of the training length and crossfade them: (1, C, K, frames), for families of a fixed length."""
         import torch
 
@@ -302,9 +306,9 @@ class Sampler:
         fade_in = torch.linspace(0, 1, fade + 2, device=self.device)[1:-1]
         for number in range(count):
             noise = self.generator.draw(1, length, rng)
-            conditions = self._given(asked, number * hop, length)
+            tensors = self._condition_tensors(conditions, number * hop, length)
             window = self.generator.decode(
-                self.generator.compose(noise, **conditions), length, **conditions
+                self.generator.sample_prior(noise, **tensors), length, **tensors
             ).roll.clone()
             if number:
                 window[..., :fade] *= fade_in
@@ -313,7 +317,7 @@ class Sampler:
             total[..., number * hop : number * hop + length] += window
         return total[..., :frames]
 
-    def _score(self, roll: Tensor, latents: Tensor | None, wish: Wish, asked: Asked) -> float:
+    def _score(self, roll: Tensor, latents: Tensor | None, request: Request, conditions: Conditions) -> float:
         """Return the critic's mean logit over its views and over windows of the training length.
 
         A critic of the answer model also gets the music before each window: its call.
@@ -322,7 +326,7 @@ class Sampler:
         from torch.nn import functional as F
 
         length, frames, scores = self.shape.frames, roll.shape[-1], []
-        past = self._past(wish)
+        past = self._past(request)
         past_window = roll[..., :0] if past is None else past[..., -length:]
         with_past = torch.cat((F.pad(past_window, (length - past_window.shape[-1], 0)), roll), -1)
         starts = list(range(0, max(frames - length, 0) + 1, length))
@@ -334,10 +338,10 @@ class Sampler:
             if latents is not None:
                 first = start // self.generator.token_frames
                 latent_window = latents[:, first : first + self.generator.steps(length)]
-            window, conditions = roll[..., start : start + length], self._given(asked, start, length)
+            window, tensors = roll[..., start : start + length], self._condition_tensors(conditions, start, length)
             if "question" in self.needs:
-                conditions["question"] = with_past[..., start : start + length]
-            results = self.critic(window, latent_window, alone=True, **conditions)
+                tensors["question"] = with_past[..., start : start + length]
+            results = self.critic(window, latent_window, per_sample=True, **tensors)
             scores.append(sum(logit.item() for logit in results.logits.values()) / len(results.logits))
         return float(np.mean(scores))
 
@@ -347,7 +351,7 @@ def best(scores: Mapping[int, float], count: int) -> list[int]:
     return sorted(scores, key=lambda number: (-scores[number], number))[:count]
 
 
-def check_made_alike(reader: Reader, sampler: Sampler) -> None:
+def check_same_layout(reader: Reader, sampler: Sampler) -> None:
     """Raise StoreError where a keys store has other keys, frames or tracks than the checkpoint's."""
     for name in ("frame_seconds", "low_key", "high_key", "tracks"):
         store_value, checkpoint_value = (

@@ -28,10 +28,14 @@ def build(cls: type[Settings], mapping: Mapping[str, Any], where: str = "") -> S
     if not isinstance(mapping, Mapping):
         raise SettingsError(f"settings {where or cls.__name__}: expected names with values, found {mapping!r}")
     hints = typing.get_type_hints(cls)
+    aliases: Mapping[str, str] = getattr(cls, "ALIASES", {})  # former name -> present one
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     values = {}
-    for key, value in mapping.items():
-        path = f"{where}.{key}" if where else str(key)
+    for given_key, value in mapping.items():
+        key = aliases.get(given_key, given_key)
+        path = f"{where}.{given_key}" if where else str(given_key)
+        if key in values:
+            raise SettingsError(f"setting '{path}' is another name of '{key}', which is given too; leave one out")
         if key not in names:
             raise SettingsError(f"unknown setting '{path}'; known here: {', '.join(names)}")
         values[key] = _convert(hints[key], value, path)

@@ -25,15 +25,17 @@ from musigan.keys import MASK_DEVIATIONS, KeyBand, band_rms, context_frames, key
 from musigan.keysettings import KeySettings
 from musigan.timbre import Timbre, ages_seconds, timbre_named
 
-REFINEMENT_ROUNDS = 1
-SOFTNESS = 3.0  # ratio of an oscillator's bandwidth to its band's: the envelope may change faster than the band shows
-ROUND_GAIN = 2.0  # largest change of an envelope in one iteration, up or down
-OVERLOOKED_GAIN = 1.15  # for notes just below a threshold of the analysis, which would drop them
+REFINEMENT_ITERATIONS = 1
+BANDWIDTH_RATIO = (
+    3.0  # ratio of an oscillator's bandwidth to its band's: the envelope may change faster than the band shows
+)
+ITERATION_GAIN = 2.0  # largest change of an envelope in one iteration, up or down
+MISSED_NOTE_GAIN = 1.15  # for notes just below a threshold of the analysis, which would drop them
 TOTAL_GAIN = 4.0  # largest change in all iterations together
 
 BLOCK_FRAMES = 6000  # 120 s at 20 ms
 OVERLAP_FRAMES = 50  # on either side of a seam between blocks, crossfaded
-GOLDEN = (math.sqrt(5) - 1) / 2  # start phases spread evenly, so that partials do not peak together
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2  # start phases spread evenly, so that partials do not peak together
 
 
 def synthesise(
@@ -42,7 +44,7 @@ def synthesise(
     sample_rate: int,
     timbre: str = "sine",
     level: float = 1.0,
-    rounds: int | None = None,
+    iterations: int | None = None,
 ) -> np.ndarray:
     """Synthesise a roll of any length as one continuous signal.
 
@@ -68,14 +70,14 @@ def synthesise(
             f"the roll is {roll.shape}, keys {settings.keys} need {expected_shape}: check the store's key range"
         )
     profile = timbre_named(timbre)
-    if rounds is None:
-        rounds = REFINEMENT_ROUNDS if profile.pure else 0
+    if iterations is None:
+        iterations = REFINEMENT_ITERATIONS if profile.pure else 0
     frame_samples = settings.frame_samples(sample_rate)
     channels, _, frames = roll.shape
     signal = np.zeros((channels, frames * frame_samples), dtype=np.float32)
     for first in range(0, frames, BLOCK_FRAMES):
         begin, end = max(first - OVERLAP_FRAMES, 0), min(first + BLOCK_FRAMES + OVERLAP_FRAMES, frames)
-        block = Block(settings, sample_rate, begin, end - begin).sound(roll[:, :, begin:end], profile, rounds)
+        block = Block(settings, sample_rate, begin, end - begin).sound(roll[:, :, begin:end], profile, iterations)
         if begin:
             fade = np.linspace(0, 1, 2 * OVERLAP_FRAMES * frame_samples, dtype=np.float32)[: block.shape[1]]
             block[:, : fade.size] *= fade
@@ -110,18 +112,18 @@ class Block:
 
         return scipy.fft.next_fast_len(self.frames + 2 * self.context, real=True)
 
-    def sound(self, roll: np.ndarray, timbre: Timbre, rounds: int) -> np.ndarray:
+    def sound(self, roll: np.ndarray, timbre: Timbre, iterations: int) -> np.ndarray:
         """Synthesise the block: (C, K, T) -> (C, S)."""
         is_sounding = roll.max(axis=(0, 2), initial=0.0) > 0
         bands = [band for band in key_bands(self.settings, self.sample_rate, self.padded) if is_sounding[band.index]]
         spectrum = self.spectrum(roll, bands, timbre)
         envelopes = roll.copy()
-        for _ in range(rounds):
+        for _ in range(iterations):
             self.correct(envelopes, roll, spectrum, bands)
             spectrum = self.spectrum(envelopes, bands, timbre)
-        if rounds and self.settings.cleaned:
+        if iterations and self.settings.cleaned:
             is_audible = note_loudness(self.signal(spectrum), self.sample_rate, self.settings).max(axis=0) > 0
-            envelopes[:, ~is_audible] *= OVERLOOKED_GAIN
+            envelopes[:, ~is_audible] *= MISSED_NOTE_GAIN
             spectrum = self.spectrum(envelopes, bands, timbre)
         return self.signal(spectrum)
 
@@ -140,10 +142,10 @@ class Block:
         for band in bands:
             loudness = envelopes[:, band.index]
             ages = ages_seconds(loudness, self.settings.frame_seconds)
-            start_turns = GOLDEN * (band.index + self.settings.keys.low)
+            start_turns = GOLDEN_RATIO * (band.index + self.settings.keys.low)
             for number, share in timbre.shares(float(fundamentals[band.index]), self.sample_rate / 2, ages):
                 frequency = number * float(fundamentals[band.index])
-                width = SOFTNESS * float(deviations[band.index])
+                width = BANDWIDTH_RATIO * float(deviations[band.index])
                 self.add_oscillator(spectrum, loudness * share, frequency, width, start_turns * number)
         return spectrum
 
@@ -158,7 +160,7 @@ class Block:
         first = max(round(frequency_hz / bin_hz) - half_width_bins, 0)
         stop = min(round(frequency_hz / bin_hz) + half_width_bins + 1, spectrum.shape[1])
         oversampling = scipy.fft.next_fast_len(max(2, math.ceil((2 * half_width_bins + 1) / self.padded)))
-        envelope = interpolated(self.surrounded(loudness), oversampling)
+        envelope = interpolate(self.pad_edges(loudness), oversampling)
         position = np.arange(envelope.shape[1]) / envelope.shape[1]
         # Placing the spectrum at bin `first` shifts by whole bins; rotating the envelope's phase adds the remainder.
         start_seconds = (self.first_frame - self.context) * self.settings.frame_seconds
@@ -180,16 +182,16 @@ class Block:
         inner = slice(self.context, self.context + self.frames)
         for rows, rms in band_rms(spectrum, bands, self.padded, self.frame_samples):
             target = wanted[:, rows]
-            gain = np.clip(target / np.maximum(rms[:, :, inner], 1e-9), 1 / ROUND_GAIN, ROUND_GAIN)
+            gain = np.clip(target / np.maximum(rms[:, :, inner], 1e-9), 1 / ITERATION_GAIN, ITERATION_GAIN)
             envelopes[:, rows] = np.clip(envelopes[:, rows] * gain, target / TOTAL_GAIN, target * TOTAL_GAIN)
 
-    def surrounded(self, loudness: np.ndarray) -> np.ndarray:
+    def pad_edges(self, loudness: np.ndarray) -> np.ndarray:
         """Pad (C, T) to (C, padded), repeating the first and last frames so that the ends do not fade."""
         after = self.padded - self.context - self.frames
         return np.pad(loudness, ((0, 0), (self.context, after)), mode="edge")
 
 
-def interpolated(values: np.ndarray, oversampling: int) -> np.ndarray:
+def interpolate(values: np.ndarray, oversampling: int) -> np.ndarray:
     """Interpolate linearly from frame centres, (C, T), to (C, T * oversampling), from the start of the first frame."""
     previous = np.concatenate((values[:, :1], values[:, :-1]), axis=1)[:, :, None]
     following = np.concatenate((values[:, 1:], values[:, -1:]), axis=1)[:, :, None]

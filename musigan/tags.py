@@ -11,7 +11,7 @@ from typing import Any
 
 from musigan.errors import AudioError
 
-_LONGEST = 200  # characters; a longer text is a comment or damage
+_MAX_CHARACTERS = 200  # characters; a longer text is a comment or damage
 
 # The names of each tag in Vorbis comments, ID3v2, MP4, ASF and APEv2.
 _NAMES = {
@@ -86,7 +86,7 @@ def clean_text(text: str) -> str | None:
     spaced_text = "".join(" " if c.isspace() else c for c in text)
     cleaned = "".join(c for c in spaced_text if unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn"))
     cleaned = " ".join(cleaned.split())
-    return cleaned[:_LONGEST].rstrip() or None
+    return cleaned[:_MAX_CHARACTERS].rstrip() or None
 
 
 def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
     if not texts:
         return
     try:
-        file = _opened(os.fspath(path), format)
+        file = _open_with_tags(os.fspath(path), format)
         for name, text in texts.items():
             if format in _ID3_FORMATS:
                 file.tags.add(_id3_frame(name, text))
@@ -114,7 +114,7 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
         raise AudioError(f"tags could not be written: {error}") from error
 
 
-def _opened(path: str, format: str) -> Any:
+def _open_with_tags(path: str, format: str) -> Any:
     """Open a file of the format with mutagen, and add empty tags where it has none."""
     from mutagen import aiff, flac, mp3, oggopus, oggvorbis, wave
 

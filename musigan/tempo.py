@@ -34,7 +34,7 @@ def parse_grid(text: str) -> float:
     raise SettingsError(f"--quantise {text!r} not understood: give a note value, such as 1/16, or 1/12 for triplets")
 
 
-def quantised(notes: NoteEvents, tempo: float, grid_beats: float) -> NoteEvents:
+def quantise(notes: NoteEvents, tempo: float, grid_beats: float) -> NoteEvents:
     """Quantise notes' starts and stops to a grid of `grid_beats` from second 0 on; each lasts at least a step.
 
     Notes of one key that begin on one step become one, as loud as the loudest. A note ends where the next on its key

@@ -15,12 +15,12 @@ from musigan.errors import UsageError
 DRUMS = "drums"
 
 
-def names_of(header: Mapping[str, Any]) -> tuple[str, ...]:
+def track_names(header: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of a keys store's tracks; () where its channels are the sides of a recording."""
     return tuple(header.get("tracks") or ())
 
 
-def number_of(name: str, tracks: tuple[str, ...]) -> int:
+def number_of_track(name: str, tracks: tuple[str, ...]) -> int:
     """Return the number, from 1, of the channel of that name. Raises UsageError where there is none."""
     if name not in tracks:
         available = f"its tracks are {', '.join(tracks)}" if tracks else "the store holds no tracks"
@@ -28,13 +28,13 @@ def number_of(name: str, tracks: tuple[str, ...]) -> int:
     return tracks.index(name) + 1
 
 
-def together(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
+def mix_channels(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
     """Mix (C, K, T) to one channel (K, T): the mean of sides, the maximum of tracks."""
     # With the mean, silent tracks would make an instrument quieter.
     return np.asarray(roll.max(axis=0) if tracks else roll.mean(axis=0))
 
 
-def pitched(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
+def pitched_channels(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
     """Select the channels in which a key is a pitch, (C', K, T): all but drums; drums if there is nothing else."""
     pitched_numbers = [number for number, name in enumerate(tracks) if name != DRUMS]
     return roll[pitched_numbers] if pitched_numbers and len(pitched_numbers) < len(tracks) else roll

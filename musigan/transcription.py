@@ -27,28 +27,28 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from musigan.atomic import replacing
+from musigan.atomic import replace_whole
 from musigan.errors import MusiganError, UsageError
 from musigan.keysettings import KeySettings
 from musigan.midi import DEFAULT_TEMPO, KEYS, PITCH_OF_KEY, NoteEvents, Part, write_score
 from musigan.notes import ONSET, RELEASE, Notes, find_notes
 from musigan.rendering import Target, piece_roll
 from musigan.store import Attributes, Item
-from musigan.tempo import estimate_tempo, first_beat, quantised
+from musigan.tempo import estimate_tempo, first_beat, quantise
 
 Float = npt.NDArray[np.float32]
 SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/cleaning.py)
 ATTACK_RATIO = 2.2
 ATTACK_SECONDS = 0.06
 ATTACK_SHARE = 0.5
-AGAIN_SECONDS = 0.12
+SHORTEST_REPEAT_SECONDS = 0.12
 OCTAVES = (12, 19, 24)  # keys
-TOGETHER_SECONDS = 0.06
-AFTER_SECONDS = 0.2
+ONSET_TOLERANCE_SECONDS = 0.06
+OFFSET_TOLERANCE_SECONDS = 0.2
 GHOST_RATIO = 0.64  # of the loudness of the note below
 
 
-def notes_of(
+def roll_to_notes(
     roll: Float, settings: KeySettings, min_seconds: float = 0.0, onset: float = ONSET, release: float = RELEASE
 ) -> NoteEvents:
     """Find the notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
@@ -57,7 +57,7 @@ def notes_of(
     for track, plane in enumerate(roll):
         track_notes = find_notes(plane, onset, release)
         if settings.band != "midi":
-            track_notes = struck_again(plane, track_notes, settings.frame_seconds)
+            track_notes = split_repeats(plane, track_notes, settings.frame_seconds)
         velocity_shares = track_notes.loudness if settings.band == "midi" else np.sqrt(track_notes.loudness)
         velocities = np.clip(np.rint(127 * velocity_shares), 1, 127)
         pitches = track_notes.keys + settings.keys.low + PITCH_OF_KEY
@@ -67,10 +67,10 @@ def notes_of(
     return NoteEvents.of(rows)
 
 
-def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
+def split_repeats(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
     """Divide the notes of a recording's channel (K, T) where their keys are struck again."""
     attack_frames = max(round(ATTACK_SECONDS / frame_seconds), 1)
-    again_frames = max(round(AGAIN_SECONDS / frame_seconds), 1)
+    again_frames = max(round(SHORTEST_REPEAT_SECONDS / frame_seconds), 1)
     lowest = np.full_like(plane, np.inf)
     for back in range(1, attack_frames + 1):
         lowest[:, back:] = np.minimum(lowest[:, back:], plane[:, :-back])
@@ -88,15 +88,15 @@ def struck_again(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
     return Notes(keys.astype(int), starts.astype(int), stops.astype(int), loudness)
 
 
-def without_ghosts(notes: NoteEvents) -> NoteEvents:
+def remove_ghosts(notes: NoteEvents) -> NoteEvents:
     """Remove a recording's notes that are overtones of others; velocities are square roots of loudness."""
     is_note = np.ones(len(notes), bool)
     numbers_by_pitch = {int(pitch): np.flatnonzero(notes.pitches == pitch) for pitch in np.unique(notes.pitches)}
     for pitch, upper in numbers_by_pitch.items():
         for keys in OCTAVES:
             lower = numbers_by_pitch.get(pitch - keys, np.zeros(0, int))
-            begins_together = np.abs(notes.starts[upper, None] - notes.starts[lower]) <= TOGETHER_SECONDS + 1e-6
-            ends_within = notes.stops[upper, None] <= notes.stops[lower] + AFTER_SECONDS + 1e-6
+            begins_together = np.abs(notes.starts[upper, None] - notes.starts[lower]) <= ONSET_TOLERANCE_SECONDS + 1e-6
+            ends_within = notes.stops[upper, None] <= notes.stops[lower] + OFFSET_TOLERANCE_SECONDS + 1e-6
             is_softer = notes.velocities[upper, None] < math.sqrt(GHOST_RATIO) * notes.velocities[lower]
             is_note[upper] &= ~(begins_together & ends_within & is_softer).any(axis=1)
     return notes.where(is_note)
@@ -130,8 +130,8 @@ class Transcriber:
         shortest = self.min_seconds
         if shortest is None:
             shortest = SHORTEST_SECONDS if is_recording else 0.0
-        notes = notes_of(roll, self.settings, shortest)
-        return without_ghosts(notes) if is_recording and not self.keep_ghosts else notes
+        notes = roll_to_notes(roll, self.settings, shortest)
+        return remove_ghosts(notes) if is_recording and not self.keep_ghosts else notes
 
     def part(self, item: Item) -> Part:
         """Transcribe an item, with its tempo: the one set, else its own, else an estimate from its notes."""
@@ -162,7 +162,7 @@ class Transcriber:
         if bar_seconds - lead < 1e-6:
             lead = 0.0
         delayed = NoteEvents(notes.groups, notes.pitches, notes.starts + lead, notes.stops + lead, notes.velocities)
-        return quantised(delayed, tempo, self.grid_beats), lead
+        return quantise(delayed, tempo, self.grid_beats), lead
 
 
 def _number(said: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
@@ -218,5 +218,5 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
 
 
 def _save(data: bytes, path: str) -> None:
-    with replacing(Path(path), MusiganError) as aside:
+    with replace_whole(Path(path), MusiganError) as aside:
         aside.write_bytes(data)

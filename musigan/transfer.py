@@ -1,7 +1,7 @@
 """Transfer of songs to the other kind of music by a checkpoint trained on both: whole songs of any length.
 
 A song is joined from its pairs or chunks, passed through the network and cut again as it was. Where its length
-requires windows, these overlap by the receptive field (the generator's `halo`), so there are no seams.
+requires windows, these overlap by the receptive field (the generator's `receptive_field`), so there are no seams.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan import chunks
-from musigan.cleaning import without_fragments
+from musigan.cleaning import remove_fragments
 from musigan.data import compress, expand
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.keysettings import KeySettings
@@ -91,7 +91,7 @@ class Transfer:
         """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
         loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
         if self.store["band"].get("cleaned"):
-            return without_fragments(loudness, self.store["frame_seconds"])
+            return remove_fragments(loudness, self.store["frame_seconds"])
         return loudness
 
     def _translated(self, roll: Float, to: int) -> Float:
@@ -99,12 +99,14 @@ class Transfer:
         import torch
 
         frames, step = roll.shape[-1], self.generator.token_frames
-        hop, halo = WINDOW_PATCHES * step, self.generator.halo * step
+        hop, receptive_field = WINDOW_PATCHES * step, self.generator.receptive_field * step
         translated = np.empty_like(roll)
         with torch.no_grad():
             for start in range(0, frames, hop):
-                low, stop = max(start - halo, 0), min(start + hop, frames)
-                window = torch.from_numpy(np.ascontiguousarray(roll[None, ..., low : stop + halo])).to(self.device)
+                low, stop = max(start - receptive_field, 0), min(start + hop, frames)
+                window = torch.from_numpy(np.ascontiguousarray(roll[None, ..., low : stop + receptive_field])).to(
+                    self.device
+                )
                 translated_window = self.generator.translate(window, to)[0, ..., start - low : stop - low]
                 translated[..., start:stop] = translated_window.cpu().numpy()
         return translated
@@ -127,7 +129,7 @@ class Transfer:
             raise MusiganError("holds values that are not finite")
         chunk_seconds = length * (2 if is_paired else 1) / frame_rate
         starts = tuple(item.attributes.get("starts") or (index * chunk_seconds for index in range(len(item.array))))
-        blocks = chunks.cut_like(self.song(song, to), starts, frame_rate, length, is_paired)
+        blocks = chunks.cut_at(self.song(song, to), starts, frame_rate, length, is_paired)
         title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
         attributes = {**item.attributes, "title": f"{title} (to {self.domains[to]})"}
         return np.ascontiguousarray(blocks, np.float16), item.dimension_names, attributes

@@ -106,6 +106,6 @@ def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
         starts = tuple(i * chunk_seconds for i in range(count))
     loudness, level = analyse(song, sample_rate, settings, device)
-    rolls = chunks.cut_like(loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings), paired)
+    rolls = chunks.cut_at(loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings), paired)
     attributes: dict[str, Any] = {**item.attributes, "level": float(level), "starts": list(starts)}
     return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, attributes

@@ -137,14 +137,14 @@ def read_entries(
     magic = file.read(4)
     if not magic:
         raise StoreError("nothing came in: the tool before this one failed, or the file is empty")
-    magic += _exactly(file, 4 - len(magic))
+    magic += _read_exactly(file, 4 - len(magic))
     while magic == _LOCAL_MAGIC:
         entry, header_bytes = _local_header(file, position)
         if entry.size > limit(entry.name):
             raise StoreError(f"entry {entry.name} claims {entry.size} bytes, the limit is {limit(entry.name)}")
         if entry.name in names:
             raise StoreError(f"entry {entry.name} comes twice: the store is damaged")
-        data = _exactly(file, entry.size)
+        data = _read_exactly(file, entry.size)
         if zlib.crc32(data) != entry.crc:
             raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
         names.add(entry.name)
@@ -152,7 +152,7 @@ def read_entries(
         count += 1
         position += header_bytes + entry.size
         yield entry, data
-        magic = _exactly(file, 4)
+        magic = _read_exactly(file, 4)
     if magic not in (_CENTRAL_MAGIC, _END_MAGIC):
         raise StoreError(f"not a store: found {magic!r} where a ZIP entry or the directory should begin")
     # Read the directory to the end of the stream and compare it with the entries that were read.
@@ -169,7 +169,7 @@ def _record_key(entry: Entry) -> bytes:
     return f"{entry.name}\0{entry.size}\0{entry.crc}\0{entry.offset}\n".encode()
 
 
-def _exactly(file: IO[bytes], size: int) -> bytes:
+def _read_exactly(file: IO[bytes], size: int) -> bytes:
     """Read exactly `size` bytes. Raises StoreError where the file ends before.
 
     Reads in pieces, so that a false size costs no memory. Only an empty read is the end of a stream.
@@ -197,11 +197,11 @@ def _safe_name(encoded: bytes) -> str:
 
 
 def _local_header(file: IO[bytes], offset: int) -> tuple[Entry, int]:
-    fields = _LOCAL.unpack(_LOCAL_MAGIC + _exactly(file, _LOCAL.size - 4))
+    fields = _LOCAL.unpack(_LOCAL_MAGIC + _read_exactly(file, _LOCAL.size - 4))
     _, _, flags, method, _, _, crc, packed_size, size, name_bytes, extra_bytes = fields
     _check_plain(flags, method, packed_size, size, name_bytes)
-    name = _safe_name(_exactly(file, name_bytes))
-    _exactly(file, extra_bytes)
+    name = _safe_name(_read_exactly(file, name_bytes))
+    _read_exactly(file, extra_bytes)
     return Entry(name, size, crc, offset), _LOCAL.size + name_bytes + extra_bytes
 
 
@@ -215,12 +215,12 @@ def _check_plain(flags: int, method: int, packed: int, size: int, name_bytes: in
 
 def _central_record(file: IO[bytes]) -> tuple[Entry, int]:
     """Read one directory record after its magic; return its entry and its length in bytes."""
-    fields = _CENTRAL.unpack(_CENTRAL_MAGIC + _exactly(file, _CENTRAL.size - 4))
+    fields = _CENTRAL.unpack(_CENTRAL_MAGIC + _read_exactly(file, _CENTRAL.size - 4))
     flags, method, crc, packed_size, size, name_bytes, extra_bytes, comment_bytes = (*fields[3:5], *fields[7:13])
     _check_plain(flags, method, packed_size, size, name_bytes)
-    name = _safe_name(_exactly(file, name_bytes))
-    extra = _exactly(file, extra_bytes)
-    _exactly(file, comment_bytes)
+    name = _safe_name(_read_exactly(file, name_bytes))
+    extra = _read_exactly(file, extra_bytes)
+    _read_exactly(file, comment_bytes)
     offset = fields[16]
     if offset == _MAX32:
         offset = _zip64_offset(extra)
@@ -250,11 +250,11 @@ def _read_directory(file: IO[bytes], magic: bytes, limit: int) -> tuple[bytes, i
         records_hash.update(_record_key(entry))
         count += 1
         size += record_bytes
-        magic = _exactly(file, 4)
+        magic = _read_exactly(file, 4)
     if magic == _END64_MAGIC:
-        return records_hash.digest(), size, magic + _exactly(file, _TAIL64_BYTES - 4)
+        return records_hash.digest(), size, magic + _read_exactly(file, _TAIL64_BYTES - 4)
     if magic == _END_MAGIC:
-        return records_hash.digest(), size, magic + _exactly(file, _END.size - 4)
+        return records_hash.digest(), size, magic + _read_exactly(file, _END.size - 4)
     raise StoreError("the store's directory is damaged")
 
 
@@ -294,7 +294,7 @@ def read_directory(buffer: memoryview) -> list[Entry]:
     view = _MemoryFile(buffer, offset)
     entries: list[Entry] = []
     for _ in range(count):
-        if _exactly(view, 4) != _CENTRAL_MAGIC:  # type: ignore[arg-type]
+        if _read_exactly(view, 4) != _CENTRAL_MAGIC:  # type: ignore[arg-type]
             raise StoreError("the store's directory is damaged")
         entries.append(_central_record(view)[0])  # type: ignore[arg-type]
     if view.position != offset + size:

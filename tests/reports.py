@@ -21,7 +21,7 @@ NASTY = [
     "caf\udcff",  # a byte that is no Unicode
 ]
 SECONDS = 2 * 2 * tiny.FRAMES * 0.02  # a whole song of the tiny stores
-CHOICES = report.Choices(count=2, of=3, rounds=2, seconds=SECONDS, seed=5)
+CHOICES = report.MusicSelection(count=2, of=3, rounds=2, seconds=SECONDS, seed=5)
 EVALUATIONS: dict[int, dict[str, Any]] = {
     2: {
         "metrics": {"distance": {"samples": 90.0, "floor": 2.0, "silence": 120.0, "odd": None}},
@@ -80,7 +80,7 @@ def write_run(folder: Path) -> Path:
     return folder
 
 
-def gather(folder: Path, keys: str = "songs.zip", choices: report.Choices = CHOICES) -> dict[str, Any]:
+def gather(folder: Path, keys: str = "songs.zip", choices: report.MusicSelection = CHOICES) -> dict[str, Any]:
     run = report.Run.of(folder / "ckpt.pt")
     if not keys:
         return report.gather(run, choices, None, "cpu", 1, Counter)

@@ -45,13 +45,13 @@ def test_bfloat16_runs_through_all_stages_near_float32(
     plain, before = trained(keys, tmp_path / "a.pt", name)
     computed, losses = set(), set()
 
-    def watch(module: torch.nn.Module, given: Any, found: torch.Tensor) -> None:
+    def add_verdicts(module: torch.nn.Module, given: Any, found: torch.Tensor) -> None:
         computed.add(found.dtype)
 
     backward = loop._backward
 
     def watch_losses(objective: Any, settings: Any, side: str, batch: Any, moment: Any, said: Any) -> None:
-        handles = [m.register_forward_hook(watch) for m in objective.networks.modules() if hasattr(m, "weight")]
+        handles = [m.register_forward_hook(add_verdicts) for m in objective.networks.modules() if hasattr(m, "weight")]
         backward(objective, settings, side, batch, moment, said)
         losses.update(value.dtype for several in said.named.values() for value in several)
         for handle in handles:

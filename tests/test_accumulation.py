@@ -12,7 +12,7 @@ from musigan.data import Batch, batches
 from musigan.errors import CheckpointError
 from musigan.seeding import seed_of
 from musigan.training import loop, objectives, runs
-from musigan.training.objectives import Moment
+from musigan.training.objectives import StepContext
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start, weights
 
@@ -45,8 +45,8 @@ def by_hand(run: runs.Run, objective: objectives.Objective, real: torch.Tensor, 
         for number, part in enumerate(parts):
             seed = seed_of(settings.seed, 0, 0, turn, number)
             torch.manual_seed(seed)  # for dropout
-            moment = Moment(0, 0.0, torch.Generator().manual_seed(seed))
-            terms = objective.losses(side, part, moment).losses
+            context = StepContext(0, 0.0, torch.Generator().manual_seed(seed))
+            terms = objective.losses(side, part, context).losses
             losses += [settings.weight(name) * objective.factor(name, 0.0) * loss for name, loss in terms.items()]
         (torch.stack(losses).sum() / len(parts)).backward()
         torch.nn.utils.clip_grad_norm_(moving, settings.gradient_clip)
@@ -92,13 +92,13 @@ def test_every_side_of_a_step_meets_the_same_batches(keys: Path, monkeypatch: py
     run, objective, real = at_stage(keys, "adversarial", accumulate=2, adversarial={"roll_every": 1})
     assert isinstance(objective, objectives.Adversarial)
     begun, used, encoded = [], [], []
-    begin, fake, encode = objective._begin, objective._fake, objective.generator.encode
+    begin, fake, encode = objective._start_latents, objective._fake, objective.generator.encode
 
-    def watched_fake(batch: torch.Tensor, start: torch.Tensor, moment: Moment) -> Any:
+    def watched_fake(batch: torch.Tensor, start: torch.Tensor, context: StepContext) -> Any:
         used.append((batch[0], start))
-        return fake(batch, start, moment)
+        return fake(batch, start, context)
 
-    monkeypatch.setattr(objective, "_begin", lambda *a: begun.append(begin(*a)) or begun[-1])
+    monkeypatch.setattr(objective, "_start_latents", lambda *a: begun.append(begin(*a)) or begun[-1])
     monkeypatch.setattr(objective, "_fake", watched_fake)
     monkeypatch.setattr(objective.generator, "encode", lambda roll: encoded.append(roll) or encode(roll))
     loop._step(run, objective, Batch(real), 10)
@@ -153,8 +153,8 @@ def test_losses_are_means_over_the_batches(keys: Path, monkeypatch: pytest.Monke
     values = iter((1.0, 4.0))
     draw = objective.losses
 
-    def scaled(side: str, batch: torch.Tensor, moment: Moment) -> objectives.Terms:
-        loss = draw(side, batch, moment).losses["flow"]
+    def scaled(side: str, batch: torch.Tensor, context: StepContext) -> objectives.Terms:
+        loss = draw(side, batch, context).losses["flow"]
         return objectives.Terms({"flow": loss - loss.detach() + next(values)})
 
     monkeypatch.setattr(objective, "losses", scaled)

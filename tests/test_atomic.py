@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from musigan.atomic import partial_path, replacing
+from musigan.atomic import partial_path, replace_whole
 from musigan.errors import AudioError, CheckpointError
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "x.bin"
     target.write_bytes(b"old")
-    with replacing(target, AudioError) as aside:
+    with replace_whole(target, AudioError) as aside:
         aside.write_bytes(b"new and longer")
         assert target.read_bytes() == b"old"
         assert aside.parent == tmp_path  # a rename does not cross file systems
@@ -30,7 +30,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(error: type[Ba
     target.write_bytes(b"old")
 
     def fail_half_way() -> None:
-        with replacing(target, AudioError) as aside:
+        with replace_whole(target, AudioError) as aside:
             aside.write_bytes(b"half")
             raise error("mine")
 
@@ -42,7 +42,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(error: type[Ba
 
 def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     partial_path(tmp_path / "x").write_bytes(b"half of something long")
-    with replacing(tmp_path / "x", AudioError) as aside:
+    with replace_whole(tmp_path / "x", AudioError) as aside:
         assert aside.read_bytes() == b""
     assert os.listdir(tmp_path) == ["x"]
 
@@ -52,7 +52,7 @@ def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
 def test_permissions_are_those_of_any_new_file(mask: int, tmp_path: Path) -> None:
     former = os.umask(mask)
     try:
-        with replacing(tmp_path / "x", AudioError) as aside:
+        with replace_whole(tmp_path / "x", AudioError) as aside:
             aside.write_bytes(b"1")
     finally:
         os.umask(former)
@@ -61,7 +61,7 @@ def test_permissions_are_those_of_any_new_file(mask: int, tmp_path: Path) -> Non
 
 def test_long_names_fit(tmp_path: Path) -> None:
     target = tmp_path / ("ä" * 125 + ".mp3")  # 254 bytes
-    with replacing(target, AudioError) as aside:
+    with replace_whole(target, AudioError) as aside:
         aside.write_bytes(b"1")
     assert target.read_bytes() == b"1"
 
@@ -72,7 +72,7 @@ def test_places_that_cannot_be_taken(failure: type[AudioError], tmp_path: Path) 
     for name, reason in (("nowhere/x", "No such file"), ("folder", ".*directory")):
         with (
             pytest.raises(failure, match=rf"{name}: cannot be written \({reason}"),
-            replacing(tmp_path / name, failure),
+            replace_whole(tmp_path / name, failure),
         ):
             pass
     assert os.listdir(tmp_path) == ["folder"]

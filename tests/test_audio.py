@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from musigan import audio, decoding
 from musigan.audio import content_hash, decode, decode_many
-from musigan.collection import Found
+from musigan.collection import MediaFile
 from musigan.errors import AudioError, UsageError
 from tests import sounds
 from tests.sounds import noise, pitch, tones, write
@@ -144,7 +144,7 @@ def test_arguments_of_no_sense(wrong: dict[str, object], song: bytes, tmp_path: 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=8), st.sampled_from([12000, 44100, 8000]))
 def test_how_the_sound_is_cut_into_blocks_does_not_matter(sizes: list[int], rate: int) -> None:
     sound = noise(sum(sizes) / rate, rate).T[: sum(sizes)]
-    request, plan = decoding.Request("", 0.01, None), audio._Plan(12000, "stereo", None)
+    request, plan = decoding.Request("", 0.01, None), audio._OutputFormat(12000, "stereo", None)
 
     def collect(blocks: list[np.ndarray]) -> np.ndarray:
         report = decoding.Report()
@@ -190,8 +190,8 @@ def test_other_sound_is_another_recording() -> None:
 # Many files
 
 
-def found(path: Path) -> Found:
-    return Found(path, path.name)
+def found(path: Path) -> MediaFile:
+    return MediaFile(path, path.name)
 
 
 def test_many_come_in_order_with_errors_in_their_places(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.Mo
     def items():  # type: ignore[no-untyped-def]
         for i in range(100):
             taken.append(i)
-            yield Found(Path(str(i)), str(i))
+            yield MediaFile(Path(str(i)), str(i))
 
     monkeypatch.setattr(audio, "decode", fake)
     outcomes = decode_many(items(), jobs=3)

@@ -14,7 +14,7 @@ from musigan.errors import SettingsError
 from musigan.models import RollShape
 from musigan.training import augmentation, checkpoint, loop, runs
 from musigan.training.augmentation import Augmentation, shift
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
@@ -111,13 +111,13 @@ def test_probability_rises_while_too_sure_and_falls_otherwise() -> None:
     heights = []
     for step in range(60):
         made.enter(step, target=0.6, rolls=120)
-        made.watch(sure)
+        made.add_verdicts(sure)
         heights.append(made.probability.item())
-    assert heights[-1] == pytest.approx(augmentation.MOST)
+    assert heights[-1] == pytest.approx(augmentation.MAX_PROBABILITY)
     assert heights[9] - heights[8] == pytest.approx(6 / 120)
     for step in range(60, 120):
         made.enter(step, target=0.6, rolls=120)
-        made.watch(unsure)
+        made.add_verdicts(unsure)
     assert made.probability.item() == 0
 
 
@@ -127,7 +127,7 @@ def test_probability_holds_the_target() -> None:
     for step in range(2000):
         made.enter(step, target=0.6, rolls=2000)
         right = torch.rand(8, 1, generator=draw) < 1 - made.probability / 2
-        made.watch(right.float() * 2 - 1)
+        made.add_verdicts(right.float() * 2 - 1)
         seen.append(made.probability.item())
     assert sum(seen[1000:]) / 1000 == pytest.approx(0.4, abs=0.06)
 
@@ -137,11 +137,11 @@ def test_parts_of_a_batch_count_as_the_whole() -> None:
     signs = torch.tensor([[1.0], [1.0], [1.0], [-1.0], [1.0], [1.0], [1.0], [1.0]])  # parts of .5 and 1
     for step in range(3):
         whole.enter(step, target=0.2, rolls=100)
-        whole.watch(signs)
+        whole.add_verdicts(signs)
         for part in signs.chunk(2):
             parts.enter(step, target=0.2, rolls=100)
             assert torch.equal(whole.probability, parts.probability)
-            parts.watch(part)
+            parts.add_verdicts(part)
     assert whole.sureness.item() == pytest.approx(0.75 * (1 - 0.75**2))
     assert whole.probability.item() == pytest.approx(0.5 - 0.08 + 0.08)  # from .19 up to .33
     assert torch.equal(whole.sureness, parts.sureness)
@@ -172,7 +172,7 @@ def test_real_and_fake_are_changed_in_both_steps(side: str, monkeypatch: pytest.
         objective, "_judge", lambda views, given: shown.append(views["roll"].detach()) or judge(views, given)
     )
     real = torch.rand(6, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
-    objective.losses(side, real, Moment(0, 0.0, rng()))
+    objective.losses(side, real, StepContext(0, 0.0, rng()))
     assert len(went) == len(shown) == 2
     assert torch.equal(went[0][0], real)
     assert not torch.equal(went[1][0], real)
@@ -186,8 +186,8 @@ def test_real_and_fake_follow_one_law() -> None:
     """The same roll as real and as fake: what is shown agrees in distribution (mean per key, share of silence)."""
     objective = game()
     roll = rolls(1).expand(800, -1, -1, -1)
-    moment = Moment(0, 0.0, rng())
-    one, other = (objective._changed({"roll": roll, "latent": None}, moment)["roll"] for _ in range(2))
+    context = StepContext(0, 0.0, rng())
+    one, other = (objective._augmented({"roll": roll, "latent": None}, context)["roll"] for _ in range(2))
     assert not torch.equal(one, other)
     torch.testing.assert_close(one.mean((0, 3)), other.mean((0, 3)), atol=0.02, rtol=0.05)
     silent = [(x.amax((1, 2)) == 0).float().mean().item() for x in (one, other)]
@@ -197,7 +197,7 @@ def test_real_and_fake_follow_one_law() -> None:
 def test_generator_learns_through_the_changes() -> None:
     objective = game()
     real = torch.rand(4, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
-    terms = objective.losses("generator", real, Moment(0, 0.0, rng()))
+    terms = objective.losses("generator", real, StepContext(0, 0.0, rng()))
     terms.losses["adversarial_roll"].backward()
     decoder = objective.generator.parts()["decoder"]
     assert sum(p.grad.abs().sum().item() for p in decoder if p.grad is not None) > 0
@@ -208,13 +208,15 @@ def test_the_game_steers_and_the_critic_alone_does_not(stage: str, moves: bool) 
     objective = game(stage, 0.4, adaptive_rolls=100.0)
     real = torch.rand(4, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
     held = objective.augmentation.probability
-    assert objective.losses("critic", real, Moment(0, 0.0, rng())).figures["augmentation"].item() == pytest.approx(0.4)
-    objective.losses("generator", real, Moment(0, 0.0, rng()))
+    assert objective.losses("critic", real, StepContext(0, 0.0, rng())).figures["augmentation"].item() == pytest.approx(
+        0.4
+    )
+    objective.losses("generator", real, StepContext(0, 0.0, rng()))
     assert held.item() == pytest.approx(0.4)  # to the end of the step
-    objective.losses("critic", real, Moment(1, 0.0, rng()))  # a step without rolls
+    objective.losses("critic", real, StepContext(1, 0.0, rng()))  # a step without rolls
     assert abs(held.item() - 0.4) == pytest.approx(0.04 if moves else 0.0, abs=1e-6)
     before = held.item()
-    objective.losses("critic", real, Moment(2, 0.0, rng()))
+    objective.losses("critic", real, StepContext(2, 0.0, rng()))
     assert held.item() == before
 
 

@@ -96,7 +96,7 @@ def test_malicious_pickles_are_refused_and_do_nothing(trained: Path, tmp_path: P
     plain.write_bytes(pickle.dumps(Malicious(mark)))
     refused(plain, "not a checkpoint")
     inside = tmp_path / "inside.pt"
-    torch.save({"kind": checkpoint.KIND, "format": 1, "settings": Malicious(mark)}, inside)
+    torch.save({"kind": checkpoint.KIND, "format": checkpoint.FORMAT, "settings": Malicious(mark)}, inside)
     refused(inside, "could run code")
     whole = tmp_path / "module.pt"
     torch.save(torch.nn.Linear(2, 2), whole)
@@ -161,7 +161,7 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "format 2, this version reads 1"),
+        ({"format": 3}, "format 3, this version reads up to 2"),
         ({"format": None}, "format None"),
         ({"settings": ...}, "incomplete"),
         ({"position": {"stag": 1}}, "incomplete"),

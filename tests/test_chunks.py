@@ -45,7 +45,7 @@ def test_assemble_undoes_cut(channels: int, samples: int, chunk: int, overlap: f
     song = chunks.assemble(cut.pairs, cut.starts, rate, paired=True)
     covered = (len(cut.starts) - 1) * hop + 2 * chunk
     np.testing.assert_array_equal(song, signal[:, :covered])
-    np.testing.assert_array_equal(chunks.cut_like(song, cut.starts, rate, chunk, paired=True), cut.pairs)
+    np.testing.assert_array_equal(chunks.cut_at(song, cut.starts, rate, chunk, paired=True), cut.pairs)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True), st.integers(1, 8))
@@ -56,7 +56,7 @@ def test_chunks_in_any_order_with_gaps(begins: list[int], length: int) -> None:
     cut = np.stack([whole[:, begin : begin + length] for begin in begins])
     song = chunks.assemble(cut, starts, rate, paired=False)
     assert song.shape == (2, max(begins) - min(begins) + length)
-    np.testing.assert_array_equal(chunks.cut_like(song, starts, rate, length, paired=False), cut)
+    np.testing.assert_array_equal(chunks.cut_at(song, starts, rate, length, paired=False), cut)
     heard = {sample for begin in begins for sample in range(begin, begin + length)}
     for sample in range(song.shape[-1]):
         expected = whole[:, sample + min(begins)] if sample + min(begins) in heard else [0, 0]
@@ -80,7 +80,7 @@ def test_cut_like_on_a_coarser_axis_stays_inside_the_song(
     cut = chunks.cut_pairs(signal, rate, chunk / rate, overlap)
     song = chunks.assemble(cut.pairs, cut.starts, rate, paired=True)
     analysed = song[:, : song.shape[-1] // frame_samples * frame_samples : frame_samples]
-    rolls = chunks.cut_like(analysed, cut.starts, rate / frame_samples, frames, paired=True)
+    rolls = chunks.cut_at(analysed, cut.starts, rate / frame_samples, frames, paired=True)
     assert rolls.shape == (len(cut.starts), 2, 1, frames)
     # Each frame was heard less than a frame before the pair's own.
     behind = cut.pairs[..., ::frame_samples] - rolls

@@ -8,7 +8,7 @@ import pytest
 
 from musigan import store
 from musigan.beats import Beat, clock
-from musigan.conditions import NOT_GIVEN, Asked, style_of, styles_of
+from musigan.conditions import TO_GENERATE, Conditions, style_of, styles_of
 from musigan.data import AugmentSettings, RollDataset, expand
 from tests import tiny
 
@@ -61,7 +61,7 @@ def test_one_track_is_given_now_and_then(tmp_path: Path) -> None:
         kept = given["kept"]
         of_tracks = kept.min(axis=(1, 2)) >= 0
         np.testing.assert_array_equal(kept[of_tracks], roll[of_tracks])
-        assert (kept[~of_tracks] == NOT_GIVEN).all()
+        assert (kept[~of_tracks] == TO_GENERATE).all()
         np.testing.assert_array_equal(kept, data.example(epoch, 0)[1]["kept"])
         found.append(of_tracks)
     first, second = np.mean(found, axis=0)
@@ -82,15 +82,15 @@ def test_instruments_are_not_swapped_nor_drums_moved(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_for_is_cut_into_stretches() -> None:
-    kept = np.full((2, 5, 30), NOT_GIVEN, np.float32)
+    kept = np.full((2, 5, 30), TO_GENERATE, np.float32)
     kept[1] = np.arange(30) / 100
-    given = Asked(3, Beat(75.0, 0.2), kept).given(20, (2, 5, 16), 0.02)
+    given = Conditions(3, Beat(75.0, 0.2), kept).at_frames(20, (2, 5, 16), 0.02)
     assert given["style"] == 3
     np.testing.assert_allclose(given["tempo"], clock(Beat(75.0, 0.2), 36, 0.02)[:, 20:], atol=1e-5)
     np.testing.assert_array_equal(given["kept"][1, :, :10], kept[1, :, 20:])
     assert (given["kept"][1, :, 10:] == 0).all()
-    assert (given["kept"][0] == NOT_GIVEN).all()
-    assert (Asked().given(0, (2, 5, 16), 0.02)["kept"] == NOT_GIVEN).all()
+    assert (given["kept"][0] == TO_GENERATE).all()
+    assert (Conditions().at_frames(0, (2, 5, 16), 0.02)["kept"] == TO_GENERATE).all()
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

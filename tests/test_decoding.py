@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from musigan import audio, decoding, ffmpeg, mpeg
 from musigan.audio import decode, decode_many
-from musigan.collection import Found
+from musigan.collection import MediaFile
 from musigan.errors import AudioError
 from tests import sounds
 from tests.sounds import noise, pitch, tones, write
@@ -175,7 +175,7 @@ def test_a_few_frames_by_chance_are_no_music(frames: int, song: bytes, tmp_path:
     with pytest.raises(AudioError, match="no audio could be decoded"):
         decode(tmp_path / "x.mp3")
     request = decoding.Request(str(tmp_path / "x.mp3"), 0.0, None)
-    with pytest.raises(decoding.Unreadable, match="does not know this format"):
+    with pytest.raises(decoding.ReaderError, match="does not know this format"):
         next(decoding.read_libsndfile(request, decoding.Report()))
 
 
@@ -226,13 +226,13 @@ def test_bursts_in_lossy_sound_are_muted_and_their_surroundings_are_not() -> Non
     report = decoding.Report(lossy=True)
     block = noise(2, 44100).T.copy()
     block[30000:30010] = 3417.0
-    tamed = audio._tamed(block, report)
+    tamed = audio._without_bursts(block, report)
     assert np.abs(tamed).max() < 1
     changed = np.flatnonzero((tamed != block).any(axis=1))
     assert 29000 < changed.min() <= 30000 - 576
     assert 30010 + 576 <= changed.max() < 31200
     loud = noise(2, 44100, level=3.0).T
-    np.testing.assert_array_equal(audio._tamed(loud, decoding.Report(lossy=True)), loud)
+    np.testing.assert_array_equal(audio._without_bursts(loud, decoding.Report(lossy=True)), loud)
 
 
 @settings(max_examples=25, deadline=None)
@@ -244,7 +244,7 @@ def test_random_bytes_are_an_error_or_finite_sound(data: bytes, start: bytes) ->
         patch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
         path = Path(folder) / "x.mp3"
         path.write_bytes(start + data)
-        (outcome,) = decode_many([Found(path, "x.mp3")], jobs=1)
+        (outcome,) = decode_many([MediaFile(path, "x.mp3")], jobs=1)
         if outcome.recording is None:
             assert "\n" not in str(outcome.error)
         else:

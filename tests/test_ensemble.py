@@ -16,7 +16,7 @@ from musigan.metrics.describing import describe
 from musigan.metrics.description import Geometry
 from musigan.metrics.notemetrics import OF_TRACKS
 from musigan.store import open_reader, write
-from musigan.tracks import number_of, pitched, together
+from musigan.tracks import mix_channels, number_of_track, pitched_channels
 from musigan.training.augmentation import Augmentation, shift
 
 RATE = 22050
@@ -59,20 +59,22 @@ def test_a_drum_sounds_when_it_is_struck_as_loud_as_that() -> None:
 def test_held_notes_die_away_on_a_piano_and_not_on_strings() -> None:
     plane = np.zeros((88, 100), np.float32)
     plane[48, 5:95] = 0.5
-    piano, strings = (ensemble.with_envelopes(plane, ensemble.PLAYERS[name], MIDI)[48] for name in ("piano", "strings"))
+    piano, strings = (
+        ensemble.apply_envelopes(plane, ensemble.PLAYERS[name], MIDI)[48] for name in ("piano", "strings")
+    )
     assert piano[5] == strings[5] == 0.5
     assert piano[90] < 0.15
     assert strings[90] == 0.5
     assert 0 < piano[96] < piano[94]  # rings on
     low = np.roll(plane, -24, axis=0)
-    assert ensemble.with_envelopes(low, ensemble.PLAYERS["piano"], MIDI)[24, 90] > 2 * piano[90]
+    assert ensemble.apply_envelopes(low, ensemble.PLAYERS["piano"], MIDI)[24, 90] > 2 * piano[90]
 
 
 def test_a_key_struck_again_begins_anew() -> None:
     plane = np.zeros((88, 100), np.float32)
     plane[48, 5:49], plane[48, 50:90] = 0.5, 0.5
     for player in ensemble.PLAYERS.values():
-        shaped = ensemble.with_envelopes(plane, player, MIDI)[48]
+        shaped = ensemble.apply_envelopes(plane, player, MIDI)[48]
         assert shaped[49] == 0
         assert shaped[50] == 0.5
 
@@ -87,21 +89,21 @@ def test_each_group_has_a_timbre_and_a_place() -> None:
     sides = {name: float(np.abs(right).sum() / np.abs(left).sum()) for name, (left, right) in sounds.items()}
     assert sides["strings"] < sides["piano"] < 0.9 < sides["bass"] < 1.1 < sides["guitar"]
     everybody = np.repeat(roll, 5, axis=0)
-    together = ensemble.perform(everybody, tuple(sounds), MIDI, RATE)
-    np.testing.assert_allclose(together, sum(sounds.values()), atol=1e-4)
+    mix_channels = ensemble.perform(everybody, tuple(sounds), MIDI, RATE)
+    np.testing.assert_allclose(mix_channels, sum(sounds.values()), atol=1e-4)
     assert not np.allclose(ensemble.perform(roll, ("piano",), MIDI, RATE, "organ"), sounds["piano"], atol=0.01)
 
 
 def test_tracks_together_are_the_loudest_and_sides_the_mean() -> None:
     roll = np.array([[[0.9]], [[0.2]], [[0.1]]], np.float32)
-    assert together(roll, ()).item() == pytest.approx(0.4)
-    assert together(roll, ("drums", "piano", "bass")).item() == pytest.approx(0.9)
-    assert pitched(roll, ("drums", "piano", "bass")).ravel().tolist() == pytest.approx([0.2, 0.1])
-    assert pitched(roll[:1], ("drums",)).shape == (1, 1, 1)
-    assert number_of("bass", ("drums", "bass")) == 2
+    assert mix_channels(roll, ()).item() == pytest.approx(0.4)
+    assert mix_channels(roll, ("drums", "piano", "bass")).item() == pytest.approx(0.9)
+    assert pitched_channels(roll, ("drums", "piano", "bass")).ravel().tolist() == pytest.approx([0.2, 0.1])
+    assert pitched_channels(roll[:1], ("drums",)).shape == (1, 1, 1)
+    assert number_of_track("bass", ("drums", "bass")) == 2
     for tracks in (("drums", "bass"), ()):
         with pytest.raises(UsageError, match="--track flute"):
-            number_of("flute", tracks)
+            number_of_track("flute", tracks)
     np.testing.assert_allclose(plots.plane_of(roll, None, "linear", ("a", "b", "c")), [[0.9]])
 
 

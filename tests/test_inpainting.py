@@ -9,7 +9,7 @@ import torch
 
 from musigan import models
 from musigan.models import RollShape, inpainting
-from musigan.sampling import Sampler, Wish
+from musigan.sampling import Request, Sampler
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +47,7 @@ def test_what_is_painted_agrees_with_what_is_known() -> None:
         return torch.einsum("ij,bjz->biz", way, latents)
 
     noise = torch.randn(4000, 2, 1, generator=seeded())
-    flow: Any = SimpleNamespace(rounds=40, velocity=velocity)
+    flow: Any = SimpleNamespace(flow_steps=40, velocity=velocity)
     found = inpainting.inpaint(flow, torch.full((4000, 1, 1), 2.0), noise)[:, 1]
     assert found.mean().item() == pytest.approx(1.6, abs=0.12)
     assert found.std().item() == pytest.approx(0.6, abs=0.05)
@@ -69,7 +69,7 @@ def test_what_is_known_stays_and_counts() -> None:
 def test_with_nothing_known_it_is_the_flow() -> None:
     generator, noise = built(), torch.randn(1, 6, 3, generator=seeded())
     found = inpainting.inpaint(generator, noise[:, :0], noise)
-    torch.testing.assert_close(generator.latent_offset + generator.latent_gain * found, generator.compose(noise))
+    torch.testing.assert_close(generator.latent_offset + generator.latent_gain * found, generator.sample_prior(noise))
 
 
 @pytest.mark.parametrize("frames", [1, 7, 61])
@@ -101,8 +101,8 @@ def test_known_latents_are_those_of_the_past_before_calibration() -> None:
 
 def test_a_sampler_goes_on_from_a_past() -> None:
     sampler = Sampler(torch.nn.ModuleDict({"generator": built()}), SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
-    wish = Wish(past=past(30)[0].numpy() ** 2)
-    sampler.check(wish, scored=False)
-    piece = sampler.piece(1, 1, 40, wish=wish)
+    request = Request(past=past(30)[0].numpy() ** 2)
+    sampler.check(request, scored=False)
+    piece = sampler.piece(1, 1, 40, request=request)
     assert piece.roll.shape == (tiny.CHANNELS, tiny.KEYS, 40)
     assert not np.array_equal(piece.roll, sampler.piece(1, 1, 40).roll)

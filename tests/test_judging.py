@@ -246,7 +246,7 @@ def test_drawn_latents_have_the_spread_of_real_ones(keys: Path, tmp_path: Path) 
     calibrate(run, data)
     rng = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        drawn = generator.compose(generator.draw(PIECES, run.shape.frames, rng))
+        drawn = generator.sample_prior(generator.draw(PIECES, run.shape.frames, rng))
         real = generator.encode(torch.stack([torch.from_numpy(data.roll(0, n)) for n in range(len(data))]))
     spread = (real.mean.var((0, 1)) + real.log_variance.exp().mean((0, 1))).sqrt()
     torch.testing.assert_close(drawn.std((0, 1)), spread, rtol=0.25, atol=0.1)
@@ -254,7 +254,9 @@ def test_drawn_latents_have_the_spread_of_real_ones(keys: Path, tmp_path: Path) 
     # From halfway on the way is the same.
     noise = generator.draw(2, run.shape.frames, rng)
     with torch.no_grad():
-        torch.testing.assert_close(generator.compose(generator.compose(noise, 0, 1), 1), generator.compose(noise))
+        torch.testing.assert_close(
+            generator.sample_prior(generator.sample_prior(noise, 0, 1), 1), generator.sample_prior(noise)
+        )
 
 
 def test_a_checkpoint_from_before_there_was_a_calibration_still_loads(keys: Path, tmp_path: Path) -> None:

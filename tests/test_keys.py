@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musigan.cleaning import SILENCE, Cleaner, Runs, fold, mean_within, without_fragments
+from musigan.cleaning import SILENCE, Cleaner, Runs, fold, mean_within, remove_fragments
 from musigan.errors import AudioError, SettingsError
 from musigan.keys import BLOCK_FRAMES, analyse, band_loudness, low_spectrum
 from musigan.keysettings import KeyRange, KeySettings
@@ -283,7 +283,7 @@ def test_fragments_go_and_notes_stay() -> None:
     roll[0, 1, 3:5] = 0.5  # 40 ms
     roll[:, 2, 3:6] = 0.5
     roll[0, 3, 3:5] = roll[1, 3, 5:6] = 0.5  # one note that goes from left to right
-    kept = without_fragments(roll, 0.02)
+    kept = remove_fragments(roll, 0.02)
     assert not kept[:, 1].any()
     np.testing.assert_array_equal(kept[:, 2:], roll[:, 2:])
 

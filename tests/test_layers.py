@@ -143,6 +143,6 @@ def test_transformer_remembers_what_stands_in_front() -> None:
     both = torch.cat((front, tokens), 1)
     for layer in transformer.layers:
         both = layer(both, style, mask)
-    found = transformer(tokens, style, transformer.remember(front, style))
+    found = transformer(tokens, style, transformer.cache_keys_values(front, style))
     torch.testing.assert_close(found, both[:, 5:])
     assert not torch.allclose(found, transformer(tokens, style))

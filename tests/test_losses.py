@@ -97,7 +97,7 @@ def test_smoothness_estimates_the_squared_gradient() -> None:
     inputs = torch.zeros(20000, 3)
     noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
     flat, moved = (inputs @ slope)[:, None], ((inputs + 0.01 * noise) @ slope)[:, None]
-    assert adversarial.smoothness(flat, moved, 0.01).item() == pytest.approx(25, rel=0.05)
+    assert adversarial.approximate_penalty(flat, moved, 0.01).item() == pytest.approx(25, rel=0.05)
 
 
 def test_feature_matching() -> None:
@@ -286,7 +286,7 @@ def test_heard_by_hand() -> None:
     roll = torch.zeros(1, 2, 3, 2)
     roll[0, 0, 1, 0], roll[0, 1, 2, 0] = 0.1, 0.2
     expected = torch.tensor([[1 - math.exp(-3), 0.0], [1 - math.exp(-3), 0.0], [1 - math.exp(-2), 0.0]])
-    torch.testing.assert_close(musical.heard(roll)[0], expected)
+    torch.testing.assert_close(musical.highest_key_probability(roll)[0], expected)
     assert musical.silence(roll).item() == pytest.approx((math.exp(-3) + 1) / 2)
 
 
@@ -317,14 +317,16 @@ def test_song_divergence_by_hand() -> None:
     assert musical.song_divergence(fake, real).item() == pytest.approx((nats - less) / (nats + 0.01), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", musical.TOLD)
+@pytest.mark.parametrize("name", musical.HEAD_LOSSES)
 def test_told_is_held_to_the_roll(name: str) -> None:
     """An error in what is told of any song counts; what is true costs nothing."""
     roll = paused(rolls())
     roll[2] = 0
     truth = musical.silence(roll) if name == "silence" else musical.melodic_motion(roll).mean(1) / 12
-    assert musical.TOLD[name](truth[:, None], roll).item() == pytest.approx(0, abs=1e-6)
+    assert musical.HEAD_LOSSES[name](truth[:, None], roll).item() == pytest.approx(0, abs=1e-6)
     for song in range(len(roll)):
         wrong = truth.clone()
         wrong[song] -= 0.5
-        assert musical.TOLD[name](wrong[:, None], roll).item() == pytest.approx((0.5 - 0.05) / len(roll), rel=1e-4)
+        assert musical.HEAD_LOSSES[name](wrong[:, None], roll).item() == pytest.approx(
+            (0.5 - 0.05) / len(roll), rel=1e-4
+        )

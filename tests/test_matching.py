@@ -7,7 +7,7 @@ import pytest
 
 from musigan.errors import MusiganError
 from musigan.metrics.description import Geometry
-from musigan.metrics.matching import PairSet, between, half, held_on, jump, match, others
+from musigan.metrics.matching import PairSet, between, describe_half, held_on, jump, match, other_song_numbers
 from musigan.metrics.sets import collection_of
 from tests.musicstores import song
 
@@ -29,16 +29,16 @@ def test_edges_by_hand() -> None:
     question[:, 2, :5] = 1.0  # has stopped before
     answer[:, 0, :] = 0.25
     answer[:, 3, :] = 0.04
-    q, a = half(question, GEOMETRY, True), half(answer, GEOMETRY, False)
+    q, a = describe_half(question, GEOMETRY, True), describe_half(answer, GEOMETRY, False)
     assert held_on(q, a) == 0.5
     assert jump(q, a) == pytest.approx((0 + 1 + 0 + 0.2) / 4)
-    assert np.isnan(held_on(half(0 * question, GEOMETRY, True), a))
+    assert np.isnan(held_on(describe_half(0 * question, GEOMETRY, True), a))
 
 
 def test_others_are_of_other_songs() -> None:
     songs = np.array(list("aaaabbc"))
     for seed in range(5):
-        found = others(songs, np.random.default_rng(seed))
+        found = other_song_numbers(songs, np.random.default_rng(seed))
         assert (songs[found] != songs).all()
 
 

@@ -123,9 +123,9 @@ def test_classifiers_tell_what_differs_and_nothing_else(kind: str) -> None:
     # Each song has a place of its own, the same on both sides: whoever knows the song knows nothing.
     places = np.repeat(5 * noise(5, 12, 3), 5, axis=0)
     first, second = places + noise(6, 60, 3), places + noise(7, 60, 3)
-    alike = np.concatenate(twosample.right_answers(kind, first, second, songs, songs, seed=1)).mean()
+    alike = np.concatenate(twosample.cross_validate(kind, first, second, songs, songs, seed=1)).mean()
     assert 0.3 < alike < 0.7
-    apart = twosample.right_answers(kind, first, second + 30, songs, songs, seed=1)
+    apart = twosample.cross_validate(kind, first, second + 30, songs, songs, seed=1)
     assert np.concatenate(apart).mean() > 0.95
 
 
@@ -134,10 +134,10 @@ def test_a_classifier_may_not_win_by_knowing_the_songs() -> None:
     songs = np.repeat([f"song {n}" for n in range(20)], 6)
     places = np.repeat(10 * noise(8, 20, 2), 6, axis=0) + 0.1 * noise(9, 120, 2)
     real, fake = places[:60], places[60:]
-    answers = twosample.right_answers("forest", real, fake, songs[:60], songs[60:], seed=1)
+    answers = twosample.cross_validate("forest", real, fake, songs[:60], songs[60:], seed=1)
     assert np.concatenate(answers).mean() < 0.8
     loose = np.array([f"roll {n}" for n in range(120)])
-    leaky = twosample.right_answers("forest", real, fake, loose[:60], loose[60:], seed=1)
+    leaky = twosample.cross_validate("forest", real, fake, loose[:60], loose[60:], seed=1)
     assert np.concatenate(leaky).mean() > 0.95
 
 
@@ -146,20 +146,20 @@ def test_the_network_sees_the_direction_of_time() -> None:
     for number, roll in enumerate(pictures):
         roll[3 + number % 30, 10:50] = np.linspace(1, 0, 40)
     songs = np.array([str(n) for n in range(40)])
-    answers = twosample.right_answers("network", pictures, pictures[:, :, ::-1], songs, songs, seed=1)
+    answers = twosample.cross_validate("network", pictures, pictures[:, :, ::-1], songs, songs, seed=1)
     assert np.concatenate(answers).mean() > 0.8
 
 
 def test_few_songs_are_undefined() -> None:
     songs = np.array(["a", "b", "c", "d"])
-    answers = twosample.right_answers("logistic", noise(1, 4, 2), noise(2, 4, 2), songs, songs, seed=1)
+    answers = twosample.cross_validate("logistic", noise(1, 4, 2), noise(2, 4, 2), songs, songs, seed=1)
     assert np.isnan(np.concatenate(answers)).all()
 
 
 # -- note metrics -----------------------------------------------------------------------------------------------------
 
 
-def roll_of(notes: list[tuple[int, int, int]], keys: int = 20, frames: int = 300) -> np.ndarray:
+def notes_to_roll(notes: list[tuple[int, int, int]], keys: int = 20, frames: int = 300) -> np.ndarray:
     """(1, K, T) with notes (row, start, stop) at full loudness."""
     roll = np.zeros((1, keys, frames), np.float32)
     for key, start, stop in notes:
@@ -169,7 +169,7 @@ def roll_of(notes: list[tuple[int, int, int]], keys: int = 20, frames: int = 300
 
 def test_note_metrics_by_hand() -> None:
     # Three bars of 100 frames; lowest key 4 is C1, so rows 0, 4, 7 are C E G, row 1 is C#, row 12 the C above.
-    roll = roll_of([(0, 0, 50), (4, 0, 50), (7, 25, 50), (12, 60, 62), (0, 225, 230), (1, 230, 300)])
+    roll = notes_to_roll([(0, 0, 50), (4, 0, 50), (7, 25, 50), (12, 60, 62), (0, 225, 230), (1, 230, 300)])
     found = dict(zip(notemetrics.NAMES, notemetrics.note_metrics(roll, FRAME, low_key=4), strict=True))
     assert found["empty bars"] == pytest.approx(1 / 3)
     assert found["used pitch classes"] == pytest.approx((3 + 2) / 2)  # C E G; C C#
@@ -183,7 +183,7 @@ def test_note_metrics_by_hand() -> None:
 
 
 def test_silence_is_undefined() -> None:
-    found = dict(zip(notemetrics.NAMES, notemetrics.note_metrics(roll_of([]), FRAME, 4), strict=True))
+    found = dict(zip(notemetrics.NAMES, notemetrics.note_metrics(notes_to_roll([]), FRAME, 4), strict=True))
     assert found.pop("empty bars") == 1
     assert np.isnan(list(found.values())).all()
 
@@ -249,7 +249,7 @@ def test_a_moved_excerpt_of_a_training_song_is_found(keys: int, start: int) -> N
     elif keys < 0:
         excerpt[keys:] = 0
     assert finder.distance(excerpt * 0.5) < 0.06
-    assert finder.distance(excerpt, but_for="song 3") > 0.3
+    assert finder.distance(excerpt, excluded_song="song 3") > 0.3
     assert finder.distance(songs_of_noise(6)[5][1][:, :100]) > 0.3
     half = np.concatenate((excerpt[:, :50], songs_of_noise(7)[6][1][:, :50]), axis=1)
     assert finder.distance(half) < 0.06
@@ -258,7 +258,7 @@ def test_a_moved_excerpt_of_a_training_song_is_found(keys: int, start: int) -> N
 def test_copy_distances_at_the_edges() -> None:
     finder = CopyFinder(songs_of_noise(1), 100)
     assert finder.distance(np.zeros((88, 100))) == 1.0
-    assert np.isnan(finder.distance(np.ones((88, 100)), but_for="song 0"))
+    assert np.isnan(finder.distance(np.ones((88, 100)), excluded_song="song 0"))
     assert np.isnan(CopyFinder([("short", np.ones((88, 9)))], 100).distance(np.ones((88, 100))))
 
 

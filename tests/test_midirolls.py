@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from musigan.errors import MidiError, SettingsError, UsageError
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.midi import NoteEvents, Part, read_score, write_score
-from musigan.midirolls import Arrangement, Cutting, parse_tracks, roll_of, to_item
+from musigan.midirolls import Arrangement, CutSettings, notes_to_roll, parse_tracks, to_item
 from musigan.store import Item, ItemInfo
-from musigan.tempo import estimate_tempo, first_beat, parse_grid, quantised
-from musigan.transcription import MidiTarget, Transcriber, notes_of, without_ghosts
+from musigan.tempo import estimate_tempo, first_beat, parse_grid, quantise
+from musigan.transcription import MidiTarget, Transcriber, remove_ghosts, roll_to_notes
 from tests.midifiles import song
 
 MIDI = KeySettings("midi")
@@ -41,8 +41,8 @@ def test_a_roll_of_notes_worked_by_hand() -> None:
             (1, 20, 0.0, 9.0, 90),  # below the piano
         ]
     )  # fmt: skip
-    roll, beyond = roll_of(notes, ("drums", "piano"), MIDI)
-    assert (roll.shape[:2], beyond) == ((2, 88), 1)
+    roll, outside_keys = notes_to_roll(notes, ("drums", "piano"), MIDI)
+    assert (roll.shape[:2], outside_keys) == ((2, 88), 1)
     a4 = 48
     assert runs(roll[1, a4]) == [(5, 16, 100), (17, 20, 60)]
     assert runs(roll[1, a4 + 1]) == [(0, 24, 80), (25, 50, 127)]
@@ -52,7 +52,7 @@ def test_a_roll_of_notes_worked_by_hand() -> None:
 
 def test_what_cannot_be_told_apart_is_one_note_as_loud_as_the_louder() -> None:
     notes = NoteEvents.of([(0, 60, 0.1, 0.5, 40), (0, 60, 0.1, 0.3, 90), (0, 60, 0.12, 0.8, 70)])
-    roll, _ = roll_of(notes, ("piano",), MIDI)
+    roll, _ = notes_to_roll(notes, ("piano",), MIDI)
     assert runs(roll[0, 60 - 21]) == [(5, 40, 90)]
 
 
@@ -75,7 +75,7 @@ def test_every_note_comes_back_within_a_frame_through_keys_and_a_file(
 ) -> None:
     tracks = ("drums", "guitar", "strings")
     notes = NoteEvents.of(rows)
-    roll, _ = roll_of(notes, tracks, MIDI)
+    roll, _ = notes_to_roll(notes, tracks, MIDI)
     stored = roll.astype(np.float16).astype(np.float32)
     found = Transcriber(MIDI, tracks).notes(stored)
     again = read_score(write_score([Part(found, stored.shape[-1] * FRAME, bpm)], tracks)).notes
@@ -97,7 +97,7 @@ def item_of(array: np.ndarray, names: tuple[str, ...], attributes: dict[str, Any
 def test_a_song_as_an_item_and_back(paired: bool) -> None:
     score = read_score(song(5, beats_a_minute=96.0))
     arrangement = Arrangement()
-    made = to_item(score, arrangement, MIDI, Cutting(5.0, paired=paired, validation=0.0), {"title": "A"})
+    made = to_item(score, arrangement, MIDI, CutSettings(5.0, paired=paired, validation=0.0), {"title": "A"})
     assert made.dimension_names == (("pairs", "part") if paired else ("chunks",)) + ("tracks", "keys", "frames")
     assert made.array.shape[-3:] == (5, 88, 250)
     said = made.attributes
@@ -123,7 +123,7 @@ def test_songs_that_are_too_short_or_empty_are_refused_in_words() -> None:
         (Arrangement(("bass",)), KeyRange(70, 88), "no notes on keys 70:88"),
     ):
         with pytest.raises(MidiError, match=reason):
-            to_item(score, arrangement, KeySettings("midi", keys), Cutting(), {})
+            to_item(score, arrangement, KeySettings("midi", keys), CutSettings(), {})
 
 
 def test_tracks_are_chosen_in_one_order_and_merged_without_drums() -> None:
@@ -175,11 +175,11 @@ def test_softer_notes_over_a_note_that_lasts_as_long_are_its_overtones() -> None
         (0, 62, 3.0, 4.0, 70),  # nothing below
         (0, 57, 1.0, 2.0, 40),  # a fifth is no overtone's place
     ]  # fmt: skip
-    kept = without_ghosts(NoteEvents.of(rows))
+    kept = remove_ghosts(NoteEvents.of(rows))
     assert sorted(zip(kept.pitches, kept.starts, strict=True)) == [(50, 1.0), (57, 1.0), (62, 3.0)]
     # As loud, later, or longer: a note of its own.
     for other in ((0, 62, 1.0, 2.0, 90), (0, 62, 1.1, 2.0, 50), (0, 62, 1.0, 2.4, 50)):
-        assert len(without_ghosts(NoteEvents.of([rows[0], other]))) == 2
+        assert len(remove_ghosts(NoteEvents.of([rows[0], other]))) == 2
 
 
 def test_ghosts_are_sought_in_recordings_only_and_can_be_kept() -> None:
@@ -215,7 +215,7 @@ def test_quantising_worked_by_hand() -> None:
         (0, 60, 0.27, 0.30, 40),  # begins at .25, where the other must end, and lasts a step
         (1, 60, 0.62, 0.63, 70),
     ]  # fmt: skip
-    found = quantised(NoteEvents.of(rows), 120.0, parse_grid("1/16"))
+    found = quantise(NoteEvents.of(rows), 120.0, parse_grid("1/16"))
     assert [tuple(map(float, row)) for row in zip(*vars(found).values(), strict=True)] == [
         (0, 60, 0.125, 0.25, 80), (0, 60, 0.25, 0.375, 40), (1, 60, 0.625, 0.75, 70),
     ]  # fmt: skip
@@ -251,7 +251,7 @@ def test_attributes_that_make_no_sense_are_passed_over(said: dict[str, Any]) -> 
 def test_notes_are_found_by_hysteresis_on_the_keys_of_the_settings() -> None:
     roll = np.zeros((1, 11, 40), np.float32)
     roll[0, 3, 4:9], roll[0, 3, 9:20] = 0.3, 0.03  # goes on until it falls under .02
-    found = notes_of(roll, KeySettings("midi", KeyRange(30, 40)))
+    found = roll_to_notes(roll, KeySettings("midi", KeyRange(30, 40)))
     assert (list(found.pitches), list(found.starts), list(found.stops)) == ([53], [0.08], [0.4])
 
 

@@ -16,7 +16,7 @@ from musigan.errors import SettingsError
 from musigan.models import RollShape
 from musigan.models.answer import ending
 from musigan.training.configuration import configure
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,9 +49,9 @@ def test_ending_pads_in_front() -> None:
 def test_each_sample_hears_its_own_question() -> None:
     generator: Any = built()["generator"]
     noise, questions = generator.draw(2, SHAPE.frames, torch.Generator().manual_seed(0)), rolls(2)
-    latents = generator.compose(noise, question=questions)
-    swapped = generator.compose(noise, question=questions.flip(0))
-    torch.testing.assert_close(latents[1:], generator.compose(noise[1:], question=questions[1:]))
+    latents = generator.sample_prior(noise, question=questions)
+    swapped = generator.sample_prior(noise, question=questions.flip(0))
+    torch.testing.assert_close(latents[1:], generator.sample_prior(noise[1:], question=questions[1:]))
     assert (latents - swapped).abs().amax((1, 2)).min() > 1e-3
     # Several noises in turn for each question, as the prior's stage asks.
     time = torch.full((4,), 0.3)
@@ -63,7 +63,7 @@ def test_each_sample_hears_its_own_question() -> None:
 def test_an_answer_listens_to_all_of_the_question() -> None:
     generator: Any = built()["generator"]
     question = rolls(1).requires_grad_()
-    generator.compose(
+    generator.sample_prior(
         generator.draw(1, SHAPE.frames, torch.Generator().manual_seed(0)), question=question
     ).sum().backward()
     assert (question.grad.abs().amax((0, 1, 2)) > 0).all()
@@ -76,7 +76,7 @@ def test_encoder_and_decoder_see_the_end_of_the_question_as_if_it_were_one_roll(
     whole = generator.encode(torch.cat((question, roll), -1)).mean[:, steps:]
     torch.testing.assert_close(generator.encode(roll, question).mean, whole)
     assert not torch.allclose(generator.encode(roll).mean[:, 0], whole[:, 0])
-    both = torch.cat((generator.heard(question, steps), whole), 1)
+    both = torch.cat((generator.encode_call(question, steps), whole), 1)
     expected = generator.decode(both, 2 * SHAPE.frames).roll[..., SHAPE.frames :]
     torch.testing.assert_close(generator.decode(whole, SHAPE.frames, question).roll, expected)
     assert not torch.allclose(generator.decode(whole, SHAPE.frames).roll, expected)
@@ -105,8 +105,8 @@ def test_guidance() -> None:
     found = {}
     for guidance in (0.0, 1.0, 3.0):
         generator: Any = built(guidance=guidance)["generator"]
-        found[guidance] = generator.compose(noise, 0, 1, question=question)
-    torch.testing.assert_close(found[0.0], generator.compose(noise, 0, 1))
+        found[guidance] = generator.sample_prior(noise, 0, 1, question=question)
+    torch.testing.assert_close(found[0.0], generator.sample_prior(noise, 0, 1))
     torch.testing.assert_close(found[3.0] - found[0.0], 3 * (found[1.0] - found[0.0]), atol=1e-5, rtol=1e-4)
     with pytest.raises(SettingsError, match="guidance"):
         built(guidance=-1.0)
@@ -116,14 +116,14 @@ def test_critic_judges_the_pair() -> None:
     """Both views depend on the question; the roll's on which half is which."""
     critic: Any = built()["critic"]
     questions, answers, latents = rolls(4), rolls(4, seed=5), torch.randn(4, 24, 3)
-    said = critic(answers, latents, alone=True, question=questions).logits
-    others = critic(answers, latents, alone=True, question=questions.flip(0)).logits
+    said = critic(answers, latents, per_sample=True, question=questions).logits
+    others = critic(answers, latents, per_sample=True, question=questions.flip(0)).logits
     for view in ("roll", "latent"):
         assert (said[view] - others[view]).abs().max() > 1e-4, view
-    turned = critic(questions, None, alone=True, question=answers).logits["roll"]
+    turned = critic(questions, None, per_sample=True, question=answers).logits["roll"]
     assert (turned - said["roll"]).abs().max() > 1e-4
-    silent = critic(answers, latents, alone=True, question=torch.zeros_like(questions)).logits
-    torch.testing.assert_close(critic(answers, latents, alone=True).logits, silent)
+    silent = critic(answers, latents, per_sample=True, question=torch.zeros_like(questions)).logits
+    torch.testing.assert_close(critic(answers, latents, per_sample=True).logits, silent)
 
 
 def test_mismatched_pairs_teach_the_critic_to_match() -> None:
@@ -142,8 +142,8 @@ def test_mismatched_pairs_teach_the_critic_to_match() -> None:
     first = last = 0.0
     for step in range(80):
         question, answer = pairs(12)
-        moment = Moment(2 * step, 0.5, torch.Generator().manual_seed(step), {"question": question})
-        loss = objective.losses("critic", answer, moment).losses["critic_mismatch"]
+        context = StepContext(2 * step, 0.5, torch.Generator().manual_seed(step), {"question": question})
+        loss = objective.losses("critic", answer, context).losses["critic_mismatch"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -151,8 +151,8 @@ def test_mismatched_pairs_teach_the_critic_to_match() -> None:
     assert last < 0.75 * first
     question, answer = pairs(40)
     critic: Any = networks["critic"].eval()
-    right = critic(answer, None, alone=True, question=question).logits["roll"]
-    wrong = critic(answer, None, alone=True, question=question.roll(1, 0)).logits["roll"]
+    right = critic(answer, None, per_sample=True, question=question).logits["roll"]
+    wrong = critic(answer, None, per_sample=True, question=question.roll(1, 0)).logits["roll"]
     assert (right > wrong).float().mean() > 0.7
 
 
@@ -192,7 +192,7 @@ def test_crops_of_pairs_run_over_the_song(starts: list[float] | None, tmp_path: 
 
 def test_pairs_that_do_not_meet_are_not_joined(tmp_path: Path) -> None:
     reader = store.open_reader(str(ramp(tmp_path / "k", [0.0, 0.97, 5.0])), ("keys",))
-    assert RollDataset(reader, "train", needs=("question",)).followers == {}
+    assert RollDataset(reader, "train", needs=("question",)).next_pairs == {}
 
 
 def test_questions_are_silent_now_and_then(tmp_path: Path) -> None:

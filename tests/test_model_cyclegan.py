@@ -19,7 +19,7 @@ from musigan.models import RollShape
 from musigan.models.cyclegan import CycleGanSettings, Pool
 from musigan.sampling import Sampler
 from musigan.training import checkpoint, loop, runs
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 from tests.tiny import CPU, assert_same_weights
 
@@ -44,8 +44,8 @@ def real(batch: int = 4, shape: RollShape = SHAPE, seed: int = 2) -> torch.Tenso
     return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
 
 
-def moment(step: int = 0) -> Moment:
-    return Moment(step, 0.5, torch.Generator().manual_seed(3), {"other": real(seed=5)})
+def context(step: int = 0) -> StepContext:
+    return StepContext(step, 0.5, torch.Generator().manual_seed(3), {"other": real(seed=5)})
 
 
 def write_kind(path: Path, kind: int, songs: int = 4, held: int = 1) -> Path:
@@ -130,13 +130,13 @@ def test_windows_with_the_halo_join_exactly() -> None:
     roll = real(1, RollShape(2, 11, 60 * step))
     whole = generator.translate(roll, 1)
 
-    def apart(halo: int) -> float:
-        window = roll[..., (30 - halo) * step : (34 + halo) * step]
+    def apart(receptive_field: int) -> float:
+        window = roll[..., (30 - receptive_field) * step : (34 + receptive_field) * step]
         with torch.no_grad():
-            part = generator.translate(window, 1)[..., halo * step : (4 + halo) * step]
+            part = generator.translate(window, 1)[..., receptive_field * step : (4 + receptive_field) * step]
         return float((part - whole[..., 30 * step : 34 * step]).detach().abs().max())
 
-    assert generator.halo == 9
+    assert generator.receptive_field == 9
     assert apart(9) < 1e-5
     assert apart(7) > 1e-4
 
@@ -155,7 +155,7 @@ def test_keys_are_told_apart() -> None:
 def test_gradient_reaches_every_parameter_of_its_own_side_only() -> None:
     networks, settings = built(loud=True), tiny.settings("cyclegan")
     objective = OBJECTIVES["translation"](networks, settings)
-    batch, now = real(), moment()
+    batch, now = real(), context()
     reached = {}
     for side in objective.sides(0):
         networks.requires_grad_(False)
@@ -174,11 +174,11 @@ def test_gradient_reaches_every_parameter_of_its_own_side_only() -> None:
 def test_losses_of_the_identity() -> None:
     """A generator that changes nothing: nothing is lost there and back, and critics see real music of both kinds."""
     objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan"))
-    found = objective.losses("generator", real(), moment())
+    found = objective.losses("generator", real(), context())
     lost = [*(found.losses[name].item() for name in ("cycle", "identity", "harmony")), found.figures["change"].item()]
     assert lost == pytest.approx([0, 0, 0, 0], abs=1e-5)
     assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony"}
-    assert set(objective.losses("critic", real(), moment()).losses) == {"critic_roll"}
+    assert set(objective.losses("critic", real(), context()).losses) == {"critic_roll"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from musigan.errors import SettingsError
 from musigan.models import RollShape
 from musigan.models import mdn_rnn as module
 from musigan.models.mdn_rnn import Mixture, Standardiser
-from musigan.sampling import Sampler, Wish
+from musigan.sampling import Request, Sampler
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -164,7 +164,7 @@ def sampler(**changes: Any) -> Sampler:
 
 def test_temperature_is_the_settings_unless_asked_for() -> None:
     usual = sampler(temperature=0.6).piece(1, 1, 40).roll
-    np.testing.assert_array_equal(usual, sampler().piece(1, 1, 40, wish=Wish(temperature=0.6)).roll)
+    np.testing.assert_array_equal(usual, sampler().piece(1, 1, 40, request=Request(temperature=0.6)).roll)
     assert not np.array_equal(usual, sampler().piece(1, 1, 40).roll)
     again = [piece.roll for piece in sampler(temperature=0.6).pieces(2, 40, 1)]
     np.testing.assert_array_equal(again[0], usual)

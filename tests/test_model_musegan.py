@@ -10,15 +10,15 @@ from torch import nn
 
 from musigan import beats, models, store
 from musigan.beats import Beat
-from musigan.conditions import NOT_GIVEN, Asked
+from musigan.conditions import TO_GENERATE, Conditions
 from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers import stochastic_gate
 from musigan.models import RollShape
 from musigan.models.museganlayout import MuseganSettings
-from musigan.sampling import Sampler, Wish, as_item
+from musigan.sampling import Request, Sampler, as_item
 from musigan.seeding import seed_of
 from musigan.training.configuration import configure
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 
 SHAPE = RollShape(3, tiny.KEYS, tiny.FRAMES)
@@ -54,12 +54,12 @@ def test_who_decides_for_whom(structure: str) -> None:
     """A track's own noise changes that track only, what is in common all; each kind is where its structure says."""
     generator: Any = built(structure)["generator"]
     noise = noise_of(generator)
-    before = generator.decode(generator.compose(noise), SHAPE.frames).logits
+    before = generator.decode(generator.sample_prior(noise), SHAPE.frames).logits
     changed = []
     for player in range(noise.shape[1] // COLUMNS):
         moved = noise.clone()
         moved[:, player * COLUMNS + 1] += 1.5
-        after = generator.decode(generator.compose(moved), SHAPE.frames).logits
+        after = generator.decode(generator.sample_prior(moved), SHAPE.frames).logits
         changed.append(tuple(((after - before).abs().amax((0, 2, 3)) > 1e-6).tolist()))
     alone = [tuple(track == own for track in range(3)) for own in range(3)]
     everyone = [(True, True, True)]
@@ -89,12 +89,14 @@ def test_bars_are_written_and_read_where_they_are() -> None:
 def test_the_way_from_noise_heeds_the_conditions() -> None:
     """Vectors depend on style, clock and given track, and not on where in a batch they stand."""
     generator: Any = built()["generator"]
-    noise, given = noise_of(generator), tiny.given("musegan", torch.rand(2, 3, tiny.KEYS, tiny.FRAMES))
-    made = generator.compose(noise, **given)
+    noise, given = noise_of(generator), tiny.conditions("musegan", torch.rand(2, 3, tiny.KEYS, tiny.FRAMES))
+    made = generator.sample_prior(noise, **given)
     assert (made - noise).abs().max() > 1e-2
     for name in ("style", "tempo"):
-        assert (generator.compose(noise, **{**given, name: given[name].flip(0)}) - made).abs().amax((1, 2)).min() > 1e-4
-    free = generator.compose(noise, **{**given, "kept": torch.full_like(given["kept"], NOT_GIVEN)})
+        assert (generator.sample_prior(noise, **{**given, name: given[name].flip(0)}) - made).abs().amax(
+            (1, 2)
+        ).min() > 1e-4
+    free = generator.sample_prior(noise, **{**given, "kept": torch.full_like(given["kept"], TO_GENERATE)})
     torch.testing.assert_close(free[0], made[0])
     assert (free[1] - made[1]).abs().max() > 1e-4
 
@@ -104,7 +106,7 @@ def test_a_given_track_is_copied_and_heard(structure: str) -> None:
     """What is given comes out as it went in; the other tracks depend on it, and only on what is given."""
     generator: Any = built(structure)["generator"]
     noise = noise_of(generator)
-    kept = torch.full((2, 3, tiny.KEYS, tiny.FRAMES), NOT_GIVEN)
+    kept = torch.full((2, 3, tiny.KEYS, tiny.FRAMES), TO_GENERATE)
     kept[1, 2] = torch.rand(tiny.KEYS, tiny.FRAMES)
     free = generator.decode(noise, SHAPE.frames)
     given = generator.decode(noise, SHAPE.frames, kept=kept)
@@ -121,7 +123,9 @@ def test_both_sides_hear_style_and_tempo(name: str) -> None:
     generator: Any = networks["generator"]
     roll, noise = torch.rand(2, 3, tiny.KEYS, tiny.FRAMES), noise_of(generator)
     one, other = (
-        {"style": torch.tensor([number, number]), "tempo": tiny.given("musegan", roll)["tempo"].roll(shift, 2)}[name]
+        {"style": torch.tensor([number, number]), "tempo": tiny.conditions("musegan", roll)["tempo"].roll(shift, 2)}[
+            name
+        ]
         for number, shift in ((1, 0), (2, 5))
     )
     made = [generator.decode(noise, SHAPE.frames, **{name: value}).logits for value in (one, other)]
@@ -176,8 +180,8 @@ def test_wrong_conditions_count_as_fakes() -> None:
     networks, settings = built(shape=RollShape(2, tiny.KEYS, tiny.FRAMES)), tiny.settings("musegan")
     roll = torch.rand(6, 2, tiny.KEYS, tiny.FRAMES)
     objective = OBJECTIVES["critic"](networks, settings)
-    moment = Moment(0, 0.5, torch.Generator().manual_seed(1), tiny.given("musegan", roll))
-    losses = objective.losses("critic", roll, moment).losses
+    context = StepContext(0, 0.5, torch.Generator().manual_seed(1), tiny.conditions("musegan", roll))
+    losses = objective.losses("critic", roll, context).losses
     assert set(losses) == {"critic_roll", "penalty_roll", "critic_mismatch"}
     losses["critic_mismatch"].backward()
     assert networks["critic"].clock_in.weight.grad.abs().max() > 0
@@ -192,16 +196,16 @@ def sampler(store_attributes: dict[str, Any], shape: RollShape = SHAPE) -> Sampl
 
 
 def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
-    manners = [["folk", 90.0, 3], ["rock", 120.0, 4], ["rock", 140.0, 4]]
-    drawn = sampler({"styles": ["rock", "folk"], "manners": manners})
+    song_statistics = [["folk", 90.0, 3], ["rock", 120.0, 4], ["rock", 140.0, 4]]
+    drawn = sampler({"styles": ["rock", "folk"], "manners": song_statistics})
     pieces = list(drawn.pieces(12, 60, seed=2))
     told = {(piece.said["genre"], piece.said["tempo"], piece.said["time_signature"][0]) for piece in pieces}
-    assert told == {tuple(manner) for manner in manners}
-    asked = [drawn.piece(2, number, 60, wish=Wish(style="Folk")) for number in range(1, 13)]
+    assert told == {tuple(manner) for manner in song_statistics}
+    asked = [drawn.piece(2, number, 60, request=Request(style="Folk")) for number in range(1, 13)]
     assert {(piece.said["genre"], piece.said["tempo"]) for piece in asked} == {("folk", 90.0)}
     for free, folk in zip(pieces, asked, strict=True):
         assert bool(np.array_equal(free.roll, folk.roll)) == (free.said["genre"] == "folk")
-    fast = drawn.piece(2, 1, 60, wish=Wish(style="folk", beat=Beat(140)))
+    fast = drawn.piece(2, 1, 60, request=Request(style="folk", beat=Beat(140)))
     assert (fast.said["genre"], fast.said["tempo"]) == ("folk", 140)
     assert not np.array_equal(fast.roll, asked[0].roll)
     attributes = as_item(fast, drawn, 2, "x")[2]
@@ -223,26 +227,26 @@ def test_long_pieces_keep_one_clock() -> None:
 
 def test_a_given_track_sounds_through_the_whole_piece() -> None:
     drawn = sampler({"tracks": ["drums", "piano", "bass"]})
-    kept = np.full((3, tiny.KEYS, 70), NOT_GIVEN, np.float32)
+    kept = np.full((3, tiny.KEYS, 70), TO_GENERATE, np.float32)
     kept[1] = np.random.default_rng(1).random((tiny.KEYS, 70)) ** 2
-    wish = Wish(kept=kept)
-    drawn.check(wish, scored=False)
-    piece = drawn.piece(1, 1, 70, wish=wish)
+    request = Request(kept=kept)
+    drawn.check(request, scored=False)
+    piece = drawn.piece(1, 1, 70, request=request)
     np.testing.assert_allclose(piece.roll[1], kept[1], atol=1e-5)
     assert drawn.attributes()["tracks"] == ["drums", "piano", "bass"]
     with pytest.raises(StoreError, match="the given track has 2 channels"):
-        drawn.check(Wish(kept=kept[:2]), scored=False)
+        drawn.check(Request(kept=kept[:2]), scored=False)
 
 
 def test_wishes_that_cannot_be_granted() -> None:
     drawn = sampler({"styles": ["folk", "rock"]})
     with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
-        drawn.check(Wish(style="jazz"), scored=False)
+        drawn.check(Request(style="jazz"), scored=False)
     torch.manual_seed(1)
     plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, tiny.HEADER, "sqrt")
-    for wish, flag in ((Wish(style="folk"), "--style"), (Wish(beat=Beat(90)), "--tempo")):
+    for request, flag in ((Request(style="folk"), "--style"), (Request(beat=Beat(90)), "--tempo")):
         with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
-            plain.check(wish, scored=False)
+            plain.check(request, scored=False)
 
 
 FRAMES, KEYS = 240, 12
@@ -267,7 +271,7 @@ def batch(rng: np.random.Generator, size: int) -> tuple[torch.Tensor, dict[str, 
     given = {
         "style": torch.tensor([style for style, _ in kinds]),
         "tempo": torch.from_numpy(np.stack([told for _, told in made])),
-        "kept": torch.full_like(roll, NOT_GIVEN),
+        "kept": torch.full_like(roll, TO_GENERATE),
     }
     return roll, given
 
@@ -293,8 +297,8 @@ def taught() -> nn.ModuleDict:
         for step in range(steps):
             roll, given = batch(rng, 12)
             for turn, side in enumerate(objective.sides(step)):
-                moment = Moment(step, step / steps, torch.Generator().manual_seed(seed_of(step, turn)), given)
-                losses = objective.losses(side, roll, moment).losses
+                context = StepContext(step, step / steps, torch.Generator().manual_seed(seed_of(step, turn)), given)
+                losses = objective.losses(side, roll, context).losses
                 optimisers[side].zero_grad()
                 networks.zero_grad()
                 torch.stack([settings.weight(name) * loss for name, loss in losses.items()]).sum().backward()
@@ -313,11 +317,11 @@ def test_what_is_learned_is_followed() -> None:
     styles, tempi = [], []
     for number in range(16):
         style, tempo = 1 + number % 2, TEMPI[number // 2 % 2]
-        asked = Asked(style, Beat(tempo, 0.3)).given(0, (1, KEYS, FRAMES), FRAME)
+        asked = Conditions(style, Beat(tempo, 0.3)).conditions(0, (1, KEYS, FRAMES), FRAME)
         conditions = {name: torch.from_numpy(value)[None] for name, value in asked.items()}
         noise = generator.draw(1, FRAMES, torch.Generator().manual_seed(number))
         with torch.no_grad():
-            roll = generator.decode(generator.compose(noise, **conditions), FRAMES, **conditions).roll
+            roll = generator.decode(generator.sample_prior(noise, **conditions), FRAMES, **conditions).roll
         styles.append(classifier.predict(roll.mean((1, 3)).numpy())[0] == style)
         found = beats.estimate(roll[0].numpy(), FRAME)
         tempi.append(found is not None and abs(found.tempo / tempo - 1) < 0.04)
@@ -337,8 +341,8 @@ def test_the_tool_accompanies(tmp_path: Path) -> None:
     assert [song.beat.tempo for song in songs] == [100.0, 120.0]
     for song in songs:
         assert song.kept.shape[-1] == 75
-        assert (song.kept[0] == NOT_GIVEN).all()
-        piece = drawn.piece(1, 1, 75, wish=Wish(kept=song.kept))
+        assert (song.kept[0] == TO_GENERATE).all()
+        piece = drawn.piece(1, 1, 75, request=Request(kept=song.kept))
         np.testing.assert_allclose(piece.roll[1], np.minimum(song.kept[1], 1), atol=1e-3)
     with pytest.raises(UsageError, match=r"--keep piano.* it has left, right"):
         track_number("piano", drawn)

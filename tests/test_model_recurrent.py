@@ -13,7 +13,7 @@ from musigan import models
 from musigan.errors import SettingsError
 from musigan.models import RollShape
 from musigan.recurrent import CELLS, COUPLING, FAINTEST, FrameGenerator, FrameSettings
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
@@ -44,7 +44,7 @@ def music(batch: int = 3, shape: RollShape = SHAPE) -> Tensor:
 def test_shapes(name: str, shape: RollShape) -> None:
     networks = built(name, shape).eval()
     generator: Any = networks["generator"]
-    decoded = generator.decode(generator.compose(generator.draw(3, shape.frames, rng())), shape.frames)
+    decoded = generator.decode(generator.sample_prior(generator.draw(3, shape.frames, rng())), shape.frames)
     assert decoded.roll.shape == decoded.logits.shape == (3, shape.channels, shape.keys, shape.frames)
     assert decoded.roll.min() >= 0
     assert decoded.roll.max() <= 1
@@ -60,11 +60,11 @@ def test_samples_do_not_mix(name: str) -> None:
     networks = built(name).eval()
     generator: Any = networks["generator"]
     noise = generator.draw(3, tiny.FRAMES, rng())
-    together = generator.decode(generator.compose(noise), tiny.FRAMES).roll[1:2]
-    torch.testing.assert_close(together, generator.decode(generator.compose(noise[1:2]), tiny.FRAMES).roll)
+    together = generator.decode(generator.sample_prior(noise), tiny.FRAMES).roll[1:2]
+    torch.testing.assert_close(together, generator.decode(generator.sample_prior(noise[1:2]), tiny.FRAMES).roll)
     roll = music()
-    scored = networks["critic"](roll, None, alone=True).logits["roll"]
-    torch.testing.assert_close(scored[1:2], networks["critic"](roll[1:2], None, alone=True).logits["roll"])
+    scored = networks["critic"](roll, None, per_sample=True).logits["roll"]
+    torch.testing.assert_close(scored[1:2], networks["critic"](roll[1:2], None, per_sample=True).logits["roll"])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -73,12 +73,12 @@ def test_nothing_is_known_of_frames_before_they_are_there(shape: RollShape) -> N
     generator: Any = built("lstm", shape)["generator"]
     roll = music(2, shape)
     frames = generator._frames(roll)
-    says = generator._taught(frames)
+    says = generator._teacher_forced(frames)
     for change in range(frames.shape[1]):
         other = frames.clone()
         other[:, change:] = 1 - other[:, change:]
         first = change // generator.settings.step_frames * generator.settings.step_frames + 5  # of the next step
-        for one, two in zip(says, generator._taught(other), strict=True):
+        for one, two in zip(says, generator._teacher_forced(other), strict=True):
             torch.testing.assert_close(one[:, :first], two[:, :first])
             assert first >= frames.shape[1] or not torch.equal(one[:, first:], two[:, first:])
 
@@ -90,7 +90,7 @@ def test_likelihood_by_hand() -> None:
         FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 3)
     )
     with torch.no_grad():
-        generator.outward.weight.zero_()  # the chain is then what it usually is
+        generator.out_proj.weight.zero_()  # the chain is then what it usually is
         generator.usual[:, 0, 0] = torch.tensor((-1.0, 2.0, 0.4, 0.0, 0.1, -1.0))
         generator.usual[:, 1, 0] = torch.tensor((-2.0, 1.0, 0.6, 0.5, -0.2, 0.3))
         generator.coupling[:, 0, 0] = torch.tensor((0.3, 0.1))
@@ -118,8 +118,8 @@ def test_what_is_drawn_is_as_likely_as_is_said() -> None:
     generator: Any = built("lstm", RollShape(2, 3, 10))["generator"].eval()
     with torch.no_grad():
         generator.usual[0] += 5.0  # keys begin often
-        drawn, _ = generator._play(generator.draw(4000, 10, rng(5)), generator._nothing(4000))
-        says, before = generator._taught(drawn), torch.cat((torch.zeros_like(drawn[:, :1]), drawn[:, :-1]), 1)
+        drawn, _ = generator._sample(generator.draw(4000, 10, rng(5)), generator._initial_state(4000))
+        says, before = generator._teacher_forced(drawn), torch.cat((torch.zeros_like(drawn[:, :1]), drawn[:, :-1]), 1)
         said = torch.sigmoid(generator._logits(says, before, drawn > 0))
     error = ((drawn > 0).float() - said).mean(0)  # (T, C, K)
     deviation = (said * (1 - said)).mean(0).div(4000).sqrt()
@@ -131,8 +131,8 @@ def test_what_is_drawn_is_as_likely_as_is_said() -> None:
 def test_a_decoded_roll_is_what_was_drawn() -> None:
     """All steps at once give what step after step did, and a gradient with it."""
     generator: Any = built("rnn")["generator"]
-    begun = generator.compose(generator.draw(2, tiny.FRAMES, rng()))
-    assert generator.compose(begun) is begun
+    begun = generator.sample_prior(generator.draw(2, tiny.FRAMES, rng()))
+    assert generator.sample_prior(begun) is begun
     roll = generator.decode(begun, tiny.FRAMES).roll
     torch.testing.assert_close(roll.permute(0, 3, 1, 2), begun[:, : tiny.FRAMES, 2])
     assert roll.requires_grad
@@ -145,11 +145,11 @@ def test_going_on_is_one_piece(cell: str) -> None:
     generator: Any = built("rnn", cell=cell)["generator"].eval()
     noise = generator.draw(1, 60, rng())
     with torch.no_grad():
-        whole, _ = generator._play(noise, generator._nothing(1))
+        whole, _ = generator._sample(noise, generator._initial_state(1))
         past = whole[:, :35].permute(0, 2, 3, 1)
-        rest, _ = generator._play(noise[:, 35:], generator._heard(past))
+        rest, _ = generator._sample(noise[:, 35:], generator._state_after(past))
     torch.testing.assert_close(rest, whole[:, 35:])
-    assert not torch.equal(rest, generator._play(noise[:, 35:], generator._nothing(1))[0])
+    assert not torch.equal(rest, generator._sample(noise[:, 35:], generator._initial_state(1))[0])
 
 
 @pytest.mark.parametrize("past", [None, 1, 4, 5, 23])
@@ -253,9 +253,9 @@ def test_likelihood_is_learned_and_is_one_of_the_losses(name: str) -> None:
     networks, settings = built(name), tiny.settings(name)
     objective = OBJECTIVES["likelihood"](networks, settings)
     optimiser = torch.optim.Adam(networks["generator"].parameters(), lr=0.02)
-    moment, roll, totals = Moment(0, 0.5, rng()), music(), []
+    context, roll, totals = StepContext(0, 0.5, rng()), music(), []
     for _ in range(60):
-        losses = objective.losses("generator", roll, moment).losses
+        losses = objective.losses("generator", roll, context).losses
         assert {key: settings.weight(key) for key in losses} == {"frame_nats": 1.0, "loudness_nats": 0.1}
         totals.append(losses["frame_nats"].item())
         optimiser.zero_grad()

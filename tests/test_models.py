@@ -14,7 +14,7 @@ from musigan.errors import SettingsError
 from musigan.layers import chroma
 from musigan.models import RollShape
 from musigan.training.configuration import PRESETS, configure
-from musigan.training.objectives import OBJECTIVES, Moment
+from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
@@ -38,8 +38,8 @@ def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
     return loud * (torch.rand(loud.shape, generator=rng) > 0.6)
 
 
-def moment(step: int = 0, **given: torch.Tensor) -> Moment:
-    return Moment(step, 0.5, torch.Generator().manual_seed(3), given)
+def context(step: int = 0, **given: torch.Tensor) -> StepContext:
+    return StepContext(step, 0.5, torch.Generator().manual_seed(3), given)
 
 
 @pytest.mark.parametrize("name", models.FAMILIES)
@@ -82,7 +82,7 @@ def test_shapes(name: str, shape: RollShape) -> None:
     assert decoded.roll.shape == decoded.logits.shape == roll.shape
     assert decoded.roll.min() >= 0
     assert decoded.roll.max() <= 1
-    latents = generator.compose(generator.draw(3, shape.frames, torch.Generator().manual_seed(0)))
+    latents = generator.sample_prior(generator.draw(3, shape.frames, torch.Generator().manual_seed(0)))
     assert latents.shape == posterior.mean.shape
     said = networks["critic"](roll, latents)
     assert set(said.logits) == {*networks["critic"].views, *(["chroma"] if name == "musigan" else [])}
@@ -106,7 +106,7 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
         for step in range(2):
             for side in objective.sides(step):
                 networks.zero_grad()
-                now = moment(step, **tiny.given(name, real()))
+                now = context(step, **tiny.conditions(name, real()))
                 sum(objective.losses(side, real(), now).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
@@ -126,11 +126,11 @@ def test_samples_do_not_mix(name: str, extras: dict[str, Any]) -> None:
     generator: Any = networks["generator"]
     noise = generator.draw(3, tiny.FRAMES, torch.Generator().manual_seed(0))
     alone = noise[1:2]
-    together = generator.decode(generator.compose(noise), tiny.FRAMES).roll[1:2]
-    torch.testing.assert_close(together, generator.decode(generator.compose(alone), tiny.FRAMES).roll)
-    roll, latents = real(3), generator.compose(noise)
-    scored = networks["critic"](roll, latents, alone=True).logits
-    single = networks["critic"](roll[1:2], latents[1:2], alone=True).logits
+    together = generator.decode(generator.sample_prior(noise), tiny.FRAMES).roll[1:2]
+    torch.testing.assert_close(together, generator.decode(generator.sample_prior(alone), tiny.FRAMES).roll)
+    roll, latents = real(3), generator.sample_prior(noise)
+    scored = networks["critic"](roll, latents, per_sample=True).logits
+    single = networks["critic"](roll[1:2], latents[1:2], per_sample=True).logits
     for view in scored:
         torch.testing.assert_close(scored[view][1:2], single[view])
 
@@ -193,7 +193,7 @@ def test_gaussian_smooths_loudness_and_leaves_the_gate_hard() -> None:
     smooth.load_state_dict({**smooth.state_dict(), **plain.state_dict()})
     generator: Any = plain["generator"]
     noise = generator.draw(2, tiny.FRAMES, torch.Generator().manual_seed(0))
-    latents = generator.compose(noise)
+    latents = generator.sample_prior(noise)
     before, after = generator.decode(latents, tiny.FRAMES), smooth["generator"].decode(latents, tiny.FRAMES)
     torch.testing.assert_close(after.logits, before.logits)
     assert (after.roll[after.logits <= 0] == 0).all()
@@ -211,14 +211,20 @@ def test_decoder_reaches_as_far_as_the_halo_says(extras: dict[str, Any]) -> None
         with torch.no_grad():
             generator.gaussian.width_logits.fill_(3.0)  # near the widest
     s = generator.settings
-    reach = generator.halo - s.rounds * s.transformer_layers * generator.transformer.reach
+    reach = generator.receptive_field - s.flow_steps * s.transformer_layers * generator.transformer.reach
     latents = torch.randn(1, 60, s.latent_dim, generator=torch.Generator().manual_seed(1))
     step = generator.token_frames
     whole = generator.decode(latents, 60 * step).roll
 
-    def window(halo: int) -> torch.Tensor:
-        part = generator.decode(latents[:, 30 - halo : 34 + halo], (4 + 2 * halo) * step).roll
-        return (part[..., halo * step : (4 + halo) * step] - whole[..., 30 * step : 34 * step]).abs().max()
+    def window(receptive_field: int) -> torch.Tensor:
+        part = generator.decode(
+            latents[:, 30 - receptive_field : 34 + receptive_field], (4 + 2 * receptive_field) * step
+        ).roll
+        return (
+            (part[..., receptive_field * step : (4 + receptive_field) * step] - whole[..., 30 * step : 34 * step])
+            .abs()
+            .max()
+        )
 
     assert whole.max() > 0.01
     assert window(reach) < 1e-5
@@ -236,7 +242,7 @@ def test_heads_learn_what_they_must_tell(name: str) -> None:
     optimiser = torch.optim.Adam(networks["critic"].parameters(), lr=0.01)
     told = []
     for _ in range(120):
-        losses = objective.losses("critic", rolls, moment()).losses
+        losses = objective.losses("critic", rolls, context()).losses
         told.append([losses["critic_silence"].item(), losses["critic_melody"].item()])
         optimiser.zero_grad()
         (losses["critic_silence"] + losses["critic_melody"]).backward()
@@ -248,7 +254,7 @@ def test_heads_learn_what_they_must_tell(name: str) -> None:
 def test_plain_networks_hold_nothing_of_the_extras(name: str) -> None:
     """Weights from before there were heads or a filter still fit."""
     assert not [key for key in built(name).state_dict() if "heads" in key or "gaussian" in key]
-    assert built(name)["critic"](real(2), None).told is None
+    assert built(name)["critic"](real(2), None).predictions is None
 
 
 def test_chroma_sums_octaves_and_averages_frames() -> None:

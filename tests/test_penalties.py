@@ -17,8 +17,8 @@ from musigan.losses import adversarial
 from musigan.models import RollShape
 from musigan.training import checkpoint, loop, runs
 from musigan.training.configuration import AdversarialSettings
-from musigan.training.objectives import OBJECTIVES, Moment
-from musigan.training.penalties import Seen, penalty
+from musigan.training.objectives import OBJECTIVES, StepContext
+from musigan.training.penalties import CriticView, penalty
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
@@ -35,9 +35,9 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(4)
 
 
-def seen(judge: Callable[[Tensor], Tensor], inputs: Tensor) -> Seen:
+def seen(judge: Callable[[Tensor], Tensor], inputs: Tensor) -> CriticView:
     inputs = inputs.clone().requires_grad_()
-    return Seen(inputs, judge(inputs))
+    return CriticView(inputs, judge(inputs))
 
 
 def found(slope: Tensor, **settings: Any) -> Tensor:
@@ -91,9 +91,9 @@ def test_interpolates_lie_between_their_own_pair() -> None:
 
 def test_border_is_midway_where_zero_means_nothing() -> None:
     real, fake = torch.tensor([[5.0], [7.0]]), torch.tensor([[4.0], [1.0]])
-    assert adversarial.ADVERSARIES["hinge"].border(real, fake).item() == 0
+    assert adversarial.ADVERSARIES["hinge"].decision_threshold(real, fake).item() == 0
     for name in ("relativistic", "wgan"):
-        assert adversarial.ADVERSARIES[name].border(real, fake).item() == pytest.approx(4.25)
+        assert adversarial.ADVERSARIES[name].decision_threshold(real, fake).item() == pytest.approx(4.25)
 
 
 @pytest.mark.parametrize("name", PLAYERS)
@@ -105,23 +105,25 @@ def test_exact_penalties_see_through_a_whole_critic(name: str) -> None:
     weight = dict(critic.named_parameters())["roll.inward.weight" if name == "musigan" else "layers.0.weight"]
     roll = torch.rand(3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng(), dtype=torch.float64)
 
-    def steepness() -> Tensor:
+    def squared_gradient_norm() -> Tensor:
         inputs = roll.clone().requires_grad_()
-        return adversarial.steepness(adversarial.input_gradient(critic(inputs, None).logits["roll"], inputs))
+        return adversarial.squared_gradient_norm(
+            adversarial.input_gradient(critic(inputs, None).logits["roll"], inputs)
+        )
 
-    (gradient,) = torch.autograd.grad(steepness(), weight)
+    (gradient,) = torch.autograd.grad(squared_gradient_norm(), weight)
     direction = torch.randn(weight.shape, generator=rng(), dtype=torch.float64)
     with torch.no_grad():
         weight += 1e-6 * direction
-        more = steepness_value(steepness)
+        more = steepness_value(squared_gradient_norm)
         weight -= 2e-6 * direction
-        less = steepness_value(steepness)
+        less = steepness_value(squared_gradient_norm)
     assert (gradient * direction).sum().item() == pytest.approx((more - less) / 2e-6, rel=1e-3)
 
 
-def steepness_value(steepness: Callable[[], Tensor]) -> float:
+def steepness_value(squared_gradient_norm: Callable[[], Tensor]) -> float:
     with torch.enable_grad():
-        return steepness().item()
+        return squared_gradient_norm().item()
 
 
 @pytest.mark.parametrize("game", [{"objective": "wgan"}, {"objective": "hinge", "penalty": "exact"}])
@@ -172,20 +174,20 @@ def test_instance_noise_is_on_real_and_fake(side: str, truth: str, monkeypatch: 
     game: Any = OBJECTIVES["adversarial"](start_networks("musigan"), settings)
     clean: list[Tensor] = []
     shown: list[Tensor] = []
-    blur, judge = game._blurred, game._judge
+    blur, judge = game._with_noise, game._judge
 
-    def note_clean(views: dict[str, Any], moment: Moment) -> Any:
+    def note_clean(views: dict[str, Any], context: StepContext) -> Any:
         clean.append(views[truth].detach())
-        return blur(views, moment)
+        return blur(views, context)
 
     def note_shown(views: dict[str, Any], given: Any) -> Any:
         shown.append(views[truth].detach())
         return judge(views, given)
 
-    monkeypatch.setattr(game, "_blurred", note_clean)
+    monkeypatch.setattr(game, "_with_noise", note_clean)
     monkeypatch.setattr(game, "_judge", note_shown)
     real = torch.rand(8, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng())
-    game.losses(side, real, Moment(0, 0.0, rng()))
+    game.losses(side, real, StepContext(0, 0.0, rng()))
     assert len(clean) == len(shown) == 2
     assert not torch.equal(*clean)
     noises = [(x - y).flatten() for x, y in zip(shown, clean, strict=True)]
@@ -194,7 +196,7 @@ def test_instance_noise_is_on_real_and_fake(side: str, truth: str, monkeypatch: 
     assert abs(torch.corrcoef(torch.stack(noises))[0, 1]) < 0.3  # each its own
 
 
-GAMES = [
+ADVERSARIAL_STAGES = [
     (objective, how)
     for objective in adversarial.ADVERSARIES
     for how in ("none", "approximate", "exact")
@@ -202,7 +204,7 @@ GAMES = [
 ]
 
 
-@pytest.mark.parametrize(("objective", "how"), GAMES)
+@pytest.mark.parametrize(("objective", "how"), ADVERSARIAL_STAGES)
 @pytest.mark.parametrize("name", PLAYERS)
 def test_every_objective_trains_with_every_penalty(
     name: str, objective: str, how: str, keys: Path, tmp_path: Path
@@ -244,7 +246,7 @@ def test_exact_penalty_keeps_the_critic_flat(keys: Path) -> None:
             loop._step(run, objective, Batch(real), 20)
         inputs = real.clone().requires_grad_()
         said = run.networks["critic"](inputs, None).logits["roll"]
-        steep[weight] = adversarial.steepness(adversarial.input_gradient(said, inputs)).item()
+        steep[weight] = adversarial.squared_gradient_norm(adversarial.input_gradient(said, inputs)).item()
     assert steep[30.0] < 0.1 * steep[0.0]
 
 

@@ -69,7 +69,7 @@ def test_agreement_by_hand() -> None:
 def test_louder_is_darker_and_silence_is_paper() -> None:
     """In print, and to eyes without one kind of cone, lightness is what is left of a colour."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)
-    cells = plots.painted(Panel(np.stack([ramp, ramp])), 40)  # C4, white, and C#4, black
+    cells = plots.colour_cells(Panel(np.stack([ramp, ramp])), 40)  # C4, white, and C#4, black
     assert cells.shape == (2, 256, 3)
     assert cells[0, 0].tolist() == [255] * 3
     assert (cells[1, 0] < 255).all()
@@ -80,7 +80,7 @@ def test_louder_is_darker_and_silence_is_paper() -> None:
 
 
 def test_differences_are_red_where_more_and_blue_where_less() -> None:
-    cells = plots.painted(Panel(np.array([[0.5, -0.5, 0, 0.25, 2]], np.float32), signed=True), 40, limit=0.5)
+    cells = plots.colour_cells(Panel(np.array([[0.5, -0.5, 0, 0.25, 2]], np.float32), signed=True), 40, limit=0.5)
     more, less, same, half, beyond = cells[0].astype(int)
     assert more[0] > more[2] + 50
     assert less[2] > less[0] + 50
@@ -128,7 +128,7 @@ def test_names_of_keys_never_touch(keys: int) -> None:
     for low_key in range(1, 14):
         layout = Layout(1, keys, 1)
         row_points = 72 * layout.row_height / layout.dpi
-        named = plots.named_keys(low_key, keys, row_points)
+        named = plots.labelled_key_numbers(low_key, keys, row_points)
         assert named
         assert set(named) <= set(range(low_key, low_key + keys))
         assert all((b - a) * row_points >= 8 for a, b in itertools.pairwise(named))
@@ -225,5 +225,5 @@ def test_rolls_of_samples_are_drawn_to_a_file(tmp_path: Path) -> None:
     assert image.shape[:2] == layout.size[::-1]
     left, top, width, height = layout.roll(2)
     middle = image[top + height - int(2.5 * layout.row_height), left + width // 2]
-    expected = plots.painted(Panel(np.array([[0.5]], np.float32)), 30)[0, 0]
+    expected = plots.colour_cells(Panel(np.array([[0.5]], np.float32)), 30)[0, 0]
     assert middle.tolist() == expected.tolist()

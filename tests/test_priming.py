@@ -16,7 +16,7 @@ from musigan.keys import analyse
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.metrics.sets import collection_of, store_set
 from musigan.models import RollShape
-from musigan.sampling import Sampler, Wish
+from musigan.sampling import Request, Sampler
 from musigan.training import loop
 from tests import tiny
 from tests.helpers import one_line, run_each
@@ -132,7 +132,7 @@ def test_the_piece_begins_with_what_was_given(tmp_path: Path) -> None:
     past = np.zeros((tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float32)
     past[:, 3] = 1.5  # louder than model space: kept as it was
     prime = priming.Prime("Mine", past, 0.7)
-    piece = drawn.piece(1, 2, 30, wish=Wish(past=past))
+    piece = drawn.piece(1, 2, 30, request=Request(past=past))
     assert piece.roll.shape[-1] == 30
     item, _, attributes = priming.as_item(piece, prime, drawn, 1, "ckpt")
     assert (attributes["title"], attributes["level"]) == ("Mine, continued 2", 0.7)
@@ -142,10 +142,12 @@ def test_the_piece_begins_with_what_was_given(tmp_path: Path) -> None:
     whole = np.concatenate(list(item), -1)
     np.testing.assert_allclose(whole[..., tiny.FRAMES : tiny.FRAMES + 30], piece.roll, atol=1e-3)
     assert not np.array_equal(piece.roll, drawn.piece(1, 2, 30).roll)
-    np.testing.assert_array_equal(piece.roll, drawn.piece(1, 2, 30, wish=Wish(past=past)).roll)
+    np.testing.assert_array_equal(piece.roll, drawn.piece(1, 2, 30, request=Request(past=past)).roll)
     # What was given is no sample, and a rest that does not fill a roll neither.
     with store.write(str(tmp_path / "samples"), "keys", drawn.attributes()) as writer:
-        writer.add(*priming.as_item(drawn.piece(1, 2, 2 * tiny.FRAMES + 3, wish=Wish(past=past)), prime, drawn, 1, "c"))
+        writer.add(
+            *priming.as_item(drawn.piece(1, 2, 2 * tiny.FRAMES + 3, request=Request(past=past)), prime, drawn, 1, "c")
+        )
     real = collection_of(store.open_reader(str(tiny.write_keys(tmp_path / "real", songs=4, validation=2)), ("keys",)))
     judged = store_set(store.open_reader(str(tmp_path / "samples"), ("keys",)), real)
     assert len(judged) == 2
@@ -156,14 +158,14 @@ def test_the_critic_hears_what_sounded_before() -> None:
     drawn = sampler()
     drawn.store["band"] = {**drawn.store["band"], "cleaned": False}  # judged as it was drawn
     past = np.full((tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.3, np.float32)
-    wish = Wish(past=past)
-    piece = drawn.piece(1, 1, 2 * tiny.FRAMES, scored=True, wish=wish)
+    request = Request(past=past)
+    piece = drawn.piece(1, 1, 2 * tiny.FRAMES, scored=True, request=request)
     roll = torch.from_numpy(np.sqrt(piece.roll))[None]
     first, second = roll.chunk(2, -1)
     given = torch.from_numpy(np.sqrt(past))[None]
     with torch.no_grad():
         said = [
-            drawn.critic(answer, None, alone=True, question=question).logits["roll"].item()
+            drawn.critic(answer, None, per_sample=True, question=question).logits["roll"].item()
             for question, answer in ((given, first), (first, second))
         ]
     assert piece.score == pytest.approx(np.mean(said), abs=1e-4)
@@ -174,7 +176,7 @@ def test_models_that_cannot_go_on() -> None:
         sampler("original").check_extends()
     wide = np.zeros((1, tiny.KEYS, tiny.FRAMES))
     with pytest.raises(StoreError, match="1 channels"):
-        sampler().check(Wish(past=wide), scored=False)
+        sampler().check(Request(past=wide), scored=False)
 
 
 @pytest.fixture(scope="module")

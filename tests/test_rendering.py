@@ -30,12 +30,12 @@ def item(key: int, loudness: float = 1.0, chunks: int = 2, **attributes: Any) ->
     return Item(ItemInfo("000001", array.shape, "float16", (1, *array.shape[1:]), names, attributes), array)
 
 
-def sound(**options: Any) -> rendering.Sound:
+def sound(**options: Any) -> rendering.SoundSettings:
     given = {"timbre": "sine", "sample_rate": 0, "gain_db": 0.0, "fade": 0.0, "crossfade": 0.5, **options}
-    return rendering.Sound.of_store(HEADER, **given)
+    return rendering.SoundSettings.of_store(HEADER, **given)
 
 
-def pieces(made: rendering.Sound, *items: Item) -> Any:
+def pieces(made: rendering.SoundSettings, *items: Item) -> Any:
     return made.pieces(items, 2, on_piece=lambda title: None)
 
 
@@ -128,9 +128,9 @@ def test_help_names_every_timbre() -> None:
 @pytest.mark.parametrize(("frame_seconds", "rate"), [(0.02, 44100), (0.016, 48000), (0.0125, 48000)])
 def test_a_timbre_with_overtones_gets_a_rate_that_its_frames_fit(frame_seconds: float, rate: int) -> None:
     header = {**HEADER, **KeySettings(keys=KeyRange(40, 60), frame_seconds=frame_seconds).to_attributes()}
-    made = rendering.Sound.of_store(header, "piano", 0, 0.0, 0.0, 0.5)
+    made = rendering.SoundSettings.of_store(header, "piano", 0, 0.0, 0.0, 0.5)
     assert made.sample_rate == rate
-    assert rendering.Sound.of_store(header, "sine", 0, 0.0, 0.0, 0.5).sample_rate == RATE
+    assert rendering.SoundSettings.of_store(header, "sine", 0, 0.0, 0.0, 0.5).sample_rate == RATE
 
 
 def test_split_looks_for_existing_files_before_any_work(tmp_path: Path) -> None:

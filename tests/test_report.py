@@ -136,7 +136,7 @@ def test_different_music_becomes_equally_loud() -> None:
     times = np.arange(12000) / 12000
     low, high = 0.9 * np.sin(2 * np.pi * 110 * times), 0.01 * np.sin(2 * np.pi * 2500 * times)
     signals = [np.stack([low, 0.3 * low]), np.stack([high, high]), np.zeros((2, 12000))]
-    loud = listening.equally_loud([signal.astype(np.float32) for signal in signals], 12000)
+    loud = listening.match_loudness([signal.astype(np.float32) for signal in signals], 12000)
     levels = [listening.a_weighted_rms(signal, 12000) for signal in loud]
     assert levels[0] == pytest.approx(levels[1], rel=1e-3)
     assert levels[2] == 0
@@ -163,7 +163,7 @@ def test_nothing_but_the_music_tells_real_from_drawn(content: dict[str, Any]) ->
 
 def test_either_of_a_round_may_be_the_real_one(folder: Path) -> None:
     shown = [{"title": str(number)} for number in range(40)]
-    rounds = report.gathering._rounds(shown, 1)
+    rounds = report.gathering._blind_rounds(shown, 1)
     assert {round["real"] for round in rounds} == {0, 1}
     assert all(int(round["pieces"][round["real"]]["title"]) % 2 == 0 for round in rounds)
 
@@ -219,7 +219,7 @@ def test_stores_that_do_not_fit_are_refused(folder: Path) -> None:
     with pytest.raises(MusiganError, match="fewer --seconds"):
         gather(folder, choices=dataclasses.replace(CHOICES, seconds=3.0))
     with pytest.raises(UsageError, match="cannot choose 5 among 4"):
-        report.Choices(count=5, of=4)
+        report.MusicSelection(count=5, of=4)
 
 
 # -- summaries and the page ---------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_critic_ranks_what_it_likes() -> None:
     with torch.no_grad():
         generator: Any = drawn.generator
         rng = torch.Generator().manual_seed(seed_of(2, 3))
-        latents = generator.compose(generator.draw(1, tiny.FRAMES, rng))
+        latents = generator.sample_prior(generator.draw(1, tiny.FRAMES, rng))
         said = drawn.critic(generator.decode(latents, tiny.FRAMES).roll, latents, alone=True).logits
     assert scores[3] == pytest.approx(np.mean([logit.item() for logit in said.values()]), abs=1e-5)
     longer = dict(drawn.scores(2, 3 * tiny.FRAMES, seed=2))

@@ -130,13 +130,16 @@ def test_every_dependency_is_pinned_once() -> None:
     lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    needed_amplitude = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
     for version in ("3.11", "3.12", "3.13", "3.14"):
         environment = {**default_environment(), "python_version": version, "python_full_version": f"{version}.1"}
         here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
         names = [pin.name.lower() for pin in here]
         assert len(names) == len(set(names))
-        for requirement in map(Requirement, needed):
+        for requirement in map(Requirement, needed_amplitude):
             if requirement.marker is None or requirement.marker.evaluate(environment):
                 (pin,) = (pin for pin in here if pin.name.lower() == requirement.name.lower())
                 assert requirement.specifier.contains(next(iter(pin.specifier)).version), pin

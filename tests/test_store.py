@@ -180,7 +180,7 @@ def test_more_than_999999_items_have_names() -> None:
 
 
 def test_spooled(tmp_path: Path) -> None:
-    with store.spooled(io.BytesIO(archive())) as path:
+    with store.spool(io.BytesIO(archive())) as path:
         assert len(items(path)) == 2
     assert not Path(path).exists()
 

@@ -9,7 +9,7 @@ from musigan.errors import SettingsError
 from musigan.keys import analyse
 from musigan.keysettings import KeyRange, KeySettings
 from musigan.mastering import crossfade, fade, limit, master
-from musigan.synthesis import BLOCK_FRAMES, Block, interpolated, synthesise
+from musigan.synthesis import BLOCK_FRAMES, Block, interpolate, synthesise
 from musigan.timbre import TIMBRES, ages_seconds, timbre_named
 
 RATE = 12000
@@ -56,8 +56,8 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("key", [1, 10, 30, 49, 66, 88])
 @pytest.mark.parametrize("rounds", [0, 1, 3])
-def test_a_key_is_in_tune_and_as_loud_as_asked(key: int, rounds: int) -> None:
-    sound = synthesise(held(key), KEYS, RATE, level=0.2, rounds=rounds)
+def test_a_key_is_in_tune_and_as_loud_as_asked(key: int, iterations: int) -> None:
+    sound = synthesise(held(key), KEYS, RATE, level=0.2, iterations=iterations)
     assert sound.shape == (2, 200 * 240)
     assert sound.dtype == np.float32
     inner = sound[:, 6000:-6000]
@@ -76,8 +76,8 @@ def test_the_roll_comes_back() -> None:
 def test_refinement_brings_the_roll_closer() -> None:
     roll = melody()
 
-    def error(rounds: int) -> float:
-        back, level = analyse(synthesise(roll, KEYS, RATE, level=0.1, rounds=rounds), RATE)
+    def error(iterations: int) -> float:
+        back, level = analyse(synthesise(roll, KEYS, RATE, level=0.1, iterations=iterations), RATE)
         return float(np.abs(back * level / 0.1 - roll)[roll > 0].mean())
 
     assert error(1) < 0.8 * error(0)
@@ -191,7 +191,7 @@ def test_ages_count_from_each_beginning() -> None:
 
 def test_interpolation_meets_the_centres() -> None:
     values = np.array([[0.0, 2.0, 4.0]])
-    assert interpolated(values, 4)[0].tolist() == [0, 0, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4]
+    assert interpolate(values, 4)[0].tolist() == [0, 0, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4]
 
 
 def pieces_of(signal: np.ndarray, *cuts: int) -> list[np.ndarray]:

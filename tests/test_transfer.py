@@ -148,10 +148,10 @@ def test_judges_see_music_go_there_and_back(classifier: genre.Classifier) -> Non
 
 def test_how_much_of_a_song_is_left() -> None:
     whole = np.random.default_rng(1).random((2, 4, 9))
-    assert genre.alike(whole, 0.3 * whole) == pytest.approx(1)
-    assert genre.alike(whole, 0 * whole) == 0
+    assert genre.loudness_similarity(whole, 0.3 * whole) == pytest.approx(1)
+    assert genre.loudness_similarity(whole, 0 * whole) == 0
     half = np.where(np.arange(4)[:, None] < 2, whole, 0)
-    assert genre.alike(whole, half) == pytest.approx(np.sqrt(half.sum() / whole.sum()))
+    assert genre.loudness_similarity(whole, half) == pytest.approx(np.sqrt(half.sum() / whole.sum()))
 
 
 def test_no_judge_has_heard_the_song(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +285,7 @@ def test_the_judge_prints_a_table(folder: Path, tmp_path: Path) -> None:
 
 def test_the_report_shows_songs_beside_what_they_became(folder: Path, tmp_path: Path) -> None:
     def page(store_name: str) -> dict[str, Any]:
-        return reports.gather(folder, store_name, report.Choices(count=3, seconds=0.4))
+        return reports.gather(folder, store_name, report.MusicSelection(count=3, seconds=0.4))
 
     music = page("rock.zip")["music"]
     assert (music["turned"], len(music["best"]), len(music["real"]), music["worst"]) == ("folk", 3, 3, [])

@@ -10,7 +10,7 @@ import pytest
 from musigan import tunes
 from musigan.errors import UsageError
 from musigan.tunes import TuneError, parse_abc
-from musigan.tunes.arrange import GRIDS, HELD, passes_of
+from musigan.tunes.arrange import GRIDS, SUSTAINED_STYLES, count_passes
 from musigan.tunes.synth import TIMBRES, frequency_hz, tone
 
 HEADER = "T:Test\nC:Nobody\nR:song\nM:3/4\nL:1/8\nQ:1/4=90\nK:{key}\n"
@@ -144,11 +144,11 @@ def test_every_tune_is_whole_and_playable(name: str) -> None:
     assert tune.length % tune.bar_length == 0
     assert all(55 <= note.pitch <= 88 for note in tune.melody), "beyond what people sing and pipes play"
     seconds = float(tune.length) * 60 / tune.beats_per_minute
-    assert 60 <= passes_of(tune) * seconds <= 90
+    assert 60 <= count_passes(tune) * seconds <= 90
     metre = f"{tune.metre[0]}/{tune.metre[1]}"
     assert set(tune.options) <= {"lead", "backing", "chords", "bass", "round"}
     for style in tune.options["backing"].split(","):
-        assert style in HELD or metre in GRIDS[style]
+        assert style in SUSTAINED_STYLES or metre in GRIDS[style]
     assert {*tune.options["lead"].split(","), *tune.options["chords"].split(",")} <= set(TIMBRES)
 
 
@@ -177,7 +177,7 @@ def test_arrangement_follows_the_tune() -> None:
     tune = tunes.load("when-the-saints")
     played = tunes.arrange(tune)
     melody = [note for note in played if note.part == "melody"]
-    assert len(melody) == passes_of(tune) * len(tune.melody)
+    assert len(melody) == count_passes(tune) * len(tune.melody)
     assert [note.key for note in melody[:4]] == [45, 49, 50, 52]  # F A Bb C
     # The pickup is three of four beats; the bass enters with the first bar, on the root.
     first_bass = next(note for note in played if note.part == "bass")

@@ -146,12 +146,12 @@ class Session:
 
         if os.path.exists(source) and stat.S_ISFIFO(os.stat(source).st_mode):
             with open(source, "rb") as fifo:
-                path = self._stack.enter_context(store.spooled(fifo, source))
+                path = self._stack.enter_context(store.spool(fifo, source))
             return self._stack.enter_context(store.open_reader(path, kinds, source))
         if source == "-":
             if not self.stdin().peek(1):  # type: ignore[attr-defined]
                 raise StoreError(f"{STDIN}: nothing came in: the tool before this one failed, or the file is empty")
-            path = self._stack.enter_context(store.spooled(self.stdin(), STDIN))
+            path = self._stack.enter_context(store.spool(self.stdin(), STDIN))
             return self._stack.enter_context(store.open_reader(path, kinds, STDIN))
         return self.reader(source, *kinds)
 
@@ -293,12 +293,12 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
 
 def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
     """Run the tool; turn whatever goes wrong into one line and an exit code."""
-    from musigan.machine import keep_freed_memory
+    from musigan.machine import reuse_freed_memory
 
     try:
         try:
             _check_finite(options)
-            keep_freed_memory()
+            reuse_freed_memory()
             function(session, **options)
         finally:
             session.close()

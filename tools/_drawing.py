@@ -10,7 +10,7 @@ from musigan_tools import _cli
 
 if TYPE_CHECKING:
     from musigan.priming import Prime
-    from musigan.sampling import Sampler, Wish
+    from musigan.sampling import Request, Sampler
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Drawing:
     output: tuple[str, bool]  # where the store goes, and whether it replaces what is there
     name: str  # of the checkpoint
 
-    def pieces(self, wish: Wish, many: int, best: int, of: int, primes: Iterable[Prime | None]) -> None:
+    def pieces(self, request: Request, many: int, best: int, of: int, primes: Iterable[Prime | None]) -> None:
         """`many` pieces, or the `best` of `of`, after each of `primes`; None begins from nothing."""
         from musigan import priming, sampling
 
@@ -34,10 +34,10 @@ class Drawing:
         with session.writer(*self.output, "keys", sampler.attributes()) as writer:
             for given in primes:
                 primed = given is not None
-                asked = replace(wish, past=None if given is None else given.past)
+                asked = replace(request, past=None if given is None else given.past)
                 sampler.check(asked, scored=bool(best))
                 for number in self._best(asked, best, of) if best else range(1, many + 1):
-                    piece = sampler.piece(self.seed, number, frames, scored=bool(best), wish=asked)
+                    piece = sampler.piece(self.seed, number, frames, scored=bool(best), request=asked)
                     if given is None:
                         writer.add(*sampling.as_item(piece, sampler, self.seed, self.name))
                     else:
@@ -46,13 +46,13 @@ class Drawing:
         began = f", each after {sampler.past_seconds:g} s that were given" if primed else ""
         session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s{began}")
 
-    def _best(self, wish: Wish, best: int, of: int) -> list[int]:
+    def _best(self, request: Request, best: int, of: int) -> list[int]:
         """The numbers of the pieces that the critic likes best, best first."""
         from musigan import sampling
 
         among, scored = of or 25 * best, {}
         ranking = self.session.progress(among, "pieces judged")
-        for number, score in self.sampler.scores(among, self.sampler.frames(self.seconds), self.seed, wish):
+        for number, score in self.sampler.scores(among, self.sampler.frames(self.seconds), self.seed, request):
             scored[number] = score
             ranking.step()
         return sampling.best(scored, best)
@@ -75,7 +75,7 @@ class Drawing:
 
         session, sampler = self.session, self.sampler
         reader = session.reader(source, "keys")
-        sampling.check_made_alike(reader, sampler)
+        sampling.check_same_layout(reader, sampler)
         found = excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, self.seconds), session.skip)
         before = next(found, None)
         if before is None:
@@ -93,7 +93,7 @@ class Drawing:
                 before = after
         session.summary(f"{writer.items} pieces of at most {self.seconds:g} s")
 
-    def accompany(self, track: str, source: str, wish: Wish) -> None:
+    def accompany(self, track: str, source: str, request: Request) -> None:
         """The other tracks to `track` of each song of the keys store `source`."""
         from musigan import accompaniment, sampling
         from musigan.errors import StoreError
@@ -104,9 +104,9 @@ class Drawing:
         songs = accompaniment.given_tracks(reader, sampler, number, self.seconds, session.skip)
         with session.writer(*self.output, "keys", sampler.attributes()) as writer:
             for song in songs:
-                asked = replace(wish, kept=song.kept, beat=wish.beat or song.beat)
+                asked = replace(request, kept=song.kept, beat=request.beat or song.beat)
                 sampler.check(asked, scored=False)
-                piece = sampler.piece(self.seed, writer.items + 1, song.kept.shape[-1], wish=asked)
+                piece = sampler.piece(self.seed, writer.items + 1, song.kept.shape[-1], request=asked)
                 item, names, attributes = sampling.as_item(piece, sampler, self.seed, self.name)
                 title = f"{song.title}, to its {track}"
                 writer.add(item, names, {**attributes, "title": title, "source": f"{self.name}, {title}"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from musigan_tools import _cli
 
-from musigan.atomic import replacing
+from musigan.atomic import replace_whole
 from musigan.errors import MusiganError, UsageError
 from musigan.store.locations import is_stream, is_url
 
@@ -41,6 +41,6 @@ def write(session: _cli.Session, output: str, data: bytes, what: str) -> str:
     if is_stream(path):
         path.write_bytes(data)
         return output
-    with replacing(path, MusiganError) as aside:
+    with replace_whole(path, MusiganError) as aside:
         aside.write_bytes(data)
     return output

@@ -156,17 +156,17 @@ def _saved(path: str) -> Checkpoint | None:
 def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> None:
     """A pretraining is resumed by pretrain, a run with a game by train-gan; what never has a game by either."""
     from musigan.errors import UsageError
-    from musigan.training.configuration import GAMES
+    from musigan.training.configuration import ADVERSARIAL_STAGES
 
-    if not saved.training_settings().has_game:
+    if not saved.training_settings().has_adversarial_stage:
         return
-    has_game = any(stage in GAMES for stage, _ in saved.plan)
-    if adversarial and not has_game:
+    has_adversarial_stage = any(stage in ADVERSARIAL_STAGES for stage, _ in saved.plan)
+    if adversarial and not has_adversarial_stage:
         raise UsageError(
             f"{resume} is a pretraining without a game: --start {resume} begins the game from it "
             f"(pretrain --resume {resume} goes on with the pretraining)"
         )
-    if has_game and not adversarial:
+    if has_adversarial_stage and not adversarial:
         raise UsageError(f"{resume} is a run of train-gan: train-gan --resume {resume} goes on with it")
 
 
@@ -175,9 +175,9 @@ def _check_stages(settings: TrainingSettings, adversarial: bool, starting: bool)
     from musigan import models
     from musigan.errors import UsageError
 
-    if starting and not settings.has_game:
+    if starting and not settings.has_adversarial_stage:
         raise UsageError(f"--start begins a game, and {settings.model} has none: --resume goes on with its training")
-    if not adversarial and settings.has_game and len(models.family(settings.model).stages) == 1:
+    if not adversarial and settings.has_adversarial_stage and len(models.family(settings.model).stages) == 1:
         raise UsageError(f"{settings.model} learns nothing before its game: train-gan trains it")
     if settings.pretrain_epochs and len(models.family(settings.model).stages) == 1:
         raise UsageError(f"--pretrain-epochs: {settings.model} learns in one stage; leave it out")
@@ -221,7 +221,7 @@ def _train(
 ) -> None:
     """Train on the stores `sources` into `target`."""
     from musigan.training import checkpoint, loop, runs, warmstart
-    from musigan.training.configuration import GAMES
+    from musigan.training.configuration import ADVERSARIAL_STAGES
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
@@ -236,10 +236,10 @@ def _train(
     if saved is not None and resuming:
         run = runs.resume(saved, settings, dataset, place)
     else:
-        plan = settings.stage_epochs(adversarial) if saved is None else settings.game_epochs()
-        if adversarial and not settings.has_game:
+        plan = settings.stage_epochs(adversarial) if saved is None else settings.adversarial_epochs()
+        if adversarial and not settings.has_adversarial_stage:
             session.say(f"{settings.model} has no game: all it learns it learns by likelihood")
-        elif adversarial and not any(plan.get(game) for game in GAMES):
+        elif adversarial and not any(plan.get(game) for game in ADVERSARIAL_STAGES):
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
     if init is not None:

@@ -22,13 +22,13 @@ def main(
     Example: musigan check keys.zarr
     """
     from musigan.errors import MusiganError
-    from musigan.store.checking import examine
+    from musigan.store.checking import check_store
 
     failed = []
     for source in stores:
         try:
             with session.reader(source) as reader:
-                for line in examine(reader, lambda done, name: session.status(f"{done} items  {name}")):
+                for line in check_store(reader, lambda done, name: session.status(f"{done} items  {name}")):
                     session.print(line)
         except MusiganError as error:
             if len(stores) == 1:

@@ -100,11 +100,11 @@ def _answers(session: _cli.Session, sampler: Sampler, music: Collection, seed: i
     """How well a checkpoint goes on from songs held back."""
     from musigan.errors import MusiganError
     from musigan.metrics.matching import match
-    from musigan.sampling import Wish
+    from musigan.sampling import Request
 
     def answer(number: int, question: np.ndarray) -> np.ndarray:
         """The piece `number` of the seed, after `question`."""
-        return sampler.piece(seed, number, sampler.shape.frames, wish=Wish(past=question)).roll
+        return sampler.piece(seed, number, sampler.shape.frames, request=Request(past=question)).roll
 
     assert music.pairs is not None
     try:

@@ -45,7 +45,7 @@ def main(
     target = rendering.Target(out, bitrate or None, split, force)
     target.check(session.stdout if out == "-" else None)
     reader = session.reader(source, "keys")
-    sound = rendering.Sound.of_store(reader.attributes, timbre, sample_rate, gain, fade, crossfade)
+    sound = rendering.SoundSettings.of_store(reader.attributes, timbre, sample_rate, gain, fade, crossfade)
     progress = session.progress(reader.attributes.get("expected"), "pieces")
     pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
     stream = session.stdout("sound") if out == "-" else None

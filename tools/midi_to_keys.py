@@ -43,7 +43,7 @@ def main(
     Example: midi-to-keys ~/MIDI > keys.zarr
     """
     from musigan import midi, midirolls
-    from musigan.collection import MIDI_SUFFIXES, Found, find_files, why_not
+    from musigan.collection import MIDI_SUFFIXES, MediaFile, failure_reason, find_files
     from musigan.errors import MidiError, UsageError
     from musigan.keysettings import KeyRange, KeySettings
     from musigan.translate import chunk_frames
@@ -56,9 +56,9 @@ def main(
     settings = KeySettings("midi", KeyRange.parse(keys), frame_seconds)
     settings.frame_samples(SAMPLE_RATE)
     chunk_frames(chunk_seconds, settings)
-    cutting = midirolls.Cutting(chunk_seconds, overlap, validation, not unpaired)
+    cutting = midirolls.CutSettings(chunk_seconds, overlap, validation, not unpaired)
     session.check_output(output, force)
-    found: list[Found | None] = [None] if "-" in paths else []  # None: standard input
+    found: list[MediaFile | None] = [None] if "-" in paths else []  # None: standard input
     found += find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)
     attributes = {
         "sample_rate": SAMPLE_RATE, **settings.to_attributes(), "chunk_seconds": chunk_seconds, "overlap": overlap,
@@ -73,10 +73,10 @@ def main(
             try:
                 with one.path.open("rb") if one else session.stdin() as file:
                     score = midi.read_score(file.read(midi.MAX_BYTES + 1))
-                named = midirolls.names_of_file(one.source if one else "", score, genre)
+                named = midirolls.attributes_from_path(one.source if one else "", score, genre)
                 item = midirolls.to_item(score, arrangement, settings, cutting, named)
             except (MidiError, OSError) as error:
-                reason = why_not(error) if isinstance(error, OSError) else str(error)
+                reason = failure_reason(error) if isinstance(error, OSError) else str(error)
                 session.skip(source, reason, reason.split(":")[0])
                 continue
             content = item.attributes["content"]
@@ -87,8 +87,8 @@ def main(
             originals[content] = source
             if score.cut:
                 session.say(f"{source}: longer than {midi.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
-            if item.beyond:
-                session.detail(f"{source}: {item.beyond} notes are not on keys {settings.keys}")
+            if item.outside_keys:
+                session.detail(f"{source}: {item.outside_keys} notes are not on keys {settings.keys}")
             writer.add(item.array, item.dimension_names, item.attributes)
             tally = tally.counting(item)
             progress.step(source)

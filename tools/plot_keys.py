@@ -44,7 +44,7 @@ def main(
 
     from musigan import excerpts, gallery, plots
     from musigan.errors import UsageError
-    from musigan.tracks import names_of, number_of
+    from musigan.tracks import number_of_track, track_names
 
     _files.check(session, output, force, "a picture")
     kind = format or ("png" if output == "-" else plots.format_of(output))
@@ -53,12 +53,12 @@ def main(
     if diff == "-" == source:
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
-    shown = number_of(track, names_of(reader.attributes)) if track else channel or None
-    style = gallery.Style(columns or (1 if diff else 2), shown, scale, kind, dpi)
-    choice = gallery.Choice(numbers, bool(items), window, session.skip)
+    shown = number_of_track(track, track_names(reader.attributes)) if track else channel or None
+    style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi)
+    choice = gallery.ItemChoice(numbers, bool(items), window, session.skip)
     if diff:
-        found = gallery.compared(reader, session.reader(diff, "keys"), choice, style, session.say)
+        found = gallery.draw_comparison(reader, session.reader(diff, "keys"), choice, style, session.say)
     else:
-        found = gallery.drawn(reader, choice, style)
+        found = gallery.draw_items(reader, choice, style)
     name = _files.write(session, output, found.data, "a picture")
     session.summary(f"{found.items} items in {name}")

@@ -40,7 +40,7 @@ def main(
     from musigan.training.runs import prepare_torch
 
     prepare_torch(place)
-    choices = report.Choices(count, of, rounds, seconds, seed)
+    choices = report.MusicSelection(count, of, rounds, seconds, seed)
     reader = session.random_access_reader(keys, "keys") if keys else None
     content = report.gather(report.Run.of(run), choices, reader, place, jobs or usable_cores(), session.progress)
     page = report.assemble(content)

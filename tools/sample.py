@@ -65,7 +65,7 @@ def main(
     from musigan.beats import Beat
     from musigan.devices import resolve_device
     from musigan.errors import UsageError
-    from musigan.sampling import Sampler, Wish
+    from musigan.sampling import Request, Sampler
     from musigan.training.runs import prepare_torch
 
     if of and not best:
@@ -97,13 +97,13 @@ def main(
     prepare_torch(place)
     sampler = Sampler.load(checkpoint, place)
     sampler.frames(seconds)
-    wish = Wish(temperature, style=style or None, beat=None if tempo is None else Beat(tempo))
-    sampler.check(wish, scored=bool(best))
+    request = Request(temperature, style=style or None, beat=None if tempo is None else Beat(tempo))
+    sampler.check(request, scored=bool(best))
     drawing = Drawing(session, sampler, seed, seconds, (output, force), Path(checkpoint).stem)
     if keep:
-        drawing.accompany(keep, songs, wish)
+        drawing.accompany(keep, songs, request)
     elif morph:
         drawing.morph(morph)
     else:
         primes = drawing.primes(prime, prime_from) if prime else [None]
-        drawing.pieces(wish, count or (1 if prime else 4), best, of, primes)
+        drawing.pieces(request, count or (1 if prime else 4), best, of, primes)

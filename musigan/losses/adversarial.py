@@ -76,7 +76,7 @@ def lsgan_generator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tenso
 
 
 @dataclass(frozen=True)
-class Adversary:
+class AdversarialObjective:
     """The two halves of one adversarial objective."""
 
     critic: Half
@@ -84,21 +84,21 @@ class Adversary:
     relative: bool = False  # only differences of logits count: a logit of 0 means nothing by itself
 
     @torch.no_grad()
-    def border(self, real: Tensor, fake: Tensor) -> Tensor:
+    def decision_threshold(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the decision threshold: 0, or midway between the mean logits where a logit of 0 means nothing."""
         return (real.mean() + fake.mean()) / 2 if self.relative else real.new_zeros(())
 
 
 ADVERSARIES = {
-    "bce": Adversary(bce_critic, bce_generator),
-    "hinge": Adversary(hinge_critic, hinge_generator),
-    "relativistic": Adversary(relativistic_critic, relativistic_generator, relative=True),
-    "wgan": Adversary(wgan_critic, wgan_generator, relative=True),
-    "lsgan": Adversary(lsgan_critic, lsgan_generator),
+    "bce": AdversarialObjective(bce_critic, bce_generator),
+    "hinge": AdversarialObjective(hinge_critic, hinge_generator),
+    "relativistic": AdversarialObjective(relativistic_critic, relativistic_generator, relative=True),
+    "wgan": AdversarialObjective(wgan_critic, wgan_generator, relative=True),
+    "lsgan": AdversarialObjective(lsgan_critic, lsgan_generator),
 }
 
 
-def smoothness(logits: Tensor, moved: Tensor, distance: float) -> Tensor:
+def approximate_penalty(logits: Tensor, moved: Tensor, distance: float) -> Tensor:
     """Approximate a gradient penalty: mean ((D(x + distance * noise) - D(x)) / distance)^2, both logits (B, 1).
 
     It is a finite difference along a random direction. Its expectation is the squared gradient norm, R1 on real and R2
@@ -118,7 +118,7 @@ def input_gradient(logits: Tensor, inputs: Tensor) -> Tensor:
     return gradient
 
 
-def steepness(gradient: Tensor) -> Tensor:
+def squared_gradient_norm(gradient: Tensor) -> Tensor:
     """Return the mean |gradient|^2 over the batch: R1 on real input, R2 on fake (arXiv 1801.04406, 2501.05441).
 
     The papers' gamma is twice the weight. A suitable weight depends on the size of the input: try powers of ten.
@@ -127,7 +127,7 @@ def steepness(gradient: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1).mean()
 
 
-def lipschitz(gradient: Tensor) -> Tensor:
+def gradient_norm_penalty(gradient: Tensor) -> Tensor:
     """Return the mean (|gradient| - 1)^2, on interpolates of real and fake (arXiv 1704.00028). Usual weight: 10."""
     length = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()  # (B); the root has no second derivative at 0
     return (length - 1).square().mean()

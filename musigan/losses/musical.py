@@ -15,7 +15,7 @@ FAINT = 0.1  # loudness in model space: a key this loud is heard with probabilit
 MELODY_LAGS = (10, 25, 50)  # frames between the two melody positions compared: 0.2, 0.5 and 1 s
 
 
-def heard(roll: Tensor) -> Tensor:
+def highest_key_probability(roll: Tensor) -> Tensor:
     """Return the probability that key k or a higher one is heard, (B, C, K, T) -> (B, K, T): a soft skyline.
 
     A key is heard with probability 1 - exp(-loudness / FAINT), taking its loudest channel, independently of other keys.
@@ -28,16 +28,16 @@ def heard(roll: Tensor) -> Tensor:
 
 def silence(roll: Tensor) -> Tensor:
     """Return the share of frames in which no key is heard, per song: (B, C, K, T) -> (B)."""
-    return 1.0 - heard(roll)[:, 0].mean(1)
+    return 1.0 - highest_key_probability(roll)[:, 0].mean(1)
 
 
 def melodic_motion(roll: Tensor) -> Tensor:
     """Return how far the melody is from where it was MELODY_LAGS earlier, in keys, per song: (B, C, K, T) -> (B, lags).
 
-    E |X - Y| over pairs of frames in which something is heard, X and Y their highest keys, distributed as in `heard`:
+    E |X - Y| over pairs of frames in which something is heard, X and Y their highest keys, distributed as in `highest_key_probability`:
     sum over k of P(X >= k > Y) + P(Y >= k > X). It has a gradient even for a melody that stands still.
     """
-    above, frames = heard(roll), roll.shape[3]
+    above, frames = highest_key_probability(roll), roll.shape[3]
     motions = []
     for lag in MELODY_LAGS:
         lag = min(lag, frames - 1)
@@ -173,15 +173,15 @@ MUSICAL = {
 }
 
 
-def told_silence(told: Tensor, roll: Tensor) -> Tensor:
+def silence_head_loss(predictions: Tensor, roll: Tensor) -> Tensor:
     """Return the Huber error of a critic head's prediction (B, 1) of the share of silent frames in (B, C, K, T)."""
-    return F.smooth_l1_loss(told[:, 0], silence(roll), beta=0.1)
+    return F.smooth_l1_loss(predictions[:, 0], silence(roll), beta=0.1)
 
 
-def told_melody(told: Tensor, roll: Tensor) -> Tensor:
+def melody_head_loss(predictions: Tensor, roll: Tensor) -> Tensor:
     """Return the Huber error of a head's prediction (B, 1) of melodic motion in octaves, averaged over MELODY_LAGS."""
-    return F.smooth_l1_loss(told[:, 0], melodic_motion(roll).mean(1) / 12.0, beta=0.1)
+    return F.smooth_l1_loss(predictions[:, 0], melodic_motion(roll).mean(1) / 12.0, beta=0.1)
 
 
 # Statistics that a critic's heads predict for real and fake rolls, so that the critic cannot ignore them; by head name.
-TOLD = {"silence": told_silence, "melody": told_melody}
+HEAD_LOSSES = {"silence": silence_head_loss, "melody": melody_head_loss}

@@ -10,7 +10,7 @@ from musigan.layers import chroma
 HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
 
 
-def kept(roll: Tensor, target: Tensor) -> Tensor:
+def l1_difference(roll: Tensor, target: Tensor) -> Tensor:
     """Return the L1 reconstruction error: mean |roll - target| over the mean of the target's loudness.
 
     It reads as the lost share of what sounds. Cycle loss where `roll` was translated there and back, identity loss

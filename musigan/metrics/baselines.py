@@ -48,7 +48,7 @@ def reversed_in_time(rolls: Rolls, generator: np.random.Generator) -> Iterator[n
         yield roll[..., ::-1]
 
 
-def moved_by_a_tritone(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
+def transposed_by_a_tritone(rolls: Rolls, generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield each roll transposed six keys up."""
     for roll in rolls:
         yield transpose(roll, TRITONE_KEYS)
@@ -101,7 +101,7 @@ BASELINES: dict[str, Callable[[Rolls, np.random.Generator], Iterator[np.ndarray]
     "mean + noise": mean_plus_noise,
     "shuffled": shuffled_cells,
     "reversed": reversed_in_time,
-    "tritone": moved_by_a_tritone,
+    "tritone": transposed_by_a_tritone,
     "copies": crossfaded_copies,
     "Markov": markov_chain,
 }

@@ -13,7 +13,7 @@ from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.notemetrics import note_metrics
 from musigan.metrics.randomnet import random_features
 from musigan.parallel import ordered_map
-from musigan.tracks import DRUMS, pitched, together
+from musigan.tracks import DRUMS, mix_channels, pitched_channels
 
 PICTURE_SECONDS = 0.1  # length of a picture's frame
 
@@ -31,7 +31,7 @@ def as_sides(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
 
     Drums have no pitch, and two instruments are not left and right.
     """
-    return together(pitched(roll, tracks), tracks)[None] if tracks else roll
+    return mix_channels(pitched_channels(roll, tracks), tracks)[None] if tracks else roll
 
 
 def with_drums(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:

@@ -72,7 +72,7 @@ def _mean_off_diagonal(kernel: np.ndarray) -> float:
     return float((kernel.sum() - np.trace(kernel)) / (count * (count - 1))) if count > 1 else np.nan
 
 
-def reaches(points: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
+def squared_radii(points: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
     """Return the squared distance (N,) of every point of (N, F) to its k-th nearest neighbour among the others."""
     distances = squared_distances(points, points)
     np.fill_diagonal(distances, -1.0)  # every point sorts first in its own row, in spite of rounding errors
@@ -88,7 +88,7 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = NEIGHBOURS) -> dict[str, n
         undefined = {"precision": fake, "density": fake, "recall": real, "coverage": real}
         return {name: np.full(len(points), np.nan) for name, points in undefined.items()}
     distances = squared_distances(real, fake)
-    real_radii, fake_radii = reaches(real, k), reaches(fake, k)
+    real_radii, fake_radii = squared_radii(real, k), squared_radii(fake, k)
     in_real_radius = distances < real_radii[:, None]
     return {
         "precision": in_real_radius.any(axis=0).astype(float),

@@ -161,7 +161,7 @@ class Evaluation:
         """Measure half of the training songs' rolls against the other half; nothing where each song has one roll."""
         if len(np.unique(self._training.songs)) == len(self._training):
             return {}, 0
-        half = _halves(self._training.songs)
+        half = _half_numbers(self._training.songs)
         first, second = (self._training.take(np.flatnonzero(half == side)[: self.count]) for side in (0, 1))
         return measure(self._judge, first, second), _songs(second)
 
@@ -202,7 +202,7 @@ class Evaluation:
         return {name: _percentiles(values) for name, values in values_by_metric.items()}, held_out_count
 
 
-def _halves(songs: np.ndarray) -> np.ndarray:
+def _half_numbers(songs: np.ndarray) -> np.ndarray:
     """Assign 0 or 1 (N,) to rolls in turn, song by song, so that both halves are equally large."""
     half = np.zeros(len(songs), int)
     half[np.argsort(songs, kind="stable")] = np.arange(len(songs)) % 2

@@ -35,7 +35,7 @@ class Song:
 
     kind: int
     features: np.ndarray
-    alike: tuple[float, ...] = (1.0, 1.0, 1.0)  # cosine with the song, before, after and back
+    loudness_similarity: tuple[float, ...] = (1.0, 1.0, 1.0)  # cosine with the song, before, after and back
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ def held_out_songs(
                 [list(musical_features(r, frame_seconds, low_key).values()) for r in _rolls(v, transfer.shape.frames)]
                 for v in versions
             ]
-            yield Song(kind, np.array(features), tuple(alike(song, version) for version in versions))
+            yield Song(kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions))
 
 
-def alike(song: np.ndarray, version: np.ndarray) -> float:
+def loudness_similarity(song: np.ndarray, version: np.ndarray) -> float:
     """Return the cosine of the square roots of two songs' loudness, both (C, K, T); 0 with silence."""
     one, other = (np.sqrt(np.asarray(each, np.float64)) for each in (song, version))
     return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-12))
@@ -136,6 +136,6 @@ def lines(verdicts: Sequence[Verdict], songs: Sequence[Song], names: Sequence[st
         shares: list[Any] = [getattr(verdict, name) for name in VERSIONS]
         yield f"{what:<28}{verdict.classifier:<12}" + "".join(f"{share:>7.0%} " for share in shares)
     for kind, name in enumerate(names):
-        left = np.mean([song.alike for song in songs if song.kind == kind], axis=0)
+        left = np.mean([song.loudness_similarity for song in songs if song.kind == kind], axis=0)
         yield f"{name + ': like the song':<28}{'cosine':<12}" + "".join(f"{value:>7.2f} " for value in left)
     yield f"strength (before - after) {np.mean([verdict.strength for verdict in verdicts]):.2f}, 1 at best"

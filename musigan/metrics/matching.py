@@ -32,7 +32,7 @@ from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 from musigan.metrics.features import musical_features
 from musigan.parallel import ordered_map
 
-DRAWS = 3  # random answers for each call in the classifiers' training set
+RANDOM_ANSWERS = 3  # random answers for each call in the classifiers' training set
 FEWEST_SONGS = 3  # of each split
 JOINT_SECONDS = (0.2, 2.0)  # stretches compared across the joint, besides whole halves
 BOOTSTRAPS = 200
@@ -61,7 +61,7 @@ class PairSet:
 
 
 @dataclass(frozen=True)
-class Half:
+class PairHalf:
     """The features of a call or of an answer, from which those of a pair are made."""
 
     musical: np.ndarray  # (F,)
@@ -69,14 +69,14 @@ class Half:
     edge: np.ndarray  # (K,) the frame at the joint
 
 
-def half(roll: np.ndarray, geometry: Geometry, is_question: bool) -> Half:
+def describe_half(roll: np.ndarray, geometry: Geometry, is_call: bool) -> PairHalf:
     """Describe a roll (C, K, T), linear loudness; the joint is at the end of a call, at the start of an answer."""
     loudness = compress(roll).mean(axis=0)  # (K, T)
-    from_joint = loudness[:, ::-1] if is_question else loudness
+    from_joint = loudness[:, ::-1] if is_call else loudness
     frame_counts = [max(1, round(seconds / geometry.frame_seconds)) for seconds in JOINT_SECONDS]
     keys = np.stack([loudness.mean(axis=1), *(from_joint[:, :count].mean(axis=1) for count in frame_counts)])
     musical = np.array(list(musical_features(roll, geometry.frame_seconds, geometry.low_key).values()))
-    return Half(musical, keys, from_joint[:, 0])
+    return PairHalf(musical, keys, from_joint[:, 0])
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
@@ -84,42 +84,44 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-9))
 
 
-def held_on(question: Half, answer: Half) -> float:
+def held_on(call: PairHalf, answer: PairHalf) -> float:
     """Return the share of the keys in the call's last frame that the answer begins with; NaN after silence."""
-    is_sounding = question.edge > 0
+    is_sounding = call.edge > 0
     return float((answer.edge[is_sounding] > 0).mean()) if is_sounding.any() else np.nan
 
 
-def jump(question: Half, answer: Half) -> float:
+def jump(call: PairHalf, answer: PairHalf) -> float:
     """Return the mean change of a key's compressed loudness across the joint."""
-    return float(np.abs(question.edge - answer.edge).mean())
+    return float(np.abs(call.edge - answer.edge).mean())
 
 
-def features(question: Half, answer: Half, scale: np.ndarray, kind: str) -> np.ndarray:
+def features(call: PairHalf, answer: PairHalf, scale: np.ndarray, kind: str) -> np.ndarray:
     """Return a pair's features: differences in units of `scale` (F,), and similarity of keys and of pitch classes.
 
     For the kind "joint" the similarities next to the joint follow, with the keys held on and the jump.
     """
-    differences = np.minimum(np.abs(question.musical - answer.musical) / scale, 5.0)
-    stretches = list(zip(question.keys, answer.keys, strict=True))
-    similarities = [(_cosine(q, a), _cosine(_folded(q), _folded(a)), _louder(q, a)) for q, a in stretches]
+    differences = np.minimum(np.abs(call.musical - answer.musical) / scale, 5.0)
+    stretches = list(zip(call.keys, answer.keys, strict=True))
+    similarities = [
+        (_cosine(q, a), _cosine(_sum_octaves(q), _sum_octaves(a)), _loudness_difference(q, a)) for q, a in stretches
+    ]
     if kind == "style":
         return np.concatenate((differences, similarities[0]))
-    joint_features = np.nan_to_num(held_on(question, answer)), jump(question, answer) / (answer.keys[0].mean() + 1e-3)
+    joint_features = np.nan_to_num(held_on(call, answer)), jump(call, answer) / (answer.keys[0].mean() + 1e-3)
     return np.concatenate((differences, *similarities, joint_features))
 
 
-def _louder(one: np.ndarray, other: np.ndarray) -> float:
+def _loudness_difference(one: np.ndarray, other: np.ndarray) -> float:
     """Return the difference in loudness, |log| of the ratio of sums."""
     return float(abs(np.log((one.sum() + 0.1) / (other.sum() + 0.1))))
 
 
-def _folded(keys: np.ndarray) -> np.ndarray:
+def _sum_octaves(keys: np.ndarray) -> np.ndarray:
     """Sum octaves, (K,) -> (12,)."""
     return np.bincount(np.arange(len(keys)) % 12, keys, 12)
 
 
-def others(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def other_song_numbers(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return, for each of (N,), the number of a random one of another song."""
     numbers = np.empty(len(songs), int)
     for song in np.unique(songs):
@@ -141,31 +143,31 @@ class Matcher:
         generator = np.random.default_rng(seed)
         calls, answers = self.halves(pairs)
         self._scale = np.stack([part.musical for part in (*calls, *answers)]).std(axis=0) + 1e-6
-        for _ in range(DRAWS):
-            answers += [answers[number] for number in others(pairs.songs, generator)]
-        labels = np.repeat((1, 0), (len(pairs), DRAWS * len(pairs)))
+        for _ in range(RANDOM_ANSWERS):
+            answers += [answers[number] for number in other_song_numbers(pairs.songs, generator)]
+        labels = np.repeat((1, 0), (len(pairs), RANDOM_ANSWERS * len(pairs)))
         self._models = {}
         for kind in KINDS:
             model = LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced")
-            points = self._points(calls * (1 + DRAWS), answers, kind)
+            points = self._points(calls * (1 + RANDOM_ANSWERS), answers, kind)
             self._models[kind] = make_pipeline(StandardScaler(), model).fit(points, labels)
 
-    def halves(self, pairs: PairSet) -> tuple[list[Half], list[Half]]:
+    def halves(self, pairs: PairSet) -> tuple[list[PairHalf], list[PairHalf]]:
         """Describe calls and answers."""
 
-        def work(pair: tuple[np.ndarray, np.ndarray]) -> tuple[Half, Half]:
+        def work(pair: tuple[np.ndarray, np.ndarray]) -> tuple[PairHalf, PairHalf]:
             """Describe both halves of one pair."""
-            return half(pair[0], self.geometry, True), half(pair[1], self.geometry, False)
+            return describe_half(pair[0], self.geometry, True), describe_half(pair[1], self.geometry, False)
 
         calls, answers = zip(*ordered_map(work, pairs.pairs(), self.jobs), strict=True)
         return list(calls), list(answers)
 
-    def scores(self, questions: list[Half], answers: list[Half], kind: str) -> np.ndarray:
+    def scores(self, calls: list[PairHalf], answers: list[PairHalf], kind: str) -> np.ndarray:
         """Return the probability (N,) that each answer follows its call, by the classifier `kind`."""
-        return np.asarray(self._models[kind].predict_proba(self._points(questions, answers, kind))[:, 1])
+        return np.asarray(self._models[kind].predict_proba(self._points(calls, answers, kind))[:, 1])
 
-    def _points(self, questions: list[Half], answers: list[Half], kind: str) -> np.ndarray:
-        return np.stack([features(q, a, self._scale, kind) for q, a in zip(questions, answers, strict=True)])
+    def _points(self, calls: list[PairHalf], answers: list[PairHalf], kind: str) -> np.ndarray:
+        return np.stack([features(q, a, self._scale, kind) for q, a in zip(calls, answers, strict=True)])
 
 
 def _require_songs(pairs: PairSet, what: str) -> None:
@@ -185,9 +187,13 @@ def match(
     _require_songs(held, "held back")
     matcher = Matcher(learn, geometry, seed, jobs)
     calls, true_answers = matcher.halves(held)
-    drawn_answers = [half(answer(number, call), geometry, False) for number, (call, _) in enumerate(held.pairs(), 1)]
+    drawn_answers = [
+        describe_half(answer(number, call), geometry, False) for number, (call, _) in enumerate(held.pairs(), 1)
+    ]
     generator = np.random.default_rng(seed)
-    random_answers = [[true_answers[number] for number in others(held.songs, generator)] for _ in range(DRAWS)]
+    random_answers = [
+        [true_answers[number] for number in other_song_numbers(held.songs, generator)] for _ in range(RANDOM_ANSWERS)
+    ]
     statistics: dict[str, Callable[[np.ndarray], float]] = {}
     for kind in KINDS:
         true_scores, drawn_scores = (

@@ -61,16 +61,16 @@ class CopyFinder:
         projected = [self._projected([self._songs[n][:, s : s + frames] for n, s in part]) for part in parts]
         self._windows = np.concatenate(projected) if projected else np.zeros((0, PROJECTED), np.float32)
 
-    def distance(self, picture: np.ndarray, but_for: str | None = None) -> float:
-        """Return the copy distance of a picture (K, T) to all songs but `but_for`; NaN without songs, 1 for silence."""
-        if not self._places or set(self._names) <= {but_for}:
+    def distance(self, picture: np.ndarray, excluded_song: str | None = None) -> float:
+        """Return the copy distance of a picture (K, T) to all songs but `excluded_song`; NaN without songs, 1 for silence."""
+        if not self._places or set(self._names) <= {excluded_song}:
             return np.nan
         starts = (0, self._frames) if picture.shape[1] >= 2 * self._frames else (0,)
         halves = [np.asarray(picture[:, first : first + self._frames], np.float32) for first in starts]
-        variants = [_moved(half, keys) for half in halves for keys in range(-MOST_KEYS, MOST_KEYS + 1)]
+        variants = [_transposed(half, keys) for half in halves for keys in range(-MOST_KEYS, MOST_KEYS + 1)]
         similarities = self._projected(variants) @ self._windows.T  # (halves and shifts, windows)
-        if but_for is not None:
-            similarities[:, self._of_song == but_for] = -1
+        if excluded_song is not None:
+            similarities[:, self._of_song == excluded_song] = -1
         best_cosine = 0.0
         for flat_index in np.argpartition(similarities.ravel(), -CANDIDATES)[-CANDIDATES:]:
             shift, window = divmod(int(flat_index), len(self._places))
@@ -100,7 +100,7 @@ class CopyFinder:
         return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9))
 
 
-def _moved(picture: np.ndarray, keys: int) -> np.ndarray:
+def _transposed(picture: np.ndarray, keys: int) -> np.ndarray:
     """Transpose (K, T) up by `keys`, down if negative; what leaves the keyboard is lost."""
     transposed = np.zeros_like(picture, np.float32)
     rows = np.arange(len(picture))

@@ -75,7 +75,7 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: S
             np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
             distance_of_tracks(
                 [
-                    _blocks(_by_class(_held(rolls[track]), classes), half_second_frames)
+                    _blocks(_by_class(_sounding_mask(rolls[track]), classes), half_second_frames)
                     for track in pitched_tracks
                     if tracks
                 ]
@@ -84,7 +84,7 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: S
     )
 
 
-def _held(plane: np.ndarray) -> np.ndarray:
+def _sounding_mask(plane: np.ndarray) -> np.ndarray:
     return sounding(find_notes(plane), *plane.shape)
 
 

@@ -164,10 +164,12 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     _require_alike(reader.source, shape, geometry, like)
     # Every store numbers its songs from 000001, but a sample is not of the real song with its number.
     sample_rolls = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
-    return sample_rolls.chosen(np.flatnonzero(_whole(reader, rolls.songs, shape.frames * geometry.frame_seconds)))
+    return sample_rolls.chosen(
+        np.flatnonzero(_is_whole_roll(reader, rolls.songs, shape.frames * geometry.frame_seconds))
+    )
 
 
-def _whole(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
+def _is_whole_roll(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
     """Return which rolls (N,) lie within their item's length in `seconds` and after the music it continues."""
     durations = {info.name: info.attributes.get("seconds") for info in reader.infos()}
     primed_seconds = {info.name: float(info.attributes.get("primed_seconds", 0.0)) for info in reader.infos()}

@@ -44,7 +44,7 @@ def lines(table: Table) -> Iterator[str]:
                 )
                 yield f"{row:{ROW_WIDTH}}{''.join(cells)}"
     yield ""
-    yield from _who_catches_whom(table, caught)
+    yield from _caught_lines(table, caught)
     if table.answers:
         yield ""
         yield "answers to held-out questions: 0 matches like another song's, 1 like the true one; joints drawn and true"
@@ -52,7 +52,7 @@ def lines(table: Table) -> Iterator[str]:
             yield f"{name:{ROW_WIDTH + 6}}{_cell(estimate, False):>{CELL_WIDTH}}"
 
 
-def _who_catches_whom(table: Table, caught: dict[str, list[str]]) -> Iterator[str]:
+def _caught_lines(table: Table, caught: dict[str, list[str]]) -> Iterator[str]:
     width = max(len(metric.name) for metric in METRICS) + 2
     yield "told from the floor".ljust(width) + "".join(f"{row:>{MARK_WIDTH}}" for row in caught)
     for metric in METRICS:

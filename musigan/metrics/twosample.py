@@ -31,7 +31,7 @@ def folds(songs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.asarray((order % FOLDS)[np.searchsorted(names, songs)])
 
 
-def right_answers(
+def cross_validate(
     kind: str, real: np.ndarray, fake: np.ndarray, real_songs: np.ndarray, fake_songs: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return, for real ones (N,) and fakes (M,), 1 where a classifier not trained on the song was right, else 0.
@@ -130,7 +130,7 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     estimates = {}
     for kind in kinds:
         real, fake = [side.pictures for side in sides] if kind == "network" else features
-        answers = right_answers(kind, real, fake, sides[0].songs, sides[1].songs, comparison.judge.seed)
+        answers = cross_validate(kind, real, fake, sides[0].songs, sides[1].songs, comparison.judge.seed)
         estimates[f"told apart, {kind}"] = comparison.bootstrap(
             lambda r, f, right=answers: 0.5 * (mean_of(right[0][r]) + mean_of(right[1][f]))  # type: ignore[misc]
         )

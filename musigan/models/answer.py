@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import Memory, channels_last, normed
+from musigan.layers import KeyValueCache, channels_last, normed
 from musigan.models import Family, RollShape, musigan
 from musigan.models.joining import joined
 from musigan.models.protocol import Decoded, Judgement, Posterior
@@ -48,7 +48,7 @@ class Generator(musigan.Generator):
     """Encoder, transformer and decoder, conditioned on the call `question`: a roll (B, C, K, T) that came before."""
 
     PRIOR = (*musigan.Generator.PRIOR, "question_in")
-    halo = None  # an answer has a fixed length: longer pieces are chains of answers
+    receptive_field = None  # an answer has a fixed length: longer pieces are chains of answers
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
@@ -61,17 +61,17 @@ class Generator(musigan.Generator):
         shape = self.shape
         return self.key_map.new_zeros(batch, shape.channels, shape.keys, shape.frames)
 
-    def heard(self, question: Tensor, steps: int) -> Tensor:
+    def encode_call(self, question: Tensor, steps: int) -> Tensor:
         """Encode the last `steps` latent steps of question (B, C, K, T), silence before it: (B, steps, Z)."""
         # Frames outside the encoder's receptive field do not affect these latents.
-        context_steps = max(steps, min(steps + self.decoder_reach, self.steps(question.shape[-1])))
+        context_steps = max(steps, min(steps + self.decoder_receptive_field, self.steps(question.shape[-1])))
         return super().encode(ending(question, context_steps * self.token_frames)).mean[:, -steps:]
 
     def encode(self, roll: Tensor, question: Tensor | None = None) -> Posterior:
         """Encode roll (B, C, K, T) that followed `question` as a Gaussian of its latents, (B, L, Z) each."""
         if question is None:
             return super().encode(roll)
-        lead_steps = self.decoder_reach
+        lead_steps = self.decoder_receptive_field
         posterior = super().encode(torch.cat((ending(question, lead_steps * self.token_frames), roll), -1))
         return Posterior(posterior.mean[:, lead_steps:], posterior.log_variance[:, lead_steps:])
 
@@ -80,33 +80,33 @@ class Generator(musigan.Generator):
 
         question (B / n, C, K, T): latents i, i + B / n, ... answer question i.
         """
-        return self._towards(latents, time, self._memory(question, latents))
+        return self._cached_velocity(latents, time, self._call_cache(question, latents))
 
-    def _memory(self, question: Tensor | None, latents: Tensor) -> Memory:
+    def _call_cache(self, question: Tensor | None, latents: Tensor) -> KeyValueCache:
         """Cache a call (silence if None) for the transformer to attend to, repeated for each of latents (B, L, Z)."""
-        question_latents = self.heard(self.silence(1) if question is None else question, latents.shape[1])
-        memory = self.transformer.remember(
+        question_latents = self.encode_call(self.silence(1) if question is None else question, latents.shape[1])
+        memory = self.transformer.cache_keys_values(
             self.question_in(question_latents), self.style(question_latents.new_ones(len(question_latents)))
         )
         repeats = len(latents) // len(question_latents)
         return [(key.repeat(repeats, 1, 1, 1), value.repeat(repeats, 1, 1, 1)) for key, value in memory]
 
-    def _towards(self, latents: Tensor, time: Tensor, memory: Memory) -> Tensor:
+    def _cached_velocity(self, latents: Tensor, time: Tensor, memory: KeyValueCache) -> Tensor:
         """Return the velocity of latents (B, L, Z) at `time` (B), given the cached calls."""
         return self.latents_out(self.transformer(self.noise_in(latents), self.style(time), memory))
 
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, **conditions: Tensor) -> Tensor:
         """Run the flow steps `first` to `last` on latents (B, L, Z) of the answer to a `question`, or to silence."""
-        question = given.get("question")
-        memory = self._memory(question, latents)
-        silence_memory = self._memory(None, latents) if self.guidance != 1 else None
-        for index in range(first, self.rounds if last is None else last):
-            time = latents.new_full((len(latents),), index / self.rounds)
-            velocity = self._towards(latents, time, memory)
+        question = conditions.get("question")
+        memory = self._call_cache(question, latents)
+        silence_memory = self._call_cache(None, latents) if self.guidance != 1 else None
+        for index in range(first, self.flow_steps if last is None else last):
+            time = latents.new_full((len(latents),), index / self.flow_steps)
+            velocity = self._cached_velocity(latents, time, memory)
             if silence_memory is not None:
-                velocity = torch.lerp(self._towards(latents, time, silence_memory), velocity, self.guidance)
-            latents = latents + velocity / self.rounds
-        if last is None or last == self.rounds:
+                velocity = torch.lerp(self._cached_velocity(latents, time, silence_memory), velocity, self.guidance)
+            latents = latents + velocity / self.flow_steps
+        if last is None or last == self.flow_steps:
             latents = self.calibrated(latents)
         return latents
 
@@ -118,9 +118,9 @@ class Generator(musigan.Generator):
 
     def _decoded_pair(self, latents: Tensor, frames: int, question: Tensor) -> Decoded:
         """Decode the end of `question`, as far as the decoder sees, and the answer of latents (B, L, Z) to it."""
-        lead_steps = self.decoder_reach
+        lead_steps = self.decoder_receptive_field
         return super().decode(
-            torch.cat((self.heard(question, lead_steps), latents), 1), lead_steps * self.token_frames + frames
+            torch.cat((self.encode_call(question, lead_steps), latents), 1), lead_steps * self.token_frames + frames
         )
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -132,7 +132,7 @@ class Generator(musigan.Generator):
         length, pieces = self.shape.frames, list[Tensor]()
         question = self.silence(1) if past is None else ending(past, length)
         while length * len(pieces) < frames:
-            latents = self.compose(temperature * self.draw(1, length, rng), question=question)
+            latents = self.sample_prior(temperature * self.draw(1, length, rng), question=question)
             decoded = self._decoded_pair(latents, length, question).roll[..., -length - 1 :]
             question = joined(question, decoded)
             pieces.append(question)
@@ -149,10 +149,10 @@ class PairTower(musigan.RollTower):
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
-        pooled_features = int(self.outward.in_features) - 1  # type: ignore[arg-type]
-        self.outward = normed(nn.Linear(4 * pooled_features + 1, 1), settings.spectral)
+        pooled_features = int(self.out_proj.in_features) - 1  # type: ignore[arg-type]
+        self.out_proj = normed(nn.Linear(4 * pooled_features + 1, 1), settings.spectral)
 
-    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
+    def forward(self, roll: Tensor, per_sample: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
         """Judge roll (B, C, K, 2T), the call's half first; heads predict statistics of the answer."""
         feature_map, features = self.plane(roll)
         columns = feature_map.shape[-1]  # the middle one, if any, belongs to both halves
@@ -160,7 +160,7 @@ class PairTower(musigan.RollTower):
         answer = musigan.pool(feature_map[..., columns // 2 :])
         pair_features = torch.cat((answer, call, (answer - call).abs(), answer * call), 1)
         predictions = None if self.heads is None else self.heads(answer)
-        return musigan.verdict(self.outward, pair_features, alone), features, predictions
+        return musigan.critic_logit(self.out_proj, pair_features, per_sample), features, predictions
 
 
 class Critic(musigan.Critic):
@@ -175,7 +175,7 @@ class Critic(musigan.Critic):
         self.asked = normed(nn.Linear(size, settings.latent_dim), settings.spectral) if self.latent else None
 
     def forward(
-        self, roll: Tensor | None, latents: Tensor | None, alone: bool = False, question: Tensor | None = None
+        self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False, question: Tensor | None = None
     ) -> Judgement:
         """Judge roll (B, C, K, T) and latents (B, L, Z) as answers to question (B, C, K, T), or to silence.
 
@@ -187,13 +187,13 @@ class Critic(musigan.Critic):
             question = reference.new_zeros(len(reference), shape.channels, shape.keys, shape.frames)
         if roll is not None:
             pair = torch.cat((question, roll), -1)  # (B, C, K, 2T)
-            logits["roll"], features["roll"], predictions = self.roll(pair, alone)
+            logits["roll"], features["roll"], predictions = self.roll(pair, per_sample)
             if self.chroma is not None:
-                logits["chroma"], features["chroma"] = self.chroma(musigan.chroma(pair, self.frames), alone)
+                logits["chroma"], features["chroma"] = self.chroma(musigan.chroma(pair, self.frames), per_sample)
         if latents is not None and self.latent is not None and self.asked is not None:
             steps = F.adaptive_avg_pool1d(question.flatten(1, 2), latents.shape[1])  # (B, C * K, L)
             sequence = torch.cat((self.asked(steps.transpose(1, 2)), latents), 1)  # (B, 2L, Z)
-            logits["latent"], features["latent"] = self.latent(sequence, alone)
+            logits["latent"], features["latent"] = self.latent(sequence, per_sample)
         return Judgement(logits, features, predictions)
 
 

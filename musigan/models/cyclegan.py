@@ -22,7 +22,7 @@ from musigan.errors import SettingsError
 from musigan.layers import DownBlock, ResidualBlock, hard_gate, limit, normed, pack, pad_roll, unpack
 from musigan.models import Family, RollShape
 
-HELD = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
+GATE_LOGIT = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
 BORN = 0.4  # base loudness, in model space, of notes that the generator adds where the roll is silent
 FAINTEST = 0.1  # least loudness of a note, in model space: fainter notes would cost almost nothing and hide the song
 
@@ -48,7 +48,7 @@ class CycleGanSettings:
             raise SettingsError(f"setting 'network.pool' is {self.pool}; expected 0 (none) or more")
 
 
-class Way(nn.Module):
+class DirectedGenerator(nn.Module):
     """Generator for one direction, from one kind to the other: (B, C, K, T) -> (B, C, K, T), T of any length."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
@@ -76,7 +76,7 @@ class Way(nn.Module):
         is_sounding = roll > 0
         loudness = torch.where(is_sounding, roll, BORN) + change
         audible = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
-        return audible * hard_gate(torch.where(is_sounding, HELD, -HELD) + gate_change)
+        return audible * hard_gate(torch.where(is_sounding, GATE_LOGIT, -GATE_LOGIT) + gate_change)
 
     def _smoothed(self, both: Tensor) -> Tensor:
         """Average (B, 2C, K, T) over a patch length around each frame, so that nothing ticks at the patch rate."""
@@ -91,8 +91,10 @@ class Generator(nn.Module):
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.token_frames = settings.patch_frames
-        self.halo = 2 * sum(settings.dilations) + 1  # receptive field: patches on either side that a patch depends on
-        self.ways = nn.ModuleList(Way(settings, shape) for _ in range(2))
+        self.receptive_field = (
+            2 * sum(settings.dilations) + 1
+        )  # receptive field: patches on either side that a patch depends on
+        self.ways = nn.ModuleList(DirectedGenerator(settings, shape) for _ in range(2))
 
     def translate(self, roll: Tensor, to: int) -> Tensor:
         """Translate roll (B, C, K, T) to kind `to`, 0 or 1.
@@ -119,7 +121,7 @@ class Critic(nn.Module):
         self.pack_in = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1)
         widths = [s.critic_width * 2**index for index in range(s.critic_layers + 1)]
         self.down = nn.Sequential(*(DownBlock(a, b, s.spectral) for a, b in itertools.pairwise(widths)))
-        self.outward = normed(nn.Conv2d(widths[-1], 1, 3, padding=1), s.spectral)
+        self.out_proj = normed(nn.Conv2d(widths[-1], 1, 3, padding=1), s.spectral)
 
     def forward(self, roll: Tensor) -> Tensor:
         """Judge roll (B, C, K, T)."""
@@ -127,7 +129,7 @@ class Critic(nn.Module):
         padded_frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
         patches = pack(pad_roll(roll, self.padded_keys, padded_frames), s.patch_keys, s.patch_frames)
         feature_map = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
-        logits: Tensor = self.outward(F.leaky_relu(self.down(feature_map), 0.2))
+        logits: Tensor = self.out_proj(F.leaky_relu(self.down(feature_map), 0.2))
         return logits.flatten(1)
 
 

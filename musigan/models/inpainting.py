@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 WINDOW_STEPS = 200  # latent steps sampled at once
 
 
-def go_on(generator: Generator, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float) -> Tensor:
+def continue_past(
+    generator: Generator, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float
+) -> Tensor:
     """Sample the roll that follows `past` (1, C, K, P), of which the last training length counts: (1, C, K, frames)."""
     latent_dim = generator.settings.latent_dim
     latents = generator.key_map.new_zeros(1, 0, latent_dim) if past is None else _known(generator, past)
@@ -52,7 +54,7 @@ def inpaint(generator: Generator, known: Tensor, noise: Tensor) -> Tensor:
     t)^2 + t^2), the log likelihood of the known latents would have the gradient (dz/dx)^T (known - z) / r^2. The
     velocity given them would be v + (1 - t) / t times that gradient.
     """
-    flow_steps, known_steps, latents = generator.rounds, known.shape[1], noise
+    flow_steps, known_steps, latents = generator.flow_steps, known.shape[1], noise
     for index in range(flow_steps):
         t = index / flow_steps
         latents = torch.cat(((1 - t) * noise[:, :known_steps] + t * known, latents[:, known_steps:]), 1)
@@ -74,7 +76,7 @@ def _known(generator: Generator, past: Tensor) -> Tensor:
 
     The encoder sees a few later frames: it would read silence there as an ending.
     """
-    step, tail_steps = generator.token_frames, generator.decoder_reach
+    step, tail_steps = generator.token_frames, generator.decoder_receptive_field
     context = past[..., -generator.steps(generator.shape.frames) * step :]
     context = F.pad(context, (-context.shape[-1] % step, 0))  # the last step ends where the past does
     steps = context.shape[-1] // step
@@ -84,7 +86,12 @@ def _known(generator: Generator, past: Tensor) -> Tensor:
 
 def _decoded(generator: Generator, latents: Tensor, given: int) -> Tensor:
     """Decode latents (1, L, Z) from step `given` on, in windows that overlap by the decoder's receptive field."""
-    step, receptive_field, total, rolls = generator.token_frames, generator.decoder_reach, latents.shape[1], []
+    step, receptive_field, total, rolls = (
+        generator.token_frames,
+        generator.decoder_receptive_field,
+        latents.shape[1],
+        [],
+    )
     for start in range(given, total, WINDOW_STEPS):
         stop = min(start + WINDOW_STEPS, total)
         low, high = max(start - receptive_field, 0), min(stop + receptive_field, total)

@@ -136,7 +136,7 @@ class Standardiser(nn.Module):
 class Generator(nn.Module):
     """Encoder, mixture-density LSTM and decoder."""
 
-    halo = None  # music is sampled step by step: `extend`
+    receptive_field = None  # music is sampled step by step: `extend`
 
     def __init__(self, settings: MdnRnnSettings, shape: RollShape) -> None:
         super().__init__()

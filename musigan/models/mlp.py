@@ -85,18 +85,18 @@ class Critic(nn.Module):
             nn.Linear(s.patterns * steps, s.width), nn.LeakyReLU(0.2),
             nn.Linear(s.width, s.width // 2), nn.LeakyReLU(0.2),
         )  # fmt: skip
-        self.outward = nn.Linear(s.width // 2 + 1, 1)
+        self.out_proj = nn.Linear(s.width // 2 + 1, 1)
 
-    def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """Judge roll (B, C, K, T); `latents` are not used. `alone` leaves the rest of the batch out (per sample)."""
+    def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
+        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out (per sample)."""
         if roll is None:
             return Judgement({}, {})
         s = self.settings
         rows = F.pad(roll.flatten(1, 2), (0, -roll.shape[-1] % s.step_frames))  # (B, C*K, T)
         steps = F.avg_pool1d(rows, s.step_frames).transpose(1, 2)  # (B, L, C*K)
         hidden = self.layers(F.leaky_relu(self.patterns(steps), 0.2).flatten(1))  # (B, W/2)
-        spread = hidden.new_zeros(len(hidden), 1) if alone else minibatch_deviation(hidden)
-        return Judgement({"roll": self.outward(torch.cat((hidden, spread), 1))}, {"roll": [hidden]})
+        spread = hidden.new_zeros(len(hidden), 1) if per_sample else minibatch_deviation(hidden)
+        return Judgement({"roll": self.out_proj(torch.cat((hidden, spread), 1))}, {"roll": [hidden]})
 
 
 def build(settings: MlpSettings, shape: RollShape) -> nn.ModuleDict:

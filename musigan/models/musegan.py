@@ -43,10 +43,10 @@ from musigan.models import Family, RollShape
 from musigan.models.musegancritic import Critic
 from musigan.models.museganlayout import (
     CLOCK,
+    Grid,
     MuseganSettings,
-    Plane,
+    clamp_style,
     given_tracks,
-    known_style,
     packed_clock,
 )
 from musigan.models.protocol import Decoded, FlowGenerator, Posterior
@@ -68,7 +68,7 @@ class TemporalGenerator(nn.Module):
         s, self.settings, self.bars, self.players = settings, settings, bars, players
         width = s.temporal_width
         self.columns = bars * s.bar_columns
-        self.inward = nn.Linear(s.latent_dim, width)
+        self.in_proj = nn.Linear(s.latent_dim, width)
         self.places = nn.Parameter(0.02 * torch.randn(players, bars, 1, width))
         self.places_in_bar = nn.Parameter(0.02 * torch.randn(1, 1, s.bar_columns, width))
         self.clock_in = nn.Linear(2 * CLOCK, width, bias=False)
@@ -78,9 +78,9 @@ class TemporalGenerator(nn.Module):
         self.layers = nn.ModuleList(
             TransformerLayer(width, s.temporal_heads, s.time_dim) for _ in range(s.temporal_layers)
         )
-        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, s.latent_dim))
-        nn.init.zeros_(self.outward[1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.outward[1].bias)  # type: ignore[arg-type]
+        self.out_proj = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, s.latent_dim))
+        nn.init.zeros_(self.out_proj[1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.out_proj[1].bias)  # type: ignore[arg-type]
         player_index = torch.arange(players).repeat_interleave(self.columns)  # of each vector
         mask = (player_index[:, None] == player_index[None]) | (player_index[None] < shared)
         self.register_buffer("seen", mask, persistent=False)  # (L, L)
@@ -95,7 +95,7 @@ class TemporalGenerator(nn.Module):
         half = self.settings.time_dim // 2
         angles = time[:, None] * torch.logspace(0.0, 2.3, half, device=time.device)  # (B, D/2), up to 200 radians
         condition = self.time_in(torch.cat((angles.sin(), angles.cos()), -1)) + self.style(style)
-        tokens = self.inward(latents) + (self.places + self.places_in_bar).flatten(0, 2)
+        tokens = self.in_proj(latents) + (self.places + self.places_in_bar).flatten(0, 2)
         if tempo is not None:
             step = self.settings.bar_frames // self.settings.bar_columns
             # The change of a beat's phase over an eighth of a bar gives the tempo.
@@ -107,7 +107,7 @@ class TemporalGenerator(nn.Module):
             tokens = tokens + by_column.repeat(1, self.players, 1)
         for layer in self.layers:
             tokens = layer(tokens, condition, self.seen)
-        velocity: Tensor = self.outward(tokens)
+        velocity: Tensor = self.out_proj(tokens)
         return velocity
 
 
@@ -119,33 +119,35 @@ def _padded(row: Tensor, length: int) -> Tensor:
 class BarGenerator(nn.Module):
     """Decoder of vectors to loudness and logits of some tracks, (B, tracks, K, T) each, with their padding."""
 
-    def __init__(self, settings: MuseganSettings, plane: Plane, told: int, tracks: int) -> None:
+    def __init__(self, settings: MuseganSettings, plane: Grid, told: int, tracks: int) -> None:
         super().__init__()
         s, self.settings, self.plane, self.tracks = settings, settings, plane, tracks
-        self.inward = nn.Conv1d(told, s.deep_width * plane.rows, 3, padding=1)
+        self.in_proj = nn.Conv1d(told, s.deep_width * plane.rows, 3, padding=1)
         self.deep = ResidualBlock(s.deep_width)
         self.up = nn.Conv2d(s.deep_width, 4 * s.width, 1)
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.width, 2 * plane.rows, 1))  # which keys these are
         self.clock_in = nn.Conv2d(CLOCK * s.patch_frames, s.width, 1, bias=False)
         self.fine = ResidualBlock(s.width)
-        self.outward = nn.Conv2d(s.width, 2 * tracks * s.patch_keys * s.patch_frames, 1)
+        self.out_proj = nn.Conv2d(s.width, 2 * tracks * s.patch_keys * s.patch_frames, 1)
         self.key_bias = nn.Parameter(torch.zeros(1, tracks, plane.padded_keys, 1))  # how often a key sounds
 
-    def forward(self, columns: Tensor, clock: Tensor | None, given: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, columns: Tensor, clock: Tensor | None, conditions: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decode `columns` (B, bars * columns, V), one vector for each column of the coarse grid.
 
-        On the fine grid, `clock` is packed (B, CLOCK * pt, 1, T / pt) and `given` is (B, W, K / pk, T / pt).
+        On the fine grid, `clock` is packed (B, CLOCK * pt, 1, T / pt) and `conditions` is (B, W, K / pk, T / pt).
         """
         s, p = self.settings, self.plane
-        grid = self.inward(columns.transpose(1, 2)).unflatten(1, (s.deep_width, p.rows))  # (B, D, rows, bars * columns)
+        grid = self.in_proj(columns.transpose(1, 2)).unflatten(
+            1, (s.deep_width, p.rows)
+        )  # (B, D, rows, bars * columns)
         grid = self.deep(grid.contiguous(memory_format=torch.channels_last))
         grid = F.pixel_shuffle(self.up(F.leaky_relu(grid, 0.2)), 2) + self.key_map  # (B, W, 2 rows, 2 columns)
         if clock is not None:
             grid = grid + self.clock_in(clock)
-        if given is not None:
-            grid = grid + given
+        if conditions is not None:
+            grid = grid + conditions
         grid = self.fine(grid.contiguous(memory_format=torch.channels_last))
-        loudness, logits = self.outward(F.leaky_relu(grid, 0.2)).chunk(2, 1)
+        loudness, logits = self.out_proj(F.leaky_relu(grid, 0.2)).chunk(2, 1)
         loudness = unpack(loudness, self.tracks, s.patch_keys, s.patch_frames)
         return loudness, unpack(logits, self.tracks, s.patch_keys, s.patch_frames) + self.key_bias
 
@@ -153,11 +155,11 @@ class BarGenerator(nn.Module):
 class KeptEncoder(nn.Module):
     """Encoder of given tracks: features of each bar (B, bars, D) and of each fine cell (B, W, K/pk, T/pt)."""
 
-    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane) -> None:
+    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Grid) -> None:
         super().__init__()
         s, self.settings, self.plane = settings, settings, plane
         patch = shape.channels * s.patch_keys * s.patch_frames
-        self.inward = nn.Conv2d(patch + shape.channels, s.width, 1)  # the roll, and which tracks are given
+        self.in_proj = nn.Conv2d(patch + shape.channels, s.width, 1)  # the roll, and which tracks are given
         self.along = nn.Conv2d(s.width, s.width, 3, padding=1)
         self.bar = nn.Linear(s.width * 2 * plane.rows, s.kept_dim)
 
@@ -167,7 +169,7 @@ class KeptEncoder(nn.Module):
         is_given = given_tracks(kept)  # (B, C, 1, 1)
         packed = pack(pad_roll(kept.clamp(min=0), p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
         packed = torch.cat((packed, is_given.expand(-1, -1, *packed.shape[2:])), 1)
-        grid = self.along(F.leaky_relu(self.inward(packed), 0.2)) * is_given.amax(1, keepdim=True)
+        grid = self.along(F.leaky_relu(self.in_proj(packed), 0.2)) * is_given.amax(1, keepdim=True)
         by_bar = F.leaky_relu(grid, 0.2).unflatten(3, (p.bars, -1)).mean(4)  # (B, W, 2 rows, bars)
         bar_features = self.bar(by_bar.flatten(1, 2).transpose(1, 2))  # (B, bars, D)
         return bar_features * is_given.amax(1), grid
@@ -177,12 +179,12 @@ class Generator(FlowGenerator):
     """Flow from noise to vectors (B, L, Z), player after player over all columns; encoder and decoder of rolls."""
 
     needs = NEEDS
-    halo = None  # a roll has a fixed length: longer pieces are crossfaded windows
+    receptive_field = None  # a roll has a fixed length: longer pieces are crossfaded windows
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
-        self.plane = p = Plane.of(settings, shape)
+        self.plane = p = Grid.of(settings, shape)
         own_players = 0 if s.structure == "composer" else shape.channels
         self.shared = 0 if s.structure == "jamming" else 1
         self.players = self.shared + own_players
@@ -210,21 +212,21 @@ class Generator(FlowGenerator):
         noise = torch.randn(batch, self.players * self.temporal.columns, self.settings.latent_dim, generator=rng)
         return noise.to(self.style.weight.device)
 
-    def encode(self, roll: Tensor, **given: Tensor) -> Posterior:
+    def encode(self, roll: Tensor, **conditions: Tensor) -> Posterior:
         """Encode roll (B, C, K, T) as a Gaussian of its vectors, (B, L, Z) each; conditions are not used."""
         posterior: Posterior = self.encoder(roll)
         return posterior
 
-    def velocity(self, latents: Tensor, time: Tensor, **given: Tensor) -> Tensor:
+    def velocity(self, latents: Tensor, time: Tensor, **conditions: Tensor) -> Tensor:
         """Return the flow's velocity (B, L, Z) at vectors (B, L, Z) and `time` (B), under the conditions.
 
         Conditions are (B / n, ...): vectors i, i + B / n, ... have condition i.
         """
-        kept = given.get("kept")
+        kept = conditions.get("kept")
         bar_features = None if kept is None or self.kept is None else self.kept(kept)[0]
         style, tempo, bar_features = (
             None if tensor is None else tensor.repeat(len(latents) // len(tensor), *[1] * (tensor.dim() - 1))
-            for tensor in (given.get("style"), given.get("tempo"), bar_features)
+            for tensor in (conditions.get("style"), conditions.get("tempo"), bar_features)
         )
         velocity: Tensor = self.temporal(latents, time, self._style(latents, style), tempo, bar_features)
         return velocity
@@ -234,7 +236,7 @@ class Generator(FlowGenerator):
         return (
             like.new_zeros(len(like), dtype=torch.long)
             if style is None
-            else known_style(style, self.settings.most_styles)
+            else clamp_style(style, self.settings.most_styles)
         )
 
     def decode(
@@ -281,23 +283,23 @@ class Generator(FlowGenerator):
 class Encoder(nn.Module):
     """Encoder of real rolls to the vectors that the generator decodes: (B, C, K, T) -> (B, L, Z)."""
 
-    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Plane, players: int) -> None:
+    def __init__(self, settings: MuseganSettings, shape: RollShape, plane: Grid, players: int) -> None:
         super().__init__()
         s, self.settings, self.plane, self.players = settings, settings, plane, players
-        self.inward = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.width, 1)
+        self.in_proj = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.width, 1)
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.width, 2 * plane.rows, 1))
         self.fine = ResidualBlock(s.width)
         self.down = nn.Conv2d(s.width, s.deep_width, 4, stride=2, padding=1)
         self.columns = nn.Conv1d(s.deep_width * plane.rows, s.temporal_width, 3, padding=1)
-        self.outward = nn.Conv1d(s.temporal_width, 2 * players * s.latent_dim, 1)
+        self.out_proj = nn.Conv1d(s.temporal_width, 2 * players * s.latent_dim, 1)
 
     def forward(self, roll: Tensor) -> Posterior:
         """Encode roll (B, C, K, T) as a Gaussian of its vectors, (B, L, Z) each."""
         s, p = self.settings, self.plane
         packed = pack(pad_roll(roll, p.padded_keys, p.padded_frames), s.patch_keys, s.patch_frames)
-        grid = self.fine(self.inward(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
+        grid = self.fine(self.in_proj(packed.contiguous(memory_format=torch.channels_last)) + self.key_map)
         grid = F.leaky_relu(self.down(F.leaky_relu(grid, 0.2)), 0.2)  # (B, D, rows, bars * columns)
-        outputs = self.outward(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
+        outputs = self.out_proj(F.leaky_relu(self.columns(grid.flatten(1, 2)), 0.2))
         outputs = outputs.unflatten(1, (2, self.players, -1)).transpose(3, 4)  # (B, 2, players, bars * columns, Z)
         mean, log_variance = outputs.flatten(2, 3).unbind(1)  # (B, L, Z) each
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))

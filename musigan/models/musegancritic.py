@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from musigan.layers import PITCH_CLASSES, chroma
 from musigan.models import RollShape
-from musigan.models.museganlayout import CLOCK, MuseganSettings, Plane, known_style, packed_clock
+from musigan.models.museganlayout import CLOCK, Grid, MuseganSettings, clamp_style, packed_clock
 from musigan.models.protocol import Judgement
 
 
@@ -44,10 +44,10 @@ class Critic(nn.Module):
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__()
-        s, self.settings, self.plane = settings, settings, Plane.of(settings, shape)
+        s, self.settings, self.plane = settings, settings, Grid.of(settings, shape)
         width = s.critic_width
         # A patch and one frame on either side, so that onsets at its edge are visible.
-        self.inward = nn.Conv2d(
+        self.in_proj = nn.Conv2d(
             shape.channels, width, (s.patch_keys, s.patch_frames + 2), stride=(s.patch_keys, s.patch_frames)
         )
         self.key_map = nn.Parameter(0.1 * torch.randn(1, width, 2 * self.plane.rows, 1))
@@ -57,28 +57,28 @@ class Critic(nn.Module):
         self.onsets = Stream(shape.channels + CLOCK, width, ((9, 5), (5, 2), (5, 2)))
         self.classes = Stream(PITCH_CLASSES * shape.channels + CLOCK, width, ((5, 1), (5, 2), (5, 2)))
         self.inner = nn.Linear(2 * widths[-1] + 4 * width, 4 * width)
-        self.outward = nn.Linear(4 * width, 1)
+        self.out_proj = nn.Linear(4 * width, 1)
         self.style = nn.Embedding(s.most_styles + 1, 4 * width)
 
     def forward(
         self,
         roll: Tensor | None,
         latents: Tensor | None,
-        alone: bool = False,
+        per_sample: bool = False,
         style: Tensor | None = None,
         tempo: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Judgement:
         """Judge roll (B, C, K, T) under style (B) and clock (B, 4, T); latents and given tracks are not used.
 
-        The other samples of the batch have no influence, `alone` or not.
+        The other samples of the batch have no influence, `per_sample` or not.
         """
         if roll is None:
             return Judgement({}, {})
         s, p = self.settings, self.plane
         clock = roll.new_zeros(len(roll), CLOCK, roll.shape[-1]) if tempo is None else tempo
         keys, frames = p.padded_keys - roll.shape[2], p.padded_frames - roll.shape[3]
-        grid = self.inward(F.pad(roll, (1, frames + 1, 0, keys))) + self.key_map
+        grid = self.in_proj(F.pad(roll, (1, frames + 1, 0, keys))) + self.key_map
         grid = grid + self.clock_in(packed_clock(clock, p.padded_frames, s.patch_frames))
         for layer in self.down:
             grid = layer(F.leaky_relu(grid, 0.2))
@@ -93,7 +93,7 @@ class Critic(nn.Module):
             self.classes(torch.cat((classes, slow_clock), 1)),
         )
         features = F.leaky_relu(self.inner(torch.cat(pooled, 1)), 0.2)
-        logit = self.outward(features)
+        logit = self.out_proj(features)
         if style is not None:  # projection discriminator (arXiv 1802.05637)
-            logit = logit + (self.style(known_style(style, s.most_styles)) * features).sum(1, keepdim=True)
+            logit = logit + (self.style(clamp_style(style, s.most_styles)) * features).sum(1, keepdim=True)
         return Judgement({"roll": logit}, {"roll": [features]})

@@ -5,8 +5,9 @@ B batch, C tracks, K keys, T frames.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,12 +23,14 @@ CLOCK = 4  # sine and cosine of the beat's phase and of the bar's
 class MuseganSettings:
     """Sizes of the networks."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {"rounds": "flow_steps"}
+
     structure: Literal["jamming", "composer", "hybrid"] = "hybrid"
     bar_frames: int = 100  # 2 s, a bar at 120 beats a minute
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels
     latent_dim: int = 16  # numbers of a vector
-    rounds: int = 8  # flow steps of the temporal generator, from noise to vectors
+    flow_steps: int = 8  # flow steps of the temporal generator, from noise to vectors
     width: int = 32  # channels of a bar generator's fine feature map
     deep_width: int = 48  # channels of its coarse feature map (half as many rows and columns)
     temporal_width: int = 128  # of the temporal generator
@@ -65,7 +68,7 @@ class MuseganSettings:
 
 
 @dataclass(frozen=True)
-class Plane:
+class Grid:
     """Sizes of padded rolls: packed on a fine grid of rows by columns, and on a coarse one with half of each."""
 
     rows: int  # of the coarse grid
@@ -75,14 +78,14 @@ class Plane:
     padded_frames: int
 
     @classmethod
-    def of(cls, settings: MuseganSettings, shape: RollShape) -> Plane:
+    def of(cls, settings: MuseganSettings, shape: RollShape) -> Grid:
         """Return the grids on which rolls of `shape` are packed, in whole bars."""
         rows = -(-shape.keys // (2 * settings.patch_keys))
         bars = -(-shape.frames // settings.bar_frames)
         return cls(rows, bars, settings.bar_columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
 
 
-def known_style(style: Tensor, most: int) -> Tensor:
+def clamp_style(style: Tensor, most: int) -> Tensor:
     """Replace style numbers (B) above `most` by 0, the number for no style."""
     return style * (style <= most)
 

@@ -18,8 +18,9 @@ mixes the samples of a batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ from musigan.layers import (
     pad_roll,
     unpack,
 )
-from musigan.losses.musical import TOLD
+from musigan.losses.musical import HEAD_LOSSES
 from musigan.models import Family, RollShape, inpainting
 from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
 
@@ -52,6 +53,8 @@ from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
 class MusiganSettings:
     """Sizes of the networks."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {"rounds": "flow_steps"}
+
     patch_keys: int = 4  # keys packed into channels
     patch_frames: int = 10  # frames packed into channels; also the time step of one latent
     width: int = 64  # channels of the fine feature map
@@ -59,7 +62,7 @@ class MusiganSettings:
     fine_blocks: int = 1  # residual blocks on the fine feature map, encoder and decoder each
     deep_blocks: int = 1  # residual blocks on the coarse feature map, encoder and decoder each
     latent_dim: int = 32  # numbers per latent step
-    rounds: int = 8  # flow steps, passes through the transformer, from noise to latents
+    flow_steps: int = 8  # flow steps, passes through the transformer, from noise to latents
     time_dim: int = 32  # size of the embedding of the flow's time
     transformer_width: int = 128
     transformer_layers: int = 4
@@ -77,7 +80,7 @@ class MusiganSettings:
                 f"network.transformer_width {self.transformer_width} is not divisible by twice "
                 f"network.transformer_heads ({self.transformer_heads})"
             )
-        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.rounds) < 1:
+        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.flow_steps) < 1:
             raise SettingsError("network sizes must be at least 1")
         if self.time_dim < 2 or self.time_dim % 2:
             raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
@@ -92,7 +95,7 @@ class Generator(FlowGenerator):
         "time_in",
         "latents_out",
     )  # name prefixes of the prior's parameters
-    halo: int | None
+    receptive_field: int | None
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
@@ -134,17 +137,17 @@ class Generator(FlowGenerator):
         self.gaussian = GaussianFilter() if s.gaussian else None
 
     @property
-    def decoder_reach(self) -> int:
+    def decoder_receptive_field(self) -> int:
         """Decoder's receptive field: latent steps on either side of a decoded step; at least the encoder's."""
         s = self.settings
         filter_steps = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
         return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + filter_steps
 
     @property  # type: ignore[no-redef]
-    def halo(self) -> int:
+    def receptive_field(self) -> int:
         """Receptive field: latent steps on either side of a decoded step; windows that overlap by it join exactly."""
         s = self.settings
-        return s.rounds * s.transformer_layers * self.transformer.reach + self.decoder_reach
+        return s.flow_steps * s.transformer_layers * self.transformer.reach + self.decoder_receptive_field
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role; the map of keys counts as the encoder's."""
@@ -204,12 +207,12 @@ class Generator(FlowGenerator):
 
     def forward(self, noise: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Sample roll (B, C, K, frames) and its latents (B, L, Z) from white noise."""
-        latents = self.compose(noise)
+        latents = self.sample_prior(noise)
         return self.decode(latents, frames).roll, latents
 
     def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Sample the roll after `past` (1, C, K, P): (1, C, K, frames); `temperature` is the noise's deviation."""
-        return inpainting.go_on(self, past, frames, rng, temperature)
+        return inpainting.continue_past(self, past, frames, rng, temperature)
 
 
 class SequenceTower(nn.Module):
@@ -217,22 +220,22 @@ class SequenceTower(nn.Module):
 
     def __init__(self, size: int, width: int, spectral: bool = True) -> None:
         super().__init__()
-        self.inward = normed(nn.Conv1d(size, width, 3, padding=1), spectral)
+        self.in_proj = normed(nn.Conv1d(size, width, 3, padding=1), spectral)
         self.layers = nn.ModuleList(
             normed(nn.Conv1d(width, width, 5, padding=2, stride=stride), spectral) for stride in (1, 2, 1, 2, 1)
         )
-        self.outward = normed(nn.Linear(2 * width + 1, 1), spectral)
+        self.out_proj = normed(nn.Linear(2 * width + 1, 1), spectral)
 
-    def forward(self, sequence: Tensor, alone: bool) -> tuple[Tensor, list[Tensor]]:
-        """Judge sequence (B, L, D); `alone` leaves the other samples of the batch out (per sample)."""
-        feature_map = F.leaky_relu(self.inward(sequence.transpose(1, 2)), 0.2)  # (B, W, L)
+    def forward(self, sequence: Tensor, per_sample: bool) -> tuple[Tensor, list[Tensor]]:
+        """Judge sequence (B, L, D); `per_sample` leaves the other samples of the batch out (per sample)."""
+        feature_map = F.leaky_relu(self.in_proj(sequence.transpose(1, 2)), 0.2)  # (B, W, L)
         features = []
         for layer in self.layers:
             inner = F.leaky_relu(layer(feature_map), 0.2)
             feature_map = inner if inner.shape != feature_map.shape else (inner + feature_map) * 0.7071
             features.append(feature_map)
         pooled = torch.cat((feature_map.mean(2), feature_map.amax(2)), 1)  # (B, 2W)
-        return verdict(self.outward, pooled, alone), features
+        return critic_logit(self.out_proj, pooled, per_sample), features
 
 
 class RollTower(nn.Module):
@@ -246,11 +249,11 @@ class RollTower(nn.Module):
         self.key_map = nn.Parameter(0.1 * torch.randn(1, s.critic_width, rows, 1))
         # Loudness, and its change from frame to frame, so that the tower need not learn to detect onsets.
         patch = 2 * shape.channels * s.patch_keys * s.patch_frames
-        self.inward = normed(nn.Conv2d(patch, s.critic_width, 1), s.spectral)
+        self.in_proj = normed(nn.Conv2d(patch, s.critic_width, 1), s.spectral)
         widths = (s.critic_width, 3 * s.critic_width // 2, 2 * s.critic_width, 2 * s.critic_width)
         self.blocks = nn.ModuleList(DownBlock(a, b, s.spectral) for a, b in itertools.pairwise(widths))
-        self.outward = normed(nn.Linear(2 * widths[-1] + 1, 1), s.spectral)
-        self.heads = Heads(2 * widths[-1], TOLD) if s.critic_heads else None
+        self.out_proj = normed(nn.Linear(2 * widths[-1] + 1, 1), s.spectral)
+        self.heads = Heads(2 * widths[-1], HEAD_LOSSES) if s.critic_heads else None
 
     def plane(self, roll: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the last feature map (B, W, K', T') of roll (B, C, K, T), and the features of every block."""
@@ -259,19 +262,19 @@ class RollTower(nn.Module):
         frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
         views = pad_roll(torch.cat((roll, onsets), 1), self.padded_keys, frames)
         patches = pack(views, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
-        feature_map = self.inward(patches) + self.key_map
+        feature_map = self.in_proj(patches) + self.key_map
         features = []
         for block in self.blocks:
             feature_map = block(feature_map)
             features.append(feature_map)
         return F.leaky_relu(feature_map, 0.2), features
 
-    def forward(self, roll: Tensor, alone: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
+    def forward(self, roll: Tensor, per_sample: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
         """Judge roll (B, C, K, T)."""
         feature_map, features = self.plane(roll)
         pooled = pool(feature_map)
         predictions = None if self.heads is None else self.heads(pooled)
-        return verdict(self.outward, pooled, alone), features, predictions
+        return critic_logit(self.out_proj, pooled, per_sample), features, predictions
 
 
 def pool(plane: Tensor) -> Tensor:
@@ -279,10 +282,10 @@ def pool(plane: Tensor) -> Tensor:
     return torch.cat((plane.mean((2, 3)), plane.amax((2, 3))), 1)
 
 
-def verdict(outward: nn.Module, pooled: Tensor, alone: bool) -> Tensor:
-    """Return a logit (B, 1) from features (B, D) and, unless `alone`, their spread over the minibatch."""
-    spread = pooled.new_zeros(len(pooled), 1) if alone else minibatch_deviation(pooled)
-    return outward(torch.cat((pooled, spread), 1))
+def critic_logit(out_proj: nn.Module, pooled: Tensor, per_sample: bool) -> Tensor:
+    """Return a logit (B, 1) from features (B, D) and, unless `per_sample`, their spread over the minibatch."""
+    spread = pooled.new_zeros(len(pooled), 1) if per_sample else minibatch_deviation(pooled)
+    return out_proj(torch.cat((pooled, spread), 1))
 
 
 class Critic(nn.Module):
@@ -302,18 +305,18 @@ class Critic(nn.Module):
         """Views that this critic judges."""
         return ("roll", "latent") if self.latent is not None else ("roll",)
 
-    def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
+    def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
         """Judge roll (B, C, K, T) and latents (B, L, Z); a view that is None is not judged.
 
-        `alone` judges each sample without the rest of the batch: for ranking, where neighbours must not matter.
+        `per_sample` judges each sample without the rest of the batch: for ranking, where neighbours must not matter.
         """
         logits, features, predictions = {}, {}, None
         if roll is not None:
-            logits["roll"], features["roll"], predictions = self.roll(roll, alone)
+            logits["roll"], features["roll"], predictions = self.roll(roll, per_sample)
             if self.chroma is not None:
-                logits["chroma"], features["chroma"] = self.chroma(chroma(roll, self.frames), alone)
+                logits["chroma"], features["chroma"] = self.chroma(chroma(roll, self.frames), per_sample)
         if latents is not None and self.latent is not None:
-            logits["latent"], features["latent"] = self.latent(latents, alone)
+            logits["latent"], features["latent"] = self.latent(latents, per_sample)
         return Judgement(logits, features, predictions)
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from musigan.errors import SettingsError
 from musigan.layers import GaussianFilter, Heads, MinibatchDiscrimination, limit, normed
-from musigan.losses.musical import TOLD
+from musigan.losses.musical import HEAD_LOSSES
 from musigan.models import Family, RollShape
 from musigan.models.protocol import Decoded, Judgement, Posterior
 
@@ -54,8 +54,8 @@ class OriginalSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder over rows of C x (K*T) values."""
 
-    rounds = 0  # flow steps from noise to latents
-    halo = None  # a row has a fixed length: longer pieces are crossfaded windows
+    flow_steps = 0  # flow steps from noise to latents
+    receptive_field = None  # a row has a fixed length: longer pieces are crossfaded windows
 
     def __init__(self, settings: OriginalSettings, shape: RollShape) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Generator(nn.Module):
         s = self.settings
         return torch.randn(batch, s.latent_steps, s.latent_dim, generator=rng).to(self.positions.device)
 
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Return the white noise itself as latents, as a posterior close to N(0, 1) would give them."""
         return latents
 
@@ -138,11 +138,11 @@ class Critic(nn.Module):
         self.discrimination = MinibatchDiscrimination(
             widths[-1], settings.minibatch_projections, settings.minibatch_width
         )
-        self.outward = nn.Linear(widths[-1] + settings.minibatch_projections, 1)
-        self.heads = Heads(widths[-1], TOLD) if settings.critic_heads else None
+        self.out_proj = nn.Linear(widths[-1] + settings.minibatch_projections, 1)
+        self.heads = Heads(widths[-1], HEAD_LOSSES) if settings.critic_heads else None
 
-    def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
-        """Judge roll (B, C, K, T); `latents` are not used. `alone` leaves the rest of the batch out (per sample)."""
+    def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
+        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out (per sample)."""
         if roll is None:
             return Judgement({}, {})
         row, features = roll.flatten(2), []
@@ -151,12 +151,12 @@ class Critic(nn.Module):
             row = inner + F.adaptive_avg_pool1d(skip(row), inner.shape[-1])
             features.append(row)
         pooled = row.mean(2)
-        if alone:
+        if per_sample:
             spread = torch.cat([self.discrimination(sample) for sample in pooled.split(1)])
         else:
             spread = self.discrimination(pooled)
         predictions = None if self.heads is None else self.heads(pooled)
-        return Judgement({"roll": self.outward(spread)}, {"roll": features[-2:-1]}, predictions)
+        return Judgement({"roll": self.out_proj(spread)}, {"roll": features[-2:-1]}, predictions)
 
 
 def build(settings: OriginalSettings, shape: RollShape) -> nn.ModuleDict:

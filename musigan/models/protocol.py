@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
 
     logits: dict[str, Tensor]
     features: dict[str, list[Tensor]]
-    told: dict[str, Tensor] | None = None  # head predictions for the roll, (B, 1) by name; None without heads
+    predictions: dict[str, Tensor] | None = None  # head predictions for the roll, (B, 1) by name; None without heads
 
 
 MOST_GAIN = 2.0  # of a calibration, and 1 / MOST_GAIN its least gain
@@ -43,15 +43,15 @@ class FlowGenerator(nn.Module):
     Subclasses define `settings` and `velocity(latents, time, **given)`, and call `register_calibration`.
     """
 
-    settings: Any  # has `rounds`
+    settings: Any  # has `flow_steps`
     velocity: Any
     latent_offset: Tensor
     latent_gain: Tensor
 
     @property
-    def rounds(self) -> int:
+    def flow_steps(self) -> int:
         """Number of flow steps from noise to latents."""
-        return int(self.settings.rounds)
+        return int(self.settings.flow_steps)
 
     def register_calibration(self, latent_dim: int) -> None:
         """Register the identity as calibration.
@@ -61,12 +61,12 @@ class FlowGenerator(nn.Module):
         self.register_buffer("latent_offset", torch.zeros(latent_dim))
         self.register_buffer("latent_gain", torch.ones(latent_dim))
 
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, **conditions: Tensor) -> Tensor:
         """Run the flow steps `first` to `last` on latents (B, L, Z): from white noise (all steps) or from halfway."""
-        for index in range(first, self.rounds if last is None else last):
-            time = latents.new_full((len(latents),), index / self.rounds)
-            latents = latents + self.velocity(latents, time, **given) / self.rounds
-        return self.calibrated(latents) if last is None or last == self.rounds else latents
+        for index in range(first, self.flow_steps if last is None else last):
+            time = latents.new_full((len(latents),), index / self.flow_steps)
+            latents = latents + self.velocity(latents, time, **conditions) / self.flow_steps
+        return self.calibrated(latents) if last is None or last == self.flow_steps else latents
 
     def calibrated(self, latents: Tensor) -> Tensor:
         """Bring latents (B, L, Z) after the last flow step to the mean and deviation of real ones."""
@@ -92,10 +92,10 @@ class OneShotGenerator(nn.Module):
     Subclasses define `draw(batch, frames, rng)` -> noise and `decode(noise, frames, **given)` -> Decoded.
     """
 
-    rounds = 0  # flow steps from noise to latents
-    halo = None  # a roll has a fixed length: longer pieces are crossfaded windows
+    flow_steps = 0  # flow steps from noise to latents
+    receptive_field = None  # a roll has a fixed length: longer pieces are crossfaded windows
 
-    def compose(self, latents: Tensor, first: int = 0, last: int | None = None, **given: Tensor) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, **conditions: Tensor) -> Tensor:
         """Return the noise itself as latents."""
         return latents
 

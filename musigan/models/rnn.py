@@ -45,22 +45,22 @@ class Critic(nn.Module):
     def __init__(self, settings: RnnSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings = settings, settings
-        self.inward = nn.Linear(2 * s.step_frames * shape.channels * shape.keys, s.critic_width)
+        self.in_proj = nn.Linear(2 * s.step_frames * shape.channels * shape.keys, s.critic_width)
         # The default initialisation expects dense input. In a roll one cell in 14 sounds, and biases would outweigh it.
-        nn.init.normal_(self.inward.weight, std=5.0 / math.sqrt(self.inward.in_features))
+        nn.init.normal_(self.in_proj.weight, std=5.0 / math.sqrt(self.in_proj.in_features))
         self.cell = CELLS[s.cell](s.critic_width, s.critic_width, s.critic_layers, batch_first=True, bidirectional=True)
-        self.outward = nn.Linear(2 * s.critic_width, 1)
+        self.out_proj = nn.Linear(2 * s.critic_width, 1)
 
-    def forward(self, roll: Tensor | None, latents: Tensor | None, alone: bool = False) -> Judgement:
+    def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
         """Judge roll (B, C, K, T); neither `latents` nor the rest of the batch are used."""
         if roll is None:
             return Judgement({}, {})
         # Loudness, and its change from frame to frame, so that the network need not learn to detect onsets.
         views = torch.cat((roll, F.pad(roll.diff(dim=3), (1, 0))), 1)
         views = F.pad(views, (0, -roll.shape[-1] % self.settings.step_frames)).permute(0, 3, 1, 2)
-        steps = views.reshape(len(roll), -1, self.inward.in_features)  # (B, L, 2C*s*K)
-        hidden, _ = self.cell(F.leaky_relu(self.inward(steps), 0.2))  # (B, L, 2W)
-        return Judgement({"roll": self.outward(hidden).mean(1)}, {"roll": [hidden.mean(1)]})
+        steps = views.reshape(len(roll), -1, self.in_proj.in_features)  # (B, L, 2C*s*K)
+        hidden, _ = self.cell(F.leaky_relu(self.in_proj(steps), 0.2))  # (B, L, 2W)
+        return Judgement({"roll": self.out_proj(hidden).mean(1)}, {"roll": [hidden.mean(1)]})
 
 
 def build(settings: RnnSettings, shape: RollShape) -> nn.ModuleDict:

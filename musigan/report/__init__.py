@@ -4,8 +4,8 @@ Conventions: the content of the page is first gathered as plain values (`gather`
 style, script and sound inside (`assemble`). The page loads nothing from elsewhere, and a song's tags stay plain text.
 """
 
-from musigan.report.gathering import Choices, gather
+from musigan.report.gathering import MusicSelection, gather
 from musigan.report.history import Run
 from musigan.report.page import assemble
 
-__all__ = ["Choices", "Run", "assemble", "gather"]
+__all__ = ["MusicSelection", "Run", "assemble", "gather"]

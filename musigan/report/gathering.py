@@ -16,7 +16,7 @@ from musigan.report import summary
 from musigan.report.history import Run, curves
 
 if TYPE_CHECKING:
-    from musigan.report.listening import Excerpt
+    from musigan.report.listening import Clip
     from musigan.sampling import Sampler
     from musigan.store import Reader
     from musigan.training.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choices:
+class MusicSelection:
     """The selection of music on the page."""
 
     count: int = 6  # samples: the better half by the critic, then the worse
@@ -46,7 +46,12 @@ class Progress(Protocol):
 
 
 def gather(
-    run: Run, choices: Choices, reader: Reader | None, device: str, jobs: int, progress: Callable[[int, str], Progress]
+    run: Run,
+    choices: MusicSelection,
+    reader: Reader | None,
+    device: str,
+    jobs: int,
+    progress: Callable[[int, str], Progress],
 ) -> dict[str, Any]:
     """Gather the page's content. `reader`: keys store for real music; `progress(total, name)` starts a count."""
     from musigan.report import listening
@@ -56,12 +61,12 @@ def gather(
     if reader is not None:
         listening.check_fit(reader, checkpoint.shape, checkpoint.store)
     history = run.history(checkpoint.history)
-    gather_music: Callable[..., Music] = _turned if checkpoint.store.get("domains") else _sampled
+    gather_music: Callable[..., PageMusic] = _transferred_music if checkpoint.store.get("domains") else _sampled_music
     music = gather_music(checkpoint, device, reader, choices, progress)
     rendering = progress(len(music.all()), "pieces rendered")
-    pieces, shared = listening.present(music.all(), music.maker, jobs, lambda: rendering.step())
+    pieces, shared = listening.render_excerpts(music.all(), music.maker, jobs, lambda: rendering.step())
     parts = iter(pieces)
-    best, worst, real = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.beside))
+    best, worst, real = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.references))
     return {
         "name": run.name,
         "version": __version__,
@@ -81,49 +86,57 @@ def gather(
             "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
             "heldOut": reader is not None and listening.held_out(reader)[1],
         },
-        "blind": _rounds(list(parts), choices.seed),
+        "blind": _blind_rounds(list(parts), choices.seed),
     }
 
 
 @dataclass(frozen=True)
-class Music:
+class PageMusic:
     """The excerpts of a page: better and worse generated ones, real ones to compare, pairs of real and generated."""
 
     maker: Sampler | Transfer
-    better: list[Excerpt]
-    worse: list[Excerpt]
-    beside: list[Excerpt]
-    rounds: list[tuple[Excerpt, Excerpt]]
+    better: list[Clip]
+    worse: list[Clip]
+    references: list[Clip]
+    rounds: list[tuple[Clip, Clip]]
     has_critic: bool = False
-    turned: str = ""  # the kind of music that the songs of `beside` were transferred to
+    turned: str = ""  # the kind of music that the songs of `references` were transferred to
     store_name: str = "keys.zarr"
 
-    def all(self) -> list[Excerpt]:
+    def all(self) -> list[Clip]:
         """Return all excerpts, group by group."""
-        return [*self.better, *self.worse, *self.beside, *(excerpt for pair in self.rounds for excerpt in pair)]
+        return [*self.better, *self.worse, *self.references, *(excerpt for pair in self.rounds for excerpt in pair)]
 
 
-def _sampled(
-    saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
-) -> Music:
+def _sampled_music(
+    saved: Checkpoint,
+    device: str,
+    reader: Reader | None,
+    choices: MusicSelection,
+    progress: Callable[[int, str], Progress],
+) -> PageMusic:
     """Sample music from a checkpoint, with real music of the store for comparison."""
     from musigan.report import listening
     from musigan.sampling import Sampler
 
     sampler = Sampler.from_checkpoint(saved, device)
     frames = sampler.frames(choices.seconds)
-    better, worse, blind_samples = _drawn(sampler, frames, choices, progress)
+    better, worse, blind_samples = _ranked_samples(sampler, frames, choices, progress)
     real = []
     if reader is not None:
         real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
-    beside, blind_real = real[: len(better)], real[len(better) :]
+    references, blind_real = real[: len(better)], real[len(better) :]
     rounds = list(zip(blind_real, blind_samples, strict=False))
-    return Music(sampler, better, worse, beside, rounds, sampler.critic is not None)
+    return PageMusic(sampler, better, worse, references, rounds, sampler.critic is not None)
 
 
-def _turned(
-    saved: Checkpoint, device: str, reader: Reader | None, choices: Choices, progress: Callable[[int, str], Progress]
-) -> Music:
+def _transferred_music(
+    saved: Checkpoint,
+    device: str,
+    reader: Reader | None,
+    choices: MusicSelection,
+    progress: Callable[[int, str], Progress],
+) -> PageMusic:
     """Transfer songs of one kind to the other with a checkpoint, and keep the originals; none without a store.
 
     Raises UsageError for a store whose name is not that of one of the two kinds in training.
@@ -135,26 +148,26 @@ def _turned(
     transfer = Transfer.from_checkpoint(saved, device)
     name = f"{transfer.domains[0]}.zarr"
     if reader is None:
-        return Music(transfer, [], [], [], [], store_name=name)
+        return PageMusic(transfer, [], [], [], [], store_name=name)
     kind = transfer.kind_of(domain_names([reader.source])[0])
     frames = round(choices.seconds / float(transfer.store["frame_seconds"]))
     songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed)
     turning = progress(len(songs), "songs turned")
     transferred = []
     for song in songs:
-        transferred.append(listening.Excerpt(transfer.song(song.roll, 1 - kind), song.title, song.note))
+        transferred.append(listening.Clip(transfer.song(song.roll, 1 - kind), song.title, song.note))
         turning.step()
-    return Music(transfer, transferred, [], songs, [], turned=transfer.domains[1 - kind], store_name=name)
+    return PageMusic(transfer, transferred, [], songs, [], turned=transfer.domains[1 - kind], store_name=name)
 
 
-def _drawn(
-    sampler: Sampler, frames: int, choices: Choices, progress: Callable[[int, str], Progress]
-) -> tuple[list[Excerpt], list[Excerpt], list[Excerpt]]:
+def _ranked_samples(
+    sampler: Sampler, frames: int, choices: MusicSelection, progress: Callable[[int, str], Progress]
+) -> tuple[list[Clip], list[Clip], list[Clip]]:
     """Return the best samples, best first; the worst samples, worst first; and samples taken without any choice.
 
     Without a critic there is no ranking: the first group holds `count` samples and the second is empty.
     """
-    from musigan.report.listening import Excerpt
+    from musigan.report.listening import Clip
     from musigan.sampling import best
 
     scores: dict[int, float] = {}
@@ -170,15 +183,15 @@ def _drawn(
         selections = order[:better_count], order[::-1][: choices.count - better_count]
     blind_numbers = range(choices.of + 1, choices.of + choices.rounds + 1)
 
-    def draw(number: int) -> Excerpt:
+    def draw(number: int) -> Clip:
         note = f"critic {scores[number]:+.2f}".replace("-", "−") if number in scores else ""
-        return Excerpt(sampler.piece(choices.seed, number, frames).roll, f"Piece {number}", note)
+        return Clip(sampler.piece(choices.seed, number, frames).roll, f"Piece {number}", note)
 
     better, worse = ([draw(number) for number in numbers] for numbers in selections)
     return better, worse, [draw(number) for number in blind_numbers]
 
 
-def _rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+def _blind_rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """Group alternating real and generated excerpts into rounds: {pieces: two in random order, real: its index}."""
     rng = np.random.default_rng([seed, 2])
     rounds: list[dict[str, Any]] = []

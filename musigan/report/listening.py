@@ -22,9 +22,9 @@ from musigan.errors import MusiganError, StoreError
 from musigan.keysettings import KeySettings
 from musigan.mastering import CEILING_DB
 from musigan.parallel import ordered_map
-from musigan.rendering import Sound, piece_roll
+from musigan.rendering import SoundSettings, piece_roll
 from musigan.report.pictures import roll_png
-from musigan.tracks import together
+from musigan.tracks import mix_channels
 
 if TYPE_CHECKING:
     from musigan.models import RollShape
@@ -39,7 +39,7 @@ MARGIN_KEYS = 2
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class Clip:
     """A stretch of music: `roll` (C, K, T) in linear loudness, a title and a note."""
 
     roll: np.ndarray
@@ -74,7 +74,7 @@ def check_fit(reader: Reader, shape: RollShape, store: Mapping[str, Any]) -> Non
         )
 
 
-def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Excerpt]:
+def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Clip]:
     """Return at most `count` excerpts of `frames` frames, from as many songs as possible, none overlapping another.
 
     They have the range of generated music: loudness beyond the maximum of model space is limited to it.
@@ -82,7 +82,7 @@ def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: in
     infos, _ = held_out(reader)
     rng = np.random.default_rng([seed, frames, 1])
     queues = [_stretches(reader, infos[i], frames, sampler, rng) for i in rng.permutation(len(infos))]
-    selection: list[Excerpt] = []
+    selection: list[Clip] = []
     while len(selection) < count and queues:
         for queue in list(queues):
             excerpt = next(queue, None) if len(selection) < count else None
@@ -97,7 +97,7 @@ def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: in
 
 def _stretches(
     reader: Reader, info: ItemInfo, frames: int, sampler: Sampler | Transfer, rng: np.random.Generator
-) -> Iterator[Excerpt]:
+) -> Iterator[Clip]:
     """Yield adjacent stretches of one song in random order; those with long silence come last."""
     song = _whole(reader, info)
     starts = rng.permutation(song.shape[-1] // frames) * frames
@@ -112,7 +112,7 @@ def _stretches(
         )
         position_text = f"from {_clock(song_start_seconds + start * sampler.store['frame_seconds'])}"
         artist = str(info.attributes.get("artist") or "")
-        yield Excerpt(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text)
+        yield Clip(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text)
 
 
 def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
@@ -131,20 +131,20 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def present(
-    music: Sequence[Excerpt], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
+def render_excerpts(
+    music: Sequence[Clip], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and their common length and keys."""
-    sound = Sound.of_store(sampler.store, fade=FADE_SECONDS)
+    sound = SoundSettings.of_store(sampler.store, fade=FADE_SECONDS)
     # (K, T) each
-    mixed_rolls = [together(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
+    mixed_rolls = [mix_channels(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
     low, high = _sounding_keys(mixed_rolls)
     signals = []
-    for signal in ordered_map(lambda e: sound.of_roll(e.roll), music, jobs):
+    for signal in ordered_map(lambda e: sound.synthesise_roll(e.roll), music, jobs):
         signals.append(signal)
         on_piece()
     pieces = []
-    for excerpt, mixed_roll, signal in zip(music, mixed_rolls, equally_loud(signals, sound.sample_rate), strict=True):
+    for excerpt, mixed_roll, signal in zip(music, mixed_rolls, match_loudness(signals, sound.sample_rate), strict=True):
         picture = base64.b64encode(roll_png(mixed_roll[low : high + 1])).decode()
         pieces.append({"title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound), "roll": picture})
     low_key = int(sampler.store["low_key"])
@@ -164,7 +164,7 @@ def _sounding_keys(planes: Sequence[np.ndarray]) -> tuple[int, int]:
     return max(low - margin, 0), min(high + margin, last_key)
 
 
-def equally_loud(signals: Sequence[np.ndarray], sample_rate: int) -> list[np.ndarray]:
+def match_loudness(signals: Sequence[np.ndarray], sample_rate: int) -> list[np.ndarray]:
     """Scale signals (C, S) to one A-weighted level: the highest that all reach with peaks below the ceiling."""
     ceiling = 10 ** (CEILING_DB / 20)
     levels = [a_weighted_rms(signal, sample_rate) for signal in signals]
@@ -191,10 +191,10 @@ def a_weighted_rms(signal: np.ndarray, sample_rate: int) -> float:
     return float(np.sqrt(2 * power.sum() / samples**2 / signal.shape[0]))
 
 
-def _mp3(signal: np.ndarray, sound: Sound) -> str:
+def _mp3(signal: np.ndarray, sound: SoundSettings) -> str:
     """Encode a signal (C, S) as MP3 in base64, without tags, which would reveal what it is."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "sound.mp3")
-        encode(sound.mastered([signal]), sound.sample_rate, path, "mp3")
+        encode(sound.master_signals([signal]), sound.sample_rate, path, "mp3")
         with open(path, "rb") as file:
             return base64.b64encode(file.read()).decode()

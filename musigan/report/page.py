@@ -29,12 +29,12 @@ def assemble(content: Mapping[str, Any]) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     parts = {"title": html.escape(title), "policy": policy, "style": style, "script": script}
-    parts["content"] = in_script(content)
+    parts["content"] = script_json(content)
     # In one pass, so that text in the content that looks like a placeholder is not replaced.
     return re.sub(r"\{\{ (\w+) \}\}", lambda mark: parts[mark[1]], _part("page.html"))
 
 
-def in_script(content: Mapping[str, Any]) -> str:
+def script_json(content: Mapping[str, Any]) -> str:
     """Return `content` as JSON, escaped to be safe inside a <script> element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return "".join(ESCAPES.get(character, character) for character in text)

@@ -20,10 +20,10 @@ it there is no store. Plain Zarr reads and writes the same bytes.
 """
 
 from musigan.store.layout import DIMENSIONS, FORMAT, Array, Attributes, Item, ItemInfo, describe, item_name
-from musigan.store.reading import Reader, open_reader, spooled
+from musigan.store.reading import Reader, open_reader, spool
 from musigan.store.writing import Writer, exists, write
 
 __all__ = [
     "DIMENSIONS", "FORMAT", "Array", "Attributes", "Item", "ItemInfo", "Reader", "Writer",
-    "describe", "exists", "item_name", "open_reader", "spooled", "write",
+    "describe", "exists", "item_name", "open_reader", "spool", "write",
 ]  # fmt: skip

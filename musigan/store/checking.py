@@ -12,7 +12,7 @@ from musigan.store.layout import describe
 from musigan.store.reading import Reader
 
 
-def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, name: None) -> Iterator[str]:
+def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda count, name: None) -> Iterator[str]:
     """Read every item and yield a report, line by line. Raises StoreError where the store is incomplete or damaged."""
     items = first_axis = 0
     splits: Counter[str] = Counter()

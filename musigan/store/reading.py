@@ -29,7 +29,7 @@ from musigan.store.locations import is_url, url_map
 
 
 @contextmanager
-def _located(source: str) -> Iterator[None]:
+def _with_source(source: str) -> Iterator[None]:
     """Prefix the message of a StoreError with the store's name."""
     try:
         yield
@@ -82,9 +82,9 @@ class _StreamReader(Reader):
     """A store read from front to back, once: the items in order, each item's blocks in the order of writing."""
 
     def __init__(self, file: IO[bytes], source: str, owned: bool = False) -> None:
-        self._file, self._owned, self._begun = file, owned, False
+        self._file, self._owned, self._is_read = file, owned, False
         try:
-            with _located(source):
+            with _with_source(source):
                 self._entries = zipstream.read_entries(file, _limit)
                 entry, data = next(self._entries, (None, b""))
                 if entry is None or entry.name != "zarr.json":
@@ -95,10 +95,10 @@ class _StreamReader(Reader):
             raise
 
     def __iter__(self) -> Iterator[Item]:
-        if self._begun:
+        if self._is_read:
             raise UsageError(f"{self.source}: a pipe can only be read once: save it to a file first")
-        self._begun = True
-        with _located(self.source):
+        self._is_read = True
+        with _with_source(self.source):
             for count, (entry, data) in enumerate(self._entries, 1):
                 name = item_name(count)
                 if entry.name != f"{name}/zarr.json":
@@ -129,7 +129,7 @@ class _KeyedReader(Reader):
         self, source: str, fetch: Callable[[str], memoryview], names: Callable[[Attributes], list[str]]
     ) -> None:
         self._fetch = fetch
-        with _located(source):
+        with _with_source(source):
             super().__init__(source, parse_group(self._fetch("zarr.json")))
             self._infos = [
                 parse_array(name, self._fetch(f"{name}/zarr.json"), self.attributes) for name in names(self.attributes)
@@ -144,7 +144,7 @@ class _KeyedReader(Reader):
         return list(self._infos)
 
     def read(self, name: str) -> Array:
-        with _located(self.source):
+        with _with_source(self.source):
             return gather(self._by_name[name], self._fetch)
 
     def block(self, name: str, index: int) -> Array:
@@ -155,7 +155,7 @@ class _KeyedReader(Reader):
             return self.read(name)[index : index + 1]
         number, row = divmod(index, info.blocks[0])
         key = "/".join((name, "c", str(number), *("0" for _ in info.shape[1:])))
-        with _located(self.source):
+        with _with_source(self.source):
             return decode_block(self._fetch(key), info, key)[row : row + 1]
 
 
@@ -166,7 +166,7 @@ class _ZipReader(_KeyedReader):
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         buffer = memoryview(self._map)
-        with _located(source):
+        with _with_source(source):
             entries = {entry.name: entry for entry in zipstream.read_directory(buffer)}
         unchecked = set(entries)
 
@@ -184,7 +184,7 @@ class _ZipReader(_KeyedReader):
             return [item_name(number) for number in range(1, count + 1)]
 
         super().__init__(source, fetch, names)
-        with _located(source):
+        with _with_source(source):
             self._check_blocks(entries)
 
     def _check_blocks(self, entries: dict[str, zipstream.Entry]) -> None:
@@ -290,7 +290,7 @@ def _open_any(source: str | IO[bytes], name: str | None) -> Reader:
 
 
 @contextmanager
-def spooled(file: IO[bytes], name: str = "standard input") -> Iterator[str]:
+def spool(file: IO[bytes], name: str = "standard input") -> Iterator[str]:
     """Save a stream to a temporary file and yield its path, for a caller that reads it more than once.
 
     The stream's end is checked when the file is opened; the file is deleted at the end of the `with` block.

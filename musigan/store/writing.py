@@ -100,36 +100,36 @@ class _FileSink(_StreamSink):
     """The same ZIP in a file: written under a temporary name, then renamed."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._aside = path, partial_path(path)
-        self._file = self._aside.open("wb")
+        self._path, self._partial_path = path, partial_path(path)
+        self._file = self._partial_path.open("wb")
         super().__init__(self._file)
 
     def finish(self, items: int) -> None:
         super().finish(items)
         os.fsync(self._file.fileno())
         self._file.close()
-        _move_into_place(self._aside, self._path)
+        _move_into_place(self._partial_path, self._path)
 
     def abort(self) -> None:
         with suppress(OSError):  # closing may fail again, on a full disk for example
             self._file.close()
-        self._aside.unlink(missing_ok=True)
+        self._partial_path.unlink(missing_ok=True)
 
 
 class _FolderSink:
     """A folder: written under a temporary name, the group's metadata last, then renamed."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._aside = path, partial_path(path)
+        self._path, self._partial_path = path, partial_path(path)
         self._header: Attributes = {}
-        shutil.rmtree(self._aside, ignore_errors=True)  # left by a killed process with the same process number
-        self._aside.mkdir()
+        shutil.rmtree(self._partial_path, ignore_errors=True)  # left by a killed process with the same process number
+        self._partial_path.mkdir()
 
     def begin(self, header: Attributes) -> None:
         self._header = header
 
     def put(self, key: str, data: bytes | memoryview) -> None:
-        target = self._aside / key
+        target = self._partial_path / key
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
@@ -138,10 +138,10 @@ class _FolderSink:
 
     def finish(self, items: int) -> None:
         self.put("zarr.json", _group_json({**self._header, "items": items}))
-        _move_into_place(self._aside, self._path)
+        _move_into_place(self._partial_path, self._path)
 
     def abort(self) -> None:
-        shutil.rmtree(self._aside, ignore_errors=True)
+        shutil.rmtree(self._partial_path, ignore_errors=True)
 
 
 class _UrlSink:

@@ -18,7 +18,7 @@ from musigan.errors import SettingsError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-HEAVY = {"generator": ("encode", "velocity", "decode", "translate"), "critic": ("forward", "judge")}
+HEAVY_FUNCTIONS = {"generator": ("encode", "velocity", "decode", "translate"), "critic": ("forward", "judge")}
 BACKEND = "inductor"
 # Compiled graphs of one function: one batch or several, with and without gradient, one view or two, for each side.
 VARIANTS = 32
@@ -40,7 +40,7 @@ def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, de
     is_bfloat16 = chosen_precision(precision, device) == "bfloat16"
     if compiled:
         _prepare_compiler(device)
-    for name, functions in HEAVY.items():
+    for name, functions in HEAVY_FUNCTIONS.items():
         for function in functions:
             wrapped = getattr(networks[name], function, None) if name in networks else None
             if wrapped is None:  # a family without that stage

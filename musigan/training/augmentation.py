@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from musigan.tracks import DRUMS
 
-MOST = 0.8  # above it changes begin to show in generated rolls (2006.06676, section 2.2)
+MAX_PROBABILITY = 0.8  # above it changes begin to show in generated rolls (2006.06676, section 2.2)
 KEYS = 3  # largest transposition, up or down
 SHIFT = 1 / 8  # largest shift in time, as a share of the roll's length
-CUT = 1 / 4  # longest stretch that is silenced, as a share of the roll's length
+MAX_SILENCE = 1 / 4  # longest stretch that is silenced, as a share of the roll's length
 GAIN = 0.5  # loudness in model space times 2 ** (-GAIN to GAIN)
 MEMORY = 0.75  # share of the earlier steps in the running mean of how sure the critic is
 
@@ -60,7 +60,7 @@ class Augmentation(nn.Module):
             is_swapped = (is_made[:, 2] & (draws[:, 2] < 0.5)).to(roll.device)
             roll = torch.where(is_swapped[:, None, None, None], roll.flip(1), roll)
         gain = torch.where(is_made[:, 3], 2 ** (GAIN * (2 * draws[:, 3] - 1)), 1.0)
-        silence_frames = (draws[:, 4] * CUT * frames).floor() * is_made[:, 4]
+        silence_frames = (draws[:, 4] * MAX_SILENCE * frames).floor() * is_made[:, 4]
         silence_start = (draws[:, 5] * (frames - silence_frames + 1)).floor()
         frame_numbers = torch.arange(frames)
         is_audible = (frame_numbers < silence_start[:, None]) | (
@@ -69,7 +69,7 @@ class Augmentation(nn.Module):
         return roll * (gain[:, None] * is_audible).to(roll.device)[:, None, None]
 
     @torch.no_grad()
-    def watch(self, signs: Tensor) -> None:
+    def add_verdicts(self, signs: Tensor) -> None:
         """Add the critic's verdicts on real rolls, sign(D(real)) (B, 1), to this step's count."""
         self.signs += signs.sum()
         self.judged += len(signs)
@@ -86,7 +86,7 @@ class Augmentation(nn.Module):
         if self.judged > 0:
             self.sureness.lerp_(self.signs / self.judged, 1 - MEMORY)
             change = torch.sign(self.sureness - target) * self.judged / rolls
-            self.probability.add_(change).clamp_(0.0, MOST)
+            self.probability.add_(change).clamp_(0.0, MAX_PROBABILITY)
         self.step.fill_(step)
         self.signs.zero_()
         self.judged.zero_()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from musigan.data import stacked
+from musigan.data import stack_examples
 from musigan.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     for first in range(0, PIECES, BATCH):
         # The same rolls each time, spread evenly over the store, cropped as in the first epoch.
         numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
-        batch = stacked([dataset.example(0, int(number)) for number in numbers]).to(run.device)
+        batch = stack_examples([dataset.example(0, int(number)) for number in numbers]).to(run.device)
         noise = generator.draw(BATCH, run.shape.frames, rng)
-        drawn_latents.append(generator.compose(noise, **batch.given))
-        posterior = generator.encode(batch.roll, **batch.given)
+        drawn_latents.append(generator.sample_prior(noise, **batch.conditions))
+        posterior = generator.encode(batch.roll, **batch.conditions)
         noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
         real_latents.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
     generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musigan.atomic import replacing
+from musigan.atomic import replace_whole
 from musigan.errors import CheckpointError
 from musigan.models import RollShape
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from musigan.training.configuration import TrainingSettings
 
 KIND = "musigan checkpoint"
-FORMAT = 1
+FORMAT = 2
+
+# What format 1 called differently: settings by section, and parts of the names of parameters.
+_FORMER_SETTINGS = {"network": {"rounds": "flow_steps"}, "adversarial": {"learning_rounds": "learning_flow_steps"}}
+_FORMER_PARAMETERS = {"inward": "in_proj", "outward": "out_proj"}
 
 
 @dataclass
@@ -75,7 +79,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content |= {"kind": KIND, "format": FORMAT}
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
-    with replacing(path, CheckpointError) as aside:
+    with replace_whole(path, CheckpointError) as aside:
         try:
             with aside.open("wb") as file:
                 torch.save(content, file)
@@ -158,11 +162,13 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
-    if content.get("format") != FORMAT:
+    if content.get("format") not in range(1, FORMAT + 1):
         raise CheckpointError(
-            f"{path}: checkpoint format {content.get('format')!r}, this version reads {FORMAT}; update musigan"
+            f"{path}: checkpoint format {content.get('format')!r}, this version reads up to {FORMAT}; update musigan"
         )
     try:
+        if content["format"] == 1:
+            content = _from_format_1(content)
         values = {f.name: content[f.name] for f in fields(Checkpoint)}
         values["shape"] = RollShape(**values["shape"])
         values["position"] = Position(**values["position"])
@@ -176,6 +182,26 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
     return Checkpoint(**values)
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint of format 1 with today's names of settings and parameters."""
+    settings = dict(content["settings"])
+    for section, names in _FORMER_SETTINGS.items():
+        if section in settings:
+            settings[section] = {names.get(name, name): value for name, value in settings[section].items()}
+    renamed: dict[str, Any] = {"settings": settings}
+    for part in ("networks", "average"):
+        renamed[part] = {name: _renamed_parameters(weights) for name, weights in content[part].items()}
+    return content | renamed
+
+
+def _renamed_parameters(weights: Any) -> Any:
+    """Return a state dict of format 1 with today's names, in its order; anything else as it is."""
+    if not isinstance(weights, dict):
+        return weights
+    names = {name: ".".join(_FORMER_PARAMETERS.get(word, word) for word in str(name).split(".")) for name in weights}
+    return {names[name]: value for name, value in weights.items()}
 
 
 def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleDict:

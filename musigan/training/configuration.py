@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from musigan import models, settings
 from musigan.data import AugmentSettings, Compression
 from musigan.errors import SettingsError
-from musigan.losses.musical import MUSICAL, TOLD
+from musigan.losses.musical import HEAD_LOSSES, MUSICAL
 
 PRESETS = ("small", "medium", "large", "original")
 
@@ -68,6 +68,8 @@ class LikelihoodSettings:
 class AdversarialSettings:
     """Settings of the adversarial stage: generator against critic."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {"learning_rounds": "learning_flow_steps"}
+
     objective: Literal["bce", "hinge", "relativistic", "wgan", "lsgan"] = "bce"
     learning_rate: float = 3e-5  # of the transformer, which the stage before has trained already
     decoder_learning_rate: float = 6e-6  # of the decoder, also trained already
@@ -76,7 +78,7 @@ class AdversarialSettings:
     label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
     instance_noise: float = 0.03  # standard deviation of the noise on real and fake rolls
     latent_noise: float = 0.1  # standard deviation of the noise on latents, whose own is about 1
-    learning_rounds: int = 2  # flow steps of the transformer, counted from the last, that this stage trains
+    learning_flow_steps: int = 2  # flow steps of the transformer, counted from the last, that this stage trains
     critic_steps: int = 1  # critic steps per generator step
     freeze_critic: tuple[float, ...] | None = None  # start and end of the critic's pause, as shares of the stage
     freeze_generator: tuple[float, ...] | None = None  # of the generator's pause, such as [0, 0.1]
@@ -171,7 +173,7 @@ class TrainingSettings:
             raise SettingsError(
                 "save_every and adversarial.roll_every must be at least 1, sample_every and evaluate_every at least 0"
             )
-        if self.prior.draws < 1 or self.adversarial.critic_steps < 1 or self.adversarial.learning_rounds < 1:
+        if self.prior.draws < 1 or self.adversarial.critic_steps < 1 or self.adversarial.learning_flow_steps < 1:
             raise SettingsError(
                 "prior.draws, adversarial.critic_steps and adversarial.learning_rounds must be at least 1"
             )
@@ -202,7 +204,7 @@ class TrainingSettings:
             )
         network: Any = settings.build(family.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
-        head_losses = [f"critic_{name}" for name in TOLD if not self.network.get("critic_heads")]
+        head_losses = [f"critic_{name}" for name in HEAD_LOSSES if not self.network.get("critic_heads")]
         headless_losses = [name for name in head_losses if self.loss_weights.get(name)]
         if headless_losses:
             raise SettingsError(
@@ -220,15 +222,17 @@ class TrainingSettings:
         return self.loss_weights.get(name, family.get(name, DEFAULT_WEIGHTS.get(name, 0.0)))
 
     @property
-    def has_game(self) -> bool:
+    def has_adversarial_stage(self) -> bool:
         """Whether the model has an adversarial stage (one of GAMES)."""
-        return any(name in GAMES for name in models.family(self.model).stages)
+        return any(name in ADVERSARIAL_STAGES for name in models.family(self.model).stages)
 
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
         """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one."""
         family = models.family(self.model)
-        pretrain_stages = [name for name in family.stages if name not in ("critic", *GAMES)]
-        adversarial_stage = next((name for name in family.stages if name in GAMES), None) if adversarial else None
+        pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES)]
+        adversarial_stage = (
+            next((name for name in family.stages if name in ADVERSARIAL_STAGES), None) if adversarial else None
+        )
         critic_epochs = round(0.02 * self.epochs) if self.critic_epochs is None else self.critic_epochs
         critic_epochs = critic_epochs if "critic" in family.stages else 0
         if adversarial_stage is None:
@@ -243,25 +247,25 @@ class TrainingSettings:
         epochs = dict.fromkeys(family.stages, 0) | {"critic": critic_epochs}
         if adversarial_stage is not None:
             epochs[adversarial_stage] = self.epochs - pretrain_epochs
-        remaining, parts = pretrain_epochs - critic_epochs, {**PRETRAIN_PARTS, **family.parts}
+        remaining, parts = pretrain_epochs - critic_epochs, {**PRETRAIN_SHARES, **family.parts}
         for index, name in enumerate(pretrain_stages):  # split the remaining epochs by PRETRAIN_PARTS
             part = parts[name] / sum(parts[other] for other in pretrain_stages[index:])
             epochs[name] = math.ceil(part * remaining)
             remaining -= epochs[name]
         return {name: epochs[name] for name in family.stages}
 
-    def game_epochs(self) -> dict[str, int]:
+    def adversarial_epochs(self) -> dict[str, int]:
         """Return the epochs of each stage from pretrained networks on: the critic alone (if asked for), adversarial."""
         family = models.family(self.model)
         critic_epochs = (self.critic_epochs or 0) if "critic" in family.stages else 0
-        adversarial_stage = next((name for name in family.stages if name in GAMES), "adversarial")
+        adversarial_stage = next((name for name in family.stages if name in ADVERSARIAL_STAGES), "adversarial")
         return {"critic": critic_epochs, adversarial_stage: self.epochs - critic_epochs}
 
 
 # An epoch of the prior stage takes half the time of a variational one, and the prior has more to learn.
-PRETRAIN_PARTS = {"variational": 2, "prior": 3, "likelihood": 3}
+PRETRAIN_SHARES = {"variational": 2, "prior": 3, "likelihood": 3}
 
-GAMES = ("adversarial", "translation")  # adversarial stages: several sides, each with its own losses
+ADVERSARIAL_STAGES = ("adversarial", "translation")  # adversarial stages: several sides, each with its own losses
 
 DEFAULT_WEIGHTS = {
     "reconstruction": 1.0,
@@ -294,7 +298,7 @@ DEFAULT_WEIGHTS = {
     "statistics": 0.0,
 }
 LOSS_NAMES = tuple(DEFAULT_WEIGHTS)
-assert set(MUSICAL) | {f"critic_{name}" for name in TOLD} <= set(LOSS_NAMES)
+assert set(MUSICAL) | {f"critic_{name}" for name in HEAD_LOSSES} <= set(LOSS_NAMES)
 
 
 def preset(name: str) -> dict[str, Any]:

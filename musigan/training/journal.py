@@ -23,7 +23,7 @@ from musigan import models, plots
 from musigan.data import Reader, compress
 from musigan.errors import MusiganError
 from musigan.sampling import Sampler
-from musigan.tracks import names_of
+from musigan.tracks import track_names
 from musigan.training.numbered import Numbered
 
 if TYPE_CHECKING:
@@ -68,17 +68,17 @@ class Journal:
 
     def keep(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Save the run as a numbered checkpoint and remove all but the last few; a failure is only noted."""
-        with _courtesy(f"numbered checkpoint of epoch {epoch}", note):
+        with _failures_noted(f"numbered checkpoint of epoch {epoch}", note):
             self._numbered.keep(run.snapshot(), epoch, run.settings.keep_last)
 
     def samples(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Save picture and sound of a few pieces of the averaged generator; a failure is only noted."""
         name = f"samples-{epoch:06d}"
-        with _courtesy(f"samples of epoch {epoch}", note), _sampler(run) as sampler:
+        with _failures_noted(f"samples of epoch {epoch}", note), _sampler(run) as sampler:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
             frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
             compressed = [compress(roll, run.settings.compression) for roll in rolls]
-            picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, names_of(run.store)
+            picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, track_names(run.store)
             plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
             write_sound(rolls, run.store, self.folder / f"{name}.mp3")
 
@@ -89,7 +89,7 @@ class Journal:
         evaluation: dict[str, Any] | None = None
         if self._too_little:
             return None
-        with _courtesy(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
+        with _failures_noted(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
             try:
                 self._judge = self._judge or TrainingJudge(reader)
             except MusiganError:
@@ -118,7 +118,7 @@ def _sampler(run: Run) -> Iterator[Sampler]:
 
 
 @contextmanager
-def _courtesy(what: str, note: Callable[[str], None]) -> Iterator[None]:
+def _failures_noted(what: str, note: Callable[[str], None]) -> Iterator[None]:
     """Note any failure inside instead of raising it: an extra must not end hours of training."""
     try:
         yield
@@ -131,13 +131,13 @@ def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> N
     """Write rolls (C, K, T) one after another as an MP3, with their common peak at CEILING_DB."""
     from musigan.encoding import encode
     from musigan.mastering import CEILING_DB
-    from musigan.rendering import Sound
+    from musigan.rendering import SoundSettings
 
-    sound = Sound.of_store(store, crossfade=0.02)
-    signals = [sound.of_roll(roll) for roll in rolls]  # each (C, S)
+    sound = SoundSettings.of_store(store, crossfade=0.02)
+    signals = [sound.synthesise_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
-    encode(sound.mastered(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
+    encode(sound.master_signals(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
 
 
 def _event_writer(folder: Path, first_step: int) -> Any:

@@ -28,7 +28,7 @@ from musigan.seeding import seed_of
 from musigan.training import checkpoint as checkpoints
 from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
-from musigan.training.objectives import OBJECTIVES, Moment, Objective
+from musigan.training.objectives import OBJECTIVES, Objective, StepContext
 from musigan.training.runs import Run, objective_of, optimisers_of
 
 if TYPE_CHECKING:
@@ -183,12 +183,12 @@ def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
         for parameter in parameters:
             parameter.requires_grad_(True)
         optimiser.zero_grad(set_to_none=True)
-        turn_results = Said()
+        turn_results = TurnResults()
         for number, batch in enumerate(batches_of_step):
             seed = seed_of(settings.seed, position.stage, position.step, turn, number)
             torch.manual_seed(seed)  # for dropout
-            moment = Moment(position.step, progress, torch.Generator().manual_seed(seed), batch.given)
-            _backward(objective, settings, side, batch.roll, moment, turn_results)
+            context = StepContext(position.step, progress, torch.Generator().manual_seed(seed), batch.conditions)
+            _backward(objective, settings, side, batch.roll, context, turn_results)
         if settings.gradient_clip:
             turn_results.totals.append(nn.utils.clip_grad_norm_(parameters, settings.gradient_clip))
         _tally(run, turn_results)
@@ -203,7 +203,7 @@ def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
 
 
 @dataclass
-class Said:
+class TurnResults:
     """Losses and figures of one side's turn, still on the device."""
 
     totals: list[Tensor] = field(default_factory=list)  # weighted losses of each batch, and the gradient's norm
@@ -211,29 +211,34 @@ class Said:
 
 
 def _backward(
-    objective: Objective, settings: TrainingSettings, side: str, real: Tensor, moment: Moment, said: Said
+    objective: Objective,
+    settings: TrainingSettings,
+    side: str,
+    real: Tensor,
+    context: StepContext,
+    results: TurnResults,
 ) -> None:
     """Accumulate the gradient of a side's weighted losses on one batch of the step, real (B, C, K, T)."""
-    terms = objective.losses(side, real, moment)
+    terms = objective.losses(side, real, context)
     weighted = [
-        settings.weight(name) * objective.factor(name, moment.progress) * loss for name, loss in terms.losses.items()
+        settings.weight(name) * objective.factor(name, context.progress) * loss for name, loss in terms.losses.items()
     ]
     loss = torch.stack(weighted).sum()
     (loss / settings.accumulate).backward()
-    said.totals.append(loss.detach())
+    results.totals.append(loss.detach())
     for name, value in (terms.losses | terms.figures).items():
-        said.named.setdefault(name, []).append(value.detach())
+        results.named.setdefault(name, []).append(value.detach())
 
 
-def _tally(run: Run, said: Said) -> None:
+def _tally(run: Run, results: TurnResults) -> None:
     """Add a turn's losses and figures to the epoch's; MusiganError if a loss or the gradient is not finite.
 
     This is the only place in a side's turn that waits for the device.
     """
-    values = [*said.totals, *(value for several in said.named.values() for value in several)]
+    values = [*results.totals, *(value for several in results.named.values() for value in several)]
     numbers = iter(torch.stack([value.float() for value in values]).tolist())
-    totals = [next(numbers) for _ in said.totals]
-    named = {name: [next(numbers) for _ in several] for name, several in said.named.items()}
+    totals = [next(numbers) for _ in results.totals]
+    named = {name: [next(numbers) for _ in several] for name, several in results.named.items()}
     if not all(map(math.isfinite, totals)):
         bad = [name for name, several in named.items() if not all(map(math.isfinite, several))]
         raise _not_a_number(run, bad or ["gradient"])
@@ -336,8 +341,8 @@ def validate(run: Run, validation: RollDataset, stage: str = "variational") -> d
     tally: dict[str, list[float]] = {}
     held_out = batches(validation, size, epoch=0, device=run.device)
     for number, batch in zip(range(VALIDATION_BATCHES), held_out, strict=False):
-        moment = Moment(number, 1.0, torch.Generator().manual_seed(number), batch.given)
-        terms = objective.losses("generator", batch.roll, moment)
+        context = StepContext(number, 1.0, torch.Generator().manual_seed(number), batch.conditions)
+        terms = objective.losses("generator", batch.roll, context)
         for name, value in (terms.losses | terms.figures).items():
             entry = tally.setdefault(f"validation_{name}", [0.0, 0])
             tally[f"validation_{name}"] = [entry[0] + value.item(), entry[1] + 1]

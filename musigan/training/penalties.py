@@ -13,7 +13,7 @@ from musigan.training.configuration import AdversarialSettings
 
 
 @dataclass(frozen=True)
-class Seen:
+class CriticView:
     """Inputs of a critic, (B, ...), requiring a gradient, and its logits (B, 1)."""
 
     inputs: Tensor
@@ -21,7 +21,11 @@ class Seen:
 
 
 def penalty(
-    settings: AdversarialSettings, judge: Callable[[Tensor], Tensor], real: Seen, fake: Seen, rng: torch.Generator
+    settings: AdversarialSettings,
+    judge: Callable[[Tensor], Tensor],
+    real: CriticView,
+    fake: CriticView,
+    rng: torch.Generator,
 ) -> Tensor:
     """Return the penalty chosen by `settings` for one view of a critic, a scalar; `judge` maps inputs to logits.
 
@@ -30,17 +34,17 @@ def penalty(
     """
     if settings.objective == "wgan":
         mixed = adversarial.interpolates(real.inputs, fake.inputs, rng).requires_grad_()
-        return adversarial.lipschitz(adversarial.input_gradient(judge(mixed), mixed))
+        return adversarial.gradient_norm_penalty(adversarial.input_gradient(judge(mixed), mixed))
     if settings.penalty == "exact":
         slopes = [adversarial.input_gradient(view.logits, view.inputs) for view in (real, fake)]
-        return adversarial.steepness(slopes[0]) + adversarial.steepness(slopes[1])
+        return adversarial.squared_gradient_norm(slopes[0]) + adversarial.squared_gradient_norm(slopes[1])
     return _difference(settings, judge, real, rng) + _difference(settings, judge, fake, rng)
 
 
 def _difference(
-    settings: AdversarialSettings, judge: Callable[[Tensor], Tensor], seen: Seen, rng: torch.Generator
+    settings: AdversarialSettings, judge: Callable[[Tensor], Tensor], seen: CriticView, rng: torch.Generator
 ) -> Tensor:
     """Return the finite-difference penalty at the inputs: a step of `penalty_distance` in a random direction."""
     inputs, distance = seen.inputs.detach(), settings.penalty_distance
     noise = torch.randn(inputs.shape, generator=rng).to(inputs.device)
-    return adversarial.smoothness(seen.logits, judge(inputs + distance * noise), distance)
+    return adversarial.approximate_penalty(seen.logits, judge(inputs + distance * noise), distance)

@@ -28,7 +28,7 @@ GRIDS = {
     "arpeggio": {"4/4": "B1232321", "3/4": "B12321", "6/8": "B12321", "9/8": "B12321232", "3/8": "B13..."},
     "alberti": {"4/4": "02120212", "3/4": "021212", "6/8": "012321", "9/8": "012321012", "3/8": "0121.."},
 }
-HELD = ("block", "choral", "drone")  # accompaniment that sounds as long as its chord
+SUSTAINED_STYLES = ("block", "choral", "drone")  # accompaniment that sounds as long as its chord
 
 
 class PlayedNote(NamedTuple):
@@ -54,7 +54,7 @@ class _Note(NamedTuple):
     spread: int = 0  # place within a strummed chord
 
 
-def passes_of(tune: Tune) -> int:
+def count_passes(tune: Tune) -> int:
     """Return the number of times the tune is played to last SHORTEST_SECONDS."""
     return math.ceil(SHORTEST_SECONDS * tune.beats_per_minute / 60 / tune.length)
 
@@ -94,7 +94,7 @@ def _choice(tune: Tune, name: str, default: str, index: int) -> str:
 
 def _song(tune: Tune) -> Iterator[_Note]:
     """Yield the tune pass after pass: plain, with a second voice, an octave higher and softly, then all together."""
-    passes = passes_of(tune)
+    passes = count_passes(tune)
     for index in range(passes):
         start = index * tune.length
         is_last = index == passes - 1
@@ -116,7 +116,7 @@ def _song(tune: Tune) -> Iterator[_Note]:
 def _round(tune: Tune) -> Iterator[_Note]:
     """Yield a round: the same melody in every voice, two bars apart, over a sustained chord."""
     voices = int(tune.options["round"])
-    passes = passes_of(tune)
+    passes = count_passes(tune)
     for voice in range(voices):
         instrument = _choice(tune, "lead", "piano", voice)
         for index in range(passes - (voice > 0)):
@@ -175,13 +175,13 @@ def _accompany(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
     """Yield bass and chords for one pass of the tune."""
     chord_instrument = _choice(tune, "chords", "piano", 0)
     bass_instrument = _choice(tune, "bass", "bass", 0)
-    if style in HELD:
-        for note in _held(tune, style, loudness):
+    if style in SUSTAINED_STYLES:
+        for note in _sustained_chords(tune, style, loudness):
             yield note._replace(instrument=bass_instrument if note.part == "bass" else chord_instrument)
         return
     metre = f"{tune.metre[0]}/{tune.metre[1]}"
     if metre not in GRIDS.get(style, {}):
-        styles = ", ".join(sorted({*GRIDS, *HELD}))
+        styles = ", ".join(sorted({*GRIDS, *SUSTAINED_STYLES}))
         raise TuneError(f"{tune.title}: no accompaniment {style!r} in {metre}: choose one of {styles}")
     grid = GRIDS[style][metre]
     step = tune.bar_length / len(grid)
@@ -216,7 +216,7 @@ def _step(
             yield _Note(onset, duration, pitch, weight * loudness, "chords", chords, spread)
 
 
-def _held(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
+def _sustained_chords(tune: Tune, style: str, loudness: float) -> Iterator[_Note]:
     """Yield chords as long as their symbol or their bar: closed above a bass, in open voices, or a bare drone."""
     for chord in tune.chords:
         tones = _voicing(chord)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from musigan.training.objectives.base import Moment, Objective, Terms
-from musigan.training.objectives.game import Adversarial, CriticAlone
+from musigan.training.objectives.base import Objective, StepContext, Terms
+from musigan.training.objectives.game import Adversarial, CriticOnly
 from musigan.training.objectives.latents import Prior, Variational
 from musigan.training.objectives.likelihood import Likelihood
 from musigan.training.objectives.translation import Translation
 
-__all__ = ["OBJECTIVES", "Moment", "Objective", "Terms"]
+__all__ = ["OBJECTIVES", "Objective", "StepContext", "Terms"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    kind.name: kind for kind in (Variational, Prior, Likelihood, CriticAlone, Adversarial, Translation)
+    kind.name: kind for kind in (Variational, Prior, Likelihood, CriticOnly, Adversarial, Translation)
 }

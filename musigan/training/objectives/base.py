@@ -2,14 +2,14 @@
 
 A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop computes its named
 losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this. A stage needs only
-its part of the interface below (`given`: conditions named in `Family.needs`; `told`: the heads' predictions):
+its part of the interface below (`conditions`: conditions named in `Family.needs`; `told`: the heads' predictions):
 
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
     generator.encode(roll, **given) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
     generator.velocity(latents, time, **given) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
     generator.likelihood(roll, rng, **given) -> losses      named scalars; stage `likelihood`
     generator.draw(batch, frames, rng) -> noise             this and the rest: adversarial stages
-    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.rounds` steps
+    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.flow_steps` steps
     generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
     generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, as
     critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> fake to judge
@@ -30,13 +30,13 @@ from musigan.training.configuration import TrainingSettings
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """Position in the stage, random generator and conditions for one computation of losses."""
 
     step: int  # of this stage, from 0
     progress: float  # 0 to 1 of this stage
     rng: torch.Generator  # seeded by seed, stage, step, turn and batch, so that a resumed run draws the same
-    given: Mapping[str, Tensor] = field(default_factory=dict)  # conditions of the batch, (B, ...) each, by name
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)  # conditions of the batch, (B, ...) each, by name
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Terms:
     figures: dict[str, Tensor] = field(default_factory=dict)
 
 
-class PerPart:
+class BatchCache:
     """Values computed for each batch of the current step, shared by the turns of its sides."""
 
     def __init__(self, parts: int) -> None:
@@ -81,18 +81,18 @@ class Objective(ABC):
         self.networks, self.settings = networks, settings
         self.generator: Any = networks["generator"]
         self.critic: Any = dict(networks.items()).get("critic")
-        self._posteriors, self._begun = PerPart(settings.accumulate), PerPart(settings.accumulate)
+        self._posteriors, self._started_latents = BatchCache(settings.accumulate), BatchCache(settings.accumulate)
 
     @abstractmethod
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return the optimiser groups ({"params", "lr"}) of each side, by the side's name."""
 
     @abstractmethod
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the named losses of `side` on a batch of real rolls (B, C, K, T).
 
         With accumulated gradients a step calls this once for each of its batches. All sides get the same tensor
-        object for the same batch, which is the key to values shared between turns (`PerPart`).
+        object for the same batch, which is the key to values shared between turns (`BatchCache`).
         """
 
     @property
@@ -109,11 +109,11 @@ class Objective(ABC):
         """Return the sides that skip their turns at `progress` (0 to 1) of the stage."""
         return frozenset()
 
-    def _encoded(self, real: Tensor, given: Mapping[str, Tensor]) -> Any:
+    def _posterior_of(self, real: Tensor, conditions: Mapping[str, Tensor]) -> Any:
         """Return the posterior of a batch from the frozen encoder, computed once for all sides of a step."""
         if real not in self._posteriors:
             with torch.no_grad():
-                self._posteriors[real] = self.generator.encode(real, **given)
+                self._posteriors[real] = self.generator.encode(real, **conditions)
         return self._posteriors[real]
 
     def factor(self, name: str, progress: float) -> float:

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from musigan.losses import adversarial, likelihood
-from musigan.losses.musical import MUSICAL, TOLD
+from musigan.losses.musical import HEAD_LOSSES, MUSICAL
 from musigan.training import penalties
 from musigan.training.augmentation import Augmentation
 from musigan.training.configuration import TrainingSettings
-from musigan.training.objectives.base import Moment, Objective, Terms, noise_like, sampled
+from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
 from musigan.training.objectives.latents import flow
 
 
-def _said_of(view: str, said: Any) -> Tensor:
+def _summed_logits(view: str, judgement: Any) -> Tensor:
     """Sum a critic's logits on one input, (B, 1): those of a roll and of its pitch classes."""
-    logits: Tensor = said.logits[view]
-    return logits + said.logits["chroma"] if view == "roll" and "chroma" in said.logits else logits
+    logits: Tensor = judgement.logits[view]
+    return logits + judgement.logits["chroma"] if view == "roll" and "chroma" in judgement.logits else logits
 
 
 class Adversarial(Objective):
@@ -65,55 +65,55 @@ class Adversarial(Objective):
         """Return whether whole rolls are decoded and judged in this step."""
         return "latent" not in self.critic.views or step % self.settings.adversarial.roll_every == 0
 
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the losses of one side on real (B, C, K, T)."""
         if self.augmentation is not None:
             settings = self.settings.adversarial
-            self.augmentation.enter(moment.step, settings.adaptive_target, settings.adaptive_rolls)
+            self.augmentation.enter(context.step, settings.adaptive_target, settings.adaptive_rolls)
         with torch.no_grad():
-            posterior = self._encoded(real, moment.given) if "latent" in self.critic.views else None
-            truth = {"roll": real if self.whole(moment.step) else None}
-            truth["latent"] = None if posterior is None else sampled(posterior, moment.rng)
-        if side == "critic" or real not in self._begun:
+            posterior = self._posterior_of(real, context.conditions) if "latent" in self.critic.views else None
+            truth = {"roll": real if self.whole(context.step) else None}
+            truth["latent"] = None if posterior is None else sampled(posterior, context.rng)
+        if side == "critic" or real not in self._started_latents:
             with torch.no_grad():
-                self._begun[real] = self._begin(real, moment)
+                self._started_latents[real] = self._start_latents(real, context)
         if side == "critic":
             with torch.no_grad():
-                fake = self._fake(real, self._begun[real], moment)
-            return self._critic_losses(truth, fake, moment)
-        fake = self._fake(real, self._begun.pop(real), moment)
-        return self._generator_losses(truth, fake, moment)
+                fake = self._fake(real, self._started_latents[real], context)
+            return self._critic_losses(truth, fake, context)
+        fake = self._fake(real, self._started_latents.pop(real), context)
+        return self._generator_losses(truth, fake, context)
 
-    def _early_rounds(self) -> int:
+    def _frozen_steps(self) -> int:
         """Return the number of the generator's first flow steps, which this stage does not train."""
-        return max(self.generator.rounds - self.settings.adversarial.learning_rounds, 0)
+        return max(self.generator.flow_steps - self.settings.adversarial.learning_flow_steps, 0)
 
-    def _begin(self, real: Tensor, moment: Moment) -> Tensor:
+    def _start_latents(self, real: Tensor, context: StepContext) -> Tensor:
         """Draw noise for B pieces and run it through the flow steps that are not trained: (B, L, Z).
 
         The generator's turn reuses the critic's result: no weight of these flow steps moves in between.
         """
-        noise = self.generator.draw(len(real), real.shape[-1], moment.rng)
-        return self.generator.compose(noise, 0, self._early_rounds(), **moment.given)
+        noise = self.generator.draw(len(real), real.shape[-1], context.rng)
+        return self.generator.sample_prior(noise, 0, self._frozen_steps(), **context.conditions)
 
-    def _fake(self, real: Tensor, begun: Tensor, moment: Moment) -> dict[str, Tensor | None]:
+    def _fake(self, real: Tensor, begun: Tensor, context: StepContext) -> dict[str, Tensor | None]:
         """Finish the latents `begun` (B, L, Z) and, where due, decode them: generated views of B pieces."""
         frames = real.shape[-1]
-        latents = self.generator.compose(begun, self._early_rounds(), **moment.given)
-        roll = self.generator.decode(latents, frames, **moment.given).roll if self.whole(moment.step) else None
+        latents = self.generator.sample_prior(begun, self._frozen_steps(), **context.conditions)
+        roll = self.generator.decode(latents, frames, **context.conditions).roll if self.whole(context.step) else None
         return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
 
-    def _changed(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Tensor | None]:
+    def _augmented(self, views: dict[str, Tensor | None], context: StepContext) -> dict[str, Tensor | None]:
         """Augment the rolls of the views, real or fake, if there is an augmentation."""
         if self.augmentation is None or views["roll"] is None:
             return views
-        return {**views, "roll": self.augmentation(views["roll"], moment.rng)}
+        return {**views, "roll": self.augmentation(views["roll"], context.rng)}
 
-    def _blurred(self, views: dict[str, Tensor | None], moment: Moment) -> dict[str, Any]:
+    def _with_noise(self, views: dict[str, Tensor | None], context: StepContext) -> dict[str, Any]:
         """Add instance noise to the views, real or fake (arXiv 1610.04490)."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {
-            k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, moment.rng)
+            k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, context.rng)
             for k, v in views.items()
         }
 
@@ -124,80 +124,84 @@ class Adversarial(Objective):
             return 1.0
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress / decay, 1.0)))
 
-    def _judge(self, views: dict[str, Any], given: Mapping[str, Tensor]) -> Any:
-        return self.critic(views["roll"], views["latent"], **given)
+    def _judge(self, views: dict[str, Any], conditions: Mapping[str, Tensor]) -> Any:
+        return self.critic(views["roll"], views["latent"], **conditions)
 
-    def _critic_losses(self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment) -> Terms:
+    def _critic_losses(
+        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], context: StepContext
+    ) -> Terms:
         """Compute the critic's losses on detached fakes, and its accuracy over real and fake."""
         settings, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[settings.objective]
-        truth, fake = self._changed(truth, moment), self._changed(fake, moment)
-        inputs_by_side = self._blurred(truth, moment), self._blurred(fake, moment)
+        truth, fake = self._augmented(truth, context), self._augmented(fake, context)
+        inputs_by_side = self._with_noise(truth, context), self._with_noise(fake, context)
         penalised_views = [
             v for v, x in inputs_by_side[0].items() if x is not None and self.settings.weight(f"penalty_{v}")
         ]
         for inputs in inputs_by_side:
             inputs.update({view: inputs[view].detach().requires_grad_() for view in penalised_views})
         real_results, fake_results = (
-            self._judge(inputs_by_side[0], moment.given),
-            self._judge(inputs_by_side[1], moment.given),
+            self._judge(inputs_by_side[0], context.conditions),
+            self._judge(inputs_by_side[1], context.conditions),
         )
         for view, logits in real_results.logits.items():
             fake_logits = fake_results.logits[view]
             terms.losses[f"critic_{view}"] = adversary.critic(logits, fake_logits, settings.label_smoothing)
-            threshold = adversary.border(logits, fake_logits)
+            threshold = adversary.decision_threshold(logits, fake_logits)
             correct = (logits > threshold).float().mean() + (fake_logits <= threshold).float().mean()
             terms.figures[f"accuracy_{view}"] = (correct / 2).detach()
             if view == "roll" and self.augmentation is not None:
                 terms.figures["augmentation"] = self.augmentation.probability.clone()
                 if self.steers:
-                    self.augmentation.watch(torch.sign(logits.detach() - threshold))
+                    self.augmentation.add_verdicts(torch.sign(logits.detach() - threshold))
         for view in penalised_views:
             pair = [
-                penalties.Seen(x[view], _said_of(view, y))
+                penalties.CriticView(x[view], _summed_logits(view, y))
                 for x, y in zip(inputs_by_side, (real_results, fake_results), strict=True)
             ]
-            judge = self._judge_of(view, moment.given)
-            terms.losses[f"penalty_{view}"] = penalties.penalty(settings, judge, pair[0], pair[1], moment.rng)
-        terms.losses |= self._mismatched(inputs_by_side[0], real_results, moment)
-        terms.losses |= self._told(truth, fake, (real_results, fake_results))
+            judge = self._judge_of(view, context.conditions)
+            terms.losses[f"penalty_{view}"] = penalties.penalty(settings, judge, pair[0], pair[1], context.rng)
+        terms.losses |= self._mismatch_loss(inputs_by_side[0], real_results, context)
+        terms.losses |= self._head_losses(truth, fake, (real_results, fake_results))
         return terms
 
-    def _told(self, truth: dict[str, Any], fake: dict[str, Any], said: Any) -> dict[str, Tensor]:
+    def _head_losses(self, truth: dict[str, Any], fake: dict[str, Any], judgement: Any) -> dict[str, Tensor]:
         """Compute the errors of the head predictions on real and fake rolls, against these without instance noise."""
-        real_predictions, fake_predictions = said[0].told or {}, said[1].told or {}
+        real_predictions, fake_predictions = judgement[0].predictions or {}, judgement[1].predictions or {}
         return {
-            f"critic_{name}": TOLD[name](real_predictions[name], truth["roll"])
-            + TOLD[name](fake_predictions[name], fake["roll"])
+            f"critic_{name}": HEAD_LOSSES[name](real_predictions[name], truth["roll"])
+            + HEAD_LOSSES[name](fake_predictions[name], fake["roll"])
             for name in real_predictions
         }
 
-    def _mismatched(self, shown: dict[str, Any], real_said: Any, moment: Moment) -> dict[str, Tensor]:
+    def _mismatch_loss(self, shown: dict[str, Any], real_logits: Any, context: StepContext) -> dict[str, Tensor]:
         """Compute the critic's loss with real rolls under another's conditions as fakes (arXiv 1605.05396)."""
-        if not moment.given or not self.settings.weight("critic_mismatch"):
+        if not context.conditions or not self.settings.weight("critic_mismatch"):
             return {}
-        other_conditions = {name: value.roll(1, 0) for name, value in moment.given.items()}
+        other_conditions = {name: value.roll(1, 0) for name, value in context.conditions.items()}
         adversary = adversarial.ADVERSARIES[self.settings.adversarial.objective]
         smoothing = self.settings.adversarial.label_smoothing
         mismatched_logits = self._judge(shown, other_conditions).logits
         losses = [
-            adversary.critic(real_said.logits[view], mismatched_logits[view], smoothing) for view in mismatched_logits
+            adversary.critic(real_logits.logits[view], mismatched_logits[view], smoothing) for view in mismatched_logits
         ]
         return {"critic_mismatch": torch.stack(losses).mean()}
 
-    def _judge_of(self, view: str, given: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    def _judge_of(self, view: str, conditions: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the critic as a function from one view alone to its logits (B, 1)."""
-        return lambda inputs: _said_of(view, self._judge({"roll": None, "latent": None, view: inputs}, given))
+        return lambda inputs: _summed_logits(
+            view, self._judge({"roll": None, "latent": None, view: inputs}, conditions)
+        )
 
     def _generator_losses(
-        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], moment: Moment
+        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], context: StepContext
     ) -> Terms:
         """Compute the generator's losses: adversarial, feature matching, flow, musical and anchor."""
         settings, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[settings.objective]
         with torch.no_grad():
-            real_results = self._judge(self._blurred(self._changed(truth, moment), moment), moment.given)
-        fake_results = self._judge(self._blurred(self._changed(fake, moment), moment), moment.given)
+            real_results = self._judge(self._with_noise(self._augmented(truth, context), context), context.conditions)
+        fake_results = self._judge(self._with_noise(self._augmented(fake, context), context), context.conditions)
         for view, logits in fake_results.logits.items():
             terms.losses[f"adversarial_{view}"] = adversary.generator(real_results.logits[view], logits, 0.0)
             if self.settings.weight(f"features_{view}"):
@@ -205,30 +209,30 @@ class Adversarial(Objective):
                     real_results.features[view], fake_results.features[view]
                 )
         if truth["latent"] is not None and self.settings.weight("flow"):
-            terms.losses["flow"] = flow(self.generator, truth["latent"], moment.rng, moment.given)
+            terms.losses["flow"] = flow(self.generator, truth["latent"], context.rng, context.conditions)
         if truth["roll"] is not None and fake["roll"] is not None:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
                     terms.losses[name] = loss(fake["roll"], truth["roll"])
-            terms.losses |= self._anchors(truth, moment)
+            terms.losses |= self._anchors(truth, context)
         return terms
 
-    def _anchors(self, truth: dict[str, Any], moment: Moment) -> dict[str, Tensor]:
+    def _anchors(self, truth: dict[str, Any], context: StepContext) -> dict[str, Tensor]:
         """Compute the reconstruction losses of real rolls, which keep the decoder from forgetting them."""
         has_anchor = self.settings.weight("anchor") or self.settings.weight("anchor_activity")
         if not has_anchor or not hasattr(self.generator, "encode"):
             return {}
         roll, latents = truth["roll"], truth["latent"]
         if latents is None:
-            latents = sampled(self._encoded(roll, moment.given), moment.rng)
-        decoded = self.generator.decode(latents, roll.shape[-1], **moment.given)
+            latents = sampled(self._posterior_of(roll, context.conditions), context.rng)
+        decoded = self.generator.decode(latents, roll.shape[-1], **context.conditions)
         return {
             "anchor": likelihood.reconstruction(decoded.roll, roll),
             "anchor_activity": likelihood.activity(decoded.logits, roll),
         }
 
 
-class CriticAlone(Adversarial):
+class CriticOnly(Adversarial):
     """The critic's side of the adversarial stage with a frozen generator: a head start for the critic."""
 
     name = "critic"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from musigan.losses import likelihood
-from musigan.training.objectives.base import Moment, Objective, Terms, noise_like, sampled
+from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
 
 
 class Variational(Objective):
@@ -35,10 +35,10 @@ class Variational(Objective):
         warmup = self.settings.variational.kl_warmup
         return min(progress / warmup, 1.0) if name == "kl" and warmup > 0 else 1.0
 
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the losses of the autoencoder on real (B, C, K, T), and the overlap of active cells."""
-        posterior = self.generator.encode(real, **moment.given)
-        decoded = self.generator.decode(sampled(posterior, moment.rng), real.shape[-1], **moment.given)
+        posterior = self.generator.encode(real, **context.conditions)
+        decoded = self.generator.decode(sampled(posterior, context.rng), real.shape[-1], **context.conditions)
         free_bits = self.settings.variational.free_bits
         terms = Terms(
             {
@@ -53,7 +53,7 @@ class Variational(Objective):
         return terms
 
 
-def flow(generator: Any, latents: Tensor, rng: torch.Generator, given: Mapping[str, Tensor]) -> Tensor:
+def flow(generator: Any, latents: Tensor, rng: torch.Generator, conditions: Mapping[str, Tensor]) -> Tensor:
     """Compute the flow-matching loss of a generator's transformer on latents (B, L, Z).
 
     Times are logistic-normal (arXiv 2403.03206), most often midway, because both ends of the path are easy.
@@ -61,7 +61,7 @@ def flow(generator: Any, latents: Tensor, rng: torch.Generator, given: Mapping[s
     noise = noise_like(latents, rng)
     time = torch.sigmoid(torch.randn(len(latents), generator=rng)).to(latents.device)
     mixed = noise + time[:, None, None] * (latents - noise)
-    return likelihood.flow_matching(generator.velocity(mixed, time, **given), noise, latents)
+    return likelihood.flow_matching(generator.velocity(mixed, time, **conditions), noise, latents)
 
 
 class Prior(Objective):
@@ -80,8 +80,8 @@ class Prior(Objective):
         first, second = self.settings.prior.betas
         return first, second
 
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the flow-matching loss on the latents of real (B, C, K, T), each with `prior.draws` noises."""
-        posterior = self._encoded(real, moment.given)
-        latents = torch.cat([sampled(posterior, moment.rng) for _ in range(self.settings.prior.draws)])
-        return Terms({"flow": flow(self.generator, latents, moment.rng, moment.given)})
+        posterior = self._posterior_of(real, context.conditions)
+        latents = torch.cat([sampled(posterior, context.rng) for _ in range(self.settings.prior.draws)])
+        return Terms({"flow": flow(self.generator, latents, context.rng, context.conditions)})

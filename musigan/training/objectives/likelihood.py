@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from musigan.training.objectives.base import Moment, Objective, Terms
+from musigan.training.objectives.base import Objective, StepContext, Terms
 
 
 class Likelihood(Objective):
@@ -26,6 +26,6 @@ class Likelihood(Objective):
         first, second = self.settings.likelihood.betas
         return first, second
 
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the generator's named losses on real (B, C, K, T)."""
-        return Terms(dict(self.generator.likelihood(real, moment.rng, **moment.given)))
+        return Terms(dict(self.generator.likelihood(real, context.rng, **context.conditions)))

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
-from musigan.losses.translation import harmony, kept
+from musigan.losses.translation import harmony, l1_difference
 from musigan.training.configuration import TrainingSettings
-from musigan.training.objectives.base import Moment, Objective, PerPart, Terms, noise_like
+from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
 
 class Translation(Objective):
@@ -27,7 +27,7 @@ class Translation(Objective):
         super().__init__(networks, settings)
         _refuse_unread(settings)
         self.pool: Any = networks["pool"]
-        self._fakes = PerPart(settings.accumulate)
+        self._fakes = BatchCache(settings.accumulate)
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return both generators as one side and both critics as the other."""
@@ -45,40 +45,40 @@ class Translation(Objective):
         """Return the sides that the settings freeze at `progress`."""
         return self.settings.adversarial.frozen(progress)
 
-    def losses(self, side: str, real: Tensor, moment: Moment) -> Terms:
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the losses of one side on real (B, C, K, T) of the first kind, and as many of the second."""
-        kinds = (real, moment.given["other"])
-        return self._generator_losses(kinds, moment) if side == "generator" else self._critic_losses(kinds, moment)
+        kinds = (real, context.conditions["other"])
+        return self._generator_losses(kinds, context) if side == "generator" else self._critic_losses(kinds, context)
 
-    def _adversary(self) -> adversarial.Adversary:
+    def _adversary(self) -> adversarial.AdversarialObjective:
         return adversarial.ADVERSARIES[self.settings.adversarial.objective]
 
-    def _blurred(self, roll: Tensor, moment: Moment) -> Tensor:
+    def _with_noise(self, roll: Tensor, context: StepContext) -> Tensor:
         """Add instance noise: without it a critic judges by the faintest cells' loudness (arXiv 1809.07575)."""
-        return roll + self.settings.adversarial.instance_noise * noise_like(roll, moment.rng)
+        return roll + self.settings.adversarial.instance_noise * noise_like(roll, context.rng)
 
-    def _generator_losses(self, kinds: tuple[Tensor, Tensor], moment: Moment) -> Terms:
+    def _generator_losses(self, kinds: tuple[Tensor, Tensor], context: StepContext) -> Terms:
         """Compute the generators' losses: to the other kind (adversarial, harmony), and back (cycle), and identity."""
         adversary, losses = self._adversary(), dict[str, list[Tensor]]()
         fakes = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
         self._fakes[kinds[0]] = tuple(fake.detach() for fake in fakes)
         for kind, real in enumerate(kinds):
-            fake_logits = self.critic.judge(self._blurred(fakes[kind], moment), kind)
+            fake_logits = self.critic.judge(self._with_noise(fakes[kind], context), kind)
             with torch.no_grad():  # for objectives that compare real and fake logits
-                real_logits = self.critic.judge(self._blurred(real, moment), kind)
+                real_logits = self.critic.judge(self._with_noise(real, context), kind)
             losses.setdefault("adversarial_roll", []).append(adversary.generator(real_logits, fake_logits, 0.0))
             if self.settings.weight("cycle"):
                 cycled = self.generator.translate(fakes[1 - kind], kind)
-                losses.setdefault("cycle", []).append(kept(cycled, real))
+                losses.setdefault("cycle", []).append(l1_difference(cycled, real))
             if self.settings.weight("harmony"):
                 losses.setdefault("harmony", []).append(harmony(fakes[kind], kinds[1 - kind]))
             if self.settings.weight("identity"):
-                losses.setdefault("identity", []).append(kept(self.generator.translate(real, kind), real))
+                losses.setdefault("identity", []).append(l1_difference(self.generator.translate(real, kind), real))
         with torch.no_grad():
-            changes = [kept(fake, kinds[1 - kind]) for kind, fake in enumerate(fakes)]
+            changes = [l1_difference(fake, kinds[1 - kind]) for kind, fake in enumerate(fakes)]
         return Terms({name: _mean(each) for name, each in losses.items()}, {"change": _mean(changes)})
 
-    def _critic_losses(self, kinds: tuple[Tensor, Tensor], moment: Moment) -> Terms:
+    def _critic_losses(self, kinds: tuple[Tensor, Tensor], context: StepContext) -> Terms:
         """Compute the critics' losses: real rolls of a kind against fakes made from the other, now or earlier."""
         adversary, settings = self._adversary(), self.settings.adversarial
         if kinds[0] not in self._fakes:  # the generators are frozen
@@ -86,11 +86,11 @@ class Translation(Objective):
                 self._fakes[kinds[0]] = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
         losses, accuracies = [], []
         for kind, real in enumerate(kinds):
-            fake = self.pool.exchange(self._fakes[kinds[0]][kind], kind, moment.rng)
-            real_logits = self.critic.judge(self._blurred(real, moment), kind)
-            fake_logits = self.critic.judge(self._blurred(fake, moment), kind)
+            fake = self.pool.exchange(self._fakes[kinds[0]][kind], kind, context.rng)
+            real_logits = self.critic.judge(self._with_noise(real, context), kind)
+            fake_logits = self.critic.judge(self._with_noise(fake, context), kind)
             losses.append(adversary.critic(real_logits, fake_logits, settings.label_smoothing))
-            threshold = adversary.border(real_logits, fake_logits)
+            threshold = adversary.decision_threshold(real_logits, fake_logits)
             accuracies.append(
                 ((real_logits > threshold).float().mean() + (fake_logits <= threshold).float().mean()) / 2
             )
