@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from musigan.collection import find_audio
-from musigan.ffmpeg import find_ffmpeg
+from musigan.files.finding import find_audio
+from musigan.sound.ffmpeg import find_ffmpeg
 
 TOOLS = ("mp3_to_npy", "pair_chunks", "npy_to_keys")
 VARIANT_BYTES = 4001

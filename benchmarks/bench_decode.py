@@ -18,10 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musigan.audio import decode_many
-from musigan.collection import find_audio
-from musigan.ffmpeg import find_ffmpeg
-from musigan.nativestderr import quiet_native_stderr
+from musigan.files.finding import find_audio
+from musigan.machine.nativestderr import quiet_native_stderr
+from musigan.sound.audio import decode_many
+from musigan.sound.ffmpeg import find_ffmpeg
 
 SAMPLE_RATE = 12000
 SECONDS = 120

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from musigan.keys import analyse, band_loudness
-from musigan.keysettings import KeyRange, KeySettings
-from musigan.synthesis import synthesise
+from musigan.analysis.bands import analyse, band_loudness
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
+from musigan.synthesis.oscillators import synthesise
 
 RATE = 12000
 END_FRAMES = 25

@@ -21,10 +21,10 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from musigan import models
-from musigan.machine import usable_cores
-from musigan.models import RollShape
+from musigan.checkpoints.settings import TrainingSettings, configure
+from musigan.machine.cores import usable_cores
+from musigan.rolls.shape import RollShape
 from musigan.training.acceleration import accelerate
-from musigan.training.configuration import TrainingSettings, configure
 from musigan.training.objectives import OBJECTIVES, StepContext
 
 FULL, NARROW = RollShape(2, 88, 500), RollShape(2, 33, 500)

@@ -16,16 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musigan.checkpoints import checkpoint
+from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import MusiganError
-from musigan.machine import usable_cores
+from musigan.machine.cores import usable_cores
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.estimates import Estimate
 from musigan.metrics.evaluation import Evaluation, Options
-from musigan.metrics.sets import Collection, collection_of, sampled_set
-from musigan.sampling import Sampler
+from musigan.metrics.sets import Collection, collection_of
+from musigan.sampling.sampler import Sampler
+from musigan.sampling.sets import sampled_set
 from musigan.store import open_reader
-from musigan.training import checkpoint
-from musigan.training.checkpoint import Checkpoint
 
 COLUMNS = (
     "Frechet, musical", "Frechet, random net", "MMD x 1000", "coverage", "told apart, logistic", "told apart, forest",

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musigan.keys import analyse
-from musigan.keysettings import KeySettings
+from musigan.analysis.bands import analyse
+from musigan.rolls.keysettings import KeySettings
 
 RATE = 12000
 FRAME_SECONDS = 0.02

@@ -16,13 +16,14 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from musigan import beats
-from musigan.conditions import style_of
-from musigan.data import RollDataset, expand
-from musigan.machine import usable_cores
+from musigan.datasets.conditions import style_of
+from musigan.datasets.rolls import RollDataset
+from musigan.machine.cores import usable_cores
 from musigan.metrics.features import musical_features
 from musigan.metrics.twosample import predict
-from musigan.sampling import Request, Sampler
+from musigan.rolls import beats
+from musigan.rolls.loudness import expand
+from musigan.sampling.sampler import Request, Sampler
 from musigan.store import open_reader
 
 CLASSIFIERS = ("logistic", "forest")

@@ -13,13 +13,13 @@ import argparse
 
 import numpy as np
 
-from musigan.audio import decode
-from musigan.collection import MediaFile, find_audio
-from musigan.keys import analyse
-from musigan.keysettings import KeySettings
-from musigan.machine import usable_cores
-from musigan.parallel import ordered_map
-from musigan.synthesis import synthesise
+from musigan.analysis.bands import analyse
+from musigan.files.finding import MediaFile, find_audio
+from musigan.machine.cores import usable_cores
+from musigan.machine.parallel import ordered_map
+from musigan.rolls.keysettings import KeySettings
+from musigan.sound.audio import decode
+from musigan.synthesis.oscillators import synthesise
 
 RATE = 12000
 

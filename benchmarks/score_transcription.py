@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from musigan.keys import analyse
-from musigan.keysettings import KeySettings
-from musigan.midi import Part, read_score, write_score
-from musigan.midirolls import Arrangement, notes_to_roll
-from musigan.tempo import estimate_tempo
-from musigan.transcription import Transcriber
+from musigan.analysis.bands import analyse
+from musigan.midi.reading import read_score
+from musigan.midi.rolls import Arrangement, notes_to_roll
+from musigan.midi.tempo import estimate_tempo
+from musigan.midi.transcription import Transcriber
+from musigan.midi.writing import Part, write_score
+from musigan.rolls.keysettings import KeySettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from score_aligned import RATE, decoded

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from musigan import store
-from musigan.keysettings import KeyRange, KeySettings
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
 
 CHANNELS, KEYS, FRAMES = 2, 24, 250
 LOW_KEY = 37

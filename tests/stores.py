@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from musigan import store, zipstream
-from musigan.store import DIMENSIONS, Item
+from musigan import store
+from musigan.store import DIMENSIONS, Item, zipstream
 
 HEADERS: dict[str, dict[str, Any]] = {
     "waveform": {"sample_rate": 5, "chunk_seconds": 2},

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from musigan import store
-from musigan.audio import decode
-from musigan.keys import analyse
-from musigan.keysettings import KeySettings
+from musigan.analysis.bands import analyse
+from musigan.rolls.keysettings import KeySettings
+from musigan.sound.audio import decode
 from tests import helpers
 from tests.helpers import run, start
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from musigan import settings
+from musigan.checkpoints.settings import PRESETS, TrainingSettings, configure, preset_for
 from musigan.errors import SettingsError
-from musigan.training.configuration import PRESETS, TrainingSettings, configure, preset_for
 
 
 @pytest.mark.parametrize("name", PRESETS)

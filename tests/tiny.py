@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from musigan import models, store
-from musigan.data import RollDataset
-from musigan.keysettings import KeyRange, KeySettings
-from musigan.training import checkpoint, runs
-from musigan.training.configuration import TrainingSettings, configure
+from musigan.checkpoints import checkpoint
+from musigan.checkpoints.settings import TrainingSettings, configure
+from musigan.datasets.rolls import RollDataset
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
+from musigan.training import runs
 
 CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24

@@ -30,7 +30,7 @@ from musigan_tools._words import duration as duration
 
 from musigan import __version__
 from musigan.errors import MusiganError, StoreError, UsageError
-from musigan.nativestderr import quiet_native_stderr
+from musigan.machine.nativestderr import quiet_native_stderr
 
 if TYPE_CHECKING:
     from musigan.store import Reader, Writer
@@ -293,7 +293,7 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
 
 def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
     """Run the tool; turn whatever goes wrong into one line and an exit code."""
-    from musigan.machine import reuse_freed_memory
+    from musigan.machine.cores import reuse_freed_memory
 
     try:
         try:

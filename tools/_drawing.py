@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
-    from musigan.priming import Prime
-    from musigan.sampling import Request, Sampler
+    from musigan.sampling.priming import Prime
+    from musigan.sampling.sampler import Request, Sampler
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Drawing:
 
     def pieces(self, request: Request, many: int, best: int, of: int, primes: Iterable[Prime | None]) -> None:
         """`many` pieces, or the `best` of `of`, after each of `primes`; None begins from nothing."""
-        from musigan import priming, sampling
+        from musigan.sampling import items, priming
 
         session, sampler, frames = self.session, self.sampler, self.sampler.frames(self.seconds)
         primed = False
@@ -39,7 +39,7 @@ class Drawing:
                 for number in self._best(asked, best, of) if best else range(1, many + 1):
                     piece = sampler.piece(self.seed, number, frames, scored=bool(best), request=asked)
                     if given is None:
-                        writer.add(*sampling.as_item(piece, sampler, self.seed, self.name))
+                        writer.add(*items.as_item(piece, sampler, self.seed, self.name))
                     else:
                         writer.add(*priming.as_item(piece, given, sampler, self.seed, self.name))
                     progress.step()
@@ -48,18 +48,18 @@ class Drawing:
 
     def _best(self, request: Request, best: int, of: int) -> list[int]:
         """The numbers of the pieces that the critic likes best, best first."""
-        from musigan import sampling
+        from musigan.sampling.sampler import best_numbers
 
         among, scored = of or 25 * best, {}
         ranking = self.session.progress(among, "pieces judged")
         for number, score in self.sampler.scores(among, self.sampler.frames(self.seconds), self.seed, request):
             scored[number] = score
             ranking.step()
-        return sampling.best(scored, best)
+        return best_numbers(scored, best)
 
     def primes(self, source: str, from_seconds: float | None) -> Iterable[Prime | None]:
         """What each piece begins with: one stretch of an audio file, or one of each item of a keys store."""
-        from musigan import priming
+        from musigan.sampling import priming
 
         self.sampler.check_extends()
         if priming.is_recording(source):
@@ -69,13 +69,14 @@ class Drawing:
 
     def morph(self, source: str) -> None:
         """From each of the first songs of the keys store `source` to the next; a single one to itself."""
-        from musigan import sampling
         from musigan.errors import StoreError
-        from musigan.excerpts import MAX_ITEMS, Window, excerpts
+        from musigan.sampling import items
+        from musigan.store import alike
+        from musigan.store.excerpts import MAX_ITEMS, Window, excerpts
 
         session, sampler = self.session, self.sampler
         reader = session.reader(source, "keys")
-        sampling.check_same_layout(reader, sampler)
+        alike.check_same_layout(reader, sampler.store)
         found = excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, self.seconds), session.skip)
         before = next(found, None)
         if before is None:
@@ -86,7 +87,7 @@ class Drawing:
                 if after is None and writer.items:
                     break
                 piece = sampler.morph(before.roll, (after or before).roll, writer.items + 1)
-                item, names, attributes = sampling.as_item(piece, sampler, 0, self.name)
+                item, names, attributes = items.as_item(piece, sampler, 0, self.name)
                 del attributes["seed"]
                 title = before.title if after is None else f"{before.title} -> {after.title}"
                 writer.add(item, names, {**attributes, "title": title, "source": f"{self.name}, {title}"})
@@ -95,8 +96,8 @@ class Drawing:
 
     def accompany(self, track: str, source: str, request: Request) -> None:
         """The other tracks to `track` of each song of the keys store `source`."""
-        from musigan import accompaniment, sampling
         from musigan.errors import StoreError
+        from musigan.sampling import accompaniment, items
 
         session, sampler = self.session, self.sampler
         number = accompaniment.track_number(track, sampler)
@@ -107,7 +108,7 @@ class Drawing:
                 asked = replace(request, kept=song.kept, beat=request.beat or song.beat)
                 sampler.check(asked, scored=False)
                 piece = sampler.piece(self.seed, writer.items + 1, song.kept.shape[-1], request=asked)
-                item, names, attributes = sampling.as_item(piece, sampler, self.seed, self.name)
+                item, names, attributes = items.as_item(piece, sampler, self.seed, self.name)
                 title = f"{song.title}, to its {track}"
                 writer.add(item, names, {**attributes, "title": title, "source": f"{self.name}, {title}"})
             if not writer.items:

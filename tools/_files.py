@@ -7,8 +7,8 @@ from pathlib import Path
 
 from musigan_tools import _cli
 
-from musigan.atomic import replace_whole
 from musigan.errors import MusiganError, UsageError
+from musigan.files.atomic import replace_whole
 from musigan.store.locations import is_stream, is_url
 
 

@@ -11,9 +11,9 @@ import typer
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
-    from musigan.data import RollDataset
-    from musigan.training.checkpoint import Checkpoint
-    from musigan.training.configuration import TrainingSettings
+    from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.checkpoints.settings import TrainingSettings
+    from musigan.datasets.rolls import RollDataset
     from musigan.training.loop import Progress
 
 Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
@@ -85,7 +85,7 @@ class SessionReporter:
 def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[str, Any], device: str) -> Any:
     """Settings of a run from nothing; without a preset, model and device decide, and the session says so."""
     from musigan import models, settings
-    from musigan.training.configuration import configure, preset_for
+    from musigan.checkpoints.settings import configure, preset_for
 
     given = settings.read_yaml(config) if config else {}
     model = str(flags.get("model") or given.get("model") or "musigan")
@@ -117,8 +117,8 @@ def train(
     flags: Mapping[str, Any],
 ) -> None:
     """Train, or print what would be trained."""
-    from musigan.devices import resolve_device
     from musigan.errors import MusiganError, UsageError
+    from musigan.machine.devices import resolve_device
 
     if sum(map(bool, (resume, start, init))) > 1:
         raise UsageError(
@@ -148,15 +148,15 @@ def train(
 
 
 def _saved(path: str) -> Checkpoint | None:
-    from musigan.training import checkpoint
+    from musigan.checkpoints import checkpoint
 
     return checkpoint.load(path) if path else None
 
 
 def _refuse_other_tool(saved: Checkpoint, resume: str, adversarial: bool) -> None:
     """A pretraining is resumed by pretrain, a run with a game by train-gan; what never has a game by either."""
+    from musigan.checkpoints.settings import ADVERSARIAL_STAGES
     from musigan.errors import UsageError
-    from musigan.training.configuration import ADVERSARIAL_STAGES
 
     if not saved.training_settings().has_adversarial_stage:
         return
@@ -187,9 +187,9 @@ def _settings_over(
     saved: Checkpoint, starting: bool, preset: str, config: str, flags: Mapping[str, Any]
 ) -> TrainingSettings:
     """A checkpoint's settings under those given now; how long it was pretrained says nothing about a game it starts."""
+    from musigan.checkpoints.settings import TrainingSettings, settings_to_start
     from musigan.errors import SettingsError
     from musigan.settings import build, merge, read_yaml
-    from musigan.training.configuration import TrainingSettings, settings_to_start
 
     given = {key: value for key, value in flags.items() if value is not None}
     file = read_yaml(config) if config else {}
@@ -220,8 +220,9 @@ def _train(
     steps_limit: int | None,
 ) -> None:
     """Train on the stores `sources` into `target`."""
-    from musigan.training import checkpoint, loop, runs, warmstart
-    from musigan.training.configuration import ADVERSARIAL_STAGES
+    from musigan.checkpoints import checkpoint
+    from musigan.checkpoints.settings import ADVERSARIAL_STAGES
+    from musigan.training import loop, runs, warmstart
     from musigan.training.journal import Journal
 
     checkpoint.check_writable(target)
@@ -261,10 +262,10 @@ def _rolls(
 ) -> tuple[RollDataset, RollDataset]:
     """Rolls to learn from and rolls held back, of as many stores as the model takes."""
     from musigan import models
-    from musigan.data import NO_AUGMENT, RollDataset
-    from musigan.domains import Domains, domain_names
+    from musigan.datasets.domains import Domains, domain_names
+    from musigan.datasets.rolls import NO_AUGMENT, RollDataset
     from musigan.errors import UsageError
-    from musigan.keysettings import KeySettings
+    from musigan.rolls.keysettings import KeySettings
 
     family = models.family(settings.model)
     if len(sources) != family.stores:

@@ -29,8 +29,8 @@ def main(
     """
     from musigan import tunes
     from musigan.errors import UsageError
-    from musigan.machine import usable_cores
-    from musigan.parallel import ordered_map
+    from musigan.machine.cores import usable_cores
+    from musigan.machine.parallel import ordered_map
 
     if show:
         for name in tunes.names():

@@ -13,7 +13,7 @@ def main(session: _cli.Session) -> None:
 
     Example: musigan doctor
     """
-    from musigan.machine import report
+    from musigan.doctor import report
 
     for name, finding in report():
         session.print(f"{name:<12} {finding}")

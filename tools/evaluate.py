@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from musigan.metrics.estimates import Estimate
     from musigan.metrics.sets import Collection, RollSet
-    from musigan.sampling import Sampler
+    from musigan.sampling.sampler import Sampler
 
 OTHER_SEED = 1_000_003  # of pieces that stand for real music: samples of the default seed are others
 
@@ -46,7 +46,7 @@ def main(
     Example: evaluate keys.zarr ckpt.pt
     """
     from musigan.errors import UsageError
-    from musigan.machine import usable_cores
+    from musigan.machine.cores import usable_cores
     from musigan.metrics import table as tables
     from musigan.metrics.baselines import BASELINES
     from musigan.metrics.evaluation import Options, evaluate
@@ -73,12 +73,12 @@ def main(
 
 def _sampler(path: str, device: str) -> Sampler | None:
     """Who draws from `path`, where that is a checkpoint."""
-    from musigan.training.checkpoint import is_checkpoint
+    from musigan.checkpoints.checkpoint import is_checkpoint
 
     if path == "-" or not is_checkpoint(path):
         return None
-    from musigan.devices import resolve_device
-    from musigan.sampling import Sampler
+    from musigan.machine.devices import resolve_device
+    from musigan.sampling.sampler import Sampler
     from musigan.training.runs import prepare_torch
 
     place = resolve_device(device)
@@ -88,7 +88,8 @@ def _sampler(path: str, device: str) -> Sampler | None:
 
 def _music(session: _cli.Session, path: str, count: int, device: str) -> Collection:
     """What is held to be real: a store, or pieces of a checkpoint of another seed."""
-    from musigan.metrics.sets import collection_of, sampled_collection
+    from musigan.metrics.sets import collection_of
+    from musigan.sampling.sets import sampled_collection
 
     sampler = _sampler(path, device)
     if sampler is None:
@@ -100,7 +101,7 @@ def _answers(session: _cli.Session, sampler: Sampler, music: Collection, seed: i
     """How well a checkpoint goes on from songs held back."""
     from musigan.errors import MusiganError
     from musigan.metrics.matching import match
-    from musigan.sampling import Request
+    from musigan.sampling.sampler import Request
 
     def answer(number: int, question: np.ndarray) -> np.ndarray:
         """The piece `number` of the seed, after `question`."""
@@ -118,7 +119,8 @@ def _samples(
     session: _cli.Session, path: str, sampler: Sampler | None, music: Collection, count: int, seed: int
 ) -> RollSet:
     """What is to be judged: pieces of a checkpoint, or a store of them."""
-    from musigan.metrics.sets import sampled_set, store_set
+    from musigan.metrics.sets import store_set
+    from musigan.sampling.sets import sampled_set
 
     if sampler is None:
         return store_set(session.random_access_reader(path, "keys"), music)

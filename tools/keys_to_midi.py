@@ -36,9 +36,9 @@ def main(
 
     Example: sample ckpt.pt | keys-to-midi out.mid
     """
-    from musigan import transcription
     from musigan.errors import UsageError
-    from musigan.tempo import parse_grid
+    from musigan.midi import transcription
+    from musigan.midi.tempo import parse_grid
 
     if 0 < tempo < 4:
         raise UsageError(f"--tempo {tempo:g}: a MIDI file has 4 beats a minute or more")

@@ -39,10 +39,11 @@ def main(
 
     Example: sample ckpt.pt | keys-to-mp3 out.mp3
     """
-    from musigan import rendering
-    from musigan.machine import usable_cores
+    from musigan.files import targets
+    from musigan.machine.cores import usable_cores
+    from musigan.synthesis import rendering
 
-    target = rendering.Target(out, bitrate or None, split, force)
+    target = targets.Target(out, bitrate or None, split, force)
     target.check(session.stdout if out == "-" else None)
     reader = session.reader(source, "keys")
     sound = rendering.SoundSettings.of_store(reader.attributes, timbre, sample_rate, gain, fade, crossfade)

@@ -42,21 +42,22 @@ def main(
 
     Example: midi-to-keys ~/MIDI > keys.zarr
     """
-    from musigan import midi, midirolls
-    from musigan.collection import MIDI_SUFFIXES, MediaFile, failure_reason, find_files
     from musigan.errors import MidiError, UsageError
-    from musigan.keysettings import KeyRange, KeySettings
-    from musigan.translate import chunk_frames
+    from musigan.files.finding import MIDI_SUFFIXES, MediaFile, failure_reason, find_files
+    from musigan.midi import reading, rolls
+    from musigan.rolls.keyboard import KeyRange
+    from musigan.rolls.keysettings import KeySettings
+    from musigan.store.chunks import chunk_frames
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
     if unpaired and overlap:
         raise UsageError("--overlap is of pairs: leave it or --unpaired out")
-    arrangement = midirolls.Arrangement(midirolls.parse_tracks(tracks), merge)
+    arrangement = rolls.Arrangement(rolls.parse_tracks(tracks), merge)
     settings = KeySettings("midi", KeyRange.parse(keys), frame_seconds)
     settings.frame_samples(SAMPLE_RATE)
     chunk_frames(chunk_seconds, settings)
-    cutting = midirolls.CutSettings(chunk_seconds, overlap, validation, not unpaired)
+    cutting = rolls.CutSettings(chunk_seconds, overlap, validation, not unpaired)
     session.check_output(output, force)
     found: list[MediaFile | None] = [None] if "-" in paths else []  # None: standard input
     found += find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)
@@ -65,16 +66,16 @@ def main(
         "validation": validation, "tracks": list(arrangement.tracks), "expected": len(found),
     }  # fmt: skip
     originals: dict[str, str] = {}
-    duplicates, tally = 0, midirolls.Tally()
+    duplicates, tally = 0, rolls.Tally()
     progress = session.progress(len(found), "songs")
     with session.writer(output, force, "keys", attributes) as writer:
         for one in found:
             source = one.source if one else _cli.STDIN
             try:
                 with one.path.open("rb") if one else session.stdin() as file:
-                    score = midi.read_score(file.read(midi.MAX_BYTES + 1))
-                named = midirolls.attributes_from_path(one.source if one else "", score, genre)
-                item = midirolls.to_item(score, arrangement, settings, cutting, named)
+                    score = reading.read_score(file.read(reading.MAX_BYTES + 1))
+                named = rolls.attributes_from_path(one.source if one else "", score, genre)
+                item = rolls.to_item(score, arrangement, settings, cutting, named)
             except (MidiError, OSError) as error:
                 reason = failure_reason(error) if isinstance(error, OSError) else str(error)
                 session.skip(source, reason, reason.split(":")[0])
@@ -86,7 +87,7 @@ def main(
                 continue
             originals[content] = source
             if score.cut:
-                session.say(f"{source}: longer than {midi.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
+                session.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
             if item.outside_keys:
                 session.detail(f"{source}: {item.outside_keys} notes are not on keys {settings.keys}")
             writer.add(item.array, item.dimension_names, item.attributes)

@@ -34,10 +34,11 @@ def main(
 
     Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
     """
-    from musigan import audio, translate
-    from musigan.collection import find_audio
+    from musigan.analysis import preparing
     from musigan.errors import UsageError
-    from musigan.machine import usable_cores
+    from musigan.files.finding import find_audio
+    from musigan.machine.cores import usable_cores
+    from musigan.sound import audio
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
@@ -65,13 +66,13 @@ def main(
                 continue
             for warning in recording.warnings:
                 session.say(f"{source}: {warning}")
-            array, item_attributes = translate.to_waveform(recording, source, dtype)
+            array, item_attributes = preparing.to_waveform(recording, source, dtype)
             content = item_attributes["content"]
             if content in originals:
                 session.detail(f"{source}: the same recording as {originals[content]}, kept once")
                 duplicates += 1
                 continue
             originals[content] = source
-            writer.add(array, translate.WAVEFORM, item_attributes)
+            writer.add(array, preparing.WAVEFORM, item_attributes)
             progress.step(source)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

@@ -37,13 +37,14 @@ def main(
 
     Example: mp3-to-npy song.mp3 | npy-to-keys | keys-to-mp3 song-as-keys.mp3
     """
-    from musigan import translate
-    from musigan.devices import resolve_device
+    from musigan.analysis import preparing
     from musigan.errors import MusiganError, UsageError
-    from musigan.keysettings import MEASURED_BANDS, KeyRange, KeySettings
-    from musigan.machine import usable_cores
-    from musigan.parallel import ordered_map
-    from musigan.store import Item
+    from musigan.machine.cores import usable_cores
+    from musigan.machine.devices import resolve_device
+    from musigan.machine.parallel import ordered_map
+    from musigan.rolls.keyboard import KeyRange
+    from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
+    from musigan.store import Item, chunks
 
     if band not in MEASURED_BANDS:
         raise UsageError(f"--band {band} is unknown: choose one of {', '.join(MEASURED_BANDS)}")
@@ -54,13 +55,13 @@ def main(
     if reader.kind == "pairs":
         chunk_seconds = reader.attributes["chunk_seconds"]
     settings.frame_samples(reader.attributes["sample_rate"])
-    translate.chunk_frames(chunk_seconds, settings)
+    chunks.chunk_frames(chunk_seconds, settings)
     device = resolve_device(device)
     attributes = {**reader.attributes, **settings.to_attributes(), "chunk_seconds": chunk_seconds}
 
-    def work(item: Item) -> tuple[Item, translate.KeysItem | MusiganError]:
+    def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
         try:
-            return item, translate.to_keys(item, reader.attributes, settings, chunk_seconds, device)
+            return item, preparing.to_keys(item, reader.attributes, settings, chunk_seconds, device)
         except MusiganError as error:
             return item, error
 

@@ -30,7 +30,8 @@ def main(
 
     Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
     """
-    from musigan import chunks, translate
+    from musigan.analysis import preparing
+    from musigan.store import chunks
 
     reader = session.reader(source, "waveform")
     chunks.chunk_samples(reader.attributes["sample_rate"], chunk_seconds)
@@ -39,7 +40,7 @@ def main(
     progress = session.progress(reader.attributes.get("expected"), "songs")
     with session.writer(output, force, "pairs", attributes) as writer:
         for item in reader:
-            cut, item_attributes = translate.to_pairs(item, reader.attributes, chunk_seconds, overlap, validation)
+            cut, item_attributes = preparing.to_pairs(item, reader.attributes, chunk_seconds, overlap, validation)
             title = item.attributes.get("source", item.name)
             silent += cut.silent
             if not cut.starts:
@@ -50,9 +51,9 @@ def main(
                     session.skip(title, f"{seconds:.1f} s long, a pair takes {2 * chunk_seconds:g} s", "too short")
                 continue
             if shuffle:
-                cut = translate.shuffle_pairs(cut, item_attributes["content"], seed)
+                cut = preparing.shuffle_pairs(cut, item_attributes["content"], seed)
                 item_attributes["starts"] = list(cut.starts)
-            writer.add(cut.pairs, translate.PAIRS, item_attributes)
+            writer.add(cut.pairs, preparing.PAIRS, item_attributes)
             pairs += len(cut.starts)
             held_back += item_attributes["split"] == "validation"
             progress.step(title)

@@ -42,9 +42,10 @@ def main(
     """
     from musigan_tools import _files
 
-    from musigan import excerpts, gallery, plots
     from musigan.errors import UsageError
-    from musigan.tracks import number_of_track, track_names
+    from musigan.pictures import gallery, plots
+    from musigan.rolls.tracks import number_of_track, track_names
+    from musigan.store import excerpts
 
     _files.check(session, output, force, "a picture")
     kind = format or ("png" if output == "-" else plots.format_of(output))

@@ -30,8 +30,8 @@ def main(
 
     Example: report ckpt.pt --keys keys.zarr -o report.html
     """
-    from musigan.devices import resolve_device
-    from musigan.machine import usable_cores
+    from musigan.machine.cores import usable_cores
+    from musigan.machine.devices import resolve_device
 
     _files.check(session, output, force, "the page")
     place = resolve_device(device)  # before torch is imported

@@ -62,10 +62,10 @@ def main(
 
     from musigan_tools._drawing import Drawing
 
-    from musigan.beats import Beat
-    from musigan.devices import resolve_device
     from musigan.errors import UsageError
-    from musigan.sampling import Request, Sampler
+    from musigan.machine.devices import resolve_device
+    from musigan.rolls.beats import Beat
+    from musigan.sampling.sampler import Request, Sampler
     from musigan.training.runs import prepare_torch
 
     if of and not best:

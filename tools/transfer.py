@@ -8,7 +8,7 @@ import typer
 from musigan_tools import _cli
 
 if TYPE_CHECKING:
-    from musigan.transfer import Transfer
+    from musigan.sampling.transfer import Transfer
 
 
 @_cli.tool
@@ -35,10 +35,10 @@ def main(
 
     Example: transfer ckpt.pt --to rock song.zarr | keys-to-mp3 rock.mp3
     """
-    from musigan.devices import resolve_device
     from musigan.errors import MusiganError, UsageError
+    from musigan.machine.devices import resolve_device
+    from musigan.sampling.transfer import Transfer
     from musigan.training.runs import prepare_torch
-    from musigan.transfer import Transfer
 
     sources = sources or ["-"]
     if judge and to:
@@ -72,9 +72,10 @@ def main(
 
 def _judge(session: _cli.Session, transfer: Transfer, sources: list[str]) -> None:
     """Print what kind the held-out songs of the stores `sources` are taken for."""
-    from musigan.domains import domain_names
+    from musigan.datasets.domains import domain_names
     from musigan.errors import UsageError
     from musigan.metrics import genre
+    from musigan.sampling import sets
 
     names = domain_names(sources)
     if sorted(names) != sorted(transfer.domains):
@@ -85,7 +86,7 @@ def _judge(session: _cli.Session, transfer: Transfer, sources: list[str]) -> Non
     readers = [session.random_access_reader(sources[names.index(name)], "keys") for name in transfer.domains]
     for reader in readers:
         transfer.check(reader.attributes, reader.source)
-    songs = list(genre.held_out_songs(transfer, readers, lambda title: session.status(f"turning {title}")))
+    songs = list(sets.held_out_songs(transfer, readers, lambda title: session.status(f"turning {title}")))
     verdicts = [verdict for kind in genre.CLASSIFIERS for verdict in genre.judge(songs, transfer.domains, kind)]
     for line in genre.lines(verdicts, songs, transfer.domains):
         session.print(line)

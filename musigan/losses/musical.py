@@ -34,7 +34,7 @@ def silence(roll: Tensor) -> Tensor:
 def melodic_motion(roll: Tensor) -> Tensor:
     """Return how far the melody is from where it was MELODY_LAGS earlier, in keys, per song: (B, C, K, T) -> (B, lags).
 
-    E |X - Y| over pairs of frames in which something is heard, X and Y their highest keys, distributed as in `highest_key_probability`:
+    E |X - Y| over pairs of sounding frames, X and Y their highest keys, distributed as in `highest_key_probability`:
     sum over k of P(X >= k > Y) + P(Y >= k > X). It has a gradient even for a melody that stands still.
     """
     above, frames = highest_key_probability(roll), roll.shape[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from musigan.layers import chroma
+from musigan.layers.packing import chroma
 
 HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from musigan.data import compress, expand, transpose
+from musigan.rolls.loudness import compress, expand, transpose
 
 Rolls = Sequence[np.ndarray]  # each (C, K, T), linear loudness
 FADE_SHARE = 0.1  # of a roll, during which one excerpt fades into the next

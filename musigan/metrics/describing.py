@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from musigan.data import compress
-from musigan.metrics.description import Description, Geometry
+from musigan.machine.parallel import ordered_map
+from musigan.metrics.description import Description
 from musigan.metrics.features import musical_features
 from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.notemetrics import note_metrics
 from musigan.metrics.randomnet import random_features
-from musigan.parallel import ordered_map
-from musigan.tracks import DRUMS, mix_channels, pitched_channels
+from musigan.rolls.loudness import compress
+from musigan.rolls.shape import Geometry
+from musigan.rolls.tracks import DRUMS, mix_channels, pitched_channels
 
 PICTURE_SECONDS = 0.1  # length of a picture's frame
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from musigan.data import compress
-from musigan.notes import find_notes, sounding
+from musigan.rolls.loudness import compress
+from musigan.rolls.notes import find_notes, sounding
 
 REGISTER_KEYS = 8  # keys in a bin of the unfolded histogram
 BEAT_SECONDS = (0.25, 1.5)  # 240 to 40 beats a minute

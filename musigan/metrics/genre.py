@@ -9,19 +9,16 @@ left: the cosine of the square roots of loudness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from musigan.errors import MusiganError
-from musigan.metrics.features import musical_features
 from musigan.metrics.twosample import predict
 
 if TYPE_CHECKING:
-    from musigan.store import Reader
-    from musigan.transfer import Transfer
+    pass
 
 Classifier = Literal["forest", "logistic"]
 CLASSIFIERS: tuple[Classifier, ...] = ("forest", "logistic")
@@ -56,44 +53,13 @@ class Verdict:
         return self.before - self.after
 
 
-def held_out_songs(
-    transfer: Transfer, readers: Sequence[Reader], heard: Callable[[str], None] = lambda title: None
-) -> Iterator[Song]:
-    """Yield the held-out songs of a store for each kind, turned into the other kind and back.
-
-    `heard` is called with each title. Raises MusiganError where a store holds fewer than two songs back.
-    """
-    from musigan.store import Item
-    from musigan.transfer import whole_song
-
-    frame_seconds, low_key = float(transfer.store["frame_seconds"]), int(transfer.store["low_key"])
-    held_out = [[info for info in reader.infos() if info.attributes.get("split") == "validation"] for reader in readers]
-    for reader, infos in zip(readers, held_out, strict=True):
-        if len(infos) < 2:
-            raise MusiganError(
-                f"{reader.source}: {len(infos)} songs are held back; 2 or more are needed, as a classifier learns from "
-                "some and is tested on the others: hold more back with pair-chunks --validation"
-            )
-    for kind, (reader, infos) in enumerate(zip(readers, held_out, strict=True)):
-        for info in infos:
-            heard(str(info.attributes.get("title", info.name)))
-            song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
-            after = transfer.song(song, 1 - kind)
-            versions = (song, after, transfer.song(after, kind))
-            features = [
-                [list(musical_features(r, frame_seconds, low_key).values()) for r in _rolls(v, transfer.shape.frames)]
-                for v in versions
-            ]
-            yield Song(kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions))
-
-
 def loudness_similarity(song: np.ndarray, version: np.ndarray) -> float:
     """Return the cosine of the square roots of two songs' loudness, both (C, K, T); 0 with silence."""
     one, other = (np.sqrt(np.asarray(each, np.float64)) for each in (song, version))
     return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-12))
 
 
-def _rolls(song: np.ndarray, frames: int) -> list[np.ndarray]:
+def cut_rolls(song: np.ndarray, frames: int) -> list[np.ndarray]:
     """Split (C, K, T) into successive rolls (C, K, frames), one at least."""
     return [song[..., start : start + frames] for start in range(0, max(song.shape[-1] - frames, 0) + 1, frames)]
 

@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musigan.data import compress
 from musigan.errors import MusiganError
-from musigan.metrics.description import Geometry
+from musigan.machine.parallel import ordered_map
 from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 from musigan.metrics.features import musical_features
-from musigan.parallel import ordered_map
+from musigan.rolls.loudness import compress
+from musigan.rolls.shape import Geometry
 
 RANDOM_ANSWERS = 3  # random answers for each call in the classifiers' training set
 FEWEST_SONGS = 3  # of each split

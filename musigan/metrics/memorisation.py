@@ -62,7 +62,7 @@ class CopyFinder:
         self._windows = np.concatenate(projected) if projected else np.zeros((0, PROJECTED), np.float32)
 
     def distance(self, picture: np.ndarray, excluded_song: str | None = None) -> float:
-        """Return the copy distance of a picture (K, T) to all songs but `excluded_song`; NaN without songs, 1 for silence."""
+        """Return the copy distance of a picture (K, T), `excluded_song` left out; NaN without songs, 1 for silence."""
         if not self._places or set(self._names) <= {excluded_song}:
             return np.nan
         starts = (0, self._frames) if picture.shape[1] >= 2 * self._frames else (0,)

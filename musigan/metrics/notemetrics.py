@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musigan import beats
 from musigan.metrics.estimates import Estimate, Metric
-from musigan.notes import Notes, find_notes, sounding
+from musigan.rolls import beats
+from musigan.rolls.notes import Notes, find_notes, sounding
 
 if TYPE_CHECKING:
     from musigan.metrics.comparison import Comparison

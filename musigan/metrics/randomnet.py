@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from musigan.data import compress
+from musigan.rolls.loudness import compress
 
 SEED = 20221
 # (maps, kernel in keys, kernel in frames, stride in keys, stride in frames)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from musigan.chunks import is_validation
-from musigan.data import NO_AUGMENT, Reader, RollDataset, expand
+from musigan.datasets.rolls import NO_AUGMENT, Reader, RollDataset
 from musigan.errors import MusiganError, StoreError
 from musigan.metrics.describing import as_sides, picture
-from musigan.metrics.description import Geometry
 from musigan.metrics.matching import PairSet
+from musigan.rolls.loudness import expand
+from musigan.rolls.shape import Geometry
+from musigan.store.chunks import is_validation
 
 if TYPE_CHECKING:
-    from musigan.models import RollShape
-    from musigan.sampling import Sampler
+    from musigan.rolls.shape import RollShape
 
 Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
 
@@ -106,9 +106,9 @@ def collection_of(reader: Reader) -> Collection:
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
         """Yield pictures of the training songs."""
-        from musigan.keysettings import KeySettings
-        from musigan.rendering import piece_roll
+        from musigan.rolls.keysettings import KeySettings
         from musigan.store import Item
+        from musigan.store.songs import piece_roll
 
         settings = KeySettings.from_attributes(reader.attributes)
         for info in infos:
@@ -138,22 +138,6 @@ def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
     return all_pairs.chosen(np.flatnonzero(~is_held)), all_pairs.chosen(np.flatnonzero(is_held))
 
 
-def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
-    """Draw pieces of a checkpoint in place of real music: `count` held out, twice as many to learn from."""
-    geometry = Geometry.of(sampler.store)
-    frames = sampler.shape.frames
-    songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
-    rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
-    training, held_out = rolls.chosen(np.arange(count, 3 * count)), rolls.chosen(np.arange(count))
-
-    def pictures() -> Iterator[tuple[str, np.ndarray]]:
-        """Yield pictures of the pieces to learn from."""
-        for name, roll in zip(training.songs, training.rolls(), strict=True):
-            yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
-
-    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn")
-
-
 def store_set(reader: Reader, like: Collection) -> RollSet:
     """Return all whole rolls of a keys store of samples, which must have the shape of the real ones.
 
@@ -161,7 +145,7 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     """
     rolls, shape = _rolls_of(reader)
     geometry = Geometry.of(reader.attributes)
-    _require_alike(reader.source, shape, geometry, like)
+    require_alike(reader.source, shape, geometry, like)
     # Every store numbers its songs from 000001, but a sample is not of the real song with its number.
     sample_rolls = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
     return sample_rolls.chosen(
@@ -181,15 +165,6 @@ def _is_whole_roll(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np
         is_whole[number] = seconds is None or roll_counts[song] * roll_seconds <= float(seconds) + 1e-6
         is_whole[number] &= (roll_counts[song] - 1) * roll_seconds >= primed_seconds[song] - 1e-6
     return is_whole
-
-
-def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
-    """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
-    geometry = Geometry.of(sampler.store)
-    _require_alike(name, sampler.shape, geometry, like)
-    frames = like.shape.frames
-    songs = np.array([f"piece {number}" for number in range(1, count + 1)])
-    return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
 
 
 def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
@@ -215,7 +190,7 @@ def _splits(reader: Reader) -> Sequence[Any]:
     return sorted(splits)
 
 
-def _require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
+def require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
     for property_name, ours, theirs in (
         ("channels, keys and frames", shape, like.shape),
         ("frame length, lowest key and tracks", geometry, like.geometry),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from musigan import settings as settings_module
 from musigan.errors import SettingsError
+from musigan.rolls.shape import RollShape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,17 +23,8 @@ FAMILIES = {
     "mdn-rnn": "musigan.models.mdn_rnn",
     "cyclegan": "musigan.models.cyclegan",
     "answer": "musigan.models.answer",
-    "musegan": "musigan.models.musegan",
+    "musegan": "musigan.models.musegan.generator",
 }
-
-
-@dataclass(frozen=True)
-class RollShape:
-    """Shape of the rolls that a model is built for: those of one store."""
-
-    channels: int  # stereo channels or instruments
-    keys: int  # keys from low_key to high_key
-    frames: int  # frames of one training roll (one chunk)
 
 
 @dataclass(frozen=True)

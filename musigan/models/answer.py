@@ -24,10 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import KeyValueCache, channels_last, normed
-from musigan.models import Family, RollShape, musigan
-from musigan.models.joining import joined
+from musigan.layers.convolution import KeyValueCache, normed
+from musigan.layers.packing import channels_last
+from musigan.models import Family, musigan
+from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Judgement, Posterior
+from musigan.rolls.shape import RollShape
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import DownBlock, ResidualBlock, hard_gate, limit, normed, pack, pad_roll, unpack
-from musigan.models import Family, RollShape
+from musigan.layers.convolution import DownBlock, ResidualBlock, normed
+from musigan.layers.gates import hard_gate, limit
+from musigan.layers.packing import pack, pad_roll, unpack
+from musigan.models import Family
+from musigan.rolls.shape import RollShape
 
 GATE_LOGIT = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
 BORN = 0.4  # base loudness, in model space, of notes that the generator adds where the roll is silent

@@ -12,16 +12,13 @@ alone (each flow step three times) .40 and .50, in the songs themselves .79 and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from musigan.models.joining import joined
-
-if TYPE_CHECKING:
-    from musigan.models.musigan import Generator
+Generator = Any  # typed by the protocol of what can be inpainted, see there
 
 WINDOW_STEPS = 200  # latent steps sampled at once
 
@@ -98,3 +95,33 @@ def _decoded(generator: Generator, latents: Tensor, given: int) -> Tensor:
         roll = generator.decode(latents[:, low:high], (high - low) * step).roll
         rolls.append(roll[..., (start - low) * step : (stop - low) * step])
     return torch.cat(rolls, -1)
+
+
+FADE_FRAMES = 50  # over which a held note fades from the past's loudness to its own
+
+
+RELEASE_FRAMES = 10  # in which a note that the decoder missed dies away
+
+
+FAINTEST = 0.02  # least loudness, in model space, of a note that goes on
+
+
+def joined(past: Tensor, written: Tensor) -> Tensor:
+    """Join decoded music to the roll `past` (B, C, K, P), all in model space; return what follows it, (B, C, K, T).
+
+    written (B, C, K, 1 + T) is the decoder's: the past's last frame and what follows. For each key, the note that
+    sounds over the joint starts at the past's loudness and fades to its own. A note that only the past holds dies away.
+    A note that only the decoder wrote is left out. Notes that begin later stay as they are.
+    """
+    last, last_decoded, after = past[..., -1:], written[..., :1], written[..., 1:]
+    first = after[..., :1]
+    joint_notes = (after > 0).cumprod(-1).bool()  # of each key, the note that sounds in the first frame
+    frames = torch.arange(after.shape[-1], device=after.device)
+    # The change is measured before the joint: a key struck anew there, louder than it was read, stays louder.
+    change = torch.where(last_decoded > 0, last - last_decoded, last - first)
+    fade = (after + change * (1 - frames / FADE_FRAMES).clamp(min=0)).clamp(FAINTEST, 1.0)
+    goes_on = torch.where(joint_notes & (last > 0), fade, after)
+    is_imagined = joint_notes & (last <= 0) & (last_decoded > 0)
+    release = (last * (1 - (frames + 1) / RELEASE_FRAMES).clamp(min=0)).expand_as(after)
+    is_missed = (last > 0) & (last_decoded <= 0) & (first <= 0) & (after.cumsum(-1) <= 0)
+    return torch.where(is_missed, release, goes_on.masked_fill(is_imagined, 0.0))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from musigan.models import Family, RollShape
-from musigan.recurrent import FrameGenerator, FrameSettings
+from musigan.models import Family
+from musigan.models.frames import FrameGenerator, FrameSettings
+from musigan.rolls.shape import RollShape
 
 
 def build(settings: FrameSettings, shape: RollShape) -> nn.ModuleDict:

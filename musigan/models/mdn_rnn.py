@@ -27,11 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import ResidualBlock, channels_last, hard_gate, limit, pack, pad_roll, unpack
+from musigan.layers.convolution import ResidualBlock
+from musigan.layers.gates import hard_gate, limit
+from musigan.layers.packing import channels_last, pack, pad_roll, unpack
 from musigan.losses.likelihood import mixture_nll
-from musigan.models import Family, RollShape
-from musigan.models.joining import joined
+from musigan.models import Family
+from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Posterior
+from musigan.rolls.shape import RollShape
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
 SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder

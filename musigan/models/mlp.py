@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import hard_gate, limit, minibatch_deviation
-from musigan.models import Family, RollShape
+from musigan.layers.critics import minibatch_deviation
+from musigan.layers.gates import hard_gate, limit
+from musigan.models import Family
 from musigan.models.protocol import Decoded, Judgement, OneShotGenerator
+from musigan.rolls.shape import RollShape
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Critic(nn.Module):
         self.out_proj = nn.Linear(s.width // 2 + 1, 1)
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
-        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out (per sample)."""
+        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out."""
         if roll is None:
             return Judgement({}, {})
         s = self.settings

@@ -27,26 +27,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import (
-    PITCH_CLASSES,
-    DownBlock,
-    GaussianFilter,
-    Heads,
-    ResidualBlock,
-    Transformer,
-    channels_last,
-    chroma,
-    hard_gate,
-    limit,
-    minibatch_deviation,
-    normed,
-    pack,
-    pad_roll,
-    unpack,
-)
+from musigan.layers.attention import Transformer
+from musigan.layers.convolution import PITCH_CLASSES, DownBlock, GaussianFilter, ResidualBlock, normed
+from musigan.layers.critics import Heads, minibatch_deviation
+from musigan.layers.gates import hard_gate, limit
+from musigan.layers.packing import channels_last, chroma, pack, pad_roll, unpack
 from musigan.losses.musical import HEAD_LOSSES
-from musigan.models import Family, RollShape, inpainting
+from musigan.models import Family, inpainting
 from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
+from musigan.rolls.shape import RollShape
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.layers import GaussianFilter, Heads, MinibatchDiscrimination, limit, normed
+from musigan.layers.convolution import GaussianFilter, normed
+from musigan.layers.critics import Heads, MinibatchDiscrimination
+from musigan.layers.gates import limit
 from musigan.losses.musical import HEAD_LOSSES
-from musigan.models import Family, RollShape
+from musigan.models import Family
 from musigan.models.protocol import Decoded, Judgement, Posterior
+from musigan.rolls.shape import RollShape
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Critic(nn.Module):
         self.heads = Heads(widths[-1], HEAD_LOSSES) if settings.critic_heads else None
 
     def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
-        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out (per sample)."""
+        """Judge roll (B, C, K, T); `latents` are not used. `per_sample` leaves the rest of the batch out."""
         if roll is None:
             return Judgement({}, {})
         row, features = roll.flatten(2), []

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
-from musigan.models import Family, RollShape
+from musigan.models import Family
+from musigan.models.frames import CELLS, Cell, FrameGenerator, FrameSettings
 from musigan.models.protocol import Judgement
-from musigan.recurrent import CELLS, Cell, FrameGenerator, FrameSettings
+from musigan.rolls.shape import RollShape
 
 
 @dataclass(frozen=True)

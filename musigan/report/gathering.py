@@ -16,11 +16,11 @@ from musigan.report import summary
 from musigan.report.history import Run, curves
 
 if TYPE_CHECKING:
+    from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.report.listening import Clip
-    from musigan.sampling import Sampler
+    from musigan.sampling.sampler import Sampler
+    from musigan.sampling.transfer import Transfer
     from musigan.store import Reader
-    from musigan.training.checkpoint import Checkpoint
-    from musigan.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def gather(
     progress: Callable[[int, str], Progress],
 ) -> dict[str, Any]:
     """Gather the page's content. `reader`: keys store for real music; `progress(total, name)` starts a count."""
+    from musigan.checkpoints import checkpoint as checkpoints
     from musigan.report import listening
-    from musigan.training import checkpoint as checkpoints
 
     checkpoint = checkpoints.load(run.checkpoint)
     if reader is not None:
@@ -117,7 +117,7 @@ def _sampled_music(
 ) -> PageMusic:
     """Sample music from a checkpoint, with real music of the store for comparison."""
     from musigan.report import listening
-    from musigan.sampling import Sampler
+    from musigan.sampling.sampler import Sampler
 
     sampler = Sampler.from_checkpoint(saved, device)
     frames = sampler.frames(choices.seconds)
@@ -141,9 +141,9 @@ def _transferred_music(
 
     Raises UsageError for a store whose name is not that of one of the two kinds in training.
     """
-    from musigan.domains import domain_names
+    from musigan.datasets.domains import domain_names
     from musigan.report import listening
-    from musigan.transfer import Transfer
+    from musigan.sampling.transfer import Transfer
 
     transfer = Transfer.from_checkpoint(saved, device)
     name = f"{transfer.domains[0]}.zarr"
@@ -168,7 +168,7 @@ def _ranked_samples(
     Without a critic there is no ranking: the first group holds `count` samples and the second is empty.
     """
     from musigan.report.listening import Clip
-    from musigan.sampling import best
+    from musigan.sampling.sampler import best_numbers
 
     scores: dict[int, float] = {}
     if sampler.critic is None:
@@ -178,7 +178,7 @@ def _ranked_samples(
         for number, score in sampler.scores(choices.of, frames, choices.seed):
             scores[number] = score
             judging.step()
-        order = best(scores, choices.of)
+        order = best_numbers(scores, choices.of)
         better_count = -(-choices.count // 2)
         selections = order[:better_count], order[::-1][: choices.count - better_count]
     blind_numbers = range(choices.of + 1, choices.of + choices.rounds + 1)

@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musigan import plots
-from musigan.data import compress, expand
-from musigan.encoding import encode
 from musigan.errors import MusiganError, StoreError
-from musigan.keysettings import KeySettings
-from musigan.mastering import CEILING_DB
-from musigan.parallel import ordered_map
-from musigan.rendering import SoundSettings, piece_roll
-from musigan.report.pictures import roll_png
-from musigan.tracks import mix_channels
+from musigan.machine.parallel import ordered_map
+from musigan.pictures.png import roll_png
+from musigan.rolls import keyboard
+from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.loudness import compress, expand
+from musigan.rolls.tracks import mix_channels
+from musigan.sound.encoding import encode
+from musigan.sound.mastering import CEILING_DB
+from musigan.store.songs import piece_roll
+from musigan.synthesis.rendering import SoundSettings
 
 if TYPE_CHECKING:
-    from musigan.models import RollShape
-    from musigan.sampling import Sampler
+    from musigan.rolls.shape import RollShape
+    from musigan.sampling.sampler import Sampler
+    from musigan.sampling.transfer import Transfer
     from musigan.store import ItemInfo, Reader
-    from musigan.transfer import Transfer
 
 FADE_SECONDS = 0.05
 QUIETEST_DB = -32.0  # A-weighted; where a peak keeps a piece below this level, the limiter reduces the peak
@@ -151,7 +152,7 @@ def render_excerpts(
     frames = mixed_rolls[0].shape[1] if mixed_rolls else 0
     return pieces, {
         "seconds": frames * float(sampler.store["frame_seconds"]),
-        "keys": [plots.key_name(low_key + key) for key in range(low, high + 1)],
+        "keys": [keyboard.key_name(low_key + key) for key in range(low, high + 1)],
     }
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from musigan import plots
+from musigan.rolls import keyboard
 
 if TYPE_CHECKING:
+    from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.store import ItemInfo, Reader
-    from musigan.training.checkpoint import Checkpoint
 
 Rows = list[list[str]]
 
@@ -49,7 +49,7 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     low_key = int(store.get("low_key", 1))
     shared = [
         ["rolls", f"{shape.channels} channels × {shape.keys} keys × {shape.frames} frames"],
-        ["keys", f"{plots.key_name(low_key)} to {plots.key_name(low_key + shape.keys - 1)}"],
+        ["keys", f"{keyboard.key_name(low_key)} to {keyboard.key_name(low_key + shape.keys - 1)}"],
         ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g}\N{NO-BREAK SPACE}ms"],
         ["bands", _bands(store.get("band"))],
     ]
@@ -58,7 +58,7 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
             [name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)
         ]
         return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
-    from musigan.data import RollDataset
+    from musigan.datasets.rolls import RollDataset
 
     infos = list(reader.infos())
     validation_count = sum(info.attributes.get("split") == "validation" for info in infos)

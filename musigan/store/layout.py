@@ -12,8 +12,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from musigan import zipstream
 from musigan.errors import StoreError
+from musigan.store import zipstream
 
 FORMAT = 1
 ATTRIBUTE = "musigan"

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from musigan import zipstream
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.store import zipstream
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
     Array,
@@ -24,7 +24,7 @@ from musigan.store.layout import (
     item_name,
     parse_array,
     parse_group,
-)  # fmt: skip
+)
 from musigan.store.locations import is_url, url_map
 
 

@@ -13,9 +13,10 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from musigan import __version__, zipstream
-from musigan.atomic import partial_path
+from musigan import __version__
 from musigan.errors import UsageError
+from musigan.files.atomic import partial_path
+from musigan.store import zipstream
 from musigan.store.layout import (
     ATTRIBUTE,
     DTYPES,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from musigan.data import stack_examples
-from musigan.seeding import seed_of
+from musigan.datasets.batches import stack_examples
+from musigan.machine.seeding import seed_of
 
 if TYPE_CHECKING:
-    from musigan.data import RollDataset
+    from musigan.datasets.rolls import RollDataset
     from musigan.training.runs import Run
 
 PIECES = 96  # pieces drawn, and real rolls encoded

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from musigan import models, plots
-from musigan.data import Reader, compress
-from musigan.errors import MusiganError
-from musigan.sampling import Sampler
-from musigan.tracks import track_names
-from musigan.training.numbered import Numbered
+from musigan import models
+from musigan.checkpoints import checkpoint as checkpoints
+from musigan.checkpoints.checkpoint import Checkpoint
+from musigan.datasets.rolls import Reader
+from musigan.errors import CheckpointError, MusiganError
+from musigan.pictures import plots
+from musigan.rolls.loudness import compress
+from musigan.rolls.tracks import track_names
+from musigan.sampling.sampler import Sampler
 
 if TYPE_CHECKING:
     from musigan.training.judging import TrainingJudge
@@ -129,9 +133,9 @@ def _failures_noted(what: str, note: Callable[[str], None]) -> Iterator[None]:
 
 def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
     """Write rolls (C, K, T) one after another as an MP3, with their common peak at CEILING_DB."""
-    from musigan.encoding import encode
-    from musigan.mastering import CEILING_DB
-    from musigan.rendering import SoundSettings
+    from musigan.sound.encoding import encode
+    from musigan.sound.mastering import CEILING_DB
+    from musigan.synthesis.rendering import SoundSettings
 
     sound = SoundSettings.of_store(store, crossfade=0.02)
     signals = [sound.synthesise_roll(roll) for roll in rolls]  # each (C, S)
@@ -147,3 +151,43 @@ def _event_writer(folder: Path, first_step: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=first_step)
+
+
+NAME = re.compile(r"epoch-(\d{6,})\.pt")
+
+
+class Numbered:
+    """Writer of `epoch-000020.pt` and so on into `folder`, which removes the run's own older ones.
+
+    It removes only files that this run wrote, in this sitting or in an earlier one. Those of an earlier sitting are
+    recognised by the history in them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._written: list[Path] | None = None  # oldest first; None until the folder was searched
+
+    def keep(self, checkpoint: Checkpoint, epoch: int, last: int) -> None:
+        """Save `checkpoint` as that of `epoch`, then remove all but the `last` ones that the run has written."""
+        if self._written is None:
+            self._written = self._of_earlier_sittings(checkpoint.history[:-1])
+        path = self.folder / f"epoch-{epoch:06d}.pt"
+        checkpoints.save(path, checkpoint)
+        self._written = [*(each for each in self._written if each != path), path]
+        for old in self._written[:-last]:
+            old.unlink(missing_ok=True)
+        self._written = self._written[-last:]
+
+    def _of_earlier_sittings(self, history: Sequence[Mapping[str, Any]]) -> list[Path]:
+        """Return the numbered checkpoints in the folder whose history is a beginning of `history`, oldest first."""
+        numbered = [(int(match[1]), path) for path in self.folder.iterdir() if (match := NAME.fullmatch(path.name))]
+        return [path for _, path in sorted(numbered) if history and _holds_beginning(path, history)]
+
+
+def _holds_beginning(path: Path, history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a file is a checkpoint of the run of `history`; no other run has the same losses and times."""
+    try:
+        other_history = checkpoints.load(path).history
+    except CheckpointError:
+        return False
+    return bool(other_history) and other_history == list(history[: len(other_history)])

@@ -22,17 +22,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from musigan.data import Batch, RollDataset, batches, steps_per_epoch
+from musigan.checkpoints import checkpoint as checkpoints
+from musigan.datasets.batches import Batch, batches, steps_per_epoch
+from musigan.datasets.rolls import RollDataset
 from musigan.errors import MusiganError
-from musigan.seeding import seed_of
-from musigan.training import checkpoint as checkpoints
+from musigan.machine.seeding import seed_of
 from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Objective, StepContext
 from musigan.training.runs import Run, objective_of, optimisers_of
 
 if TYPE_CHECKING:
-    from musigan.training.configuration import TrainingSettings
+    from musigan.checkpoints.settings import TrainingSettings
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4

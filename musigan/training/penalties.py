@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from musigan.checkpoints.settings import AdversarialSettings
 from musigan.losses import adversarial
-from musigan.training.configuration import AdversarialSettings
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from musigan import models
-from musigan.data import RollDataset, steps_per_epoch
+from musigan.checkpoints import checkpoint as checkpoints
+from musigan.checkpoints.checkpoint import Checkpoint, Position
+from musigan.checkpoints.settings import TrainingSettings
+from musigan.datasets.batches import steps_per_epoch
+from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
+from musigan.rolls import shape
 from musigan.settings import as_mapping, differences
-from musigan.training import checkpoint as checkpoints
 from musigan.training.acceleration import accelerate
-from musigan.training.checkpoint import Checkpoint, Position
-from musigan.training.configuration import TrainingSettings
 from musigan.training.ema import Average
 from musigan.training.objectives import OBJECTIVES, Objective
 
@@ -29,7 +31,7 @@ class Run:
     """A training run in memory: the live form of all that a checkpoint holds."""
 
     settings: TrainingSettings
-    shape: models.RollShape
+    shape: shape.RollShape
     store: dict[str, Any]
     data: dict[str, Any]
     plan: list[tuple[str, int]]
@@ -65,7 +67,7 @@ class Run:
 
 def prepare_torch(device: str) -> torch.device:
     """Set one thread per usable core unless OMP_NUM_THREADS is set, TF32 on GPUs; return the torch device."""
-    from musigan.machine import usable_cores
+    from musigan.machine.cores import usable_cores
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
@@ -189,7 +191,7 @@ def _compatible(saved: Checkpoint, settings: TrainingSettings, dataset: RollData
             )
 
 
-def _shape(shape: models.RollShape) -> str:
+def _shape(shape: shape.RollShape) -> str:
     return f"{shape.channels} channels x {shape.keys} keys x {shape.frames} frames"
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import CheckpointError
-from musigan.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from musigan.training.runs import Run

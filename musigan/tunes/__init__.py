@@ -49,7 +49,7 @@ def write_tune(name: str, folder: str | os.PathLike[str], format: str = "mp3", f
 
     The file appears whole or not at all. Raises UsageError for an unknown name, AudioError where it cannot be written.
     """
-    from musigan.audio import encode
+    from musigan.sound.audio import encode
 
     path = Path(folder, f"{name}.{format}")
     if path.exists() and not force:

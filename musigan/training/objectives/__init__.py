@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from musigan.training.objectives.base import Objective, StepContext, Terms
 from musigan.training.objectives.game import Adversarial, CriticOnly
-from musigan.training.objectives.latents import Prior, Variational
-from musigan.training.objectives.likelihood import Likelihood
+from musigan.training.objectives.latents import Likelihood, Prior, Variational
 from musigan.training.objectives.translation import Translation
 
 __all__ = ["OBJECTIVES", "Objective", "StepContext", "Terms"]

@@ -5,15 +5,15 @@ losses, weights and sums them, and steps that side's parameters alone. Networks 
 its part of the interface below (`conditions`: conditions named in `Family.needs`; `told`: the heads' predictions):
 
     generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
-    generator.encode(roll, **given) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
-    generator.velocity(latents, time, **given) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
-    generator.likelihood(roll, rng, **given) -> losses      named scalars; stage `likelihood`
+    generator.encode(roll, **conditions) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
+    generator.velocity(latents, time, **conditions) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
+    generator.likelihood(roll, rng, **conditions) -> losses      named scalars; stage `likelihood`
     generator.draw(batch, frames, rng) -> noise             this and the rest: adversarial stages
-    generator.compose(latents, first, last, **given) -> latents      (B, L, Z), from noise in `generator.flow_steps` steps
-    generator.decode(latents, frames, **given) -> roll, logits       (B, C, K, T) each
+    generator.sample_prior(latents, first, last, **conditions) -> latents    (B, L, Z), in `generator.flow_steps` steps
+    generator.decode(latents, frames, **conditions) -> roll, logits       (B, C, K, T) each
     generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, as
     critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> fake to judge
-    critic(roll | None, latents | None, alone, **given) -> logits, features by view, told or None;  critic.views
+    critic(roll | None, latents | None, alone, **conditions) -> logits, features by view, told or None;  critic.views
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from musigan.training.configuration import TrainingSettings
+from musigan.checkpoints.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musigan.checkpoints.settings import TrainingSettings
 from musigan.losses import adversarial, likelihood
 from musigan.losses.musical import HEAD_LOSSES, MUSICAL
+from musigan.models.augmentation import Augmentation
 from musigan.training import penalties
-from musigan.training.augmentation import Augmentation
-from musigan.training.configuration import TrainingSettings
 from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
 from musigan.training.objectives.latents import flow
 

@@ -85,3 +85,25 @@ class Prior(Objective):
         posterior = self._posterior_of(real, context.conditions)
         latents = torch.cat([sampled(posterior, context.rng) for _ in range(self.settings.prior.draws)])
         return Terms({"flow": flow(self.generator, latents, context.rng, context.conditions)})
+
+
+class Likelihood(Objective):
+    """The generator's own likelihood losses on real rolls, by name."""
+
+    name = "likelihood"
+    title = "learning what comes next"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Return one side: the generator's part `prior`."""
+        rate = self.settings.likelihood.learning_rate
+        return {"generator": [{"params": self.generator.parts()["prior"], "lr": rate}]}
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's betas."""
+        first, second = self.settings.likelihood.betas
+        return first, second
+
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
+        """Compute the generator's named losses on real (B, C, K, T)."""
+        return Terms(dict(self.generator.likelihood(real, context.rng, **context.conditions)))

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musigan.checkpoints.settings import TrainingSettings
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
 from musigan.losses.translation import harmony, l1_difference
-from musigan.training.configuration import TrainingSettings
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
 

@@ -1,0 +1,237 @@
+"""Checkpoint: one file that holds a whole training run, written aside and renamed, read without running its content.
+
+The content is tensors and plain values only, so `torch.load(weights_only=True)` reads it, and a pickle that would run
+code is refused. A checkpoint carries its own settings, roll shape and the attributes of the store it was trained on:
+sampling and synthesis need nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from musigan.errors import CheckpointError
+from musigan.files.atomic import replace_whole
+from musigan.rolls.shape import RollShape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from musigan.checkpoints.settings import TrainingSettings
+
+KIND = "musigan checkpoint"
+FORMAT = 2
+
+# What format 1 called differently: settings by section, and parts of the names of parameters.
+_FORMER_SETTINGS = {"network": {"rounds": "flow_steps"}, "adversarial": {"learning_rounds": "learning_flow_steps"}}
+_FORMER_PARAMETERS = {"inward": "in_proj", "outward": "out_proj"}
+
+
+@dataclass
+class Position:
+    """Position of a training run in its plan."""
+
+    stage: int = 0  # index into the plan
+    epoch: int = 0  # whole epochs done in this stage
+    step_in_epoch: int = 0  # steps done in the current epoch
+    step: int = 0  # steps done in this stage
+    total_steps: int = 0  # steps done in all stages
+    seconds: float = 0.0  # time spent training, over all sittings
+    tally: dict[str, list[float]] = field(default_factory=dict)  # loss name -> [sum, count] of the current epoch
+
+
+@dataclass
+class Checkpoint:
+    """Content of a checkpoint file. `networks`, `average` and `optimisers` are state dicts by name."""
+
+    settings: dict[str, Any]  # TrainingSettings as plain values
+    shape: RollShape
+    store: dict[str, Any]  # attributes of the keys store
+    data: dict[str, Any]  # fingerprint of the keys store
+    plan: list[list[Any]]  # [stage, epochs] in order
+    position: Position
+    networks: dict[str, Any]
+    average: dict[str, Any]
+    optimisers: dict[str, Any]
+    rng: Any  # state of torch's global generator, a byte tensor
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def training_settings(self) -> TrainingSettings:
+        """Return the effective settings of the run; CheckpointError where this version cannot read them."""
+        from musigan import settings
+        from musigan.checkpoints.settings import TrainingSettings
+        from musigan.errors import SettingsError
+
+        try:
+            return settings.build(TrainingSettings, self.settings)
+        except SettingsError as error:
+            raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` beside `path`, then rename it to `path`, which so holds the old or the new one, never half."""
+    import torch
+
+    path = Path(path)
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    content |= {"kind": KIND, "format": FORMAT}
+    content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
+    with replace_whole(path, CheckpointError) as aside:
+        try:
+            with aside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
+            reason = getattr(error, "strerror", None) or _first_line(error)
+            raise CheckpointError(f"{path}: cannot be written ({reason})") from error
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise CheckpointError, before hours of training, if no checkpoint could be written to `path`."""
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; expected the name of a checkpoint file such as ckpt.pt")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path}: there is no folder {path.parent}; make it first, or choose another place")
+    if not os.access(path.parent, os.W_OK):
+        raise CheckpointError(f"{path}: the folder {path.parent} cannot be written to; choose another place")
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Return whether a file is one that torch wrote; a store is a ZIP, too, but holds no data.pkl."""
+    if not Path(path).is_file():
+        return False  # reading a pipe would consume its data, and a device may have no end
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; one-line CheckpointError for anything that is not one."""
+    import pickle
+
+    import torch
+
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    _check_frame(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
+        ) from error
+    except MemoryError:
+        raise
+    # A damaged pickle can raise nearly anything in its reader (struct.error, EOFError, KeyError, RuntimeError).
+    except Exception as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({_first_line(error)})") from error
+    return _from_content(path, content)
+
+
+def _check_frame(path: Path) -> None:
+    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or cut short ({_first_line(error)})") from error
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise CheckpointError(f"{path}: not a checkpoint (compressed entries, which torch does not write)")
+    if sum(e.file_size for e in entries) > path.stat().st_size:
+        raise CheckpointError(f"{path}: refused: claims to hold more bytes than the file has")
+    if not any(e.filename.endswith("data.pkl") for e in entries):
+        raise CheckpointError(f"{path}: not a checkpoint; is it a store? expected a file written by train-gan")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:120] if text else type(error).__name__
+
+
+def _from_content(path: Path, content: Any) -> Checkpoint:
+    """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
+    if content.get("format") not in range(1, FORMAT + 1):
+        raise CheckpointError(
+            f"{path}: checkpoint format {content.get('format')!r}, this version reads up to {FORMAT}; update musigan"
+        )
+    try:
+        if content["format"] == 1:
+            content = _from_format_1(content)
+        values = {f.name: content[f.name] for f in fields(Checkpoint)}
+        values["shape"] = RollShape(**values["shape"])
+        values["position"] = Position(**values["position"])
+        values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
+        for name in ("settings", "store", "data", "networks", "average", "optimisers"):
+            if not isinstance(values[name], dict):
+                raise TypeError(f"{name} is {type(values[name]).__name__}")
+        sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
+        if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
+            raise ValueError(f"roll shape {sizes}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
+    return Checkpoint(**values)
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint of format 1 with today's names of settings and parameters."""
+    settings = dict(content["settings"])
+    for section, names in _FORMER_SETTINGS.items():
+        if section in settings:
+            settings[section] = {names.get(name, name): value for name, value in settings[section].items()}
+    renamed: dict[str, Any] = {"settings": settings}
+    for part in ("networks", "average"):
+        renamed[part] = {name: _renamed_parameters(weights) for name, weights in content[part].items()}
+    return content | renamed
+
+
+def _renamed_parameters(weights: Any) -> Any:
+    """Return a state dict of format 1 with today's names, in its order; anything else as it is."""
+    if not isinstance(weights, dict):
+        return weights
+    names = {name: ".".join(_FORMER_PARAMETERS.get(word, word) for word in str(name).split(".")) for name in weights}
+    return {names[name]: value for name, value in weights.items()}
+
+
+def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleDict:
+    """Build the networks of a checkpoint with its weights; if `averaged`, the generator with its moving average."""
+    from musigan import models
+    from musigan.errors import SettingsError
+    from musigan.models.augmentation import Augmentation
+
+    settings = checkpoint.training_settings()
+    try:
+        networks = models.build(settings.model, settings.network, checkpoint.shape)
+    except SettingsError as error:
+        raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+    if "augmentation" in checkpoint.networks:
+        networks["augmentation"] = Augmentation()
+    for name, network in networks.items():
+        weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
+        load_weights(network, weights.get(name), name)
+    return networks
+
+
+def load_weights(network: nn.Module, weights: Any, name: str) -> None:
+    """Load `weights`, a state dict that must match `network` exactly; otherwise raise CheckpointError."""
+    try:
+        network.load_state_dict(weights)
+    except (
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:  # other names or sizes; no state dict at all
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"the checkpoint's {name} does not fit its settings ({reason})") from error

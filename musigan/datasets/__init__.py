@@ -1,0 +1,1 @@
+"""Stores to batches: random crops of rolls, their conditions, several kinds of music."""

@@ -1,0 +1,289 @@
+"""Rolls for training, read from a keys store: random crops, cheap augmentations, seeded per (epoch, index).
+
+Conventions: a roll is (C, K, T) float32 in *model space*, [0, 1]: the store's linear loudness relative to its song's
+level, clipped at 1 and compressed. Only `compress` and `expand` know the compression; real and generated rolls are
+both in this space. Rolls are read when they are needed, so memory does not grow with the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from musigan.datasets.conditions import CONDITIONS, RollSource, style_of, styles_of
+from musigan.errors import MusiganError, SettingsError, StoreError
+from musigan.rolls import beats
+from musigan.rolls.loudness import Compression, compress, transpose
+from musigan.rolls.shape import RollShape
+from musigan.rolls.tracks import DRUMS, track_names
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Random changes to a training roll. With all off, rolls are the chunks as they are in the store."""
+
+    crop: bool = True  # start anywhere inside a pair of chunks, not only where a chunk starts
+    swap_channels: bool = True  # swap left and right with probability 1/2 (stereo only)
+    gain: float = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
+    transpose_keys: int = 2  # transpose by up to so many keys, up or down; keys that become free are silent
+    silent_question: float = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.gain < 1.0:
+            raise SettingsError(f"augment.gain is {self.gain}; expected 0 or more, and less than 1")
+        if self.transpose_keys < 0:
+            raise SettingsError(f"augment.transpose_keys is {self.transpose_keys}; expected 0 or more")
+        if not 0.0 <= self.silent_question <= 1.0:
+            raise SettingsError(f"augment.silent_question is {self.silent_question}; expected 0 to 1")
+
+
+NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
+
+
+class ItemMetadata(Protocol):
+    """The fields of an item's metadata that this module reads."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dimension_names(self) -> Any: ...
+    @property
+    def attributes(self) -> Any: ...
+
+
+class Reader(Protocol):
+    """The part of an open keys store (`musigan.store.open_reader`) that this module uses."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def attributes(self) -> Any: ...
+    @property
+    def source(self) -> str: ...
+    def infos(self) -> Sequence[ItemMetadata]: ...
+    def read(self, name: str) -> np.ndarray: ...
+    def block(self, name: str, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class RollPlace:
+    """The place of one roll in a store: item, block along the first axis, and half of a pair (0 or 1)."""
+
+    item: str
+    block: int
+    half: int
+
+
+class RollDataset:
+    """The rolls of one split of a keys store, one per chunk; `reader` must stay open as long as this is used.
+
+    `needs` names the conditions of each roll (`musigan.conditions`); `styles` lists the styles that get a number, by
+    default the store's own. Raises StoreError for items of another shape than the first, MusiganError where there is
+    nothing to train on or the store cannot provide a condition.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        split: Literal["train", "validation"] = "train",
+        augment: AugmentSettings = NO_AUGMENT,
+        compression: Compression = "sqrt",
+        seed: int = 0,
+        needs: Sequence[str] = (),
+        styles: Sequence[str] | None = None,
+    ) -> None:
+        self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
+        self.needs = tuple(needs)
+        self.answers = "question" in self.needs  # each roll comes with the chunk before it
+        infos = list(reader.infos())
+        if not infos:
+            raise MusiganError("the keys store holds no songs; nothing to train on")
+        self.shape = _roll_shape(infos)
+        self.tracks = track_names(reader.attributes)
+        self.paired = len(infos[0].shape) == 5
+        if self.answers and not self.paired:
+            raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
+        self._attributes = {info.name: info.attributes for info in infos}
+        self.styles = tuple(styles_of(self._attributes.values()) if styles is None else styles)
+        self._beats: dict[tuple[str, int], beats.Beat] = {}
+        split_infos = [info for info in infos if info.attributes.get("split", "train") == split]
+        self.places = [
+            RollPlace(info.name, block, half)
+            for info in split_infos
+            for block in range(info.shape[0])
+            for half in (range(1, 2) if self.answers else range(2 if self.paired else 1))
+        ]
+        self.next_pairs = _next_pairs(split_infos, reader) if self.answers else {}
+        self.songs = len(split_infos)
+        if split == "train" and not self.places:
+            raise MusiganError(
+                f"none of the {len(infos)} songs of the keys store is marked for training; "
+                "lower --validation of pair-chunks, or add songs"
+            )
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def roll(self, epoch: int, index: int) -> np.ndarray:
+        """Return roll `index` of epoch `epoch`, (C, K, T) in model space. The same arguments give the same roll."""
+        return self.example(epoch, index)[0]
+
+    def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return roll `index` of epoch `epoch`, (C, K, T) in model space, and its conditions by name.
+
+        Raises StoreError for values that are not finite.
+        """
+        place, rng = self.places[index], np.random.default_rng([self.seed, epoch, index])
+        block_roll, frames = self._block_roll(place.item, place.block), self.shape.frames
+        start = place.half * frames
+        if self.paired and self.augment.crop and not self.answers:
+            start = int(rng.integers(0, frames + 1))
+        follower = self.next_pairs.get((place.item, place.block))
+        if self.answers and self.augment.crop and follower is not None:
+            start += int(rng.integers(0, 2 * frames))
+            block_roll = np.concatenate((block_roll, self._block_roll(place.item, follower)), -1)
+        first = start - frames if self.answers else start
+        values = self._augment(np.asarray(block_roll[..., first : start + frames], np.float32), rng)
+        if not np.isfinite(values).all():
+            raise StoreError(f"item {place.item} of the keys store holds values that are not numbers; make it again")
+        values = compress(values, self.compression)
+        before, roll = (values[..., :frames], values[..., frames:]) if self.answers else (None, values)
+        if before is not None and rng.random() < self.augment.silent_question:
+            before = np.zeros_like(before)
+        beat = self._beat(place, block_roll).counted_from(start * self.frame_seconds) if "tempo" in self.needs else None
+        excerpt = RollSource(
+            self._attributes[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
+            self.styles,
+        )  # fmt: skip
+        return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
+
+    def _block_roll(self, item: str, index: int) -> np.ndarray:
+        """Read a chunk (C, K, T), or a pair as one continuous roll (C, K, 2T), in the stored dtype."""
+        channels, keys, frames = self.shape.channels, self.shape.keys, self.shape.frames
+        block = self.reader.block(item, index).reshape(-1, channels, keys, frames)
+        return np.asarray(block.transpose(1, 2, 0, 3).reshape(channels, keys, -1))
+
+    def _seconds(self, place: RollPlace, start: int) -> float:
+        """Return the time in seconds, in its song, of a roll that starts `start` frames into its block."""
+        starts = self._attributes[place.item].get("starts") or ()
+        return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * self.frame_seconds
+
+    @property
+    def frame_seconds(self) -> float:
+        """Duration of a frame in seconds."""
+        return float(self.reader.attributes.get("frame_seconds", 0.02))
+
+    def _beat(self, place: RollPlace, whole: np.ndarray) -> beats.Beat:
+        """Return the beat of a block, from its first frame on: the song's own, or an estimate from `whole` (C, K, T).
+
+        The onsets of the block and not of the whole song count: players do not keep one tempo for minutes.
+        """
+        key = place.item, place.block
+        if key not in self._beats:
+            song_beat = beats.beat_of_song(self._attributes[place.item])
+            beat = (
+                song_beat.counted_from(self._seconds(place, 0))
+                if song_beat
+                else beats.estimate(whole, self.frame_seconds)
+            )
+            self._beats[key] = beat or beats.Beat()
+        return self._beats[key]
+
+    def song_statistics(self) -> list[list[Any]]:
+        """Return style, tempo and beats in a bar of each song; a beat missing in its attributes is estimated.
+
+        The estimate is made from the song's first block.
+        """
+        statistics: dict[str, list[Any]] = {}
+        for place in self.places:
+            if place.item not in statistics:
+                beat = self._beat(place, self._block_roll(place.item, place.block))
+                statistics[place.item] = [style_of(self._attributes[place.item]), round(beat.tempo, 2), beat.beats]
+        return list(statistics.values())
+
+    def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Change linear loudness (C, K, T) at random; the random draws are the same whichever changes are on."""
+        swap, gain, shift = rng.random(), rng.random(), rng.random()
+        if self.augment.swap_channels and not self.tracks and loudness.shape[0] == 2 and swap < 0.5:
+            loudness = loudness[::-1]
+        if self.augment.gain:
+            loudness = loudness * np.float32(1.0 - self.augment.gain * gain)
+        span = self.augment.transpose_keys
+        keys = int(np.floor(shift * (2 * span + 1))) - span
+        transposed = transpose(loudness, keys)
+        if keys and DRUMS in self.tracks:  # each key of a drum track is another drum
+            drums = self.tracks.index(DRUMS)
+            transposed[drums] = loudness[drums]
+        return transposed
+
+    def store_attributes(self) -> dict[str, Any]:
+        """Return the store's attributes, with `level`: the median of its songs' factors back to full scale.
+
+        With them the names of the `styles` and each song's statistics, where a condition needs them.
+        """
+        levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
+        attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
+        if "style" in self.needs:
+            attributes["styles"] = list(self.styles)
+        if "tempo" in self.needs:
+            attributes["manners"] = self.song_statistics()
+        return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return plain values that identify the store: equal for stores with the same list of contents."""
+        infos = list(self.reader.infos())
+        listing = [[info.name, list(info.shape), str(info.attributes.get("title", ""))] for info in infos]
+        listing.append([info.attributes.get("level") for info in infos])
+        # The same songs, cut or split in another way, give other rolls.
+        listing.append([[info.attributes.get("split"), info.attributes.get("starts")] for info in infos])
+        return {
+            "songs": len(infos),
+            "chunks": int(sum(info.shape[0] * (2 if self.paired else 1) for info in infos)),
+            "channels, keys, frames": [self.shape.channels, self.shape.keys, self.shape.frames],
+            "digest": hashlib.sha256(json.dumps(listing, sort_keys=True, default=str).encode()).hexdigest()[:16],
+        }
+
+
+def _next_pairs(infos: Sequence[ItemMetadata], reader: Reader) -> dict[tuple[str, int], int]:
+    """Map (item, pair) to the pair that begins where that one ends, where there is one.
+
+    Pairs of an item without `starts` follow each other.
+    """
+    span = 2 * float(reader.attributes.get("chunk_seconds", 0.0))
+    next_pairs = {}
+    for info in infos:
+        starts = info.attributes.get("starts") or [index * span for index in range(info.shape[0])]
+        index_by_start = {round(float(start), 3): index for index, start in enumerate(starts)}
+        for index, start in enumerate(starts):
+            follower = index_by_start.get(round(float(start) + span, 3))
+            if follower is not None and follower != index:
+                next_pairs[info.name, index] = follower
+    return next_pairs
+
+
+def _roll_shape(infos: Sequence[ItemMetadata]) -> RollShape:
+    """Return the (C, K, T) that all items share. Raises StoreError where they do not share one."""
+    first = infos[0]
+    for info in infos:
+        if len(info.shape) not in (4, 5) or (len(info.shape) == 5 and info.shape[1] != 2) or 0 in info.shape[1:]:
+            raise StoreError(
+                f"item {info.name} has shape {tuple(info.shape)}; expected (pairs, 2, channels, keys, frames) or "
+                "(chunks, channels, keys, frames)"
+            )
+        if tuple(info.shape[1:]) != tuple(first.shape[1:]):
+            raise StoreError(
+                f"item {info.name} has rolls of shape {tuple(info.shape[1:])}, item {first.name} of "
+                f"{tuple(first.shape[1:])}; make the store again with one setting for all songs"
+            )
+    channels, keys, frames = first.shape[-3:]
+    return RollShape(int(channels), int(keys), int(frames))

@@ -1,0 +1,127 @@
+"""Audio and MIDI files in the user's folders: which to try, in which order, and how to name them.
+
+A folder is walked in a stable order (names compared without case, then exactly). Files whose suffix is not one of music
+are skipped silently. A file that is named explicitly is always tried: its content decides.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from musigan.errors import AudioError
+from musigan.files.text import encodable, printable
+
+# Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
+# The second set needs ffmpeg.
+LIBSNDFILE_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("mp3", "mp2", "mp1", "mpga", "wav", "wave", "bwf", "w64", "rf64", "caf"),
+        *("flac", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd"),
+    )
+)
+FFMPEG_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("m4a", "m4b", "m4r", "mp4", "3gp", "aac", "alac", "wma", "ac3", "eac3", "dts"),
+        *("amr", "ape", "wv", "tta", "tak", "mpc", "mka", "weba", "webm", "dsf"),
+    )
+)
+AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
+
+SkipCallback = Callable[[str, str], None]  # (printable path, reason)
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """A file to try.
+
+    path: as the operating system knows it (may hold surrogates where the name is not valid Unicode).
+    source: relative to the folder named by the user, with forward slashes; always encodable as UTF-8.
+    """
+
+    path: Path
+    source: str
+
+
+def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: SkipCallback | None = None) -> Iterator[MediaFile]:
+    """Yield the audio files among `paths`, in the way of `find_files`."""
+    return find_files(paths, AUDIO_SUFFIXES, on_skip)
+
+
+def find_files(
+    paths: Iterable[str | os.PathLike[str]], suffixes: frozenset[str], on_skip: SkipCallback | None = None
+) -> Iterator[MediaFile]:
+    """Yield the files of a kind among `paths` (files and folders, recursive), lazily and in a stable order.
+
+    on_skip(path, reason) is called for each path that cannot be read (missing, unreadable, not a regular file); without
+    it the first such path raises AudioError. Hidden files, `._*` forks and names without one of `suffixes` are skipped
+    silently. A folder reached twice through links is walked once.
+    """
+    skip = on_skip or _raise_skip
+    for root in paths:
+        path = Path(root)
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as error:
+            skip(printable(path), failure_reason(error))
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _walk(path, "", set(), skip, suffixes)
+        elif stat.S_ISREG(mode):
+            yield MediaFile(path, encodable(path.name))
+        else:
+            skip(printable(path), "not a regular file")
+
+
+def _walk(
+    folder: Path, prefix: str, visited: set[tuple[int, int]], skip: SkipCallback, suffixes: frozenset[str]
+) -> Iterator[MediaFile]:
+    """Yield a folder's files, depth first. `visited`: (device, inode) of the folders walked so far; links may loop."""
+    try:
+        status = os.stat(folder)
+        folder_id = (status.st_dev, status.st_ino)
+        if folder_id in visited:
+            return
+        visited.add(folder_id)
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name for entry in entries), key=lambda name: (name.casefold(), name))
+    except OSError as error:
+        skip(printable(folder), failure_reason(error))
+        return
+    for name in names:
+        if name.startswith("."):
+            continue
+        path = folder / name
+        source = prefix + encodable(name)
+        has_suffix = Path(name).suffix.lower() in suffixes
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if has_suffix:
+                skip(printable(path), failure_reason(error))
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _walk(path, source + "/", visited, skip, suffixes)
+        elif has_suffix and stat.S_ISREG(mode):
+            yield MediaFile(path, source)
+        elif has_suffix:
+            skip(printable(path), "not a regular file")
+
+
+def _raise_skip(path: str, reason: str) -> None:
+    raise AudioError(f"{path}: {reason}")
+
+
+def failure_reason(error: OSError | ValueError) -> str:
+    """Return the reason why a path cannot be read, in lower-case words and without the path."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -1,0 +1,77 @@
+"""Where output goes: one file, numbered files, or a pipe, and its format."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from musigan.errors import MusiganError, UsageError
+
+_ALIASES = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
+
+
+STREAM_FORMAT = "mp3"
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the format that the suffix of a file name stands for. Raises UsageError where it has none."""
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if not suffix:
+        raise UsageError(
+            f"{os.fspath(path)} has no ending to tell the format by; expected .mp3, .wav, .flac, .ogg, ..."
+        )
+    return _ALIASES.get(suffix, suffix)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Destination of the sound: a file, a numbered file for each piece, or a stream for `-`."""
+
+    out: str
+    bitrate: str | None = None
+    split: bool = False
+    force: bool = False
+    what: ClassVar[str] = "sound"
+
+    def check(self, stream: Callable[[str], Any] | None) -> None:
+        """Raise MusiganError, before any work, if the output cannot be written or would overwrite files."""
+        if self.out == "-":
+            if self.split:
+                raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
+            assert stream is not None
+            stream(self.what)
+            return
+        self.format  # noqa: B018  raises for an ending that names no format
+        if not Path(self.out).absolute().parent.is_dir():
+            raise MusiganError(f"{self.out}: there is no folder {Path(self.out).parent}: make it first")
+        if not self.split:
+            self.refuse_existing(self.out)
+        elif not self.force and (existing := self.numbered_files()):
+            raise MusiganError(f"{existing[0]} exists: choose another name, or replace such files with --force")
+
+    @property
+    def format(self) -> str:
+        """The audio format, from the ending of the name. Raises UsageError for an ending that names none."""
+        return STREAM_FORMAT if self.out == "-" else format_of(self.out)
+
+    def numbered(self, number: int) -> str:
+        """Return the name of file `number` with --split: out.mp3 -> out-001.mp3."""
+        root, ending = os.path.splitext(self.out)
+        return f"{root}-{number:03d}{ending}"
+
+    def numbered_files(self) -> list[str]:
+        """List existing files that have names such as --split writes."""
+        root, ending = os.path.splitext(os.path.basename(self.out))
+        pattern = re.compile(re.escape(root) + r"-\d{3,}" + re.escape(ending))
+        folder = Path(self.out).absolute().parent
+        return sorted(str(path) for path in folder.iterdir() if pattern.fullmatch(path.name))
+
+    def refuse_existing(self, path: str) -> str:
+        """Return `path`. Raises MusiganError if it exists, unless --force is set."""
+        if not self.force and os.path.lexists(path):
+            raise MusiganError(f"{path} exists: choose another name, or replace it with --force")
+        return path

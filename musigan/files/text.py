@@ -1,0 +1,27 @@
+"""Text from strangers (tags, file names) on one line that is safe to print and to store."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+_MAX_CHARACTERS = 200  # characters; a longer text is a comment or damage
+
+
+def encodable(name: str) -> str:
+    r"""Return `name` with bytes that are not UTF-8 (lone surrogates in Python) written out as \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return `path` on one line, safe to print on a terminal: control characters, undecodable bytes are escaped."""
+    text = encodable(os.fspath(path))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def clean_text(text: str) -> str | None:
+    """Return `text` on one line without control characters, at most 200 characters; None where nothing is left."""
+    spaced_text = "".join(" " if c.isspace() else c for c in text)
+    cleaned = "".join(c for c in spaced_text if unicodedata.category(c) not in ("Cc", "Cs", "Co", "Cn"))
+    cleaned = " ".join(cleaned.split())
+    return cleaned[:_MAX_CHARACTERS].rstrip() or None

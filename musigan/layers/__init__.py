@@ -1,0 +1,1 @@
+"""Building blocks of networks: packing, convolution, attention, gates, what critics share."""

@@ -1,0 +1,1 @@
+"""This machine: cores, devices, threads, seeds, what native libraries print."""

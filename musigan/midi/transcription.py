@@ -1,0 +1,226 @@
+"""Transcription of rolls to notes and MIDI files.
+
+Conventions: a roll is (C, K, T), linear loudness, 1 being the song's level. With the store's `tracks` each channel is a
+track of its own; without, channels are sides of a recording, and their mean is one track, for the piano.
+
+A note's velocity is 127 times its loudness where the roll came from MIDI files, which inverts musigan/midirolls.py. For
+a recording velocity is the square root of amplitude, as in synthesisers (General MIDI level 2: 40 lg(v / 127) dB).
+
+In a recording a key that is struck again while it sounds leaves no gap. Its note is divided where the loudness passes
+ATTACK_RATIO times the lowest of the ATTACK_SECONDS before, if it also passes ATTACK_SHARE of the note's loudest frame
+and the last beginning is AGAIN_SECONDS ago.
+
+Rolls of recordings keep some overtones that cleaning could not tell from notes. A note counts as the overtone of a note
+12, 19 or 24 keys lower (its second, third and fourth partial) if it begins with it, ends before or with it, and is
+softer. It is then left out: OCTAVES, TOGETHER_SECONDS, AFTER_SECONDS and GHOST_RATIO are the limits. All constants here
+were chosen on four pieces with known notes (benchmarks/score_transcription.py), so the scores on them are optimistic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan.errors import MusiganError, UsageError
+from musigan.files.atomic import replace_whole
+from musigan.files.targets import Target
+from musigan.midi.events import NoteEvents
+from musigan.midi.reading import DEFAULT_TEMPO, KEYS
+from musigan.midi.tempo import estimate_tempo, first_beat, quantise
+from musigan.midi.writing import Part, write_score
+from musigan.rolls.keyboard import PITCH_OF_KEY
+from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes
+from musigan.store import Attributes, Item
+from musigan.store.songs import piece_roll
+
+Float = npt.NDArray[np.float32]
+SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/cleaning.py)
+ATTACK_RATIO = 2.2
+ATTACK_SECONDS = 0.06
+ATTACK_SHARE = 0.5
+SHORTEST_REPEAT_SECONDS = 0.12
+OCTAVES = (12, 19, 24)  # keys
+ONSET_TOLERANCE_SECONDS = 0.06
+OFFSET_TOLERANCE_SECONDS = 0.2
+GHOST_RATIO = 0.64  # of the loudness of the note below
+
+
+def roll_to_notes(
+    roll: Float, settings: KeySettings, min_seconds: float = 0.0, onset: float = ONSET, release: float = RELEASE
+) -> NoteEvents:
+    """Find the notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
+    shortest = max(math.ceil(min_seconds / settings.frame_seconds - 1e-6), 1)
+    rows: list[tuple[float, ...]] = []
+    for track, plane in enumerate(roll):
+        track_notes = find_notes(plane, onset, release)
+        if settings.band != "midi":
+            track_notes = split_repeats(plane, track_notes, settings.frame_seconds)
+        velocity_shares = track_notes.loudness if settings.band == "midi" else np.sqrt(track_notes.loudness)
+        velocities = np.clip(np.rint(127 * velocity_shares), 1, 127)
+        pitches = track_notes.keys + settings.keys.low + PITCH_OF_KEY
+        starts, stops = (frames * settings.frame_seconds for frames in (track_notes.starts, track_notes.stops))
+        rows_of_track = np.stack((np.full(len(track_notes), track), pitches, starts, stops, velocities), axis=1)
+        rows += map(tuple, rows_of_track[track_notes.lengths >= shortest])
+    return NoteEvents.of(rows)
+
+
+def split_repeats(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
+    """Divide the notes of a recording's channel (K, T) where their keys are struck again."""
+    attack_frames = max(round(ATTACK_SECONDS / frame_seconds), 1)
+    again_frames = max(round(SHORTEST_REPEAT_SECONDS / frame_seconds), 1)
+    lowest = np.full_like(plane, np.inf)
+    for back in range(1, attack_frames + 1):
+        lowest[:, back:] = np.minimum(lowest[:, back:], plane[:, :-back])
+    is_risen = plane > ATTACK_RATIO * lowest
+    rows = []
+    for key, start, stop, loudest in zip(notes.keys, notes.starts, notes.stops, notes.loudness, strict=True):
+        begins = [start]
+        for frame in start + again_frames + np.flatnonzero(is_risen[key, start + again_frames : stop]):
+            if plane[key, frame] >= ATTACK_SHARE * loudest and frame - begins[-1] >= again_frames:
+                begins.append(frame)
+        ends = [*begins[1:], stop]
+        rows += [(key, a, b, plane[key, a:b].max()) for a, b in zip(begins, ends, strict=True)]
+    columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+    keys, starts, stops, loudness = (np.array(column) for column in columns)
+    return Notes(keys.astype(int), starts.astype(int), stops.astype(int), loudness)
+
+
+def remove_ghosts(notes: NoteEvents) -> NoteEvents:
+    """Remove a recording's notes that are overtones of others; velocities are square roots of loudness."""
+    is_note = np.ones(len(notes), bool)
+    numbers_by_pitch = {int(pitch): np.flatnonzero(notes.pitches == pitch) for pitch in np.unique(notes.pitches)}
+    for pitch, upper in numbers_by_pitch.items():
+        for keys in OCTAVES:
+            lower = numbers_by_pitch.get(pitch - keys, np.zeros(0, int))
+            begins_together = np.abs(notes.starts[upper, None] - notes.starts[lower]) <= ONSET_TOLERANCE_SECONDS + 1e-6
+            ends_within = notes.stops[upper, None] <= notes.stops[lower] + OFFSET_TOLERANCE_SECONDS + 1e-6
+            is_softer = notes.velocities[upper, None] < math.sqrt(GHOST_RATIO) * notes.velocities[lower]
+            is_note[upper] &= ~(begins_together & ends_within & is_softer).any(axis=1)
+    return notes.where(is_note)
+
+
+@dataclass(frozen=True)
+class Transcriber:
+    """Transcription of a keys store. None: the default for the store's rolls, or from its items' attributes."""
+
+    settings: KeySettings
+    tracks: tuple[str, ...] | None = None  # None: channels are the sides of a recording, to be mixed
+    min_seconds: float | None = None
+    tempo: float | None = None
+    grid_beats: float | None = None  # step of the grid that notes are quantised to, in quarter notes; None: no grid
+    keep_ghosts: bool = False
+
+    @classmethod
+    def of_store(cls, header: Attributes, **options: Any) -> Transcriber:
+        tracks = header.get("tracks")
+        return cls(KeySettings.from_attributes(header), tuple(tracks) if tracks else None, **options)
+
+    @property
+    def track_names(self) -> tuple[str, ...]:
+        return self.tracks or ("piano",)
+
+    def notes(self, roll: Float) -> NoteEvents:
+        """Find the notes of a roll (C, K, T)."""
+        is_recording = self.settings.band != "midi"
+        if self.tracks is None:
+            roll = roll.mean(axis=0, keepdims=True)
+        shortest = self.min_seconds
+        if shortest is None:
+            shortest = SHORTEST_SECONDS if is_recording else 0.0
+        notes = roll_to_notes(roll, self.settings, shortest)
+        return remove_ghosts(notes) if is_recording and not self.keep_ghosts else notes
+
+    def part(self, item: Item) -> Part:
+        """Transcribe an item, with its tempo: the one set, else its own, else an estimate from its notes."""
+        roll = piece_roll(item, self.settings)
+        notes = self.notes(roll)
+        seconds = roll.shape[-1] * self.settings.frame_seconds
+        attributes = item.attributes
+        own, signature = _number(attributes, "tempo", 4, 1000), _signature(attributes.get("time_signature"))
+        tempo = self.tempo or own or estimate_tempo(notes.starts, notes.velocities) or DEFAULT_TEMPO
+        if self.grid_beats is not None:
+            notes, lead = self._on_grid(notes, tempo, tempo == own, item, 240 / tempo * signature[0] / signature[1])
+            seconds += lead
+        key = attributes.get("key")
+        title = str(attributes.get("title") or "")
+        return Part(notes, seconds, tempo, title, signature, key if key in KEYS else None)
+
+    def _on_grid(
+        self, notes: NoteEvents, tempo: float, is_own: bool, item: Item, bar_seconds: float
+    ) -> tuple[NoteEvents, float]:
+        """Return notes on the grid and their delay in seconds, which moves bars to where the file's bars begin."""
+        assert self.grid_beats is not None
+        first = _number(item.attributes, "first_beat", 0, 1e6) if is_own else None
+        if first is None:
+            first = first_beat(notes.starts, notes.velocities, tempo)
+        else:
+            first -= min(item.attributes.get("starts") or (0.0,))
+        lead = -first % bar_seconds
+        if bar_seconds - lead < 1e-6:
+            lead = 0.0
+        delayed = NoteEvents(notes.groups, notes.pitches, notes.starts + lead, notes.stops + lead, notes.velocities)
+        return quantise(delayed, tempo, self.grid_beats), lead
+
+
+def _number(said: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
+    """Return an item's attribute where it is a number from `low` to `high`, else None."""
+    value = said.get(name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and low <= value <= high else None  # type: ignore[arg-type,operator]
+
+
+def _signature(value: object) -> tuple[int, int]:
+    """Return an item's time signature; 4/4 where it has none that a MIDI file can hold."""
+    if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value):
+        numerator, denominator = value
+        if 1 <= numerator <= 255 and denominator in (1, 2, 4, 8, 16, 32, 64):
+            return numerator, denominator
+    return 4, 4
+
+
+@dataclass(frozen=True)
+class MidiTarget(Target):
+    """Destination of MIDI: a file, a numbered file for each piece, or a stream for `-`."""
+
+    what: ClassVar[str] = "a MIDI file"
+
+    @property
+    def format(self) -> str:
+        """ "midi". Raises UsageError where the name ends otherwise."""
+        if self.out != "-" and Path(self.out).suffix.lower() not in (".mid", ".midi"):
+            raise UsageError(f"{self.out}: a MIDI file's name ends in .mid")
+        return "midi"
+
+
+def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stream: IO[bytes] | None) -> list[str]:
+    """Write parts to the target and return the names of the files. Raises MusiganError when there are no parts."""
+    if target.split:
+        files = []
+        for number, part in enumerate(parts, 1):
+            files.append(target.refuse_existing(target.numbered(number)))
+            _save(write_score([part], tracks), files[-1])
+        if not files:
+            raise MusiganError("the store holds no pieces")
+        return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
+    all_parts = list(parts)
+    if not all_parts:
+        raise MusiganError("the store holds no pieces")
+    data = write_score(all_parts, tracks)
+    if stream is None:
+        _save(data, target.out)
+        return [target.out]
+    stream.write(data)
+    stream.flush()
+    return ["standard output"]
+
+
+def _save(data: bytes, path: str) -> None:
+    with replace_whole(Path(path), MusiganError) as aside:
+        aside.write_bytes(data)

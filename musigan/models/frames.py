@@ -1,0 +1,284 @@
+"""Recurrent networks over frames: the likelihood of the next frames, and continuation of given music.
+
+The network takes a step of a few frames at a time. For every channel and key it predicts a small Markov chain that the
+frames of the next step follow: the probabilities that the key begins to sound in a frame and that it goes on, the
+loudness at which it begins and how its loudness changes. So the likelihood is one of frames of 20 ms, at a fifth of the
+cost of a recurrence over single frames. Keys are independent given the past. Channels are not: they are most often the
+two sides of stereo sound.
+
+B batch, C channels, K keys, T frames, L steps, D features. Here frames are (B, T, C, K), in model space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musigan.errors import SettingsError
+from musigan.layers.gates import hard_gate, limit
+from musigan.models.protocol import Decoded
+from musigan.rolls.shape import RollShape
+
+Cell = Literal["rnn", "gru", "lstm"]
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+FAINTEST = 0.05  # least loudness of a key that sounds
+LEAST_SIGMA = 0.01
+COUPLING = 30.0  # unit of the coupling from one channel to the next: Adam steps equally far in all parameters
+BLOCK_STEPS = 100  # steps of noise drawn at once
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """Sizes of a recurrent network over frames."""
+
+    width: int = 256  # of the recurrent layers
+    layers: int = 1
+    step_frames: int = 5  # frames of one recurrent step
+    key_width: int = 32  # features of every key
+    reach_keys: int = 12  # keys to either side that a key's features see directly
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "step_frames", "key_width"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"network.{name} is {getattr(self, name)}; expected at least 1")
+        if self.reach_keys < 0:
+            raise SettingsError(f"network.reach_keys is {self.reach_keys}; expected 0 or more")
+
+
+class ChainParameters(NamedTuple):
+    """Parameters of the chain that frames follow, (B, ..., C, K) each; the frames of a step differ in the first two."""
+
+    begins: Tensor  # logit that a key sounds that was silent in the frame before
+    stays: Tensor  # the same where it sounded
+    onset: Tensor  # mean loudness of a key that begins
+    onset_sigma: Tensor
+    moves: Tensor  # mean change of loudness of a key that stays
+    moves_sigma: Tensor
+
+
+class SequenceState(NamedTuple):
+    """State of a piece at one point: everything that the next frames depend on."""
+
+    memory: Any  # state of the recurrent layers, None before the first step
+    in_proj: Tensor  # (B, 1, W): their next input
+    features: Tensor  # (B, 1, D, K) of the step before
+    last: Tensor  # (B, C, K): the frame before
+
+
+class FrameGenerator(nn.Module):
+    """Recurrent generator: likelihoods of rolls, and samples of them step by step, from nothing or after a past."""
+
+    flow_steps = 0  # flow steps from noise to latents
+    receptive_field = None  # a piece gets any length by `extend`, not by windows of latents
+
+    def __init__(self, settings: FrameSettings, cell: Cell, shape: RollShape) -> None:
+        super().__init__()
+        s, self.settings, self.shape = settings, settings, shape
+        features = (s.step_frames + 1) * shape.channels
+        self.in_proj = nn.Linear(features * shape.keys, s.width)
+        self.start = nn.Parameter(0.1 * torch.randn(s.width))
+        self.cell = CELLS[cell](s.width, s.width, s.layers, batch_first=True)
+        self.neighbours = nn.Conv1d(features, s.key_width, 2 * s.reach_keys + 1, padding=s.reach_keys)
+        self.spread = nn.Linear(s.width, s.key_width * shape.keys)
+        self.out_proj = nn.Conv1d(s.key_width, (2 * s.step_frames + 4) * shape.channels, 1, bias=False)
+        nn.init.normal_(self.out_proj.weight, std=0.05)
+        # Start of training: keys begin rarely, stay for half a second, and keep their loudness.
+        initial_chain = torch.tensor((-6.0, 3.2, 0.3, -1.8, 0.0, -3.2))
+        self.usual = nn.Parameter(initial_chain[:, None, None].repeat(1, shape.channels, shape.keys))
+        self.coupling = nn.Parameter(torch.zeros(2, shape.channels - 1, shape.keys))
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return all parameters by their role."""
+        return {"prior": list(self.parameters())}
+
+    # Prediction
+
+    def _frames(self, roll: Tensor) -> Tensor:
+        """Reorder (B, C, K, T) to (B, T', C, K), padded with silence at the end to whole steps."""
+        missing = -roll.shape[-1] % self.settings.step_frames
+        return F.pad(roll, (0, missing)).permute(0, 3, 1, 2)
+
+    def _features(self, frames: Tensor) -> Tensor:
+        """Return each step's loudness, and which keys sound at its end: (B, T, C, K) -> (B, L, D, K)."""
+        steps = frames.unflatten(1, (-1, self.settings.step_frames))  # (B, L, s, C, K)
+        return torch.cat((steps.flatten(2, 3), (steps[:, :, -1] > 0).to(frames.dtype)), 2)
+
+    def _predict(self, hidden: Tensor, features: Tensor) -> ChainParameters:
+        """Predict the chains of a step's frames, (B, L, s, C, K) each.
+
+        hidden (B, L, W); features (B, L, D, K) are those of the steps before.
+        """
+        batch, steps, frames = *hidden.shape[:2], self.settings.step_frames
+        key_features = self.neighbours(features.flatten(0, 1))  # (B*L, key width, K)
+        global_features = self.spread(hidden).reshape(key_features.shape)
+        outputs = self.out_proj(F.leaky_relu(key_features + global_features, 0.2)).reshape(
+            batch, steps, -1, *self.usual.shape[1:]
+        )
+        sounds = outputs[:, :, : 2 * frames].unflatten(2, (2, frames)) + self.usual[:2, None]  # (B, L, 2, s, C, K)
+        loudness = (outputs[:, :, 2 * frames :] + self.usual[2:])[:, :, :, None].expand(-1, -1, -1, frames, -1, -1)
+        onset, onset_sigma, moves, moves_sigma = loudness.unbind(2)
+        begins, stays = sounds.unbind(2)
+        return ChainParameters(
+            begins, stays, onset, LEAST_SIGMA + F.softplus(onset_sigma), moves, LEAST_SIGMA + F.softplus(moves_sigma)
+        )
+
+    def _teacher_forced(self, frames: Tensor) -> ChainParameters:
+        """Predict the chains of all frames by teacher forcing: (B, T, C, K) -> (B, T, C, K) each."""
+        features = self._features(frames)
+        inputs = self.in_proj(features[:, :-1].flatten(2))
+        inputs = torch.cat((self.start.expand(len(frames), 1, -1), inputs), 1)  # (B, L, W)
+        hidden, _ = self.cell(inputs)
+        chain = self._predict(hidden, F.pad(features, (0, 0, 0, 0, 1, 0))[:, :-1])
+        return ChainParameters(*(value.flatten(1, 2) for value in chain))
+
+    def _logits(self, says: ChainParameters, before: Tensor, sounds: Tensor) -> Tensor:
+        """Return logits that keys sound, given the loudness before and which keys sound; all (B, T, C, K)."""
+        logits = torch.where(before > 0, says.stays, says.begins)
+        couplings = [
+            self._channel_coupling(channel, before[..., channel, :], sounds[..., channel - 1, :])
+            for channel in range(1, self.shape.channels)
+        ]
+        return logits + torch.stack([torch.zeros_like(logits[..., 0, :]), *couplings], -2)
+
+    def _channel_coupling(self, channel: int, before: Tensor, sounds: Tensor) -> Tensor:
+        """Return what the channel before `channel` (from 1) adds to the logits there; (..., K).
+
+        It depends on whether the key sounds in the channel before, and on whether it sounded in `channel`.
+        """
+        silent, sounding = COUPLING * self.coupling[:, channel - 1]  # (K) each
+        return torch.where(before > 0, sounding, silent) * (2.0 * sounds.to(silent.dtype) - 1.0)
+
+    def likelihood(self, roll: Tensor, rng: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Return the negative log likelihood of roll (B, C, K, T), in nats per frame, as the sum of two terms.
+
+        `frame_nats`: of which keys sound (binary frames, as in arXiv 1206.6392 and 1803.01271, here of 20 ms).
+        `loudness_nats`: of their loudness, given that; a density in model space, so it may be negative.
+        """
+        frames, length = self._frames(roll), roll.shape[-1]
+        chain = self._teacher_forced(frames)
+        sounds, before = frames > 0, _before(frames)
+        frame_nats = F.binary_cross_entropy_with_logits(
+            self._logits(chain, before, sounds), sounds.to(frames.dtype), reduction="none"
+        )
+        mean, sigma = _loudness(chain, before)
+        loudness_nats = 0.5 * ((frames - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)
+        count = len(roll) * length
+        return {
+            "frame_nats": frame_nats[:, :length].sum() / count,
+            "loudness_nats": (loudness_nats * sounds)[:, :length].sum() / count,
+        }
+
+    # Sampling
+
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
+        """Draw noise (B, T, 2, C, K) for whole steps: logistic for which keys sound, normal for their loudness."""
+        padded_frames = -(-frames // self.settings.step_frames) * self.settings.step_frames
+        size = (batch, padded_frames, self.shape.channels, self.shape.keys)
+        uniform = torch.rand(size, generator=rng).clamp(1e-7, 1 - 1e-7)
+        return torch.stack((torch.logit(uniform), torch.randn(size, generator=rng)), 2).to(self.start.device)
+
+    @torch.no_grad()
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Sample frames from noise (B, T, 2, C, K), from nothing, and append them to it: (B, T, 3, C, K).
+
+        One sample serves both sides of an adversarial step, because the generator moves last.
+        """
+        if latents.shape[2] == 3:
+            return latents
+        sampled_frames, _ = self._sample(latents, self._initial_state(len(latents)))
+        return torch.cat((latents, sampled_frames[:, :, None]), 2)
+
+    def decode(self, latents: Tensor, frames: int) -> Decoded:
+        """Decode noise and the frames sampled from it, (B, T, 3, C, K), to roll (B, C, K, frames).
+
+        All steps are computed at once, each after the sampled frames before it. Each step is responsible for its own
+        choices: the gradient runs through the recurrent layers and not through the sampled frames that are their input.
+        """
+        sound_noise, loudness_noise, sampled_frames = latents.unbind(2)  # (B, T, C, K) each
+        chain, before = self._teacher_forced(sampled_frames), _before(sampled_frames)
+        logits = self._logits(chain, before, sampled_frames > 0) + sound_noise
+        mean, sigma = _loudness(chain, before)
+        roll = _audible(mean + sigma * loudness_noise) * hard_gate(logits)
+        return Decoded(*(value.permute(0, 2, 3, 1)[..., :frames] for value in (roll, logits)))
+
+    @torch.no_grad()
+    def extend(self, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """Sample the frames after past (1, C, K, P), or from nothing: (1, C, K, frames).
+
+        `temperature` multiplies the noise: logits are divided by it, deviations multiplied.
+        """
+        state = self._initial_state(1) if past is None or not past.shape[-1] else self._state_after(past)
+        block_frames, blocks, frames_left = BLOCK_STEPS * self.settings.step_frames, [], frames
+        while frames_left > 0:
+            block, state = self._sample(temperature * self.draw(1, min(block_frames, frames_left), rng), state)
+            blocks.append(block)
+            frames_left -= block.shape[1]
+        return torch.cat(blocks, 1)[:, :frames].permute(0, 2, 3, 1)
+
+    def _initial_state(self, batch: int) -> SequenceState:
+        """Return the state before the first frame."""
+        channels, keys = self.shape.channels, self.shape.keys
+        features = self.start.new_zeros(batch, 1, (self.settings.step_frames + 1) * channels, keys)
+        return SequenceState(None, self.start.expand(batch, 1, -1), features, features.new_zeros(batch, channels, keys))
+
+    def _state_after(self, past: Tensor) -> SequenceState:
+        """Return the state after past (B, C, K, P).
+
+        Steps are counted from its end, so that none of its last frames is left out.
+        """
+        frames = F.pad(past, (-past.shape[-1] % self.settings.step_frames, 0)).permute(0, 3, 1, 2)
+        features = self._features(frames)
+        inputs = torch.cat((self.start.expand(len(past), 1, -1), self.in_proj(features.flatten(2))), 1)
+        _, memory = self.cell(inputs[:, :-1])
+        return SequenceState(memory, inputs[:, -1:], features[:, -1:], frames[:, -1])
+
+    def _sample(self, noise: Tensor, place: SequenceState) -> tuple[Tensor, SequenceState]:
+        """Sample the frames (B, T, C, K) that follow the state `place`, from noise (B, T, 2, C, K).
+
+        Return them and the state after them.
+        """
+        memory, inputs, features, last = place
+        steps = []
+        for step in noise.split(self.settings.step_frames, 1):
+            hidden, memory = self.cell(inputs, memory)
+            chain, frames = self._predict(hidden, features), []
+            for number, frame_noise in enumerate(step.unbind(1)):
+                last = self._frame(ChainParameters(*(value[:, 0, number] for value in chain)), last, frame_noise)
+                frames.append(last)
+            steps.append(torch.stack(frames, 1))
+            features = self._features(steps[-1])
+            inputs = self.in_proj(features.flatten(2))
+        return torch.cat(steps, 1), SequenceState(memory, inputs, features, last)
+
+    def _frame(self, says: ChainParameters, before: Tensor, chance: Tensor) -> Tensor:
+        """Sample the frame (B, C, K) after the frame `before` from noise `chance` (B, 2, C, K), channel by channel."""
+        logits = torch.where(before > 0, says.stays, says.begins) + chance[:, 0]
+        mean, sigma = _loudness(says, before)
+        loudness = _audible(mean + sigma * chance[:, 1])
+        sounds = [logits[:, 0] > 0]
+        for channel in range(1, self.shape.channels):
+            sounds.append(logits[:, channel] + self._channel_coupling(channel, before[:, channel], sounds[-1]) > 0)
+        return loudness * torch.stack(sounds, 1)
+
+
+def _before(frames: Tensor) -> Tensor:
+    """Return for each frame (B, T, C, K) the one before it; silence before the first."""
+    return F.pad(frames, (0, 0, 0, 0, 1, 0))[:, :-1]
+
+
+def _loudness(says: ChainParameters, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of the loudness of keys that sound, given the frames before; shaped like them."""
+    is_held = before > 0
+    mean = torch.where(is_held, before + says.moves, says.onset)
+    return mean, torch.where(is_held, says.moves_sigma, says.onset_sigma)
+
+
+def _audible(loudness: Tensor) -> Tensor:
+    """Clip loudness between FAINTEST and 1."""
+    return FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))

@@ -1,0 +1,100 @@
+"""Layout shared by generator and critic of MuseGAN (musegan.py): sizes, grids of packed rolls, form of conditions.
+
+B batch, C tracks, K keys, T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from musigan.errors import SettingsError
+from musigan.layers.packing import pack
+from musigan.rolls.shape import RollShape
+
+CLOCK = 4  # sine and cosine of the beat's phase and of the bar's
+
+
+@dataclass(frozen=True)
+class MuseganSettings:
+    """Sizes of the networks."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"rounds": "flow_steps"}
+
+    structure: Literal["jamming", "composer", "hybrid"] = "hybrid"
+    bar_frames: int = 100  # 2 s, a bar at 120 beats a minute
+    patch_keys: int = 4  # keys packed into channels
+    patch_frames: int = 10  # frames packed into channels
+    latent_dim: int = 16  # numbers of a vector
+    flow_steps: int = 8  # flow steps of the temporal generator, from noise to vectors
+    width: int = 32  # channels of a bar generator's fine feature map
+    deep_width: int = 48  # channels of its coarse feature map (half as many rows and columns)
+    temporal_width: int = 128  # of the temporal generator
+    temporal_layers: int = 4
+    temporal_heads: int = 4
+    time_dim: int = 32  # size of the embedding of the flow's time and of the style
+    style_dim: int = 16
+    most_styles: int = 32  # distinct styles, the most frequent first; the others count as none
+    kept_dim: int = 32  # features of the given tracks for a bar
+    critic_width: int = 32  # channels of the critic's finest feature map
+    binary: Literal["deterministic", "stochastic"] = (
+        "deterministic"  # neurons in training; sampling is always deterministic
+    )
+
+    @property
+    def bar_columns(self) -> int:
+        """Columns of the coarse grid in a bar; each has its own vector."""
+        return self.bar_frames // (2 * self.patch_frames)
+
+    def __post_init__(self) -> None:
+        if self.bar_frames % (2 * self.patch_frames):
+            raise SettingsError(
+                f"network.bar_frames {self.bar_frames} is not divisible by twice network.patch_frames "
+                f"({self.patch_frames})"
+            )
+        if self.temporal_width % (2 * self.temporal_heads):
+            raise SettingsError(
+                f"network.temporal_width {self.temporal_width} is not divisible by twice network.temporal_heads "
+                f"({self.temporal_heads})"
+            )
+        if self.time_dim < 2 or self.time_dim % 2:
+            raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
+        if min(self.patch_keys, self.patch_frames, self.bar_frames, self.latent_dim, self.width, self.most_styles) < 1:
+            raise SettingsError("network sizes must be at least 1")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes of padded rolls: packed on a fine grid of rows by columns, and on a coarse one with half of each."""
+
+    rows: int  # of the coarse grid
+    bars: int
+    bar_columns: int  # of the coarse grid, in a bar
+    padded_keys: int
+    padded_frames: int
+
+    @classmethod
+    def of(cls, settings: MuseganSettings, shape: RollShape) -> Grid:
+        """Return the grids on which rolls of `shape` are packed, in whole bars."""
+        rows = -(-shape.keys // (2 * settings.patch_keys))
+        bars = -(-shape.frames // settings.bar_frames)
+        return cls(rows, bars, settings.bar_columns, rows * 2 * settings.patch_keys, bars * settings.bar_frames)
+
+
+def clamp_style(style: Tensor, most: int) -> Tensor:
+    """Replace style numbers (B) above `most` by 0, the number for no style."""
+    return style * (style <= most)
+
+
+def packed_clock(tempo: Tensor, frames: int, patch_frames: int) -> Tensor:
+    """Pad (B, 4, T) with zeros to `frames` and pack it as columns of the fine grid: (B, 4 * pt, 1, frames / pt)."""
+    return pack(F.pad(tempo, (0, frames - tempo.shape[-1]))[:, :, None], 1, patch_frames)
+
+
+def given_tracks(kept: Tensor) -> Tensor:
+    """Return 1 for given tracks of (B, C, K, T) and 0 for those below 0, which are to be generated: (B, C, 1, 1)."""
+    return (kept[:, :, :1, :1] >= 0).to(kept.dtype)

@@ -1,0 +1,1 @@
+"""Rolls to pictures."""

@@ -1,0 +1,1 @@
+"""What a roll is: keyboard, key settings, shape, tracks, loudness, runs, notes, beats."""

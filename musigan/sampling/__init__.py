@@ -1,0 +1,1 @@
+"""Checkpoints to music: drawing, going on from a song, accompanying, translating."""

@@ -1,0 +1,134 @@
+"""Priming: the last seconds of a song as a roll to continue, made as the checkpoint's own training rolls were.
+
+A recording is decoded and analysed whole, with the sample rate, keys, bands and frames of the checkpoint's store, so
+that 1 is the song's level here, too. Of a keys store every item gives a roll of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from musigan.errors import AudioError, MusiganError, SettingsError
+from musigan.rolls.keysettings import KeySettings
+from musigan.sampling import items
+from musigan.store import alike
+
+if TYPE_CHECKING:
+    from musigan.sampling import items
+    from musigan.sampling.sampler import Piece, Sampler
+    from musigan.store import Item, Reader, alike
+
+STORE_MAGIC = b"PK"  # first bytes of a store in one file
+
+
+@dataclass(frozen=True)
+class Prime:
+    """Music that a piece continues: `past` (C, K, P) in linear loudness, 1 being the level of its song."""
+
+    title: str
+    past: np.ndarray
+    level: float | None = None  # factor back to full scale
+
+
+def is_recording(source: str) -> bool:
+    """Return whether `source` is an audio file: a file, and neither stream, URL, nor a store."""
+    if source == "-" or "://" in source or not os.path.isfile(source):
+        return False
+    with open(source, "rb") as file:
+        return file.read(len(STORE_MAGIC)) != STORE_MAGIC
+
+
+def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None) -> Prime:
+    """Return the end of a recording, or the part from `from_seconds` on, as long as a training roll.
+
+    Raises AudioError where it cannot be decoded, is too short or silent there.
+    """
+    from musigan.analysis.bands import analyse
+    from musigan.sound.audio import decode
+
+    settings = KeySettings.from_attributes(sampler.store)
+    sample_rate = int(sampler.store["sample_rate"])
+    if sampler.shape.channels > 2:
+        raise SettingsError(
+            f"--prime {path}: the checkpoint's music has {sampler.shape.channels} tracks, a recording has two channels "
+            "at most; give it a keys store of such tracks"
+        )
+    channels: Any = "mono" if sampler.shape.channels == 1 else "stereo"
+    try:
+        recording = decode(path, sample_rate, seconds=None, channels=channels)
+        roll, level = analyse(recording.signal, sample_rate, settings)
+        past = stretch(roll, sampler, from_seconds)
+    except MusiganError as error:
+        raise AudioError(f"--prime {path}: {error}") from error
+    return Prime(recording.title or Path(path).stem, past, level)
+
+
+def of_items(
+    reader: Reader, sampler: Sampler, from_seconds: float | None, skip: Callable[[str, str], None]
+) -> Iterator[Prime]:
+    """Yield the end of each item of a keys store, or its part from `from_seconds` on, as `of_recording` does.
+
+    `skip` gets title and reason of items that are too short or silent there. Raises StoreError where the store has
+    other keys or frames than the checkpoint's.
+    """
+    alike.check_same_layout(reader, sampler.store)
+    return _of_items(reader, sampler, from_seconds, skip)
+
+
+def _of_items(
+    items: Iterable[Item], sampler: Sampler, from_seconds: float | None, skip: Callable[[str, str], None]
+) -> Iterator[Prime]:
+    from musigan.store.songs import piece_roll
+
+    settings = KeySettings.from_attributes(sampler.store)
+    for item in items:
+        title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
+        try:
+            past = stretch(piece_roll(item, settings), sampler, from_seconds)
+        except AudioError as error:
+            skip(title, str(error))
+            continue
+        yield Prime(title, past, item.attributes.get("level"))
+
+
+def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> np.ndarray:
+    """Cut from roll (C, K, T) the frames from `from_seconds` on (None: the last), as many as a training roll has.
+
+    Raises AudioError where there are not as many, all are silent, or they hold values that are not finite.
+    """
+    frame_seconds, frames = float(sampler.store["frame_seconds"]), sampler.shape.frames
+    total_frames = roll.shape[-1]
+    start = max(total_frames - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
+    if start + frames > total_frames:
+        left_seconds = max(total_frames - start, 0) * frame_seconds
+        after = f" after {from_seconds:g} s" if from_seconds else ""
+        raise AudioError(f"too short: {left_seconds:g} s{after}, {frames * frame_seconds:g} s are needed to go on from")
+    past = roll[..., start : start + frames]
+    if not np.isfinite(past).all():
+        raise AudioError("holds values that are not finite")
+    if not past.any():
+        end_seconds = (start + frames) * frame_seconds
+        raise AudioError(
+            f"silent from {start * frame_seconds:g} to {end_seconds:g} s: choose another place by --prime-from"
+        )
+    return past
+
+
+def as_item(
+    piece: Piece, prime: Prime, sampler: Sampler, seed: int, name: str
+) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:
+    """Convert the prime and the piece that continues it to one item of a keys store, at the song's level."""
+    primed_piece = replace(piece, roll=np.concatenate((prime.past, piece.roll), -1))
+    item, names, attributes = items.as_item(primed_piece, sampler, seed, name)
+    attributes["title"] = f"{prime.title}, continued {piece.number}"
+    attributes["source"] = f"{attributes['source']}, after {prime.title}"
+    attributes["primed_seconds"] = prime.past.shape[-1] * float(sampler.store["frame_seconds"])
+    if prime.level:
+        attributes["level"] = float(prime.level)
+    return item, names, attributes

@@ -1,0 +1,78 @@
+"""Sets of rolls to be judged, from stores and from checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musigan.errors import MusiganError
+from musigan.metrics.describing import as_sides, picture
+from musigan.metrics.features import musical_features
+from musigan.metrics.genre import Song, cut_rolls, loudness_similarity
+from musigan.metrics.sets import Collection, RollSet, require_alike
+from musigan.rolls.shape import Geometry
+
+if TYPE_CHECKING:
+    from musigan.datasets.rolls import Reader
+    from musigan.store import Reader as StoreReader
+    from musigan.sampling.sampler import Sampler
+    from musigan.sampling.transfer import Transfer
+
+
+def held_out_songs(
+    transfer: Transfer, readers: Sequence[StoreReader], heard: Callable[[str], None] = lambda title: None
+) -> Iterator[Song]:
+    """Yield the held-out songs of a store for each kind, turned into the other kind and back.
+
+    `heard` is called with each title. Raises MusiganError where a store holds fewer than two songs back.
+    """
+    from musigan.store import Item
+    from musigan.store.songs import whole_song
+
+    frame_seconds, low_key = float(transfer.store["frame_seconds"]), int(transfer.store["low_key"])
+    frames = transfer.shape.frames
+    held_out = [[info for info in reader.infos() if info.attributes.get("split") == "validation"] for reader in readers]
+    for reader, infos in zip(readers, held_out, strict=True):
+        if len(infos) < 2:
+            raise MusiganError(
+                f"{reader.source}: {len(infos)} songs are held back; 2 or more are needed, as a classifier learns from "
+                "some and is tested on the others: hold more back with pair-chunks --validation"
+            )
+    for kind, (reader, infos) in enumerate(zip(readers, held_out, strict=True)):
+        for info in infos:
+            heard(str(info.attributes.get("title", info.name)))
+            song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
+            after = transfer.song(song, 1 - kind)
+            versions = (song, after, transfer.song(after, kind))
+            features = [
+                [list(musical_features(roll, frame_seconds, low_key).values()) for roll in cut_rolls(version, frames)]
+                for version in versions
+            ]
+            yield Song(kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions))
+
+
+def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
+    """Draw pieces of a checkpoint in place of real music: `count` held out, twice as many to learn from."""
+    geometry = Geometry.of(sampler.store)
+    frames = sampler.shape.frames
+    songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
+    rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
+    training, held_out = rolls.chosen(np.arange(count, 3 * count)), rolls.chosen(np.arange(count))
+
+    def pictures() -> Iterator[tuple[str, np.ndarray]]:
+        """Yield pictures of the pieces to learn from."""
+        for name, roll in zip(training.songs, training.rolls(), strict=True):
+            yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
+
+    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn")
+
+
+def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
+    """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
+    geometry = Geometry.of(sampler.store)
+    require_alike(name, sampler.shape, geometry, like)
+    frames = like.shape.frames
+    songs = np.array([f"piece {number}" for number in range(1, count + 1)])
+    return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)

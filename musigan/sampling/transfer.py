@@ -1,0 +1,141 @@
+"""Transfer of songs to the other kind of music by a checkpoint trained on both: whole songs of any length.
+
+A song is joined from its pairs or chunks, passed through the network and cut again as it was. Where its length
+requires windows, these overlap by the receptive field (the generator's `receptive_field`), so there are no seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
+from musigan.rolls.loudness import compress, expand
+from musigan.rolls.runs import remove_fragments
+from musigan.store import chunks
+from musigan.store.songs import whole_song
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.rolls.shape import RollShape
+    from musigan.store import Attributes, Item
+
+WINDOW_PATCHES = 512  # patches of the generator in time, translated in one pass
+Float = npt.NDArray[np.float32]
+
+
+class Transfer:
+    """Two generators, ready to turn music of either kind into the other; `domains` are the names of the kinds."""
+
+    def __init__(
+        self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
+    ) -> None:
+        self.generator: Any = networks["generator"].to(device).eval()
+        self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
+        self.domains: tuple[str, ...] = tuple(map(str, store["domains"]))
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Transfer:
+        """Load from a checkpoint file; CheckpointError where its model does not translate between kinds."""
+        from musigan.checkpoints import checkpoint as checkpoints
+
+        return cls.from_checkpoint(checkpoints.load(path), device, str(path))
+
+    @classmethod
+    def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu", name: str = "the checkpoint") -> Transfer:
+        """Build from the averaged generators of a checkpoint in memory; CheckpointError as for `load`."""
+        from musigan.checkpoints import checkpoint as checkpoints
+
+        if len(saved.store.get("domains") or ()) != 2:
+            raise CheckpointError(
+                f"{name} draws new music (model {saved.settings.get('model')}); use sample for it: transfer takes a "
+                "checkpoint of train-gan --model cyclegan"
+            )
+        networks = checkpoints.build_networks(saved, averaged=True)
+        return cls(networks, saved.shape, saved.store, saved.training_settings().compression, device)
+
+    def kind(self, name: str) -> int:
+        """Return the number of the kind of music called `name`; UsageError, naming both kinds, if it is neither."""
+        if name not in self.domains:
+            problem = f"--to {name}: unknown" if name else "--to is missing"
+            raise UsageError(f"{problem}; this checkpoint knows {' and '.join(self.domains)}")
+        return self.domains.index(name)
+
+    def kind_of(self, store_name: str) -> int:
+        """Return the number of the kind of a store's songs, by its name; UsageError, naming both, if it is neither."""
+        if store_name not in self.domains:
+            raise UsageError(
+                f"the store is called {store_name}; this checkpoint turns songs of {' and '.join(self.domains)}: "
+                "rename the store to the kind that it holds"
+            )
+        return self.domains.index(store_name)
+
+    def check(self, header: Attributes, source: str) -> None:
+        """Raise StoreError where a keys store has other keys or frames than the checkpoint's."""
+        for name in ("frame_seconds", "low_key", "high_key"):
+            if header.get(name) != self.store.get(name):
+                raise StoreError(
+                    f"{source} has {name} {header.get(name)}, the checkpoint {self.store.get(name)}: make the keys "
+                    "with the settings that it was trained with"
+                )
+
+    def song(self, roll: Float, to: int) -> Float:
+        """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
+        loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
+        if self.store["band"].get("cleaned"):
+            return remove_fragments(loudness, self.store["frame_seconds"])
+        return loudness
+
+    def _translated(self, roll: Float, to: int) -> Float:
+        """Translate roll (C, K, T) in model space to kind `to`, in windows that join exactly."""
+        import torch
+
+        frames, step = roll.shape[-1], self.generator.token_frames
+        hop, receptive_field = WINDOW_PATCHES * step, self.generator.receptive_field * step
+        translated = np.empty_like(roll)
+        with torch.no_grad():
+            for start in range(0, frames, hop):
+                low, stop = max(start - receptive_field, 0), min(start + hop, frames)
+                window = torch.from_numpy(np.ascontiguousarray(roll[None, ..., low : stop + receptive_field])).to(
+                    self.device
+                )
+                translated_window = self.generator.translate(window, to)[0, ..., start - low : stop - low]
+                translated[..., start:stop] = translated_window.cpu().numpy()
+        return translated
+
+    def item(self, item: Item, to: int) -> tuple[npt.NDArray[np.float16], tuple[str, ...], dict[str, Any]]:
+        """Translate a keys item to kind `to`: its array cut as it was, dimension names, attributes with a new title.
+
+        Raises MusiganError for rolls of other channels or keys, and for values that are not finite.
+        """
+        own_size, item_size = (self.shape.channels, self.shape.keys), item.array.shape[-3:-1]
+        if own_size != item_size:
+            raise MusiganError(
+                f"has {item_size[0]} channels x {item_size[1]} keys, the checkpoint {own_size[0]} x {own_size[1]}: "
+                "make its keys with the settings that it was trained with"
+            )
+        frame_rate, is_paired = 1 / float(self.store["frame_seconds"]), item.dimension_names[0] == "pairs"
+        length = item.array.shape[-1]
+        song = whole_song(item, float(self.store["frame_seconds"]))
+        if not np.isfinite(song).all():
+            raise MusiganError("holds values that are not finite")
+        chunk_seconds = length * (2 if is_paired else 1) / frame_rate
+        starts = tuple(item.attributes.get("starts") or (index * chunk_seconds for index in range(len(item.array))))
+        blocks = chunks.cut_at(self.song(song, to), starts, frame_rate, length, is_paired)
+        title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
+        attributes = {**item.attributes, "title": f"{title} (to {self.domains[to]})"}
+        return np.ascontiguousarray(blocks, np.float16), item.dimension_names, attributes
+
+    def items(self, source: Iterable[Item], to: int) -> Iterator[tuple[Item, Any]]:
+        """Yield each item with the result of `item` for it, or with the MusiganError that it raised."""
+        for item in source:
+            try:
+                yield item, self.item(item, to)
+            except MusiganError as error:
+                yield item, error

@@ -1,0 +1,1 @@
+"""Music files to samples and back: decoding, encoding, tags, mastering."""

@@ -1,0 +1,125 @@
+"""Cutting of songs into chunks and pairs (a chunk and its continuation), and the split into train and validation.
+
+A chunk lasts `chunk_seconds`; a pair is two chunks that follow each other. `starts` are the times, in seconds of the
+song, at which pairs (or single chunks) begin: with them the song can be reassembled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan.errors import SettingsError
+
+if TYPE_CHECKING:
+    from musigan.rolls.keysettings import KeySettings
+
+Array = npt.NDArray[Any]
+SILENCE_PEAK = 1e-3  # -60 dBFS: below the noise of a recording, above the dither of an encoder
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The pairs of one song: array (P, 2, C, S), their start times, and how many were dropped as silent."""
+
+    pairs: Array
+    starts: tuple[float, ...]
+    silent: int
+
+
+def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: float = 0.0, level: float = 1.0) -> Cut:
+    """Cut a signal (C, S) into pairs; successive pairs share `overlap` (0 to below 1) of their length.
+
+    A pair with a chunk that never passes -60 dBFS is dropped, and so is the remainder at the end, shorter than a pair.
+    `level` is the factor from the signal's numbers to full scale. Raises SettingsError for another overlap.
+    """
+    if not 0 <= overlap < 1:
+        raise SettingsError(f"--overlap is {overlap:g}, expected 0 or more and below 1")
+    chunk = chunk_samples(sample_rate, chunk_seconds)
+    hop = max(1, round(2 * chunk * (1 - overlap)))
+    channels, samples = signal.shape
+    begins = range(0, samples - 2 * chunk + 1, hop)
+    pairs = [signal[:, begin : begin + 2 * chunk].reshape(channels, 2, chunk) for begin in begins]
+    is_sounding = [bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in pairs]
+    sounding_pairs = [pair.transpose(1, 0, 2) for pair, keep in zip(pairs, is_sounding, strict=True) if keep]
+    starts = tuple(begin / sample_rate for begin, keep in zip(begins, is_sounding, strict=True) if keep)
+    # (P, 2, C, S)
+    array = np.stack(sounding_pairs) if sounding_pairs else np.empty((0, 2, channels, chunk), signal.dtype)
+    return Cut(array, starts, is_sounding.count(False))
+
+
+def _peaks(pair: Array) -> npt.NDArray[np.float32]:
+    """Return the peak, (2,), of each chunk of a pair (C, 2, S)."""
+    # As float32 first: the lowest int16 has no absolute value in int16, and NumPy compares float16 slowly.
+    return np.abs(pair.astype(np.float32)).max(axis=(0, 2))
+
+
+def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
+    """Return the number of samples in one chunk. Raises SettingsError unless it is whole and at least 1."""
+    samples = chunk_seconds * sample_rate
+    if not math.isfinite(samples) or round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
+        raise SettingsError(f"--chunk-seconds {chunk_seconds:g} is not a whole number of samples at {sample_rate:g} Hz")
+    return round(samples)
+
+
+def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool) -> Array:
+    """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) with `rate` values of N a second.
+
+    Returns (..., total), beginning with the earliest start. Where pairs overlap, the one that began first counts;
+    where something was dropped, there is silence.
+    """
+    length = array.shape[-1]
+    earliest = min(starts)
+    span = 2 * length if paired else length
+    pieces = [
+        (_position(start - earliest, rate), np.concatenate(tuple(piece), axis=-1) if paired else piece)
+        for start, piece in zip(starts, array, strict=True)
+    ]
+    pieces.sort(key=lambda placed: placed[0])
+    song = np.zeros((*array.shape[2 if paired else 1 : -1], pieces[-1][0] + span), array.dtype)
+    filled_until = 0
+    for begin, piece in pieces:
+        write_from = max(begin, filled_until)
+        if write_from < begin + span:
+            song[..., write_from : begin + span] = piece[..., write_from - begin :]
+            filled_until = begin + span
+    return song
+
+
+def cut_at(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
+    """Cut a song (..., N) at `starts` into pairs or chunks of `length` values, `rate` of them a second.
+
+    The inverse of `assemble`; the rate may be another.
+    """
+    earliest = min(starts)
+    begins = [_position(start - earliest, rate) for start in starts]
+    if not paired:
+        return np.stack([song[..., begin : begin + length] for begin in begins])
+    return np.stack([np.stack([song[..., b : b + length], song[..., b + length : b + 2 * length]]) for b in begins])
+
+
+def _position(seconds: float, rate: float) -> int:
+    # Rounded down: a start between two frames must not push the last chunk past the song's last whole frame.
+    return math.floor(seconds * rate + 1e-6)
+
+
+def is_validation(content: str, share: float) -> bool:
+    """Decide by a hash of its content whether a song is for validation: other songs or a new name change nothing."""
+    digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8, person=b"musigan-split").digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+def chunk_frames(chunk_seconds: float, settings: KeySettings) -> int:
+    """Return the number of frames in one chunk. Raises SettingsError unless it is whole and at least 1."""
+    frames = chunk_seconds / settings.frame_seconds
+    if round(frames) < 1 or abs(frames - round(frames)) > 1e-6 * frames:
+        raise SettingsError(
+            f"a chunk of {chunk_seconds:g} s is not a whole number of frames of {settings.frame_seconds:g} s: "
+            "choose another --frame-seconds"
+        )
+    return round(frames)

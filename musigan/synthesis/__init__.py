@@ -1,0 +1,1 @@
+"""Rolls to sound: oscillators, timbres, instruments, drums."""

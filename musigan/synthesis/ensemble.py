@@ -1,0 +1,77 @@
+"""Ensembles: rolls whose channels are instruments, each with its timbre and stereo position, drums by a drum kit.
+
+Notes from MIDI have one velocity until they end. Struck and plucked instruments therefore get a decay here, and every
+note rings on briefly after its end; a key that is struck again starts anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musigan.rolls.keyboard import A4_KEY
+from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.tracks import DRUMS
+from musigan.synthesis import drumkit
+from musigan.synthesis.oscillators import synthesise
+from musigan.synthesis.timbre import ages_seconds
+
+DRUM_GAIN = 3.0  # a stroke's peak against the RMS of a held note of the same velocity
+DECAY_KEYS = 24  # a note this many keys lower takes twice as long to decay
+
+
+@dataclass(frozen=True)
+class TrackPlayer:
+    """Timbre, level, stereo position and envelope of a group of instruments."""
+
+    timbre: str
+    gain: float
+    pan: float = 0.0  # -1 left, 1 right
+    decay_seconds: float | None = None  # time in which a held A4 falls to 1/e; None: it does not decay
+    release_seconds: float = 0.06
+
+
+PLAYERS = {
+    "piano": TrackPlayer("piano", 0.8, -0.2, 1.2),
+    "guitar": TrackPlayer("plucked", 0.7, 0.35, 0.9),
+    "bass": TrackPlayer("bass", 0.9, 0.0, 1.2),
+    "strings": TrackPlayer("strings", 0.45, -0.4, None, 0.15),
+}
+
+
+def perform(
+    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str = ""
+) -> np.ndarray:
+    """Synthesise a roll (C, K, T) with a track name a channel in stereo, (2, S); `timbre` plays all but the drums.
+
+    Raises SettingsError for an unknown timbre, or a roll that does not fit the settings.
+    """
+    sound = np.zeros((2, roll.shape[-1] * settings.frame_samples(sample_rate)), np.float32)
+    for name, plane in zip(tracks, roll, strict=True):
+        if not plane.any():
+            continue
+        if name == DRUMS:
+            sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
+            continue
+        player = PLAYERS.get(name, PLAYERS["piano"])
+        loudness = apply_envelopes(plane, player, settings) if settings.band == "midi" else plane
+        mono = synthesise(loudness[None], settings, sample_rate, timbre or player.timbre)
+        sound += player.gain * drumkit.pan_gains(player.pan)[:, None] * mono
+    return sound
+
+
+def apply_envelopes(plane: np.ndarray, player: TrackPlayer, settings: KeySettings) -> np.ndarray:
+    """Apply the decay and release of the player's instrument to notes of constant loudness, (K, T)."""
+    loudness = np.array(plane, np.float32)
+    if player.decay_seconds is not None:
+        keys = np.arange(settings.keys.low, settings.keys.high + 1)
+        key_decay_seconds = player.decay_seconds * 2.0 ** ((A4_KEY - keys) / DECAY_KEYS)
+        loudness *= np.exp(-ages_seconds(plane, settings.frame_seconds) / key_decay_seconds[:, None]).astype(np.float32)
+    release_factor = np.float32(np.exp(-settings.frame_seconds / player.release_seconds))
+    is_silent = plane <= 0
+    is_before_onset = is_silent & ~np.pad(is_silent[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+    for frame in range(1, loudness.shape[1]):
+        loudness[:, frame] = np.maximum(loudness[:, frame], release_factor * loudness[:, frame - 1])
+    loudness[is_before_onset | (is_silent & (loudness < 1e-3))] = 0.0
+    return loudness

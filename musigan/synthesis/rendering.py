@@ -1,0 +1,150 @@
+"""Rendering of keys stores to audio files: assembly, synthesis, crossfades, mastering, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from musigan import __version__
+from musigan.errors import MusiganError
+from musigan.files.targets import Target
+from musigan.machine.parallel import ordered_map
+from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.tracks import track_names
+from musigan.sound.encoding import encode
+from musigan.sound.mastering import CEILING_DB, crossfade, master
+from musigan.store import Attributes, Item
+from musigan.store.songs import piece_roll
+from musigan.synthesis.ensemble import perform
+from musigan.synthesis.oscillators import synthesise
+from musigan.synthesis.timbre import timbre_named
+
+Float = npt.NDArray[np.float32]
+OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
+DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One item as sound: signal (C, S) and the item's attributes."""
+
+    signal: Float
+    attributes: Attributes
+
+
+@dataclass
+class SoundSettings:
+    """Settings of a keys store's sound, with the number of pieces rendered so far and their seconds."""
+
+    settings: KeySettings
+    sample_rate: int
+    timbre: str = ""  # "": sine, or each track's own
+    gain_db: float = 0.0
+    fade_seconds: float = 0.02
+    crossfade_seconds: float = 0.5
+    tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
+    rendered: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+
+    @classmethod
+    def of_store(
+        cls,
+        header: Attributes,
+        timbre: str = "",
+        sample_rate: int = 0,
+        gain_db: float = 0.0,
+        fade: float = 0.02,
+        crossfade: float = 0.5,
+    ) -> SoundSettings:
+        """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others."""
+        settings, tracks = KeySettings.from_attributes(header), track_names(header)
+        pure = timbre_named(timbre or "sine").pure and not tracks
+        rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), pure)
+        settings.frame_samples(rate)
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, tracks)
+
+    @staticmethod
+    def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
+        """Return a rate high enough for the timbre at which frames are whole samples, as at multiples of `own_rate`."""
+        if pure or own_rate >= OVERTONE_RATES[0]:
+            return own_rate
+        for rate in OVERTONE_RATES:
+            if abs(settings.frame_seconds * rate - round(settings.frame_seconds * rate)) < 1e-6:
+                return rate
+        return own_rate * -(-OVERTONE_RATES[0] // own_rate)
+
+    def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
+        """Synthesise items in order, each raised to the ceiling, so that quiet samples of a model are audible."""
+
+        def render(item: Item) -> Piece:
+            """Synthesise one item in a worker thread, its peak at the ceiling."""
+            roll = piece_roll(item, self.settings)
+            signal = self.synthesise_roll(roll)
+            # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
+            loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
+            peak = float(loudest or np.abs(signal).max(initial=0.0))
+            return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
+
+        for piece in ordered_map(render, items, jobs):
+            self.rendered += 1
+            self.seconds += piece.signal.shape[1] / self.sample_rate
+            on_piece(str(piece.attributes.get("title", "")))
+            yield piece
+
+    def synthesise_roll(self, roll: Float) -> Float:
+        """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
+        if self.tracks:
+            return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
+        return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
+
+    def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
+        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling."""
+        joined = crossfade(_same_channels(signals), self.sample_rate, self.crossfade_seconds)
+        return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
+
+
+def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:
+    """Give all signals the channel count of the first, as one file needs: others are mixed to mono and repeated."""
+    channels = 0
+    for signal in signals:
+        channels = channels or signal.shape[0]
+        if signal.shape[0] != channels:
+            signal = np.repeat(signal.mean(axis=0, keepdims=True), channels, axis=0)
+        yield signal
+
+
+def write(
+    pieces: Iterator[Piece], sound: SoundSettings, target: Target, title: str, stream: IO[bytes] | None
+) -> list[str]:
+    """Write pieces to the target; return the names of the files. Raises MusiganError when there are no pieces."""
+    files: list[str] = []
+    if target.split:
+        for number, piece in enumerate(pieces, 1):
+            path = target.refuse_existing(target.numbered(number))
+            blocks = sound.master_signals([piece.signal])
+            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.attributes, title))
+            files.append(path)
+        if not files:
+            raise MusiganError("the store holds no pieces")
+        return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
+    first = next(pieces, None)
+    if first is None:
+        raise MusiganError("the store holds no pieces")
+    blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
+    encode(
+        blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.attributes, title)
+    )
+    return ["standard output" if stream else target.out]
+
+
+def tags(attributes: Attributes, title: str = "") -> dict[str, str]:
+    """Return a file's tags from its first piece; the comment is the source, for instance a checkpoint's name."""
+    piece_tags = {name: str(attributes[name]) for name in ("title", "artist", "genre", "year") if attributes.get(name)}
+    if title:
+        piece_tags["title"] = title
+    return {**piece_tags, "comment": str(attributes.get("source", "")), "software": f"musigan {__version__}"}

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from musigan.errors import AudioError
+from musigan.files.finding import find_audio
+from musigan.files.text import printable
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def sources(*paths: Path) -> list[str]:
+    return [found.source for found in find_audio(paths)]
+
+
+def test_order_is_by_name_without_case_and_folders_stand_where_their_names_do(tmp_path: Path) -> None:
+    touch(tmp_path, "b.mp3", "A.mp3", "a.flac", "Folder/z.wav", "c.OGG")
+    assert sources(tmp_path) == ["a.flac", "A.mp3", "b.mp3", "c.OGG", "Folder/z.wav"]
+
+
+def test_what_is_not_music_by_name_is_passed_over_silently(tmp_path: Path) -> None:
+    touch(tmp_path, "song.mp3", ".hidden.mp3", "._song.mp3", ".DS_Store", "Thumbs.db", "cover.jpg", "list.m3u", "t.mid")
+    touch(tmp_path, "song.mp3.gz", "d.mp3.part", "d.crdownload", "desktop.ini", "noending", ".git/x.mp3")
+    assert sources(tmp_path) == ["song.mp3"]
+
+
+def test_an_explicit_file_is_tried_whatever_its_name(tmp_path: Path) -> None:
+    touch(tmp_path, "noending", ".hidden.mp3")
+    assert sources(tmp_path / "noending", tmp_path / ".hidden.mp3") == ["noending", ".hidden.mp3"]
+
+
+def test_a_folder_named_like_a_song_is_descended_into(tmp_path: Path) -> None:
+    touch(tmp_path, "directory.mp3/inside.mp3")
+    assert sources(tmp_path) == ["directory.mp3/inside.mp3"]
+
+
+def test_link_loops_end_and_linked_files_are_found(tmp_path: Path) -> None:
+    touch(tmp_path, "a/song.mp3", "elsewhere.mp3")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "a" / "linked.mp3").symlink_to(tmp_path / "elsewhere.mp3")
+    assert sources(tmp_path / "a") == ["linked.mp3", "loop/elsewhere.mp3", "song.mp3"]
+
+
+def test_missing_broken_and_special_paths_are_told_with_a_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp3")
+    (tmp_path / "broken.mp3").symlink_to(tmp_path / "gone.mp3")
+    (tmp_path / "broken.txt").symlink_to(tmp_path / "gone.txt")
+    skipped: list[tuple[str, str]] = []
+    found = list(find_audio([tmp_path, tmp_path / "none", "bad\0name"], lambda *words: skipped.append(words)))
+    assert found == []
+    reasons = {Path(path).name: reason for path, reason in skipped}
+    assert set(reasons) == {"pipe.mp3", "broken.mp3", "none", r"bad\x00name"}
+    assert reasons["pipe.mp3"] == "not a regular file"
+    assert reasons["none"] == "no such file or folder"
+
+
+def test_without_a_listener_a_missing_path_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no such file or folder"):
+        list(find_audio([tmp_path / "none"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_folder_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "closed/song.mp3")
+    (tmp_path / "closed").chmod(0)
+    skipped: list[tuple[str, str]] = []
+    assert list(find_audio([tmp_path], lambda *words: skipped.append(words))) == []
+    assert skipped[0][1] == "permission denied"
+    (tmp_path / "closed").chmod(0o700)
+
+
+def test_strange_names_survive_printing_json_and_stay_apart(tmp_path: Path) -> None:
+    names = [b"new\nline.mp3", b"tab\tname.mp3", b"-rf.mp3", "é.mp3".encode(), "e\u0301.mp3".encode(), b"bad\xff.mp3"]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"x")
+    found = list(find_audio([tmp_path]))
+    assert len({item.source for item in found}) == len(names)
+    assert all(item.path.read_bytes() == b"x" for item in found)
+    for item in found:
+        assert json.loads(json.dumps(item.source)) == item.source
+        item.source.encode("utf-8")
+        line = printable(item.path)
+        assert "\n" not in line
+        assert "\t" not in line
+        line.encode("utf-8")
+
+
+def test_the_search_is_lazy(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3", "b.mp3")
+    search = find_audio([tmp_path, tmp_path / "none"])
+    assert next(search).source == "a.mp3"

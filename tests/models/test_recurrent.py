@@ -1,0 +1,272 @@
+"""The families that go frame by frame (lstm, rnn), and the first GAN beside them (mlp)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from musigan import models
+from musigan.errors import SettingsError
+from musigan.models.frames import CELLS, COUPLING, FAINTEST, FrameGenerator, FrameSettings
+from musigan.rolls.shape import RollShape
+from musigan.training.objectives import OBJECTIVES, StepContext
+from tests import tiny
+
+SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
+SHAPES = [SHAPE, RollShape(1, 5, 10), RollShape(3, 16, 31), RollShape(2, 4, 3)]
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def built(name: str, shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
+    """Networks that say something: the layers that start small are not."""
+    torch.manual_seed(1)
+    networks = models.build(name, {**tiny.NETWORKS[name], **changes}, shape)
+    with torch.no_grad():
+        for parameter in networks["generator"].parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return networks
+
+
+def music(batch: int = 3, shape: RollShape = SHAPE) -> Tensor:
+    loud = 0.1 + 0.9 * torch.rand(batch, shape.channels, shape.keys, shape.frames, generator=rng(2))
+    return loud * (torch.rand(loud.shape, generator=rng(3)) > 0.6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["mlp", "rnn"])
+def test_shapes(name: str, shape: RollShape) -> None:
+    networks = built(name, shape).eval()
+    generator: Any = networks["generator"]
+    decoded = generator.decode(generator.sample_prior(generator.draw(3, shape.frames, rng())), shape.frames)
+    assert decoded.roll.shape == decoded.logits.shape == (3, shape.channels, shape.keys, shape.frames)
+    assert decoded.roll.min() >= 0
+    assert decoded.roll.max() <= 1
+    assert (decoded.roll[decoded.logits <= 0] == 0).all()
+    said = networks["critic"](decoded.roll, None)
+    assert said.logits["roll"].shape == (3, 1)
+    assert len(said.features["roll"][0]) == 3
+    assert networks["critic"](None, None).logits == {}
+
+
+@pytest.mark.parametrize("name", ["mlp", "rnn"])
+def test_samples_do_not_mix(name: str) -> None:
+    networks = built(name).eval()
+    generator: Any = networks["generator"]
+    noise = generator.draw(3, tiny.FRAMES, rng())
+    together = generator.decode(generator.sample_prior(noise), tiny.FRAMES).roll[1:2]
+    torch.testing.assert_close(together, generator.decode(generator.sample_prior(noise[1:2]), tiny.FRAMES).roll)
+    roll = music()
+    scored = networks["critic"](roll, None, per_sample=True).logits["roll"]
+    torch.testing.assert_close(scored[1:2], networks["critic"](roll[1:2], None, per_sample=True).logits["roll"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_known_of_frames_before_they_are_there(shape: RollShape) -> None:
+    """What is said of a frame stays the same whatever comes after the frame before it."""
+    generator: Any = built("lstm", shape)["generator"]
+    roll = music(2, shape)
+    frames = generator._frames(roll)
+    says = generator._teacher_forced(frames)
+    for change in range(frames.shape[1]):
+        other = frames.clone()
+        other[:, change:] = 1 - other[:, change:]
+        first = change // generator.settings.step_frames * generator.settings.step_frames + 5  # of the next step
+        for one, two in zip(says, generator._teacher_forced(other), strict=True):
+            torch.testing.assert_close(one[:, :first], two[:, :first])
+            assert first >= frames.shape[1] or not torch.equal(one[:, first:], two[:, first:])
+
+
+def test_likelihood_by_hand() -> None:
+    """One key, two channels, three frames (a step of two and half a step): every factor written out."""
+    torch.manual_seed(0)
+    generator = FrameGenerator(
+        FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 3)
+    )
+    with torch.no_grad():
+        generator.out_proj.weight.zero_()  # the chain is then what it usually is
+        generator.usual[:, 0, 0] = torch.tensor((-1.0, 2.0, 0.4, 0.0, 0.1, -1.0))
+        generator.usual[:, 1, 0] = torch.tensor((-2.0, 1.0, 0.6, 0.5, -0.2, 0.3))
+        generator.coupling[:, 0, 0] = torch.tensor((0.3, 0.1))
+    roll = torch.tensor([[[[0.0, 0.5, 0.7]], [[0.0, 0.0, 0.8]]]])
+
+    def sigmoid(value: float) -> float:
+        return 1 / (1 + math.exp(-value))
+
+    def normal(value: float, mean: float, raw: float) -> float:
+        sigma = 0.01 + math.log1p(math.exp(raw))
+        return -math.log(sigma * math.sqrt(2 * math.pi)) - 0.5 * ((value - mean) / sigma) ** 2
+
+    silent, sounding = COUPLING * 0.3, COUPLING * 0.1
+    left = [1 - sigmoid(-1.0), sigmoid(-1.0), sigmoid(2.0)]
+    right = [1 - sigmoid(-2.0 - silent), 1 - sigmoid(-2.0 + silent), sigmoid(-2.0 + silent)]
+    assert sounding != silent
+    loud = normal(0.5, 0.4, 0.0) + normal(0.7, 0.5 + 0.1, -1.0) + normal(0.8, 0.6, 0.5)
+    found = generator.likelihood(roll)
+    assert found["frame_nats"].item() == pytest.approx(-sum(map(math.log, left + right)) / 3, rel=1e-5)
+    assert found["loudness_nats"].item() == pytest.approx(-loud / 3, rel=1e-4)
+
+
+def test_what_is_drawn_is_as_likely_as_is_said() -> None:
+    """Frames of many pieces: how often a key sounds is what the chain says, both channels together included."""
+    generator: Any = built("lstm", RollShape(2, 3, 10))["generator"].eval()
+    with torch.no_grad():
+        generator.usual[0] += 5.0  # keys begin often
+        drawn, _ = generator._sample(generator.draw(4000, 10, rng(5)), generator._initial_state(4000))
+        says, before = generator._teacher_forced(drawn), torch.cat((torch.zeros_like(drawn[:, :1]), drawn[:, :-1]), 1)
+        said = torch.sigmoid(generator._logits(says, before, drawn > 0))
+    error = ((drawn > 0).float() - said).mean(0)  # (T, C, K)
+    deviation = (said * (1 - said)).mean(0).div(4000).sqrt()
+    assert (error.abs() < 5 * deviation).all()
+    assert 0.05 < (drawn > 0).float().mean() < 0.95
+    assert drawn[drawn > 0].min() >= FAINTEST
+
+
+def test_a_decoded_roll_is_what_was_drawn() -> None:
+    """All steps at once give what step after step did, and a gradient with it."""
+    generator: Any = built("rnn")["generator"]
+    begun = generator.sample_prior(generator.draw(2, tiny.FRAMES, rng()))
+    assert generator.sample_prior(begun) is begun
+    roll = generator.decode(begun, tiny.FRAMES).roll
+    torch.testing.assert_close(roll.permute(0, 3, 1, 2), begun[:, : tiny.FRAMES, 2])
+    assert roll.requires_grad
+    assert (roll > 0).any()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_going_on_is_one_piece(cell: str) -> None:
+    """From a past of whole steps it goes on as the piece did that the past was taken from."""
+    generator: Any = built("rnn", cell=cell)["generator"].eval()
+    noise = generator.draw(1, 60, rng())
+    with torch.no_grad():
+        whole, _ = generator._sample(noise, generator._initial_state(1))
+        past = whole[:, :35].permute(0, 2, 3, 1)
+        rest, _ = generator._sample(noise[:, 35:], generator._state_after(past))
+    torch.testing.assert_close(rest, whole[:, 35:])
+    assert not torch.equal(rest, generator._sample(noise[:, 35:], generator._initial_state(1))[0])
+
+
+@pytest.mark.parametrize("past", [None, 1, 4, 5, 23])
+@pytest.mark.parametrize("frames", [1, 5, 61])
+def test_extends_any_past_by_any_length(past: int | None, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator: Any = built("lstm")["generator"].eval()
+    before = None if past is None else music(1, RollShape(tiny.CHANNELS, tiny.KEYS, past))
+    found = generator.extend(before, frames, rng())
+    assert found.shape == (1, tiny.CHANNELS, tiny.KEYS, frames)
+    monkeypatch.setattr("musigan.models.frames.BLOCK_STEPS", 3)
+    assert generator.extend(before, frames, rng()).shape == found.shape
+
+
+def test_temperature_takes_more_chances() -> None:
+    generator: Any = built("lstm")["generator"].eval()
+    cool, warm = (
+        sum(
+            generator.likelihood(generator.extend(None, 50, rng(seed), temperature))["frame_nats"].item()
+            for seed in range(20)
+        )
+        for temperature in (0.5, 1.5)
+    )
+    assert cool < 0.8 * warm
+
+
+def test_cells_can_be_chosen_and_are_refused() -> None:
+    for cell, kind in CELLS.items():
+        networks = built("rnn", cell=cell)
+        assert type(networks["generator"].cell) is type(networks["critic"].cell) is kind
+    with pytest.raises(SettingsError, match=r"network\.cell"):
+        built("rnn", cell="mamba")
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [(name, setting) for name in ("mlp", "rnn", "lstm") for setting in models.family(name).settings().__dict__],
+)
+def test_every_size_has_an_effect_or_is_refused(name: str, setting: str) -> None:
+    plain = {key: value.shape for key, value in built(name).state_dict().items()}
+    value = "lstm" if setting == "cell" else tiny.NETWORKS[name].get(setting, 1) + 1
+    assert plain != {key: value.shape for key, value in built(name, **{setting: value}).state_dict().items()}
+    if setting != "cell":
+        with pytest.raises(SettingsError, match=f"network.{setting}"):
+            built(name, **{setting: -1})
+
+
+def test_the_critic_hears_both_ways() -> None:
+    """The end of a roll counts in the verdict on its beginning, and the other way round."""
+    critic: Any = built("rnn")["critic"].eval()
+    heard: list[Tensor] = []
+    critic.cell.register_forward_hook(lambda module, given, found: heard.append(found[0]))
+    roll = music(1)
+    for change in ((), slice(0, 5), slice(20, 24)):
+        other = roll.clone()
+        if change:
+            other[..., change] = 0.5
+        critic(other, None)
+    plain, early, late = heard
+    assert not torch.allclose(plain[:, -1], early[:, -1])
+    assert not torch.allclose(plain[:, 0], late[:, 0])
+
+
+def test_an_lstm_learns_to_go_on_with_a_sine() -> None:
+    """A key that follows a sine: from two periods the next one is foretold, by a network taught for seconds."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    keys, period = 11, 24
+    shape = RollShape(1, keys, 3 * period)
+    generator: Any = models.build("lstm", {"width": 64, "step_frames": 2, "key_width": 32, "reach_keys": 3}, shape)[
+        "generator"
+    ]
+
+    def sine(phase: Tensor, frames: int) -> Tensor:
+        """(B) -> roll (B, 1, K, T)."""
+        angle = 2 * math.pi * (torch.arange(frames) + phase[:, None]) / period
+        key = ((keys - 1) / 2 * (1 + angle.sin())).round().long()  # (B, T)
+        return 0.6 * nn.functional.one_hot(key, keys).float().transpose(1, 2)[:, None]
+
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=400)
+    for step in range(400):
+        optimiser.zero_grad()
+        said = generator.likelihood(sine(torch.randint(period, (16,), generator=rng(step)), 3 * period))
+        (said["frame_nats"] + 0.1 * said["loudness_nats"]).backward()
+        optimiser.step()
+        schedule.step()
+    generator.eval()
+    misses, naive = [], []
+    for phase in (1.0, 10.0, 17.0):
+        roll = sine(torch.tensor([phase]), 3 * period)
+        heard, due = roll[..., : 2 * period], roll[0, 0, :, 2 * period :].argmax(0)
+        found = generator.extend(heard, period, rng(1), temperature=0.3)[0, 0].argmax(0)
+        misses.append((found - due).abs().float().mean())
+        naive.append((heard[0, 0, :, -1].argmax() - due).abs().float().mean())
+    assert torch.stack(misses).mean() < 0.75, misses
+    assert torch.stack(naive).mean() > 3
+
+
+@pytest.mark.parametrize("name", ["lstm", "rnn"])
+def test_likelihood_is_learned_and_is_one_of_the_losses(name: str) -> None:
+    networks, settings = built(name), tiny.settings(name)
+    objective = OBJECTIVES["likelihood"](networks, settings)
+    optimiser = torch.optim.Adam(networks["generator"].parameters(), lr=0.02)
+    context, roll, totals = StepContext(0, 0.5, rng()), music(), []
+    for _ in range(60):
+        losses = objective.losses("generator", roll, context).losses
+        assert {key: settings.weight(key) for key in losses} == {"frame_nats": 1.0, "loudness_nats": 0.1}
+        totals.append(losses["frame_nats"].item())
+        optimiser.zero_grad()
+        losses["frame_nats"].backward()
+        optimiser.step()
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_an_mlp_fades_from_step_to_step() -> None:
+    """Between the middles of steps loudness and logits are straight lines."""
+    generator: Any = built("mlp", step_frames=6)["generator"]
+    logits = generator.decode(generator.draw(2, tiny.FRAMES, rng()), tiny.FRAMES).logits
+    bends = logits.diff(dim=3).diff(dim=3).abs().amax((0, 1, 2))  # (T - 2), of frames 1, 2, ...
+    assert {index + 1 for index, bend in enumerate(bends.tolist()) if bend > 1e-4} == {2, 3, 8, 9, 14, 15, 20, 21}

@@ -1,0 +1,144 @@
+"""From a keys store to files: order, joins, loudness, names, tags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from musigan.errors import MusiganError, UsageError
+from musigan.files import targets
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
+from musigan.sound.audio import decode
+from musigan.store import Item, ItemInfo, songs
+from musigan.synthesis import rendering
+from musigan.synthesis.timbre import TIMBRES
+from tests import helpers
+
+RATE = helpers.RATE
+SETTINGS = KeySettings(keys=KeyRange(40, 60))
+HEADER = {"sample_rate": RATE, "chunk_seconds": 1.0, **SETTINGS.to_attributes()}
+
+
+def item(key: int, loudness: float = 1.0, chunks: int = 2, **attributes: Any) -> Item:
+    """A piece that holds one key for `chunks` seconds, stereo, louder on the left."""
+    array = np.zeros((chunks, 2, 21, 50), np.float16)
+    array[:, 0, key - 40] = loudness
+    array[:, 1, key - 40] = loudness / 2
+    names = ("chunks", "channels", "keys", "frames")
+    return Item(ItemInfo("000001", array.shape, "float16", (1, *array.shape[1:]), names, attributes), array)
+
+
+def sound(**options: Any) -> rendering.SoundSettings:
+    given = {"timbre": "sine", "sample_rate": 0, "gain_db": 0.0, "fade": 0.0, "crossfade": 0.5, **options}
+    return rendering.SoundSettings.of_store(HEADER, **given)
+
+
+def pieces(made: rendering.SoundSettings, *items: Item) -> Any:
+    return made.pieces(items, 2, on_piece=lambda title: None)
+
+
+def pitch(signal: np.ndarray) -> float:
+    """Strongest frequency of (C, S), in Hz."""
+    spectrum = np.abs(np.fft.rfft(signal[0] * np.hanning(signal.shape[1])))
+    return float(spectrum.argmax() * RATE / signal.shape[1])
+
+
+def test_pieces_follow_each_other_in_order_with_a_crossfade(tmp_path: Path) -> None:
+    made, out = sound(), tmp_path / "out.wav"
+    files = rendering.write(pieces(made, item(49), item(56)), made, targets.Target(str(out)), "", None)
+    signal = decode(out, seconds=None, channels="keep").signal
+    assert files == [str(out)]
+    assert signal.shape == (2, round(3.5 * RATE))
+    assert pitch(signal[:, :RATE]) == pytest.approx(440, abs=2)
+    assert pitch(signal[:, -RATE:]) == pytest.approx(440 * 2 ** (7 / 12), abs=2)
+    assert np.abs(signal[0]).max() > 1.8 * np.abs(signal[1]).max()
+
+
+@pytest.mark.parametrize("name", ["out.mp3", "out.ogg", "out.wav"])
+@pytest.mark.parametrize("gain_db", [0.0, 20.0])
+def test_no_file_peaks_above_its_ceiling_and_none_is_quiet(name: str, gain_db: float, tmp_path: Path) -> None:
+    made, out = sound(gain_db=gain_db, timbre="strings"), tmp_path / name
+    rendering.write(pieces(made, item(42, 0.02), item(57, 3.0)), made, targets.Target(str(out)), "", None)
+    signal = decode(out, sample_rate=44100, seconds=None).signal
+    first, last = np.abs(signal[:, :44100]).max(), np.abs(signal[:, -44100:]).max()
+    assert 0.6 < first <= 10 ** (-1 / 20)
+    assert 0.6 < last <= 10 ** (-1 / 20)
+
+
+def test_split_numbers_its_files_and_loses_none(tmp_path: Path) -> None:
+    made, target = sound(), targets.Target(str(tmp_path / "a.b.wav"), split=True)
+    (tmp_path / "a.b-002.wav").write_text("precious")
+    with pytest.raises(MusiganError, match=r"a\.b-002\.wav exists"):
+        rendering.write(pieces(made, item(49), item(56)), made, target, "", None)
+    assert (tmp_path / "a.b-002.wav").read_text() == "precious"
+    forced = targets.Target(target.out, split=True, force=True)
+    made = sound()
+    rendering.write(pieces(made, item(49), item(56, chunks=3)), made, forced, "", None)
+    lengths = [decode(tmp_path / f"a.b-00{number}.wav", seconds=None).seconds for number in (1, 2)]
+    assert lengths == pytest.approx([2, 3])
+    assert (made.rendered, made.seconds) == (2, pytest.approx(5))
+
+
+def test_a_padded_piece_is_cut_to_its_seconds_and_a_gap_stays_a_gap() -> None:
+    assert songs.piece_roll(item(49, seconds=1.3), SETTINGS).shape == (2, 21, 65)
+    gapped = songs.piece_roll(item(49, starts=[7.0, 10.0]), SETTINGS)
+    assert gapped.shape == (2, 21, 200)
+    assert (gapped[0, 9] > 0).tolist() == [True] * 50 + [False] * 100 + [True] * 50
+    with pytest.raises(MusiganError, match="3 starts for 2 chunks"):
+        songs.piece_roll(item(49, starts=[0, 1, 2]), SETTINGS)
+
+
+def test_tags_come_from_the_piece_and_its_checkpoint(tmp_path: Path) -> None:
+    import mutagen
+
+    made, out = sound(), tmp_path / "out.mp3"
+    piece = item(49, title="ckpt 1", artist="MusiGAN", source="ckpt, seed 1, piece 1")
+    rendering.write(pieces(made, piece), made, targets.Target(str(out)), "Größe", None)
+    found = mutagen.File(out).tags
+    assert str(found["TIT2"]) == "Größe"
+    assert str(found["TPE1"]) == "MusiGAN"
+    assert any("ckpt, seed 1" in str(found[key]) for key in found if key.startswith("COMM"))
+    assert str(found["TSSE"]).startswith("musigan")
+
+
+def test_silence_is_written_as_silence(tmp_path: Path) -> None:
+    made, out = sound(), tmp_path / "out.wav"
+    rendering.write(pieces(made, item(49, 0.0)), made, targets.Target(str(out)), "", None)
+    assert not decode(out, seconds=None).signal.any()
+
+
+def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "there.mp3").write_text("precious")
+    for out, message in [("there.mp3", "--force"), ("none/x.mp3", "no folder")]:
+        with pytest.raises(MusiganError, match=message):
+            targets.Target(str(tmp_path / out)).check(None)
+    with pytest.raises(UsageError, match="ending"):
+        targets.Target(str(tmp_path / "no-ending")).check(None)
+    with pytest.raises(MusiganError, match="split"):
+        targets.Target("-", split=True).check(None)
+
+
+def test_help_names_every_timbre() -> None:
+    text = helpers.run("keys-to-mp3", "--help").stdout.decode()
+    assert all(name in text for name in TIMBRES)
+
+
+@pytest.mark.parametrize(("frame_seconds", "rate"), [(0.02, 44100), (0.016, 48000), (0.0125, 48000)])
+def test_a_timbre_with_overtones_gets_a_rate_that_its_frames_fit(frame_seconds: float, rate: int) -> None:
+    header = {**HEADER, **KeySettings(keys=KeyRange(40, 60), frame_seconds=frame_seconds).to_attributes()}
+    made = rendering.SoundSettings.of_store(header, "piano", 0, 0.0, 0.0, 0.5)
+    assert made.sample_rate == rate
+    assert rendering.SoundSettings.of_store(header, "sine", 0, 0.0, 0.0, 0.5).sample_rate == RATE
+
+
+def test_split_looks_for_existing_files_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "out-007.mp3").write_text("precious")
+    (tmp_path / "out-x.mp3").write_text("not one of them")
+    with pytest.raises(MusiganError, match=r"out-007\.mp3 exists"):
+        targets.Target(str(tmp_path / "out.mp3"), split=True).check(None)
+    targets.Target(str(tmp_path / "out.mp3"), split=True, force=True).check(None)
+    targets.Target(str(tmp_path / "other.mp3"), split=True).check(None)

@@ -1,0 +1,104 @@
+"""The library's one rule: packages import from packages to their right, never from their left or beside them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+
+# From the top of the house down; rooms between bars do not know each other.
+RULE = """
+    tools -> training | report -> sampling -> checkpoints | metrics | synthesis
+    -> datasets | analysis | midi | pictures | tunes | doctor -> store | sound | models
+    -> rolls | losses | files | machine | settings -> layers | errors
+"""
+FLOORS = [[room.strip() for room in floor.split("|")] for floor in RULE.split("->")]
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+WITHOUT_TORCH = ("rolls", "store", "sound", "analysis", "midi", "synthesis", "metrics")
+
+
+def room(module: str) -> str:
+    """Return the room of a dotted module name: `musigan.store.reading` is in store, the tools are one room."""
+    first, _, rest = module.partition(".")
+    return "tools" if first == "musigan_tools" else rest.partition(".")[0]
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the library and the tools by its dotted name."""
+    files = {"musigan": CHECKOUT / "musigan", "musigan_tools": CHECKOUT / "tools"}
+    named = {}
+    for package, folder in files.items():
+        for file in folder.rglob("*.py"):
+            parts = (package, *file.relative_to(folder).with_suffix("").parts)
+            named[".".join(part for part in parts if part != "__init__")] = file
+    return named
+
+
+def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules of ours that a file imports, wherever in it: at the top, in functions, for types alone."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] in ("musigan", "musigan_tools")
+        ):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in known else node.module
+
+
+def edges() -> set[tuple[str, str]]:
+    """Return (importer, imported) of every import between modules of ours."""
+    known = modules()
+    return {(name, other) for name, file in known.items() for other in imports(file, known) if other != name}
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room(name) for name in modules()} - {""}
+    assert rooms == set(FLOOR)
+
+
+def test_imports_point_to_the_right() -> None:
+    """The package's face (musigan/__init__.py) may import anything, late; its version is anybody's."""
+    upward = [
+        f"{name} imports {other}"
+        for name, other in sorted(edges())
+        if "" not in (room(name), room(other)) and room(name) != room(other) and FLOOR[room(name)] >= FLOOR[room(other)]
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_modules_import_in_no_circle() -> None:
+    """Within a package, too: a module's face (__init__) left out, which its own modules may be imported by."""
+    known = modules()
+    faces = {name for name, file in known.items() if file.name == "__init__.py"}
+    below = {name: {other for one, other in edges() if one == name and other not in faces} for name in known}
+    done: set[str] = set()
+
+    def descend(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for other in sorted(below[name]):
+                descend(other, (*path, name))
+            done.add(name)
+
+    for name in sorted(known):
+        descend(name, ())
+
+
+@pytest.mark.parametrize("package", WITHOUT_TORCH)
+def test_imports_without_torch(package: str) -> None:
+    """Every module of the package, imported in a process of its own, leaves torch, librosa and matplotlib alone."""
+    names = [name for name in modules() if room(name) == package]
+    code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
+    code += "print(*{'torch', 'librosa', 'matplotlib'} & set(sys.modules))"
+    heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy.stdout.split() == []

@@ -1,0 +1,141 @@
+"""What a run leaves beside its checkpoint: figures, pictures and sound, and training undisturbed by them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from musigan import models
+from musigan.checkpoints import checkpoint
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
+from musigan.training import journal as journals
+from musigan.training import loop
+from musigan.training.journal import Journal, write_sound
+from tests import tiny
+from tests.tiny import assert_same_weights, go_on, start
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "ckpt.pt"
+    heard: list[Path] = []
+
+    def sound(rolls: list[Any], store: dict[str, Any], path: Path) -> None:
+        assert rolls[0].shape[:2] == (tiny.CHANNELS, tiny.KEYS)
+        heard.append(path)
+
+    monkeypatch.setattr(journals, "write_sound", sound)
+    settings = tiny.settings(sample_every=5, epochs=6)
+    run, data = start(keys, settings)
+    journal = Journal(target, run.history)
+    reporter = tiny.Silent()
+    loop.train(run, data, target, reporter, journal, steps_limit=4)
+    journal.record({"stage": "variational", "epoch": 99, "step": 1})  # written, but not in the checkpoint
+    journal.close()
+    run, data = go_on(target, keys)
+    journal = Journal(target, run.history)
+    loop.train(run, data, target, reporter, journal)
+    journal.close()
+    folder = tmp_path / "ckpt.run"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["total_epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert {path.name for path in heard} == {f"samples-{n:06d}.mp3" for n in (1, 2, 3, 5, 6)}
+    assert (folder / "samples-000005.png").read_bytes()[:4] == b"\x89PNG"
+    assert not [note for note in reporter.notes if "left out" in note]
+
+
+@pytest.mark.parametrize("name", [name for name in models.FAMILIES if name != "cyclegan"])
+def test_every_family_that_draws_leaves_samples(
+    name: str, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    run, _ = start(keys, tiny.settings(name))
+    journal, notes = Journal(tmp_path / "ckpt.pt", []), list[str]()
+    journal.samples(run, 7, notes.append)
+    journal.close()
+    assert notes == []
+    assert (tmp_path / "ckpt.run" / "samples-000007.png").exists()
+
+
+def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    with_samples, without = tmp_path / "with.pt", tmp_path / "without.pt"
+    run, data = start(keys, tiny.settings(sample_every=1))
+    journal = Journal(with_samples, [])
+    loop.train(run, data, with_samples, tiny.Silent(), journal)
+    journal.close()
+    run, data = start(keys, tiny.settings())
+    loop.train(run, data, without, tiny.Silent())
+    assert_same_weights(with_samples, without)
+
+
+@pytest.mark.parametrize("broken", ["write_sound", "Sampler"])
+def test_samples_that_fail_are_noted_after_the_epoch_was_saved(
+    broken: str, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings(sample_every=1, save_every=4))
+    saved: list[int] = []
+
+    def fail(*_: Any) -> None:
+        run.networks["critic"].eval()
+        saved.append(len(checkpoint.load(path).history))
+        raise ZeroDivisionError("of\ntwo lines")
+
+    monkeypatch.setattr(journals, broken, fail)
+    journal, reporter = Journal(path, []), tiny.Silent()
+    assert loop.train(run, data, path, reporter, journal)
+    journal.close()
+    assert saved == [1, 2, 3, 4]
+    assert run.networks["critic"].training
+    assert "samples of epoch 2 left out: ZeroDivisionError: of two lines" in reporter.notes
+
+
+def test_no_samples_where_none_are_asked_for(keys: Path, tmp_path: Path) -> None:
+    run, data = start(keys, tiny.settings(sample_every=0))
+    journal = Journal(tmp_path / "ckpt.pt", [])
+    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), journal)
+    journal.close()
+    assert not list((tmp_path / "ckpt.run").glob("samples-*"))
+
+
+def test_run_folders_do_not_meet(tmp_path: Path) -> None:
+    names = ("ckpt.pt", "run.v1", "run.v2", "run")
+    for name in names:
+        Journal(tmp_path / name, []).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"ckpt.run", "run.v1.run", "run.v2.run", "run.run"}
+
+
+def test_tensorboard_shows_repeated_steps_once(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    history: list[dict[str, Any]] = []
+    for sitting, last in enumerate((3, 4)):
+        journal = Journal(tmp_path / "ckpt.pt", history)
+        for step in range(len(history) + 1, last + 1):
+            journal.record({"stage": "prior", "step": step, "flow": float(sitting)})
+        journal.close()
+        history = [{"step": 1}]  # the rest was not saved
+    found = events.EventAccumulator(str(tmp_path / "ckpt.run"))
+    found.Reload()
+    assert [(e.step, e.value) for e in found.Scalars("prior/flow")] == [(1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0)]
+
+
+def test_samples_sound(tmp_path: Path) -> None:
+    """The MP3 of samples has their length, its tone where the roll has one, and a peak near -1 dBFS."""
+    import soundfile
+
+    settings = KeySettings(keys=KeyRange(45, 52))
+    roll = np.zeros((2, 8, 50), np.float32)
+    roll[:, 4, 5:45] = 0.5  # A4, key 49
+    write_sound([roll, roll], {**settings.to_attributes(), "sample_rate": 12000}, tmp_path / "out.mp3")
+    signal, rate = soundfile.read(tmp_path / "out.mp3")
+    assert len(signal) / rate == pytest.approx(2.0, abs=0.15)
+    assert 0.6 < np.abs(signal).max() < 10 ** (-1 / 20)
+    spectrum = np.abs(np.fft.rfft(signal[:, 0]))
+    assert spectrum.argmax() * rate / len(signal) == pytest.approx(440, abs=3)
