@@ -15,10 +15,9 @@ from musigan.metrics.sets import Collection, RollSet, require_alike
 from musigan.rolls.shape import Geometry
 
 if TYPE_CHECKING:
-    from musigan.datasets.rolls import Reader
-    from musigan.store import Reader as StoreReader
     from musigan.sampling.sampler import Sampler
     from musigan.sampling.transfer import Transfer
+    from musigan.store import Reader as StoreReader
 
 
 def held_out_songs(
