@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import os, sys
-from musigan.nativestderr import quiet_native_stderr
+from musigan.machine.nativestderr import quiet_native_stderr
 print("before", file=sys.stderr)
 stream = quiet_native_stderr()
 assert quiet_native_stderr() is stream is sys.stderr
@@ -22,13 +22,13 @@ def test_native_words_vanish_and_pythons_stay() -> None:
 
 
 def test_a_traceback_still_shows() -> None:
-    script = "from musigan.nativestderr import *; quiet_native_stderr(); raise RuntimeError('seen')"
+    script = "from musigan.machine.nativestderr import *; quiet_native_stderr(); raise RuntimeError('seen')"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert b"RuntimeError: seen" in result.stderr
 
 
 def test_a_closed_stderr_is_left_alone() -> None:
-    script = "from musigan.nativestderr import *; quiet_native_stderr(); print('done')"
+    script = "from musigan.machine.nativestderr import *; quiet_native_stderr(); print('done')"
     command = f'exec {sys.executable} -c "{script}" 2>&-'
     result = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False)
     assert result.stdout == b"done\n"

@@ -356,7 +356,7 @@ def test_sigterm_in_the_middle_of_a_pipe_is_heard_on_both_sides(music: Path, tmp
 def test_stray_output_cannot_touch_the_stream(stores: dict[str, Path]) -> None:
     """A library that prints, or a child process that writes to descriptor 1 or reads from 0, does no harm."""
     noisy = (
-        "import os, subprocess, musigan.chunks as chunks\n"
+        "import os, subprocess, musigan.store.chunks as chunks\n"
         "cut = chunks.cut_pairs\n"
         "def loud(*a):\n"
         "    print('stray', flush=True); os.write(1, b'raw'); subprocess.run(['sh', '-c', 'echo child; cat'])\n"
