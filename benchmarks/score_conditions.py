@@ -50,8 +50,8 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(usable_cores())
     sampler = Sampler.load(chosen.checkpoint)
-    styles, frames = list(sampler.store["styles"]), sampler.shape.frames
-    frame_seconds, low_key = float(sampler.store["frame_seconds"]), int(sampler.store["low_key"])
+    styles, frames = list(sampler.store.styles or ()), sampler.shape.frames
+    frame_seconds, low_key = sampler.store.header.frame_seconds, sampler.store.header.low_key
 
     def drawn(**request: object) -> list[np.ndarray]:
         """Pieces under a wish."""
@@ -59,7 +59,7 @@ def main() -> None:
         return [sampler.piece(1, number, frames, request=asked).roll for number in range(1, chosen.count + 1)]
 
     with open_reader(chosen.keys) as reader:
-        genres = {info.name: style_of(info.attributes) for info in reader.infos()}
+        genres = {info.name: style_of(info.song) for info in reader.infos()}
         known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for split in ("train", "validation"):
             data = RollDataset(reader, split)  # type: ignore[arg-type]

@@ -126,11 +126,11 @@ def write_sound(path: Path, signal: np.ndarray) -> Path:
 
 def waveform_store(path: Path, songs: int = 2, seconds: float = 41.0) -> Path:
     """A store of short tunes; each is a different one, and a second longer than the one before."""
-    with store.write(str(path), "waveform", {"sample_rate": RATE}) as writer:
+    with store.write(str(path), store.StoreHeader("waveform", RATE)) as writer:
         for number in range(songs):
             signal = tune(seconds + number, [40 + number, 44, 47 + number, 52], number).astype(np.float16)
-            attributes = {"title": f"Tune {number}", "source": f"tune-{number}.wav", "level": 1.0}
-            writer.add(signal, ("channels", "samples"), attributes)
+            song = store.Song(title=f"Tune {number}", source=f"tune-{number}.wav", level=1.0)
+            writer.add(signal, ("channels", "samples"), song)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,10 @@ CHANNELS, KEYS, FRAMES = 2, 24, 250
 LOW_KEY = 37
 
 
-def header(keys: int = KEYS, frames: int = FRAMES, frame_seconds: float = 0.02) -> dict[str, Any]:
-    """Attributes of a keys store of rolls of that size."""
+def header(keys: int = KEYS, frames: int = FRAMES, frame_seconds: float = 0.02) -> store.StoreHeader:
+    """The header of a keys store of rolls of that size."""
     settings = KeySettings(keys=KeyRange(LOW_KEY, LOW_KEY + keys - 1), frame_seconds=frame_seconds)
-    return {"sample_rate": 12000, "chunk_seconds": frames * frame_seconds, **settings.to_attributes()}
+    return store.StoreHeader("keys", 12000, frames * frame_seconds).with_keys(settings)
 
 
 def song(seed: int, rolls: int, channels: int = CHANNELS, keys: int = KEYS, frames: int = FRAMES) -> np.ndarray:
@@ -40,16 +39,15 @@ def write_songs(
     path: Path,
     songs: Sequence[np.ndarray],
     splits: Sequence[str | None],
-    attributes: dict[str, Any] | None = None,
+    own_header: store.StoreHeader | None = None,
 ) -> Path:
     """A keys store of songs, each (N, C, K, T); `splits` says of each whether it is held back, None: it does not."""
     keys, frames = songs[0].shape[2:]
-    with store.write(str(path), "keys", attributes or header(keys, frames)) as writer:
+    with store.write(str(path), own_header or header(keys, frames)) as writer:
         for number, (rolls, split) in enumerate(zip(songs, splits, strict=True)):
-            content = {"title": f"Song {number}", "level": 0.1, "content": f"{number:032x}"}
-            content |= {"split": split} if split else {}
+            each = store.Song(title=f"Song {number}", level=0.1, content=f"{number:032x}", split=split or "")
             names = ("chunks", "channels", "keys", "frames")
-            writer.add(np.ascontiguousarray(rolls, np.float16), names, content)
+            writer.add(np.ascontiguousarray(rolls, np.float16), names, each)
     return path
 
 

@@ -44,18 +44,20 @@ class Counter:
         self.left -= 1
 
 
-def write_songs(path: Path, header: dict[str, Any] | None = None, channels: int = tiny.CHANNELS) -> Path:
+def write_songs(path: Path, header: store.StoreHeader | None = None, channels: int = tiny.CHANNELS) -> Path:
     """Four songs of 1.92 s with nasty titles, the first for training; each has keys of its own."""
     rng = np.random.default_rng(7)
     names = ("pairs", "part", "channels", "keys", "frames")
-    with store.write(str(path), "keys", header or tiny.HEADER) as writer:
+    with store.write(str(path), header or tiny.HEADER) as writer:
         for number, title in enumerate(NASTY):
             song = np.zeros((2, 2, channels, tiny.KEYS, tiny.FRAMES), np.float16)
             song[:, :, 0, 2 + number : 4 + number] = rng.uniform(0.3, 1.4, (2, 2, 2, tiny.FRAMES))
             song[:, :, -1] *= 0.5
-            attributes = {"title": title, "artist": 'A "B"', "genre": NASTY[0] if number else "folk", "level": 0.1,
-                          "split": "validation" if number else "train", "starts": [3.0, 3.0 + SECONDS / 2]}  # fmt: skip
-            writer.add(song, names, attributes)
+            about = store.Song(
+                title=title, artist='A "B"', genre=NASTY[0] if number else "folk", level=0.1,
+                split="validation" if number else "train", starts=(3.0, 3.0 + SECONDS / 2),
+            )  # fmt: skip
+            writer.add(song, names, about)
     return path
 
 
@@ -64,7 +66,7 @@ def write_run(folder: Path) -> Path:
     torch.set_num_threads(1)
     settings = tiny.settings(epochs=7, pretrain_epochs=5)
     data = tiny.dataset(tiny.write_keys(folder / "keys.zip"), settings)
-    run = runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(), torch.device("cpu"))
+    run = runs.begin(settings, data, data.record(), settings.stage_epochs(), torch.device("cpu"))
     journal = Journal(folder / "ckpt.pt", [])
     loop.train(
         run, data, folder / "ckpt.pt", tiny.Silent(), journal, tiny.dataset(folder / "keys.zip", settings, "validation")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from musigan import store
-from musigan.store import DIMENSIONS, Item, zipstream
+from musigan.store import DIMENSIONS, Item, Song, StoreHeader, zipstream
 
-HEADERS: dict[str, dict[str, Any]] = {
-    "waveform": {"sample_rate": 5, "chunk_seconds": 2},
-    "pairs": {"sample_rate": 5, "chunk_seconds": 1.4},
-    "keys": {"sample_rate": 5, "chunk_seconds": 1.5, "frame_seconds": 0.5, "low_key": 40, "high_key": 43},
+HEADERS = {
+    "waveform": StoreHeader("waveform", 5, 2),
+    "pairs": StoreHeader("pairs", 5, 1.4),
+    "keys": StoreHeader("keys", 5, 1.5, frame_seconds=0.5, low_key=40, high_key=43),
 }
 SHAPES: list[tuple[str, tuple[int, ...]]] = [
     ("waveform", (2, 23)),
@@ -22,7 +21,7 @@ SHAPES: list[tuple[str, tuple[int, ...]]] = [
     ("keys", (2, 2, 1, 4, 3)),
     ("keys", (3, 1, 4, 3)),
 ]
-Songs = list[tuple[np.ndarray, dict[str, Any]]]
+Songs = list[tuple[np.ndarray, Song]]
 
 
 def dimensions(kind: str, array: np.ndarray) -> tuple[str, ...]:
@@ -36,13 +35,13 @@ def songs(shape: tuple[int, ...], count: int = 2, dtype: str = "float16") -> Son
     ]
     if len(shape) == 2:
         arrays = [array[:, : shape[1] - 9 * number] for number, array in enumerate(arrays)]
-    return [(array, {"title": f"Lied Ä{number}", "level": 0.5}) for number, array in enumerate(arrays)]
+    return [(array, Song(title=f"Lied Ä{number}", level=0.5)) for number, array in enumerate(arrays)]
 
 
 def fill(target: str | io.BytesIO, kind: str, content: Songs) -> None:
-    with store.write(target, kind, HEADERS[kind]) as writer:
-        for array, attributes in content:
-            writer.add(array, dimensions(kind, array), attributes)
+    with store.write(target, HEADERS[kind]) as writer:
+        for array, song in content:
+            writer.add(array, dimensions(kind, array), song)
 
 
 def archive(kind: str = "keys", shape: tuple[int, ...] = (2, 2, 1, 4, 3), count: int = 2) -> bytes:
@@ -69,8 +68,8 @@ def items(source: str | Path | bytes) -> list[Item]:
 
 def assert_same(found: list[Item], expected: Songs, kind: str) -> None:
     assert [item.name for item in found] == [f"{number:06d}" for number in range(1, len(expected) + 1)]
-    for item, (array, attributes) in zip(found, expected, strict=True):
+    for item, (array, song) in zip(found, expected, strict=True):
         assert item.array.dtype == array.dtype
         np.testing.assert_array_equal(item.array, array)
-        assert item.attributes == attributes
+        assert item.song == song
         assert item.dimension_names == dimensions(kind, array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,3 +103,10 @@ def test_imports_without_torch(package: str) -> None:
     code += "print(*{'torch', 'librosa', 'matplotlib'} & set(sys.modules))"
     heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.stdout.split() == []
+
+
+def test_names_of_attributes_live_in_store_alone() -> None:
+    """Elsewhere a store is its header and an item its song: typed records, no mappings of strings."""
+    pattern = re.compile(r'attributes\[["\']|attributes\.get\(|(header|\bstore)\[["\']')
+    files = [file for name, file in modules().items() if room(name) != "store"]
+    assert [str(file) for file in files if pattern.search(file.read_text(encoding="utf-8"))] == []

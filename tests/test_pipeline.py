@@ -10,7 +10,6 @@ import pytest
 
 from musigan import store
 from musigan.analysis.bands import analyse
-from musigan.rolls.keysettings import KeySettings
 from musigan.sound.audio import decode
 from tests import helpers
 from tests.helpers import run, start
@@ -41,7 +40,7 @@ def test_the_three_lines_end_in_an_mp3_that_plays(music: Path, tmp_path: Path) -
     keys, checkpoint, out = tmp_path / "keys.zarr", tmp_path / "ckpt.pt", tmp_path / "out.mp3"
     first_line(music, keys)
     with store.open_reader(str(keys), ("keys",)) as reader:
-        assert [(info.attributes["source"], info.shape) for info in reader.infos()] == [
+        assert [(info.song.source, info.shape) for info in reader.infos()] == [
             ("first.wav", (2, 2, 2, 88, 500)),
             ("more/second.wav", (3, 2, 2, 88, 500)),
         ]
@@ -67,7 +66,7 @@ def test_a_song_as_keys_is_still_the_song(music: Path, tmp_path: Path) -> None:
     with store.open_reader(str(keys)) as reader:
         (item,) = reader
         rolls = item.array.astype(np.float32)  # (chunks, C, K, T)
-        settings = KeySettings.from_attributes(reader.attributes)
+        settings = reader.header.key_settings
     original = np.concatenate(list(rolls), axis=-1)  # (C, K, T)
     recording = decode(tmp_path / "song.mp3", seconds=None)
     again, _ = analyse(recording.signal, 12000, settings)

@@ -18,9 +18,7 @@ from musigan.training import runs
 
 CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24
-HEADER = {
-    "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, **KeySettings(keys=KeyRange(30, 40)).to_attributes(),
-}  # fmt: skip
+HEADER = store.StoreHeader("keys", 12000, FRAMES * 0.02).with_keys(KeySettings(keys=KeyRange(30, 40)))
 NETWORKS: dict[str, dict[str, Any]] = {
     "musigan": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
@@ -58,7 +56,7 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
     """A keys store of held notes: in every song other keys, left louder than right, some cells exactly 0."""
     rng = np.random.default_rng(seed)
     names = ("pairs", "part", "channels", "keys", "frames") if paired else ("chunks", "channels", "keys", "frames")
-    with store.write(str(path), "keys", HEADER) as writer:
+    with store.write(str(path), HEADER) as writer:
         for number in range(songs):
             long = np.zeros((CHANNELS, KEYS, 2 * 2 * FRAMES), np.float32)
             for key in rng.choice(KEYS, 4, replace=False):
@@ -69,9 +67,11 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
             if not paired:
                 blocks = blocks.reshape(4, CHANNELS, KEYS, FRAMES)
             split = "validation" if number < validation else "train"
-            attributes = {"title": f"Song {number}", "split": split, "level": 0.1 + 0.1 * number}
-            attributes |= {"genre": ("Folk", "Rock")[number % 2], "tempo": 100.0 + 20 * number, "first_beat": 0.1}
-            writer.add(np.ascontiguousarray(blocks, np.float16), names, attributes)
+            song = store.Song(
+                title=f"Song {number}", split=split, level=0.1 + 0.1 * number, genre=("Folk", "Rock")[number % 2],
+                tempo=100.0 + 20 * number, first_beat=0.1,
+            )  # fmt: skip
+            writer.add(np.ascontiguousarray(blocks, np.float16), names, song)
     return path
 
 
@@ -122,7 +122,7 @@ class Silent:
 def start(keys: Path, settings: TrainingSettings, adversarial: bool = True) -> tuple[runs.Run, Any]:
     """A run from nothing on the store `keys`, and its data."""
     data = dataset(keys, settings)
-    return runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(adversarial), CPU), data
+    return runs.begin(settings, data, data.record(), settings.stage_epochs(adversarial), CPU), data
 
 
 def go_on(path: Path, keys: Path, settings: TrainingSettings | None = None) -> tuple[runs.Run, Any]:

@@ -33,7 +33,7 @@ from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.machine.nativestderr import quiet_native_stderr
 
 if TYPE_CHECKING:
-    from musigan.store import Reader, Writer
+    from musigan.store import Reader, StoreHeader, Writer
 
 SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
 STDIN = "standard input"
@@ -181,13 +181,13 @@ class Session:
             raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 
     @contextmanager
-    def writer(self, output: str, force: bool, kind: str, attributes: dict[str, Any]) -> Iterator[Writer]:
+    def writer(self, output: str, force: bool, header: StoreHeader) -> Iterator[Writer]:
         """Open the store a tool writes; it appears whole, or not at all, when nothing usable came."""
         from musigan import store
 
         self.check_output(output, force)
         target: str | IO[bytes] = self.stdout() if output == "-" else output
-        with store.write(target, kind, attributes) as writer:
+        with store.write(target, header) as writer:
             yield writer
             if not writer.items:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())

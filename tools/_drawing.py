@@ -31,7 +31,7 @@ class Drawing:
         session, sampler, frames = self.session, self.sampler, self.sampler.frames(self.seconds)
         primed = False
         progress = session.progress(best or many if isinstance(primes, list) else None, "pieces")
-        with session.writer(*self.output, "keys", sampler.attributes()) as writer:
+        with session.writer(*self.output, sampler.header) as writer:
             for given in primes:
                 primed = given is not None
                 asked = replace(request, past=None if given is None else given.past)
@@ -44,7 +44,7 @@ class Drawing:
                         writer.add(*priming.as_item(piece, given, sampler, self.seed, self.name))
                     progress.step()
         began = f", each after {sampler.past_seconds:g} s that were given" if primed else ""
-        session.summary(f"{writer.items} pieces of {frames * sampler.store['frame_seconds']:g} s{began}")
+        session.summary(f"{writer.items} pieces of {frames * sampler.header.frame_seconds:g} s{began}")
 
     def _best(self, request: Request, best: int, of: int) -> list[int]:
         """The numbers of the pieces that the critic likes best, best first."""
@@ -71,26 +71,25 @@ class Drawing:
         """From each of the first songs of the keys store `source` to the next; a single one to itself."""
         from musigan.errors import StoreError
         from musigan.sampling import items
-        from musigan.store import alike
+        from musigan.store.alike import TRAINED, require_alike
         from musigan.store.excerpts import MAX_ITEMS, Window, excerpts
 
         session, sampler = self.session, self.sampler
         reader = session.reader(source, "keys")
-        alike.check_same_layout(reader, sampler.store)
+        require_alike((reader.source, reader.header), ("the checkpoint", sampler.header), TRAINED)
         found = excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, self.seconds), session.skip)
         before = next(found, None)
         if before is None:
             raise StoreError(f"{reader.source} holds no song to begin with")
-        with session.writer(*self.output, "keys", sampler.attributes()) as writer:
+        with session.writer(*self.output, sampler.header) as writer:
             while before is not None:
                 after = next(found, None)
                 if after is None and writer.items:
                     break
                 piece = sampler.morph(before.roll, (after or before).roll, writer.items + 1)
-                item, names, attributes = items.as_item(piece, sampler, 0, self.name)
-                del attributes["seed"]
+                item, names, made = items.as_item(piece, sampler, 0, self.name)
                 title = before.title if after is None else f"{before.title} -> {after.title}"
-                writer.add(item, names, {**attributes, "title": title, "source": f"{self.name}, {title}"})
+                writer.add(item, names, replace(made, seed=None, title=title, source=f"{self.name}, {title}"))
                 before = after
         session.summary(f"{writer.items} pieces of at most {self.seconds:g} s")
 
@@ -103,14 +102,14 @@ class Drawing:
         number = accompaniment.track_number(track, sampler)
         reader = session.random_access_reader(source, "keys")
         songs = accompaniment.given_tracks(reader, sampler, number, self.seconds, session.skip)
-        with session.writer(*self.output, "keys", sampler.attributes()) as writer:
+        with session.writer(*self.output, sampler.header) as writer:
             for song in songs:
                 asked = replace(request, kept=song.kept, beat=request.beat or song.beat)
                 sampler.check(asked, scored=False)
                 piece = sampler.piece(self.seed, writer.items + 1, song.kept.shape[-1], request=asked)
-                item, names, attributes = items.as_item(piece, sampler, self.seed, self.name)
+                item, names, made = items.as_item(piece, sampler, self.seed, self.name)
                 title = f"{song.title}, to its {track}"
-                writer.add(item, names, {**attributes, "title": title, "source": f"{self.name}, {title}"})
+                writer.add(item, names, replace(made, title=title, source=f"{self.name}, {title}"))
             if not writer.items:
                 raise StoreError(f"{reader.source} holds no song with {track}")
         session.summary(f"{writer.items} pieces of at most {self.seconds:g} s to the {track} of their songs")

@@ -242,7 +242,7 @@ def _train(
             session.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif adversarial and not any(plan.get(game) for game in ADVERSARIAL_STAGES):
             session.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
-        run = runs.begin(settings, dataset, dataset.store_attributes(), plan, place, saved)
+        run = runs.begin(settings, dataset, dataset.record(), plan, place, saved)
     if init is not None:
         for match in warmstart.warm_start(run, init):
             session.say(f"--init: {match}")
@@ -252,7 +252,7 @@ def _train(
     finally:
         journal.close()
     if finished:
-        kinds = run.store.get("domains")
+        kinds = run.store.domains
         tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
         session.summary(f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3")
 
@@ -265,7 +265,6 @@ def _rolls(
     from musigan.datasets.domains import Domains, domain_names
     from musigan.datasets.rolls import NO_AUGMENT, RollDataset
     from musigan.errors import UsageError
-    from musigan.rolls.keysettings import KeySettings
 
     family = models.family(settings.model)
     if len(sources) != family.stores:
@@ -274,12 +273,12 @@ def _rolls(
     names = domain_names(sources) if family.stores > 1 else ()
     readers = [session.random_access_reader(source, "keys") for source in sources]
     for reader in readers:
-        KeySettings.from_attributes(reader.attributes).frame_samples(int(reader.attributes["sample_rate"]))
+        reader.header.key_settings.frame_samples(int(reader.header.sample_rate))
     common = (settings.compression, settings.seed)
     if names:
         held = Domains(readers, names, "validation", NO_AUGMENT, *common)
         return Domains(readers, names, "train", settings.augment, *common), held
-    styles = None if saved is None else saved.store.get("styles")  # a trained network knows them by their numbers
+    styles = None if saved is None else saved.store.styles  # a trained network knows them by their numbers
     made = (*common, family.needs, styles)
     held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *made)
     return RollDataset(readers[0], "train", settings.augment, *made), held_back

@@ -47,9 +47,9 @@ def main(
     grid = parse_grid(quantise) if quantise else None
     reader = session.reader(source, "keys")
     transcriber = transcription.Transcriber.of_store(
-        reader.attributes, min_seconds=min_seconds, tempo=tempo or None, grid_beats=grid, keep_ghosts=keep_ghosts
+        reader.header, min_seconds=min_seconds, tempo=tempo or None, grid_beats=grid, keep_ghosts=keep_ghosts
     )
-    progress = session.progress(reader.attributes.get("expected"), "pieces")
+    progress = session.progress(reader.header.expected, "pieces")
     notes = pieces = 0
 
     def parts():  # type: ignore[no-untyped-def]

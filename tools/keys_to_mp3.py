@@ -46,8 +46,8 @@ def main(
     target = targets.Target(out, bitrate or None, split, force)
     target.check(session.stdout if out == "-" else None)
     reader = session.reader(source, "keys")
-    sound = rendering.SoundSettings.of_store(reader.attributes, timbre, sample_rate, gain, fade, crossfade)
-    progress = session.progress(reader.attributes.get("expected"), "pieces")
+    sound = rendering.SoundSettings.of_store(reader.header, timbre, sample_rate, gain, fade, crossfade)
+    progress = session.progress(reader.header.expected, "pieces")
     pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
     stream = session.stdout("sound") if out == "-" else None
     files = rendering.write(pieces, sound, target, title, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -47,6 +48,7 @@ def main(
     from musigan.midi import reading, rolls
     from musigan.rolls.keyboard import KeyRange
     from musigan.rolls.keysettings import KeySettings
+    from musigan.store import StoreHeader
     from musigan.store.chunks import chunk_frames
 
     if "" in paths:
@@ -56,31 +58,31 @@ def main(
     arrangement = rolls.Arrangement(rolls.parse_tracks(tracks), merge)
     settings = KeySettings("midi", KeyRange.parse(keys), frame_seconds)
     settings.frame_samples(SAMPLE_RATE)
-    chunk_frames(chunk_seconds, settings)
+    chunk_frames(chunk_seconds, settings.frame_seconds)
     cutting = rolls.CutSettings(chunk_seconds, overlap, validation, not unpaired)
     session.check_output(output, force)
     found: list[MediaFile | None] = [None] if "-" in paths else []  # None: standard input
     found += find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip)
-    attributes = {
-        "sample_rate": SAMPLE_RATE, **settings.to_attributes(), "chunk_seconds": chunk_seconds, "overlap": overlap,
-        "validation": validation, "tracks": list(arrangement.tracks), "expected": len(found),
-    }  # fmt: skip
+    header = replace(
+        StoreHeader("keys", SAMPLE_RATE).with_keys(settings), chunk_seconds=chunk_seconds, overlap=overlap,
+        validation=validation, tracks=arrangement.tracks, expected=len(found),
+    )  # fmt: skip
     originals: dict[str, str] = {}
     duplicates, tally = 0, rolls.Tally()
     progress = session.progress(len(found), "songs")
-    with session.writer(output, force, "keys", attributes) as writer:
+    with session.writer(output, force, header) as writer:
         for one in found:
             source = one.source if one else _cli.STDIN
             try:
                 with one.path.open("rb") if one else session.stdin() as file:
                     score = reading.read_score(file.read(reading.MAX_BYTES + 1))
-                named = rolls.attributes_from_path(one.source if one else "", score, genre)
+                named = rolls.song_from_path(one.source if one else "", score, genre)
                 item = rolls.to_item(score, arrangement, settings, cutting, named)
             except (MidiError, OSError) as error:
                 reason = failure_reason(error) if isinstance(error, OSError) else str(error)
                 session.skip(source, reason, reason.split(":")[0])
                 continue
-            content = item.attributes["content"]
+            content = item.song.content
             if content in originals:
                 session.detail(f"{source}: the same notes as {originals[content]}, kept once")
                 duplicates += 1
@@ -90,7 +92,7 @@ def main(
                 session.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
             if item.outside_keys:
                 session.detail(f"{source}: {item.outside_keys} notes are not on keys {settings.keys}")
-            writer.add(item.array, item.dimension_names, item.attributes)
+            writer.add(item.array, item.dimension_names, item.song)
             tally = tally.counting(item)
             progress.step(source)
     left = f", {tally.silent} silent pairs dropped" if tally.silent else ""

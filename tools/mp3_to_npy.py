@@ -39,17 +39,18 @@ def main(
     from musigan.files.finding import find_audio
     from musigan.machine.cores import usable_cores
     from musigan.sound import audio
+    from musigan.store import StoreHeader
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
     kept = None if whole else seconds
     session.check_output(output, force)
     found = list(find_audio(paths, session.skip))
-    attributes = {"sample_rate": sample_rate, "expected": len(found)}
+    header = StoreHeader("waveform", sample_rate, expected=len(found))
     originals: dict[str, str] = {}
     duplicates = 0
     progress = session.progress(len(found), "songs")
-    with session.writer(output, force, "waveform", attributes) as writer:
+    with session.writer(output, force, header) as writer:
         outcomes = audio.decode_many(
             found,
             jobs or usable_cores(),
@@ -66,13 +67,12 @@ def main(
                 continue
             for warning in recording.warnings:
                 session.say(f"{source}: {warning}")
-            array, item_attributes = preparing.to_waveform(recording, source, dtype)
-            content = item_attributes["content"]
-            if content in originals:
-                session.detail(f"{source}: the same recording as {originals[content]}, kept once")
+            array, song = preparing.to_waveform(recording, source, dtype)
+            if song.content in originals:
+                session.detail(f"{source}: the same recording as {originals[song.content]}, kept once")
                 duplicates += 1
                 continue
-            originals[content] = source
-            writer.add(array, preparing.WAVEFORM, item_attributes)
+            originals[song.content] = source
+            writer.add(array, preparing.WAVEFORM, song)
             progress.step(source)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

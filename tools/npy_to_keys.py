@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -53,22 +54,22 @@ def main(
     settings = KeySettings(band, frame_seconds=frame_seconds, **chosen)
     reader = session.reader(source, "pairs", "waveform")
     if reader.kind == "pairs":
-        chunk_seconds = reader.attributes["chunk_seconds"]
-    settings.frame_samples(reader.attributes["sample_rate"])
-    chunks.chunk_frames(chunk_seconds, settings)
+        chunk_seconds = reader.header.chunk_seconds
+    settings.frame_samples(int(reader.header.sample_rate))
+    chunks.chunk_frames(chunk_seconds, settings.frame_seconds)
     device = resolve_device(device)
-    attributes = {**reader.attributes, **settings.to_attributes(), "chunk_seconds": chunk_seconds}
+    header = replace(reader.header.with_keys(settings), chunk_seconds=chunk_seconds)
 
     def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
         try:
-            return item, preparing.to_keys(item, reader.attributes, settings, chunk_seconds, device)
+            return item, preparing.to_keys(item, reader.header, settings, chunk_seconds, device)
         except MusiganError as error:
             return item, error
 
-    progress = session.progress(reader.attributes.get("expected"), "songs")
-    with session.writer(output, force, "keys", attributes) as writer:
+    progress = session.progress(reader.header.expected, "songs")
+    with session.writer(output, force, header) as writer:
         for item, result in ordered_map(work, reader, jobs or usable_cores()):
-            title = item.attributes.get("source", item.name)
+            title = item.song.source or item.name
             if isinstance(result, MusiganError):
                 session.skip(title, str(result), "that could not be analysed")
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -34,28 +35,27 @@ def main(
     from musigan.store import chunks
 
     reader = session.reader(source, "waveform")
-    chunks.chunk_samples(reader.attributes["sample_rate"], chunk_seconds)
-    attributes = {**reader.attributes, "chunk_seconds": chunk_seconds, "overlap": overlap, "validation": validation}
+    chunks.chunk_samples(reader.header.sample_rate, chunk_seconds)
+    header = replace(reader.header, kind="pairs", chunk_seconds=chunk_seconds, overlap=overlap, validation=validation)
     pairs = silent = held_back = 0
-    progress = session.progress(reader.attributes.get("expected"), "songs")
-    with session.writer(output, force, "pairs", attributes) as writer:
+    progress = session.progress(reader.header.expected, "songs")
+    with session.writer(output, force, header) as writer:
         for item in reader:
-            cut, item_attributes = preparing.to_pairs(item, reader.attributes, chunk_seconds, overlap, validation)
-            title = item.attributes.get("source", item.name)
+            cut, song = preparing.to_pairs(item, reader.header, chunk_seconds, overlap, validation)
+            title = song.source or item.name
             silent += cut.silent
             if not cut.starts:
                 if cut.silent:
                     session.skip(title, "silent from end to end", "silent")
                 else:
-                    seconds = item.array.shape[-1] / reader.attributes["sample_rate"]
+                    seconds = item.array.shape[-1] / reader.header.sample_rate
                     session.skip(title, f"{seconds:.1f} s long, a pair takes {2 * chunk_seconds:g} s", "too short")
                 continue
             if shuffle:
-                cut = preparing.shuffle_pairs(cut, item_attributes["content"], seed)
-                item_attributes["starts"] = list(cut.starts)
-            writer.add(cut.pairs, preparing.PAIRS, item_attributes)
+                cut = preparing.shuffle_pairs(cut, song.content, seed)
+            writer.add(cut.pairs, preparing.PAIRS, replace(song, starts=cut.starts))
             pairs += len(cut.starts)
-            held_back += item_attributes["split"] == "validation"
+            held_back += song.is_held_out
             progress.step(title)
     dropped = f", {silent} silent pairs dropped" if silent else ""
     session.summary(f"{pairs} pairs of {writer.items} songs, {held_back} of them held back for validation{dropped}")

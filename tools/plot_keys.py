@@ -44,7 +44,7 @@ def main(
 
     from musigan.errors import UsageError
     from musigan.pictures import gallery, plots
-    from musigan.rolls.tracks import number_of_track, track_names
+    from musigan.rolls.tracks import number_of_track
     from musigan.store import excerpts
 
     _files.check(session, output, force, "a picture")
@@ -54,7 +54,7 @@ def main(
     if diff == "-" == source:
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
-    shown = number_of_track(track, track_names(reader.attributes)) if track else channel or None
+    shown = number_of_track(track, reader.header.tracks) if track else channel or None
     style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi)
     choice = gallery.ItemChoice(numbers, bool(items), window, session.skip)
     if diff:

@@ -57,16 +57,15 @@ def main(
         return
     kind = transfer.kind(to)
     reader = session.reader(sources[0], "keys")
-    transfer.check(reader.attributes, reader.source)
-    progress = session.progress(reader.attributes.get("expected"), "songs")
-    with session.writer(output, force, "keys", dict(reader.attributes)) as writer:
+    transfer.check(reader.header, reader.source)
+    progress = session.progress(reader.header.expected, "songs")
+    with session.writer(output, force, reader.header) as writer:
         for item, result in transfer.items(reader, kind):
-            title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
             if isinstance(result, MusiganError):
-                session.skip(title, str(result), "that do not fit")
+                session.skip(item.title, str(result), "that do not fit")
                 continue
             writer.add(*result)
-            progress.step(title)
+            progress.step(item.title)
     session.summary(f"{writer.items} songs as {to}")
 
 
@@ -85,7 +84,7 @@ def _judge(session: _cli.Session, transfer: Transfer, sources: list[str]) -> Non
         )
     readers = [session.random_access_reader(sources[names.index(name)], "keys") for name in transfer.domains]
     for reader in readers:
-        transfer.check(reader.attributes, reader.source)
+        transfer.check(reader.header, reader.source)
     songs = list(sets.held_out_songs(transfer, readers, lambda title: session.status(f"turning {title}")))
     verdicts = [verdict for kind in genre.CLASSIFIERS for verdict in genre.judge(songs, transfer.domains, kind)]
     for line in genre.lines(verdicts, songs, transfer.domains):

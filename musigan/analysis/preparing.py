@@ -1,26 +1,27 @@
 """Steps of a song between stores: recording -> waveform item -> pairs item -> keys item.
 
-An item keeps the attributes of the steps before; each step adds its own.
+An item keeps what the steps before said of its song; each step adds its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import MusiganError
-from musigan.store import chunks
+from musigan.store import Song, chunks
 from musigan.store.chunks import chunk_frames
 
 if TYPE_CHECKING:
     from musigan.rolls.keysettings import KeySettings
     from musigan.sound.audio import Recording
-    from musigan.store import Attributes, Item
+    from musigan.store import Item, StoreHeader
 
-KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], "Attributes"]
+KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], Song]
 Float = npt.NDArray[np.float32]
 WAVEFORM = ("channels", "samples")
 PAIRS = ("pairs", "part", "channels", "samples")
@@ -28,8 +29,8 @@ KEYS_OF_PAIRS = ("pairs", "part", "channels", "keys", "frames")
 KEYS_OF_CHUNKS = ("chunks", "channels", "keys", "frames")
 
 
-def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Attributes]:
-    """Convert a recording to the array (C, S), float16 or int16, and attributes of a waveform item.
+def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Song]:
+    """Convert a recording to the array (C, S), float16 or int16, and song of a waveform item.
 
     `level` is the factor back to full scale: 1 for float16; for int16 such that the loudest sample fits.
     """
@@ -41,30 +42,38 @@ def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDAr
         array: npt.NDArray[Any] = np.rint(signal / np.float32(level)).astype(np.int16)
     else:
         array = np.clip(signal, -65504, 65504).astype(np.float16)
-    tags = {name: getattr(recording, name) for name in ("title", "artist", "genre", "year")}
-    attributes = {"source": source, "content": content_hash(signal), "level": level}
-    return array, {**attributes, **{name: value for name, value in tags.items() if value}}
+    song = Song(source=source, content=content_hash(signal), level=level)
+    return array, replace(
+        song,
+        title=recording.title or "",
+        artist=recording.artist or "",
+        genre=recording.genre or "",
+        year=recording.year or "",
+    )
 
 
 def full_scale(item: Item) -> Float:
     """Return an item's array as float32, at full scale (1.0 is the loudest that a file can hold)."""
-    return item.array.astype(np.float32) * np.float32(item.attributes.get("level", 1.0))
+    return item.array.astype(np.float32) * np.float32(_level(item))
+
+
+def _level(item: Item) -> float:
+    return 1.0 if item.song.level is None else float(item.song.level)
 
 
 def content_of(item: Item) -> str:
     """Return a hash that identifies a song whatever its name: the one of mp3-to-npy, or one of the array."""
-    return str(item.attributes.get("content") or hashlib.blake2b(item.array.tobytes(), digest_size=16).hexdigest())
+    return item.song.content or hashlib.blake2b(item.array.tobytes(), digest_size=16).hexdigest()
 
 
 def to_pairs(
-    item: Item, header: Attributes, chunk_seconds: float, overlap: float, validation: float
-) -> tuple[chunks.Cut, Attributes]:
-    """Cut a waveform item into pairs (there may be none), and add `split` and `starts` to its attributes."""
-    level = float(item.attributes.get("level", 1.0))
-    cut = chunks.cut_pairs(item.array, header["sample_rate"], chunk_seconds, overlap, level)
+    item: Item, header: StoreHeader, chunk_seconds: float, overlap: float, validation: float
+) -> tuple[chunks.Cut, Song]:
+    """Cut a waveform item into pairs (there may be none), and add `split` and `starts` to its song."""
+    cut = chunks.cut_pairs(item.array, header.sample_rate, chunk_seconds, overlap, _level(item))
     content = content_of(item)
     split = "validation" if chunks.is_validation(content, validation) else "train"
-    return cut, {**item.attributes, "content": content, "split": split, "starts": list(cut.starts)}
+    return cut, replace(item.song, content=content, split=split, starts=cut.starts)
 
 
 def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
@@ -75,7 +84,7 @@ def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
     return chunks.Cut(cut.pairs[order], tuple(cut.starts[i] for i in order), cut.silent)
 
 
-def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds: float, device: str) -> KeysItem:
+def to_keys(item: Item, header: StoreHeader, settings: KeySettings, chunk_seconds: float, device: str) -> KeysItem:
     """Analyse an item into rolls, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
     The song is analysed as a whole, so that chunks have no edges of their own and share one level. Raises
@@ -83,11 +92,11 @@ def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds
     """
     from musigan.analysis.bands import analyse
 
-    sample_rate = header["sample_rate"]
-    paired = header["kind"] == "pairs"
+    sample_rate = int(header.sample_rate)
+    paired = header.kind == "pairs"
     song = full_scale(item)
     if paired:
-        starts = tuple(item.attributes.get("starts") or (i * 2 * chunk_seconds for i in range(len(song))))
+        starts = item.song.start_times(len(song), 2 * chunk_seconds)
         song = chunks.assemble(song, starts, sample_rate, paired=True)
     else:
         count = song.shape[-1] // chunks.chunk_samples(sample_rate, chunk_seconds)
@@ -96,6 +105,8 @@ def to_keys(item: Item, header: Attributes, settings: KeySettings, chunk_seconds
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
         starts = tuple(i * chunk_seconds for i in range(count))
     loudness, level = analyse(song, sample_rate, settings, device)
-    rolls = chunks.cut_at(loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings), paired)
-    attributes: dict[str, Any] = {**item.attributes, "level": float(level), "starts": list(starts)}
-    return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, attributes
+    rolls = chunks.cut_at(
+        loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
+    )
+    song_of_keys = replace(item.song, level=float(level), starts=starts)
+    return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, song_of_keys

@@ -1,7 +1,7 @@
 """Checkpoint: one file that holds a whole training run, written aside and renamed, read without running its content.
 
 The content is tensors and plain values only, so `torch.load(weights_only=True)` reads it, and a pickle that would run
-code is refused. A checkpoint carries its own settings, roll shape and the attributes of the store it was trained on:
+code is refused. A checkpoint carries its own settings, roll shape and a record of the music it was trained on:
 sampling and synthesis need nothing else.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
 from musigan.rolls.shape import RollShape
@@ -49,7 +50,7 @@ class Checkpoint:
 
     settings: dict[str, Any]  # TrainingSettings as plain values
     shape: RollShape
-    store: dict[str, Any]  # attributes of the keys store
+    store: MusicRecord  # of the keys store
     data: dict[str, Any]  # fingerprint of the keys store
     plan: list[list[Any]]  # [stage, epochs] in order
     position: Position
@@ -78,6 +79,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     path = Path(path)
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content |= {"kind": KIND, "format": FORMAT}
+    content["store"] = checkpoint.store.to_values()
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
     with replace_whole(path, CheckpointError) as aside:
         try:
@@ -179,6 +181,7 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
         sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
         if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
             raise ValueError(f"roll shape {sizes}")
+        values["store"] = MusicRecord.parse(values["store"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
     return Checkpoint(**values)

@@ -7,14 +7,14 @@ passes them to the networks by name. When music is generated, `Conditions` makes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
 from musigan.rolls.beats import Beat, clock
+from musigan.store import Song
 
 FIXED_TRACK_SHARE = 0.3  # share of multi-track rolls that come with one of their tracks as the condition
 TO_GENERATE = -1.0  # in the cells of a track that the model is to generate
@@ -24,7 +24,7 @@ TO_GENERATE = -1.0  # in the cells of a track that the model is to generate
 class RollSource:
     """The source of a training roll: its song, its place in the song and the roll itself."""
 
-    attributes: Mapping[str, Any]  # of its song
+    song: Song
     start_seconds: float  # of the roll's first frame, in the song
     before: np.ndarray | None  # (C, K, T) in model space: the chunk before it, where a condition needs it
     roll: np.ndarray  # (C, K, T) in model space
@@ -42,7 +42,7 @@ def question(excerpt: RollSource) -> np.ndarray:
 
 def style(excerpt: RollSource) -> np.ndarray:
     """Return the number of the song's style among the store's, from 1, int64 (); 0 where it has none."""
-    return style_number(style_of(excerpt.attributes), excerpt.styles)
+    return style_number(style_of(excerpt.song), excerpt.styles)
 
 
 def tempo(excerpt: RollSource) -> np.ndarray:
@@ -71,9 +71,9 @@ CONDITIONS: dict[str, Callable[[RollSource], np.ndarray]] = {
 }
 
 
-def style_of(attributes: Mapping[str, Any]) -> str:
+def style_of(song: Song) -> str:
     """Return a song's genre tag, or else the name of its folder, in lower case; "" where there is neither."""
-    name = str(attributes.get("genre") or "").strip() or PurePosixPath(str(attributes.get("source") or "")).parent.name
+    name = song.genre.strip() or PurePosixPath(song.source).parent.name
     return name.lower()
 
 
@@ -82,8 +82,8 @@ def style_number(name: str, styles: Sequence[str]) -> np.ndarray:
     return np.asarray(styles.index(name) + 1 if name in styles else 0, np.int64)
 
 
-def styles_of(songs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """List the styles of songs from their attributes: the most frequent first, then by name."""
+def styles_of(songs: Iterable[Song]) -> tuple[str, ...]:
+    """List the styles of songs: the most frequent first, then by name."""
     counts = Counter(name for name in map(style_of, songs) if name)
     return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
 

@@ -6,15 +6,18 @@ Each roll of one store is paired with a roll of the other at random, anew each e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
-from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, Reader, RollDataset
+from musigan.datasets.record import MusicRecord
+from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError, UsageError
 from musigan.rolls.loudness import Compression
-from musigan.store.alike import check_same_keys
+from musigan.store import Reader
+from musigan.store.alike import AXES, require_alike
 
 OTHER = "other"  # the name of the condition that holds the roll of the second kind
 
@@ -36,7 +39,12 @@ class Domains(RollDataset):
         seed: int = 0,
     ) -> None:
         first, second = readers
-        check_same_keys(first, second)
+        require_alike(
+            (first.source, first.header),
+            (second.source, second.header),
+            "a critic would tell them apart by that alone; make both with the same settings of npy-to-keys",
+            (*AXES, "band"),
+        )
         super().__init__(first, split, augment, compression, seed)
         # Each kind has its own seed, so that rolls of the same number are augmented differently.
         self.kinds = tuple(
@@ -60,10 +68,10 @@ class Domains(RollDataset):
         roll, other = (kind.roll(epoch, i % len(kind)) for kind, i in zip(self.kinds, numbers, strict=True))
         return roll, {OTHER: other}
 
-    def store_attributes(self) -> dict[str, Any]:
-        """Return the first store's attributes, with `level` (the mean of both) and `domains` (the kinds' names)."""
-        own, other = (kind.store_attributes() for kind in self.kinds)
-        return {**own, "level": (own["level"] + other["level"]) / 2, "domains": list(self.names)}
+    def record(self) -> MusicRecord:
+        """Return the first store's record, with `level` (the mean of both) and `domains` (the kinds' names)."""
+        own, other = (kind.record() for kind in self.kinds)
+        return replace(own, level=(own.level + other.level) / 2, domains=self.names)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the fingerprints of the two stores by the kinds' names, and these names in order."""

@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from musigan.datasets.conditions import CONDITIONS, RollSource, style_of, styles_of
+from musigan.datasets.record import TYPICAL_LEVEL, MusicRecord, SongStatistics
 from musigan.errors import MusiganError, SettingsError, StoreError
 from musigan.rolls import beats
 from musigan.rolls.loudness import Compression, compress, transpose
 from musigan.rolls.shape import RollShape
-from musigan.rolls.tracks import DRUMS, track_names
-
-if TYPE_CHECKING:
-    pass
+from musigan.rolls.tracks import DRUMS
+from musigan.store import ItemInfo, Reader
 
 
 @dataclass(frozen=True)
@@ -46,33 +45,6 @@ class AugmentSettings:
 
 
 NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
-
-
-class ItemMetadata(Protocol):
-    """The fields of an item's metadata that this module reads."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dimension_names(self) -> Any: ...
-    @property
-    def attributes(self) -> Any: ...
-
-
-class Reader(Protocol):
-    """The part of an open keys store (`musigan.store.open_reader`) that this module uses."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def attributes(self) -> Any: ...
-    @property
-    def source(self) -> str: ...
-    def infos(self) -> Sequence[ItemMetadata]: ...
-    def read(self, name: str) -> np.ndarray: ...
-    def block(self, name: str, index: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -109,14 +81,14 @@ class RollDataset:
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
         self.shape = _roll_shape(infos)
-        self.tracks = track_names(reader.attributes)
+        self.tracks = reader.header.tracks
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
-        self._attributes = {info.name: info.attributes for info in infos}
-        self.styles = tuple(styles_of(self._attributes.values()) if styles is None else styles)
+        self._songs = {info.name: info.song for info in infos}
+        self.styles = tuple(styles_of(self._songs.values()) if styles is None else styles)
         self._beats: dict[tuple[str, int], beats.Beat] = {}
-        split_infos = [info for info in infos if info.attributes.get("split", "train") == split]
+        split_infos = [info for info in infos if (info.song.split or "train") == split]
         self.places = [
             RollPlace(info.name, block, half)
             for info in split_infos
@@ -162,7 +134,7 @@ class RollDataset:
             before = np.zeros_like(before)
         beat = self._beat(place, block_roll).counted_from(start * self.frame_seconds) if "tempo" in self.needs else None
         excerpt = RollSource(
-            self._attributes[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
+            self._songs[place.item], self._seconds(place, start), before, roll, self.frame_seconds, rng, beat,
             self.styles,
         )  # fmt: skip
         return roll, {name: CONDITIONS[name](excerpt) for name in self.needs}
@@ -175,13 +147,13 @@ class RollDataset:
 
     def _seconds(self, place: RollPlace, start: int) -> float:
         """Return the time in seconds, in its song, of a roll that starts `start` frames into its block."""
-        starts = self._attributes[place.item].get("starts") or ()
+        starts = self._songs[place.item].starts
         return (float(starts[place.block]) if place.block < len(starts) else 0.0) + start * self.frame_seconds
 
     @property
     def frame_seconds(self) -> float:
         """Duration of a frame in seconds."""
-        return float(self.reader.attributes.get("frame_seconds", 0.02))
+        return float(self.reader.header.frame_seconds)
 
     def _beat(self, place: RollPlace, whole: np.ndarray) -> beats.Beat:
         """Return the beat of a block, from its first frame on: the song's own, or an estimate from `whole` (C, K, T).
@@ -190,7 +162,7 @@ class RollDataset:
         """
         key = place.item, place.block
         if key not in self._beats:
-            song_beat = beats.beat_of_song(self._attributes[place.item])
+            song_beat = self._songs[place.item].beat
             beat = (
                 song_beat.counted_from(self._seconds(place, 0))
                 if song_beat
@@ -199,17 +171,18 @@ class RollDataset:
             self._beats[key] = beat or beats.Beat()
         return self._beats[key]
 
-    def song_statistics(self) -> list[list[Any]]:
-        """Return style, tempo and beats in a bar of each song; a beat missing in its attributes is estimated.
+    def song_statistics(self) -> tuple[SongStatistics, ...]:
+        """Return style, tempo and beats in a bar of each song; a beat that it does not state is estimated.
 
         The estimate is made from the song's first block.
         """
-        statistics: dict[str, list[Any]] = {}
+        statistics: dict[str, SongStatistics] = {}
         for place in self.places:
             if place.item not in statistics:
                 beat = self._beat(place, self._block_roll(place.item, place.block))
-                statistics[place.item] = [style_of(self._attributes[place.item]), round(beat.tempo, 2), beat.beats]
-        return list(statistics.values())
+                style = style_of(self._songs[place.item])
+                statistics[place.item] = SongStatistics(style, round(beat.tempo, 2), beat.beats)
+        return tuple(statistics.values())
 
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change linear loudness (C, K, T) at random; the random draws are the same whichever changes are on."""
@@ -226,26 +199,26 @@ class RollDataset:
             transposed[drums] = loudness[drums]
         return transposed
 
-    def store_attributes(self) -> dict[str, Any]:
-        """Return the store's attributes, with `level`: the median of its songs' factors back to full scale.
+    def record(self) -> MusicRecord:
+        """Return what a checkpoint keeps of the store; `level` is the median of its songs'.
 
-        With them the names of the `styles` and each song's statistics, where a condition needs them.
+        With it the names of the `styles` and each song's statistics, where a condition needs them.
         """
-        levels = [float(info.attributes["level"]) for info in self.reader.infos() if "level" in info.attributes]
-        attributes = {k: v for k, v in dict(self.reader.attributes).items() if k not in ("expected", "items")}
-        if "style" in self.needs:
-            attributes["styles"] = list(self.styles)
-        if "tempo" in self.needs:
-            attributes["manners"] = self.song_statistics()
-        return {**attributes, "level": float(np.median(levels)) if levels else 0.1}
+        levels = [float(song.level) for song in self._songs.values() if song.level is not None]
+        return MusicRecord(
+            replace(self.reader.header, expected=None, items=None),
+            float(np.median(levels)) if levels else TYPICAL_LEVEL,
+            self.styles if "style" in self.needs else None,
+            self.song_statistics() if "tempo" in self.needs else None,
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return plain values that identify the store: equal for stores with the same list of contents."""
         infos = list(self.reader.infos())
-        listing = [[info.name, list(info.shape), str(info.attributes.get("title", ""))] for info in infos]
-        listing.append([info.attributes.get("level") for info in infos])
+        listing: list[Any] = [[info.name, list(info.shape), info.song.title] for info in infos]
+        listing.append([info.song.level for info in infos])
         # The same songs, cut or split in another way, give other rolls.
-        listing.append([[info.attributes.get("split"), info.attributes.get("starts")] for info in infos])
+        listing.append([[info.song.split or None, info.song.starts or None] for info in infos])
         return {
             "songs": len(infos),
             "chunks": int(sum(info.shape[0] * (2 if self.paired else 1) for info in infos)),
@@ -254,15 +227,15 @@ class RollDataset:
         }
 
 
-def _next_pairs(infos: Sequence[ItemMetadata], reader: Reader) -> dict[tuple[str, int], int]:
+def _next_pairs(infos: Sequence[ItemInfo], reader: Reader) -> dict[tuple[str, int], int]:
     """Map (item, pair) to the pair that begins where that one ends, where there is one.
 
     Pairs of an item without `starts` follow each other.
     """
-    span = 2 * float(reader.attributes.get("chunk_seconds", 0.0))
+    span = 2 * float(reader.header.chunk_seconds)
     next_pairs = {}
     for info in infos:
-        starts = info.attributes.get("starts") or [index * span for index in range(info.shape[0])]
+        starts = info.song.start_times(info.shape[0], span)
         index_by_start = {round(float(start), 3): index for index, start in enumerate(starts)}
         for index, start in enumerate(starts):
             follower = index_by_start.get(round(float(start) + span, 3))
@@ -271,7 +244,7 @@ def _next_pairs(infos: Sequence[ItemMetadata], reader: Reader) -> dict[tuple[str
     return next_pairs
 
 
-def _roll_shape(infos: Sequence[ItemMetadata]) -> RollShape:
+def _roll_shape(infos: Sequence[ItemInfo]) -> RollShape:
     """Return the (C, K, T) that all items share. Raises StoreError where they do not share one."""
     first = infos[0]
     for info in infos:

@@ -27,7 +27,7 @@ MOST_FOLDS = 10
 
 
 @dataclass(frozen=True)
-class Song:
+class TransferredSong:
     """A held-out song: kind, features (3, N, F) of its N rolls before, after and back, and how much of it is left."""
 
     kind: int
@@ -64,7 +64,9 @@ def cut_rolls(song: np.ndarray, frames: int) -> list[np.ndarray]:
     return [song[..., start : start + frames] for start in range(0, max(song.shape[-1] - frames, 0) + 1, frames)]
 
 
-def judge(songs: Sequence[Song], names: Sequence[str], classifier: Classifier, seed: int = 0) -> list[Verdict]:
+def judge(
+    songs: Sequence[TransferredSong], names: Sequence[str], classifier: Classifier, seed: int = 0
+) -> list[Verdict]:
     """Return a verdict for each kind, by cross-validation over songs (two of each kind at least)."""
     kind_counts = [0] * len(names)
     song_turns = []
@@ -94,7 +96,7 @@ def _verdict(name: str, classifier: Classifier, answers: list[np.ndarray]) -> Ve
     return Verdict(name, classifier, len(answers), rolls.shape[1], before, after, back)
 
 
-def lines(verdicts: Sequence[Verdict], songs: Sequence[Song], names: Sequence[str]) -> Iterator[str]:
+def lines(verdicts: Sequence[Verdict], songs: Sequence[TransferredSong], names: Sequence[str]) -> Iterator[str]:
     """Yield a text table of the verdicts, and of what is left of songs of the kinds `names`."""
     yield f"{'judged as their own kind':<28}{'classifier':<12}" + "".join(f"{name:>8}" for name in VERSIONS)
     for verdict in verdicts:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musigan.datasets.rolls import NO_AUGMENT, Reader, RollDataset
+from musigan.datasets.rolls import NO_AUGMENT, RollDataset
 from musigan.errors import MusiganError, StoreError
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.matching import PairSet
 from musigan.rolls.loudness import expand
 from musigan.rolls.shape import Geometry
+from musigan.store import Item, Reader
 from musigan.store.chunks import is_validation
+from musigan.store.songs import piece_roll
 
 if TYPE_CHECKING:
     from musigan.rolls.shape import RollShape
@@ -88,32 +90,25 @@ def collection_of(reader: Reader) -> Collection:
     Raises MusiganError where there are fewer than two songs.
     """
     infos = reader.infos()
-    held_out_names = {info.name for info in infos if info.attributes.get("split") == "validation"}
+    held_out_names = {info.name for info in infos if info.song.is_held_out}
     split = "as the store says"
     if not held_out_names or len(held_out_names) == len(infos):
         split = f"in halves, for the store holds {'all' if held_out_names else 'none'} back"
-        held_out_names = {
-            info.name for info in infos if is_validation(str(info.attributes.get("content", info.name)), 0.5)
-        }
+        held_out_names = {info.name for info in infos if is_validation(info.song.content or info.name, 0.5)}
     if len(held_out_names) in (0, len(infos)):
         raise MusiganError(
             f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
-    geometry = Geometry.of(reader.attributes)
+    geometry = reader.header.geometry
     is_held_out = np.isin(rolls.songs, list(held_out_names))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
         """Yield pictures of the training songs."""
-        from musigan.rolls.keysettings import KeySettings
-        from musigan.store import Item
-        from musigan.store.songs import piece_roll
-
-        settings = KeySettings.from_attributes(reader.attributes)
         for info in infos:
             if info.name not in held_out_names:
-                roll = piece_roll(Item(cast(Any, info), reader.read(info.name)), settings)
+                roll = piece_roll(Item(info, reader.read(info.name)), geometry.frame_seconds)
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
@@ -144,7 +139,7 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
     The end of a piece, padded with silence to a whole roll, is left out. Raises MusiganError where shapes differ.
     """
     rolls, shape = _rolls_of(reader)
-    geometry = Geometry.of(reader.attributes)
+    geometry = reader.header.geometry
     require_alike(reader.source, shape, geometry, like)
     # Every store numbers its songs from 000001, but a sample is not of the real song with its number.
     sample_rolls = RollSet(np.array([f"sample {song}" for song in rolls.songs]), rolls.roll)
@@ -155,8 +150,8 @@ def store_set(reader: Reader, like: Collection) -> RollSet:
 
 def _is_whole_roll(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np.ndarray:
     """Return which rolls (N,) lie within their item's length in `seconds` and after the music it continues."""
-    durations = {info.name: info.attributes.get("seconds") for info in reader.infos()}
-    primed_seconds = {info.name: float(info.attributes.get("primed_seconds", 0.0)) for info in reader.infos()}
+    durations = {info.name: info.song.seconds for info in reader.infos()}
+    primed_seconds = {info.name: info.song.primed_seconds or 0.0 for info in reader.infos()}
     roll_counts = dict.fromkeys(durations, 0)
     is_whole = np.ones(len(songs), bool)
     for number, song in enumerate(songs):
@@ -182,7 +177,7 @@ def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
 
 
 def _splits(reader: Reader) -> Sequence[Any]:
-    splits = {info.attributes.get("split", "train") for info in reader.infos()}
+    splits = {info.song.split or "train" for info in reader.infos()}
     if not splits:
         raise StoreError(f"{reader.source}: holds no songs: nothing to judge")
     if splits - {"train", "validation"}:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from musigan.midi.instruments import GROUPS
 from musigan.midi.reading import Score
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
-from musigan.store import chunks
+from musigan.store import Song, chunks
 from musigan.store.chunks import chunk_frames
 
 Float = npt.NDArray[np.float32]
@@ -141,7 +140,7 @@ class CutSettings:
         Pieces are (P, 2, C, K, T) or (N, C, K, T). Raises MidiError where the roll is shorter than a pair, or every
         pair has a silent chunk.
         """
-        length = chunk_frames(self.chunk_seconds, settings)
+        length = chunk_frames(self.chunk_seconds, settings.frame_seconds)
         channels, keys, frames = roll.shape
         if not self.paired:
             count = max(-(-frames // length), 1)
@@ -165,7 +164,7 @@ class SongItem:
 
     array: npt.NDArray[np.float16]
     dimension_names: tuple[str, ...]
-    attributes: dict[str, Any]
+    song: Song
     silent: int  # pairs left out
     outside_keys: int  # notes outside the keys
 
@@ -179,21 +178,20 @@ class Tally:
     held_back: int = 0
 
     def counting(self, item: SongItem) -> Tally:
-        held_back = self.held_back + (item.attributes["split"] == "validation")
+        held_back = self.held_back + item.song.is_held_out
         return Tally(self.pieces + len(item.array), self.silent + item.silent, held_back)
 
 
-def attributes_from_path(source: str, score: Score, genre: str) -> dict[str, str]:
-    """Return attributes from a song's path: its title, if the file has none, and its folder as its genre."""
+def song_from_path(source: str, score: Score, genre: str) -> Song:
+    """Return a song named after its path: its title, if the file has none, and its folder as its genre."""
     path = PurePosixPath(source)
-    attributes = {"source": source, "title": score.title or path.stem, "genre": genre or path.parent.name}
-    return {name: value for name, value in attributes.items() if value}
+    return replace(Song(source=source), title=score.title or path.stem, genre=genre or path.parent.name)
 
 
 def to_item(
-    score: Score, arrangement: Arrangement, settings: KeySettings, cutting: CutSettings, named: dict[str, Any]
+    score: Score, arrangement: Arrangement, settings: KeySettings, cutting: CutSettings, song: Song
 ) -> SongItem:
-    """Convert a song to an item of cut rolls, `named` its file's attributes. Raises MidiError if nothing is left."""
+    """Convert a song to an item of cut rolls, `song` naming it. Raises MidiError if nothing is left."""
     notes = arrangement.of(score.notes)
     if not len(notes):
         raise MidiError(f"no notes for {', '.join(arrangement.groups)}")
@@ -202,17 +200,11 @@ def to_item(
         raise MidiError(f"no notes on keys {settings.keys}")
     pieces, starts, silent = cutting.cut(roll, settings)
     content = content_of(score.notes)
-    attributes: dict[str, Any] = {
-        **named,
-        "content": content,
-        "split": "validation" if chunks.is_validation(content, cutting.validation) else "train",
-        "level": TYPICAL_LEVEL,
-        "starts": list(starts),
-        "time_signature": list(score.time_signature),
-    }
-    if not cutting.paired:
-        attributes["seconds"] = roll.shape[-1] * settings.frame_seconds
-    optional = {"tempo": score.tempo, "first_beat": score.first_beat, "key": score.key}
-    attributes |= {name: value for name, value in optional.items() if value is not None}
+    split = "validation" if chunks.is_validation(content, cutting.validation) else "train"
+    song = replace(
+        song, content=content, split=split, level=TYPICAL_LEVEL, starts=starts, time_signature=score.time_signature
+    )
+    seconds = None if cutting.paired else roll.shape[-1] * settings.frame_seconds
+    song = replace(song, seconds=seconds, tempo=score.tempo, first_beat=score.first_beat, key=score.key or "")
     names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
-    return SongItem(np.ascontiguousarray(pieces, np.float16), names, attributes, silent, outside_keys)
+    return SongItem(np.ascontiguousarray(pieces, np.float16), names, song, silent, outside_keys)

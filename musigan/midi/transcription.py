@@ -19,7 +19,7 @@ were chosen on four pieces with known notes (benchmarks/score_transcription.py),
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -37,7 +37,7 @@ from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes
-from musigan.store import Attributes, Item
+from musigan.store import Item, Song, StoreHeader
 from musigan.store.songs import piece_roll
 
 Float = npt.NDArray[np.float32]
@@ -108,7 +108,7 @@ def remove_ghosts(notes: NoteEvents) -> NoteEvents:
 
 @dataclass(frozen=True)
 class Transcriber:
-    """Transcription of a keys store. None: the default for the store's rolls, or from its items' attributes."""
+    """Transcription of a keys store. None: the default for the store's rolls, or from its songs."""
 
     settings: KeySettings
     tracks: tuple[str, ...] | None = None  # None: channels are the sides of a recording, to be mixed
@@ -118,9 +118,8 @@ class Transcriber:
     keep_ghosts: bool = False
 
     @classmethod
-    def of_store(cls, header: Attributes, **options: Any) -> Transcriber:
-        tracks = header.get("tracks")
-        return cls(KeySettings.from_attributes(header), tuple(tracks) if tracks else None, **options)
+    def of_store(cls, header: StoreHeader, **options: Any) -> Transcriber:
+        return cls(header.key_settings, header.tracks or None, **options)
 
     @property
     def track_names(self) -> tuple[str, ...]:
@@ -139,29 +138,27 @@ class Transcriber:
 
     def part(self, item: Item) -> Part:
         """Transcribe an item, with its tempo: the one set, else its own, else an estimate from its notes."""
-        roll = piece_roll(item, self.settings)
+        roll = piece_roll(item, self.settings.frame_seconds)
         notes = self.notes(roll)
         seconds = roll.shape[-1] * self.settings.frame_seconds
-        attributes = item.attributes
-        own, signature = _number(attributes, "tempo", 4, 1000), _signature(attributes.get("time_signature"))
+        song = item.song
+        own, signature = _within(song.tempo, 4, 1000), _signature(song)
         tempo = self.tempo or own or estimate_tempo(notes.starts, notes.velocities) or DEFAULT_TEMPO
         if self.grid_beats is not None:
             notes, lead = self._on_grid(notes, tempo, tempo == own, item, 240 / tempo * signature[0] / signature[1])
             seconds += lead
-        key = attributes.get("key")
-        title = str(attributes.get("title") or "")
-        return Part(notes, seconds, tempo, title, signature, key if key in KEYS else None)
+        return Part(notes, seconds, tempo, song.title, signature, song.key if song.key in KEYS else None)
 
     def _on_grid(
         self, notes: NoteEvents, tempo: float, is_own: bool, item: Item, bar_seconds: float
     ) -> tuple[NoteEvents, float]:
         """Return notes on the grid and their delay in seconds, which moves bars to where the file's bars begin."""
         assert self.grid_beats is not None
-        first = _number(item.attributes, "first_beat", 0, 1e6) if is_own else None
+        first = _within(item.song.first_beat, 0, 1e6) if is_own else None
         if first is None:
             first = first_beat(notes.starts, notes.velocities, tempo)
         else:
-            first -= min(item.attributes.get("starts") or (0.0,))
+            first -= item.song.begin_seconds
         lead = -first % bar_seconds
         if bar_seconds - lead < 1e-6:
             lead = 0.0
@@ -169,20 +166,15 @@ class Transcriber:
         return quantise(delayed, tempo, self.grid_beats), lead
 
 
-def _number(said: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    """Return an item's attribute where it is a number from `low` to `high`, else None."""
-    value = said.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and low <= value <= high else None  # type: ignore[arg-type,operator]
+def _within(value: float | None, low: float, high: float) -> float | None:
+    """Return a number from `low` to `high`, None for any other."""
+    return float(value) if value is not None and low <= value <= high else None
 
 
-def _signature(value: object) -> tuple[int, int]:
-    """Return an item's time signature; 4/4 where it has none that a MIDI file can hold."""
-    if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value):
-        numerator, denominator = value
-        if 1 <= numerator <= 255 and denominator in (1, 2, 4, 8, 16, 32, 64):
-            return numerator, denominator
-    return 4, 4
+def _signature(song: Song) -> tuple[int, int]:
+    """Return a song's time signature; 4/4 where it has none that a MIDI file can hold."""
+    numerator, denominator = song.time_signature or (4, 4)
+    return (numerator, denominator) if numerator <= 255 and denominator in (1, 2, 4, 8, 16, 32, 64) else (4, 4)
 
 
 @dataclass(frozen=True)

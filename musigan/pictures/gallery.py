@@ -8,9 +8,8 @@ from pathlib import Path
 
 from musigan.errors import MusiganError, UsageError
 from musigan.pictures import layout, plots
-from musigan.rolls.tracks import track_names
 from musigan.store import Reader
-from musigan.store.alike import check_comparable
+from musigan.store.alike import COMPARE, require_alike
 from musigan.store.excerpts import Excerpt, Skip, Window, excerpts, pairs_of
 
 
@@ -52,10 +51,10 @@ class Picture:
 def draw_items(reader: Reader, choice: ItemChoice, style: PictureStyle) -> Picture:
     """Draw the chosen items of a keys store in a grid. Raises MusiganError if there are none to draw."""
     layout = _layout(reader, len(choice.numbers), style.columns, style)
-    frame_seconds = reader.attributes["frame_seconds"]
+    frame_seconds = reader.header.frame_seconds
     panels: dict[int, plots.Panel] = {}
     for excerpt in _chosen_excerpts(reader, choice):
-        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, track_names(reader.attributes))
+        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, reader.header.tracks)
         panels[excerpt.number] = plots.Panel.of(
             plane, frame_seconds, layout.roll_width, title=_title(excerpt), start_seconds=excerpt.start_seconds
         )
@@ -70,13 +69,13 @@ def draw_comparison(
 
     Cosine and mean absolute difference are those of the planes in the picture, in the channels and scale of `style`.
     """
-    check_comparable(reader, other)
+    require_alike((reader.source, reader.header), (other.source, other.header), COMPARE)
     layout = _layout(reader, 3 * len(choice.numbers), 3 * style.columns, style)
-    frame_seconds, name = reader.attributes["frame_seconds"], Path(other.source).name
+    frame_seconds, name = reader.header.frame_seconds, Path(other.source).name
     panels: dict[int, list[plots.Panel]] = {}
     others = excerpts(other, choice.numbers, choice.window, lambda *_: None)
     for excerpt, counterpart in pairs_of(_chosen_excerpts(reader, choice), others, other.source, choice.skip):
-        tracks = track_names(reader.attributes)
+        tracks = reader.header.tracks
         planes = [plots.plane_of(one.roll, style.channel, style.scale, tracks) for one in (excerpt, counterpart)]
         cosine, difference = plots.agreement(*planes)
         agreement = (
@@ -118,8 +117,7 @@ def _title(excerpt: Excerpt) -> str:
 
 
 def _layout(reader: Reader, panels: int, columns: int, style: PictureStyle) -> layout.Layout:
-    keys = reader.attributes["high_key"] - reader.attributes["low_key"] + 1
-    return layout.Layout(panels, keys, min(columns, panels), style.dpi)
+    return layout.Layout(panels, reader.header.key_count, min(columns, panels), style.dpi)
 
 
 def _picture(
@@ -127,5 +125,4 @@ def _picture(
 ) -> bytes:
     if not panels:
         raise MusiganError(f"{reader.source}: there are no items to draw")
-    low_key = reader.attributes["low_key"]
-    return plots.picture(panels, low_key, columns, style.scale, style.format, style.dpi, other)
+    return plots.picture(panels, reader.header.low_key, columns, style.scale, style.format, style.dpi, other)

@@ -59,9 +59,9 @@ def gather(
 
     checkpoint = checkpoints.load(run.checkpoint)
     if reader is not None:
-        listening.check_fit(reader, checkpoint.shape, checkpoint.store)
+        listening.check_fit(reader, checkpoint.shape, checkpoint.store.header)
     history = run.history(checkpoint.history)
-    gather_music: Callable[..., PageMusic] = _transferred_music if checkpoint.store.get("domains") else _sampled_music
+    gather_music: Callable[..., PageMusic] = _transferred_music if checkpoint.store.domains else _sampled_music
     music = gather_music(checkpoint, device, reader, choices, progress)
     rendering = progress(len(music.all()), "pieces rendered")
     pieces, shared = listening.render_excerpts(music.all(), music.maker, jobs, lambda: rendering.step())
@@ -150,7 +150,7 @@ def _transferred_music(
     if reader is None:
         return PageMusic(transfer, [], [], [], [], store_name=name)
     kind = transfer.kind_of(domain_names([reader.source])[0])
-    frames = round(choices.seconds / float(transfer.store["frame_seconds"]))
+    frames = round(choices.seconds / transfer.store.header.frame_seconds)
     songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed)
     turning = progress(len(songs), "songs turned")
     transferred = []

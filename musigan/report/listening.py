@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ from musigan.errors import MusiganError, StoreError
 from musigan.machine.parallel import ordered_map
 from musigan.pictures.png import roll_png
 from musigan.rolls import keyboard
-from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.tracks import mix_channels
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB
+from musigan.store.alike import AXES, require_alike
 from musigan.store.songs import piece_roll
 from musigan.synthesis.rendering import SoundSettings
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from musigan.rolls.shape import RollShape
     from musigan.sampling.sampler import Sampler
     from musigan.sampling.transfer import Transfer
-    from musigan.store import ItemInfo, Reader
+    from musigan.store import ItemInfo, Reader, StoreHeader
 
 FADE_SECONDS = 0.05
 QUIETEST_DB = -32.0  # A-weighted; where a peak keeps a piece below this level, the limiter reduces the peak
@@ -51,28 +51,20 @@ class Clip:
 def held_out(reader: Reader) -> tuple[list[ItemInfo], bool]:
     """Return the songs to take real music from, and whether they were held out from training."""
     infos = list(reader.infos())
-    validation_songs = [info for info in infos if info.attributes.get("split") == "validation"]
+    validation_songs = [info for info in infos if info.song.is_held_out]
     return validation_songs or infos, bool(validation_songs)
 
 
-def check_fit(reader: Reader, shape: RollShape, store: Mapping[str, Any]) -> None:
+def check_fit(reader: Reader, shape: RollShape, header: StoreHeader) -> None:
     """Check that a keys store fits the checkpoint's synthesis. Raises StoreError with both values."""
-    attributes = reader.attributes
-    mismatches = [
-        (f"{name} {attributes.get(name)}", f"{store[name]}")
-        for name in ("low_key", "high_key", "frame_seconds")
-        if attributes.get(name) != store[name]
-    ]
-    mismatches += [
-        (f"{info.shape[-3]} channels (item {info.name})", f"{shape.channels}")
-        for info in reader.infos()
-        if info.shape[-3] != shape.channels
-    ]
-    if mismatches:
-        raise StoreError(
-            f"{reader.source}: has {mismatches[0][0]}, the checkpoint {mismatches[0][1]}; name the store that the run "
-            "was trained on, or one made with its settings"
-        )
+    next_step = "name the store that the run was trained on, or one made with its settings"
+    require_alike((reader.source, reader.header), ("the checkpoint", header), next_step, AXES)
+    for info in reader.infos():
+        if info.shape[-3] != shape.channels:
+            raise StoreError(
+                f"{reader.source} has {info.shape[-3]} channels (item {info.name}), the checkpoint {shape.channels}: "
+                f"{next_step}"
+            )
 
 
 def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Clip]:
@@ -104,15 +96,15 @@ def _stretches(
     starts = rng.permutation(song.shape[-1] // frames) * frames
     sounding = song.max(axis=(0, 1)) > 0  # (T,)
     is_quiet = [bool(sounding[start : start + frames].mean() < SOUNDING_SHARE) for start in starts]
-    song_start_seconds = min(info.attributes.get("starts") or (0,))
+    song_start_seconds = info.song.begin_seconds
     del song  # read again for each stretch: many songs may wait for their next turn, and would fill the memory
     for index in np.argsort(is_quiet, kind="stable"):
         start = int(starts[index])
         roll = expand(
             compress(_whole(reader, info)[..., start : start + frames], sampler.compression), sampler.compression
         )
-        position_text = f"from {_clock(song_start_seconds + start * sampler.store['frame_seconds'])}"
-        artist = str(info.attributes.get("artist") or "")
+        position_text = f"from {_clock(song_start_seconds + start * sampler.store.header.frame_seconds)}"
+        artist = info.song.artist
         yield Clip(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text)
 
 
@@ -120,12 +112,12 @@ def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
     """Read a song's roll as one array, (C, K, T)."""
     from musigan.store import Item
 
-    return piece_roll(Item(info, reader.read(info.name)), KeySettings.from_attributes(reader.attributes))
+    return piece_roll(Item(info, reader.read(info.name)), reader.header.frame_seconds)
 
 
 def title_of(info: ItemInfo) -> str:
     """Return a song's title, else its source, else its number in the store."""
-    return str(info.attributes.get("title") or info.attributes.get("source") or f"song {info.name}")
+    return info.song.title_or_source or f"song {info.name}"
 
 
 def _clock(seconds: float) -> str:
@@ -136,7 +128,7 @@ def render_excerpts(
     music: Sequence[Clip], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and their common length and keys."""
-    sound = SoundSettings.of_store(sampler.store, fade=FADE_SECONDS)
+    sound = SoundSettings.of_store(sampler.store.header, fade=FADE_SECONDS)
     # (K, T) each
     mixed_rolls = [mix_channels(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
     low, high = _sounding_keys(mixed_rolls)
@@ -148,10 +140,10 @@ def render_excerpts(
     for excerpt, mixed_roll, signal in zip(music, mixed_rolls, match_loudness(signals, sound.sample_rate), strict=True):
         picture = base64.b64encode(roll_png(mixed_roll[low : high + 1])).decode()
         pieces.append({"title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound), "roll": picture})
-    low_key = int(sampler.store["low_key"])
+    low_key = sampler.store.header.low_key
     frames = mixed_rolls[0].shape[1] if mixed_rolls else 0
     return pieces, {
-        "seconds": frames * float(sampler.store["frame_seconds"]),
+        "seconds": frames * sampler.store.header.frame_seconds,
         "keys": [keyboard.key_name(low_key + key) for key in range(low, high + 1)],
     }
 

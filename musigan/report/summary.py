@@ -10,6 +10,7 @@ from musigan.rolls import keyboard
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.rolls.keysettings import KeySettings
     from musigan.store import ItemInfo, Reader
 
 Rows = list[list[str]]
@@ -45,13 +46,13 @@ def settings_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     """Describe the training data: {given, same, rows, genres, songs}; `same`: whether `reader` is that very store."""
-    shape, store = saved.shape, saved.store
-    low_key = int(store.get("low_key", 1))
+    shape, header = saved.shape, saved.store.header
+    low_key = header.low_key
     shared = [
         ["rolls", f"{shape.channels} channels × {shape.keys} keys × {shape.frames} frames"],
         ["keys", f"{keyboard.key_name(low_key)} to {keyboard.key_name(low_key + shape.keys - 1)}"],
-        ["frame", f"{1000 * float(store.get('frame_seconds', 0)):g}\N{NO-BREAK SPACE}ms"],
-        ["bands", _bands(store.get("band"))],
+        ["frame", f"{1000 * header.frame_seconds:g}\N{NO-BREAK SPACE}ms"],
+        ["bands", _bands(header.key_settings)],
     ]
     if reader is None:
         songs = [
@@ -61,14 +62,14 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     from musigan.datasets.rolls import RollDataset
 
     infos = list(reader.infos())
-    validation_count = sum(info.attributes.get("split") == "validation" for info in infos)
-    chunk_seconds = float(reader.attributes["chunk_seconds"])
+    validation_count = sum(info.song.is_held_out for info in infos)
+    chunk_seconds = float(reader.header.chunk_seconds)
     lengths = [_seconds(info, chunk_seconds) for info in infos]
     rows = [
         ["songs", f"{len(infos):,}: {len(infos) - validation_count:,} to learn from, {validation_count:,} held back"],
         ["music", f"{length(sum(lengths))}, {length(sum(lengths) / max(len(lengths), 1))} a song"],
     ]
-    genres = Counter(str(info.attributes.get("genre") or "not said") for info in infos)
+    genres = Counter(info.song.genre or "not said" for info in infos)
     return {
         "given": True,
         "same": RollDataset(reader, "validation").fingerprint() == saved.data,
@@ -91,29 +92,23 @@ def length(seconds: float) -> str:
 
 
 def _song(info: ItemInfo, seconds: float) -> list[str]:
-    fields = [str(info.attributes.get(name) or "") for name in ("title", "artist", "genre", "year")]
-    fields[0] = fields[0] or str(info.attributes.get("source") or info.name)
-    split = "held back" if info.attributes.get("split") == "validation" else "training"
-    return [*fields, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", split]
+    song = info.song
+    split = "held back" if song.is_held_out else "training"
+    return [info.title, song.artist, song.genre, song.year, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", split]
 
 
 def _seconds(info: ItemInfo, chunk_seconds: float) -> float:
     """Return the length of a song's chunks in seconds, overlaps counted once."""
     span_seconds = chunk_seconds * (2 if len(info.shape) == 5 else 1)
-    starts = sorted(info.attributes.get("starts") or (span_seconds * index for index in range(info.shape[0])))
+    starts = sorted(info.song.start_times(info.shape[0], span_seconds))
     return sum(
         min(span_seconds, next_start - start)
         for start, next_start in zip(starts, [*starts[1:], float("inf")], strict=True)
     )
 
 
-def _bands(band: Any) -> str:
-    if not isinstance(band, Mapping):
-        return "?"
-    parts = [str(band.get("name", "?"))]
-    if {"base_hz", "slope"} <= band.keys():
-        parts.append(f"{band['base_hz']:g} Hz + {100 * band['slope']:g}\N{NO-BREAK SPACE}%")
-    return ", ".join(parts)
+def _bands(settings: KeySettings) -> str:
+    return f"{settings.band}, {settings.base_hz:g} Hz + {100 * settings.slope:g}\N{NO-BREAK SPACE}%"
 
 
 def _count(number: int) -> str:

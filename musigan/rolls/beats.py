@@ -6,9 +6,7 @@ Conventions: a tempo is beats (quarter notes) a minute, a phase runs from 0 to 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -38,16 +36,6 @@ class Beat:
     def counted_from(self, seconds: float) -> Beat:
         """Return the same beat with its time counted from `seconds` on."""
         return Beat(self.tempo, self.first_beat - seconds, self.beats)
-
-
-def beat_of_song(attributes: Mapping[str, Any]) -> Beat | None:
-    """Read the beat from an item's attributes (`tempo`, `first_beat`, `time_signature`); None without a tempo."""
-    tempo = attributes.get("tempo")
-    if not isinstance(tempo, int | float) or isinstance(tempo, bool) or not 1 <= tempo <= 1000:
-        return None
-    signature = attributes.get("time_signature") or (4, 4)
-    quarters = round(4 * float(signature[0]) / float(signature[1]))  # beats are quarter notes
-    return Beat(float(tempo), float(attributes.get("first_beat") or 0.0), max(quarters, 1))
 
 
 def clock(beat: Beat, frames: int, frame_seconds: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Settings of the analysis: piano keys, band widths, frame length and the threshold of silence.
 
 Key n of a piano (1 to 88) sounds at f(n) = 440 * 2 ** ((n - 49) / 12) Hz; the band around it is a Gaussian of standard
-deviation s(n) = base_hz + slope * f(n) Hz. Stores and checkpoints keep these settings in their attributes, so that
+deviation s(n) = base_hz + slope * f(n) Hz. Stores and checkpoints keep these settings in their headers, so that
 their rolls are turned into sound with the same keys, bands and frames.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -93,37 +92,3 @@ class KeySettings:
     def deviations_hz(self) -> np.ndarray:
         """Return s(n), the standard deviation of every key's Gaussian, float64 (K,)."""
         return self.base_hz + self.slope * self.keys.frequencies_hz()
-
-    def to_attributes(self) -> dict[str, Any]:
-        """Return the settings as plain JSON for a store's group attributes."""
-        return {
-            "frame_seconds": self.frame_seconds,
-            "low_key": self.keys.low,
-            "high_key": self.keys.high,
-            "band": {
-                "name": self.band,
-                "base_hz": self.base_hz,
-                "slope": self.slope,
-                "threshold": self.threshold,
-                "cleaned": self.cleaned,
-            },
-        }
-
-    @classmethod
-    def from_attributes(cls, attributes: dict[str, Any]) -> KeySettings:
-        """Read the settings that a store was made with; raises SettingsError if they are incomplete or out of range."""
-        try:
-            band = attributes["band"]
-            return cls(
-                band=band["name"],
-                keys=KeyRange(int(attributes["low_key"]), int(attributes["high_key"])),
-                frame_seconds=float(attributes["frame_seconds"]),
-                threshold=float(band["threshold"]),
-                cleaned=bool(band["cleaned"]),
-                base_hz=float(band["base_hz"]),
-                slope=float(band["slope"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SettingsError(
-                f"the keys store's attributes are incomplete or garbled ({error}): make it anew"
-            ) from None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,12 +12,6 @@ class Geometry:
     frame_seconds: float
     low_key: int
     tracks: tuple[str, ...] = ()  # names of instruments; empty where channels are stereo sides
-
-    @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> Geometry:
-        """Read the geometry from the attributes of a keys store or a checkpoint."""
-        tracks = tuple(map(str, attributes.get("tracks") or ()))
-        return cls(float(attributes["frame_seconds"]), int(attributes["low_key"]), tracks)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,11 @@ Conventions: a roll is (C, K, T); `tracks` are the names of its channels, in ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from musigan.errors import UsageError
 
 DRUMS = "drums"
-
-
-def track_names(header: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a keys store's tracks; () where its channels are the sides of a recording."""
-    return tuple(header.get("tracks") or ())
 
 
 def number_of_track(name: str, tracks: tuple[str, ...]) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from musigan.datasets.conditions import TO_GENERATE
 from musigan.errors import UsageError
 from musigan.rolls import beats
 from musigan.sampling.sampler import Sampler
-from musigan.store.alike import check_same_layout
+from musigan.store import Reader, Song
+from musigan.store.alike import TRAINED, require_alike
 from musigan.store.excerpts import MAX_ITEMS, Window, excerpts
 
 SIDES = ("left", "right")
@@ -31,7 +31,7 @@ def track_number(name: str, sampler: Sampler) -> int:
     """Return the number of the checkpoint's track `name`, from 0; UsageError, naming its tracks, if there is none."""
     sampler.check_takes("kept", "--keep")
     count = sampler.shape.channels
-    names = [str(track) for track in sampler.store.get("tracks") or (SIDES if count == 2 else ())]
+    names = sampler.store.header.tracks or (SIDES if count == 2 else ())
     if count < 2 or name not in names:
         known_tracks = ", ".join(names) if count > 1 else "one only, and nothing would be left to make"
         raise UsageError(f"--keep {name}: no such track in this checkpoint; it has {known_tracks}")
@@ -39,15 +39,15 @@ def track_number(name: str, sampler: Sampler) -> int:
 
 
 def given_tracks(
-    reader: Any, sampler: Sampler, track: int, seconds: float, skip: Callable[[str, str], None]
+    reader: Reader, sampler: Sampler, track: int, seconds: float, skip: Callable[[str, str], None]
 ) -> Iterator[GivenTrack]:
     """Yield track `track` of the first `seconds` of each song of a keys store (of 100 at most).
 
     `skip` gets title and reason of songs left out. Raises StoreError where the store was made with other
     settings than the checkpoint's.
     """
-    check_same_layout(reader, sampler.store)
-    attributes = [info.attributes for info in reader.infos()]
+    require_alike((reader.source, reader.header), ("the checkpoint", sampler.store.header), TRAINED)
+    songs = [info.song for info in reader.infos()]
     for excerpt in excerpts(reader, range(1, MAX_ITEMS + 1), Window(0.0, seconds), skip):
         roll = np.asarray(excerpt.roll, np.float32)
         if not roll[track].any():
@@ -55,16 +55,14 @@ def given_tracks(
             continue
         given_roll = np.full_like(roll, TO_GENERATE)
         given_roll[track] = roll[track]
-        yield GivenTrack(
-            excerpt.title, given_roll, _beat(attributes[excerpt.number - 1], roll[track : track + 1], sampler)
-        )
+        yield GivenTrack(excerpt.title, given_roll, _beat(songs[excerpt.number - 1], roll[track : track + 1], sampler))
 
 
-def _beat(attributes: Mapping[str, Any], roll: np.ndarray, sampler: Sampler) -> beats.Beat:
-    """Return the beat from the song's attributes, else an estimate from the onsets of its track, (1, K, T)."""
-    stated_beat = beats.beat_of_song(attributes)
+def _beat(song: Song, roll: np.ndarray, sampler: Sampler) -> beats.Beat:
+    """Return the beat that the song states, else an estimate from the onsets of its track, (1, K, T)."""
+    stated_beat = song.beat
     if (
         stated_beat is not None
     ):  # seconds count from the song's beginning, the roll's from its first chunk that is not silent
-        return stated_beat.counted_from(min(attributes.get("starts") or (0.0,)))
-    return beats.estimate(roll, float(sampler.store["frame_seconds"])) or beats.Beat()
+        return stated_beat.counted_from(song.begin_seconds)
+    return beats.estimate(roll, sampler.store.header.frame_seconds) or beats.Beat()

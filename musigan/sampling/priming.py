@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
-from musigan.rolls.keysettings import KeySettings
 from musigan.sampling import items
-from musigan.store import alike
+from musigan.store.alike import TRAINED, require_alike
 
 if TYPE_CHECKING:
-    from musigan.sampling import items
     from musigan.sampling.sampler import Piece, Sampler
-    from musigan.store import Item, Reader, alike
+    from musigan.store import Item, Reader, Song
 
 STORE_MAGIC = b"PK"  # first bytes of a store in one file
 
@@ -52,8 +50,8 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     from musigan.analysis.bands import analyse
     from musigan.sound.audio import decode
 
-    settings = KeySettings.from_attributes(sampler.store)
-    sample_rate = int(sampler.store["sample_rate"])
+    settings = sampler.store.header.key_settings
+    sample_rate = int(sampler.store.header.sample_rate)
     if sampler.shape.channels > 2:
         raise SettingsError(
             f"--prime {path}: the checkpoint's music has {sampler.shape.channels} tracks, a recording has two channels "
@@ -77,7 +75,7 @@ def of_items(
     `skip` gets title and reason of items that are too short or silent there. Raises StoreError where the store has
     other keys or frames than the checkpoint's.
     """
-    alike.check_same_layout(reader, sampler.store)
+    require_alike((reader.source, reader.header), ("the checkpoint", sampler.store.header), TRAINED)
     return _of_items(reader, sampler, from_seconds, skip)
 
 
@@ -86,15 +84,14 @@ def _of_items(
 ) -> Iterator[Prime]:
     from musigan.store.songs import piece_roll
 
-    settings = KeySettings.from_attributes(sampler.store)
+    frame_seconds = sampler.store.header.frame_seconds
     for item in items:
-        title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
         try:
-            past = stretch(piece_roll(item, settings), sampler, from_seconds)
+            past = stretch(piece_roll(item, frame_seconds), sampler, from_seconds)
         except AudioError as error:
-            skip(title, str(error))
+            skip(item.title, str(error))
             continue
-        yield Prime(title, past, item.attributes.get("level"))
+        yield Prime(item.title, past, item.song.level)
 
 
 def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> np.ndarray:
@@ -102,7 +99,7 @@ def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> n
 
     Raises AudioError where there are not as many, all are silent, or they hold values that are not finite.
     """
-    frame_seconds, frames = float(sampler.store["frame_seconds"]), sampler.shape.frames
+    frame_seconds, frames = sampler.store.header.frame_seconds, sampler.shape.frames
     total_frames = roll.shape[-1]
     start = max(total_frames - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
     if start + frames > total_frames:
@@ -122,13 +119,15 @@ def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> n
 
 def as_item(
     piece: Piece, prime: Prime, sampler: Sampler, seed: int, name: str
-) -> tuple[np.ndarray, tuple[str, ...], dict[str, Any]]:
+) -> tuple[np.ndarray, tuple[str, ...], Song]:
     """Convert the prime and the piece that continues it to one item of a keys store, at the song's level."""
     primed_piece = replace(piece, roll=np.concatenate((prime.past, piece.roll), -1))
-    item, names, attributes = items.as_item(primed_piece, sampler, seed, name)
-    attributes["title"] = f"{prime.title}, continued {piece.number}"
-    attributes["source"] = f"{attributes['source']}, after {prime.title}"
-    attributes["primed_seconds"] = prime.past.shape[-1] * float(sampler.store["frame_seconds"])
-    if prime.level:
-        attributes["level"] = float(prime.level)
-    return item, names, attributes
+    item, names, song = items.as_item(primed_piece, sampler, seed, name)
+    song = replace(
+        song,
+        title=f"{prime.title}, continued {piece.number}",
+        source=f"{song.source}, after {prime.title}",
+        primed_seconds=prime.past.shape[-1] * float(sampler.store.header.frame_seconds),
+        level=float(prime.level) if prime.level else song.level,
+    )
+    return item, names, song

@@ -9,13 +9,14 @@ latents are a function of time. Where memory requires windows, these overlap by 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from musigan.datasets.conditions import TO_GENERATE, Conditions, style_number
+from musigan.datasets.record import SongStatistics
 from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import USUAL_TEMPO, Beat
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.datasets.record import MusicRecord
     from musigan.rolls.shape import RollShape
+    from musigan.store import StoreHeader
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
 FADE_SHARE = 0.1  # length of a crossfade, as a share of a window
 MAX_SECONDS = 24 * 3600.0
-REQUIRED_ATTRIBUTES = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
-OPTIONAL = ("tracks",)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Piece:
     number: int  # from 1
     roll: np.ndarray
     score: float | None = None
-    said: Mapping[str, Any] = field(default_factory=dict)  # genre and beat of its conditions, as item attributes
+    genre: str = ""  # of its conditions
+    beat: Beat | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Sampler:
         self,
         networks: nn.ModuleDict,
         shape: RollShape,
-        store: Mapping[str, Any],
+        store: MusicRecord,
         compression: Any,
         device: Any = "cpu",
         needs: Sequence[str] = (),
@@ -77,7 +79,7 @@ class Sampler:
         if hasattr(self.generator, "translate"):
             raise CheckpointError("the checkpoint turns songs into another kind of music and draws none; use transfer")
         self.critic: Any = dict(self.networks.items()).get("critic")
-        self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
+        self.shape, self.store, self.compression, self.device = shape, store, compression, device
         self.extends, self.needs = hasattr(self.generator, "extend"), tuple(needs)
 
     @classmethod
@@ -89,13 +91,10 @@ class Sampler:
 
     @classmethod
     def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu") -> Sampler:
-        """Build a sampler from a checkpoint in memory; CheckpointError where it lacks its store's settings."""
+        """Build a sampler from a checkpoint in memory."""
         from musigan import models
         from musigan.checkpoints import checkpoint as checkpoints
 
-        missing_attributes = [name for name in REQUIRED_ATTRIBUTES if name not in saved.store]
-        if missing_attributes:
-            raise CheckpointError(f"the checkpoint lacks its store's {', '.join(missing_attributes)}; train it again")
         networks = checkpoints.build_networks(saved, averaged=True)
         settings = saved.training_settings()
         needs = models.family(settings.model).needs
@@ -103,14 +102,15 @@ class Sampler:
 
     def frames(self, seconds: float) -> int:
         """Return the frames in `seconds`; UsageError for less than one frame or more than MAX_SECONDS."""
-        frames = round(seconds / self.store["frame_seconds"]) if 0 < seconds <= MAX_SECONDS else 0
+        frames = round(seconds / self.store.header.frame_seconds) if 0 < seconds <= MAX_SECONDS else 0
         if frames < 1:
             raise UsageError(f"--seconds {seconds:g}: expected more than one frame and at most {MAX_SECONDS:.0f}")
         return int(frames)
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the attributes of a keys store of drawn pieces: all that synthesis needs."""
-        return {name: self.store[name] for name in (*REQUIRED_ATTRIBUTES, *OPTIONAL) if name in self.store}
+    @property
+    def header(self) -> StoreHeader:
+        """The header of a keys store of drawn pieces: all that synthesis needs."""
+        return self.store.header.of_new_items()
 
     def check(self, request: Request, scored: bool) -> None:
         """Raise UsageError where this checkpoint's model cannot fulfil the request."""
@@ -129,7 +129,7 @@ class Sampler:
         for name, flag in (("style", "--style"), ("tempo", "--tempo"), ("kept", "--keep")):
             if requested[name] is not None:
                 self.check_takes(name, flag)
-        styles = self.store.get("styles") or []
+        styles = self.store.styles or ()
         if request.style is not None and request.style.lower() not in styles:
             known_styles = ", ".join(styles) or "none: no song had a genre"
             raise UsageError(
@@ -159,7 +159,7 @@ class Sampler:
     @property
     def past_seconds(self) -> float:
         """Seconds of a song that a piece continues: the length of a training roll."""
-        return float(self.shape.frames * self.store["frame_seconds"])
+        return float(self.shape.frames * self.store.header.frame_seconds)
 
     def piece(self, seed: int, number: int, frames: int, scored: bool = False, request: Request = NO_REQUEST) -> Piece:
         """Draw piece `number` (from 1) of `seed`, `frames` frames long, not counting the request's past, if any."""
@@ -170,7 +170,7 @@ class Sampler:
             tensors = self._complete(rng, request)
             roll, latents = self._draw(frames, rng, request, tensors)
             score = self._score(roll, latents, request, tensors) if scored else None
-        return Piece(number, self._loudness(roll), score, self._condition_attributes(tensors))
+        return Piece(number, self._loudness(roll), score, self._genre(tensors), self._beat(tensors))
 
     def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
         """Make piece `number` that begins as the roll `first` and ends as `second`, (C, K, T) in linear loudness.
@@ -203,8 +203,8 @@ class Sampler:
     def _loudness(self, roll: Tensor) -> np.ndarray:
         """Convert a roll (1, C, K, T) in model space to linear loudness (C, K, T), cleaned as its store was."""
         loudness = expand(roll[0].cpu().numpy(), self.compression)
-        if self.store["band"].get("cleaned"):
-            return remove_fragments(loudness, self.store["frame_seconds"])
+        if self.store.header.key_settings.cleaned:
+            return remove_fragments(loudness, self.store.header.frame_seconds)
         return loudness
 
     def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
@@ -225,26 +225,24 @@ class Sampler:
 
         if not self.needs:
             return Conditions()
-        songs = self.store.get("manners") or [["", USUAL_TEMPO, 4]]
+        songs = self.store.songs or (SongStatistics("", USUAL_TEMPO, 4),)
         wanted_style = None if request.style is None else request.style.lower()
-        candidates = [song for song in songs if song[0] == wanted_style] or songs
+        candidates = [song for song in songs if song.style == wanted_style] or songs
         style, tempo, beats_per_bar = candidates[int(torch.randint(len(candidates), (), generator=rng))]
-        number = int(style_number(wanted_style or style, self.store.get("styles") or ()))
+        number = int(style_number(wanted_style or style, self.store.styles or ()))
         beat = request.beat or Beat(float(tempo), beats=int(beats_per_bar))
         track = request.kept
         if track is not None:
             track = np.where(track[:, :1, :1] >= 0, compress(track, self.compression), np.float32(TO_GENERATE))
         return Conditions(number, beat, track)
 
-    def _condition_attributes(self, conditions: Conditions) -> dict[str, Any]:
-        """Return the conditions of a piece as attributes of a keys store's item."""
-        attributes: dict[str, Any] = {}
-        if "style" in self.needs and conditions.style:
-            attributes["genre"] = self.store["styles"][conditions.style - 1]
-        if "tempo" in self.needs:
-            beat = conditions.beat
-            attributes |= {"tempo": beat.tempo, "first_beat": beat.first_beat, "time_signature": [beat.beats, 4]}
-        return attributes
+    def _genre(self, conditions: Conditions) -> str:
+        """Return the style that a piece was drawn in; "" where the model takes none."""
+        return (self.store.styles or ())[conditions.style - 1] if "style" in self.needs and conditions.style else ""
+
+    def _beat(self, conditions: Conditions) -> Beat | None:
+        """Return the beat that a piece was drawn on; None where the model takes none."""
+        return conditions.beat if "tempo" in self.needs else None
 
     def _condition_tensors(self, conditions: Conditions, start: int, frames: int) -> dict[str, Tensor]:
         """Return the networks' condition tensors (1, ...) for `frames` frames of a piece from `start` on."""
@@ -253,7 +251,7 @@ class Sampler:
         if not self.needs:
             return {}
         shape = (self.shape.channels, self.shape.keys, frames)
-        tensors = conditions.at_frames(start, shape, float(self.store["frame_seconds"]))
+        tensors = conditions.at_frames(start, shape, self.store.header.frame_seconds)
         return {name: torch.from_numpy(tensors[name])[None].to(self.device) for name in self.needs if name in tensors}
 
     def _draw(

@@ -10,9 +10,8 @@ import numpy as np
 from musigan.errors import MusiganError
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.features import musical_features
-from musigan.metrics.genre import Song, cut_rolls, loudness_similarity
+from musigan.metrics.genre import TransferredSong, cut_rolls, loudness_similarity
 from musigan.metrics.sets import Collection, RollSet, require_alike
-from musigan.rolls.shape import Geometry
 
 if TYPE_CHECKING:
     from musigan.sampling.sampler import Sampler
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 def held_out_songs(
     transfer: Transfer, readers: Sequence[StoreReader], heard: Callable[[str], None] = lambda title: None
-) -> Iterator[Song]:
+) -> Iterator[TransferredSong]:
     """Yield the held-out songs of a store for each kind, turned into the other kind and back.
 
     `heard` is called with each title. Raises MusiganError where a store holds fewer than two songs back.
@@ -30,9 +29,9 @@ def held_out_songs(
     from musigan.store import Item
     from musigan.store.songs import whole_song
 
-    frame_seconds, low_key = float(transfer.store["frame_seconds"]), int(transfer.store["low_key"])
+    frame_seconds, low_key = transfer.store.header.frame_seconds, transfer.store.header.low_key
     frames = transfer.shape.frames
-    held_out = [[info for info in reader.infos() if info.attributes.get("split") == "validation"] for reader in readers]
+    held_out = [[info for info in reader.infos() if info.song.is_held_out] for reader in readers]
     for reader, infos in zip(readers, held_out, strict=True):
         if len(infos) < 2:
             raise MusiganError(
@@ -41,7 +40,7 @@ def held_out_songs(
             )
     for kind, (reader, infos) in enumerate(zip(readers, held_out, strict=True)):
         for info in infos:
-            heard(str(info.attributes.get("title", info.name)))
+            heard(info.song.title or info.name)
             song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
             after = transfer.song(song, 1 - kind)
             versions = (song, after, transfer.song(after, kind))
@@ -49,12 +48,14 @@ def held_out_songs(
                 [list(musical_features(roll, frame_seconds, low_key).values()) for roll in cut_rolls(version, frames)]
                 for version in versions
             ]
-            yield Song(kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions))
+            yield TransferredSong(
+                kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions)
+            )
 
 
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     """Draw pieces of a checkpoint in place of real music: `count` held out, twice as many to learn from."""
-    geometry = Geometry.of(sampler.store)
+    geometry = sampler.store.header.geometry
     frames = sampler.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
     rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
@@ -70,7 +71,7 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
     """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
-    geometry = Geometry.of(sampler.store)
+    geometry = sampler.store.header.geometry
     require_alike(name, sampler.shape, geometry, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])

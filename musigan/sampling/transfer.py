@@ -6,25 +6,28 @@ requires windows, these overlap by the receptive field (the generator's `recepti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
+from musigan.errors import CheckpointError, MusiganError, UsageError
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.store import chunks
+from musigan.store.alike import AXES, TRAINED, require_alike
 from musigan.store.songs import whole_song
 
 if TYPE_CHECKING:
     from torch import nn
 
     from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.datasets.record import MusicRecord
     from musigan.rolls.shape import RollShape
-    from musigan.store import Attributes, Item
+    from musigan.store import Item, Song, StoreHeader
 
 WINDOW_PATCHES = 512  # patches of the generator in time, translated in one pass
 Float = npt.NDArray[np.float32]
@@ -34,11 +37,11 @@ class Transfer:
     """Two generators, ready to turn music of either kind into the other; `domains` are the names of the kinds."""
 
     def __init__(
-        self, networks: nn.ModuleDict, shape: RollShape, store: Mapping[str, Any], compression: Any, device: Any = "cpu"
+        self, networks: nn.ModuleDict, shape: RollShape, store: MusicRecord, compression: Any, device: Any = "cpu"
     ) -> None:
         self.generator: Any = networks["generator"].to(device).eval()
-        self.shape, self.store, self.compression, self.device = shape, dict(store), compression, device
-        self.domains: tuple[str, ...] = tuple(map(str, store["domains"]))
+        self.shape, self.store, self.compression, self.device = shape, store, compression, device
+        self.domains = store.domains
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Transfer:
@@ -52,7 +55,7 @@ class Transfer:
         """Build from the averaged generators of a checkpoint in memory; CheckpointError as for `load`."""
         from musigan.checkpoints import checkpoint as checkpoints
 
-        if len(saved.store.get("domains") or ()) != 2:
+        if len(saved.store.domains) != 2:
             raise CheckpointError(
                 f"{name} draws new music (model {saved.settings.get('model')}); use sample for it: transfer takes a "
                 "checkpoint of train-gan --model cyclegan"
@@ -76,20 +79,15 @@ class Transfer:
             )
         return self.domains.index(store_name)
 
-    def check(self, header: Attributes, source: str) -> None:
+    def check(self, header: StoreHeader, source: str) -> None:
         """Raise StoreError where a keys store has other keys or frames than the checkpoint's."""
-        for name in ("frame_seconds", "low_key", "high_key"):
-            if header.get(name) != self.store.get(name):
-                raise StoreError(
-                    f"{source} has {name} {header.get(name)}, the checkpoint {self.store.get(name)}: make the keys "
-                    "with the settings that it was trained with"
-                )
+        require_alike((source, header), ("the checkpoint", self.store.header), TRAINED, AXES)
 
     def song(self, roll: Float, to: int) -> Float:
         """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
         loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
-        if self.store["band"].get("cleaned"):
-            return remove_fragments(loudness, self.store["frame_seconds"])
+        if self.store.header.key_settings.cleaned:
+            return remove_fragments(loudness, self.store.header.frame_seconds)
         return loudness
 
     def _translated(self, roll: Float, to: int) -> Float:
@@ -109,8 +107,8 @@ class Transfer:
                 translated[..., start:stop] = translated_window.cpu().numpy()
         return translated
 
-    def item(self, item: Item, to: int) -> tuple[npt.NDArray[np.float16], tuple[str, ...], dict[str, Any]]:
-        """Translate a keys item to kind `to`: its array cut as it was, dimension names, attributes with a new title.
+    def item(self, item: Item, to: int) -> tuple[npt.NDArray[np.float16], tuple[str, ...], Song]:
+        """Translate a keys item to kind `to`: its array cut as it was, dimension names, song with a new title.
 
         Raises MusiganError for rolls of other channels or keys, and for values that are not finite.
         """
@@ -120,17 +118,16 @@ class Transfer:
                 f"has {item_size[0]} channels x {item_size[1]} keys, the checkpoint {own_size[0]} x {own_size[1]}: "
                 "make its keys with the settings that it was trained with"
             )
-        frame_rate, is_paired = 1 / float(self.store["frame_seconds"]), item.dimension_names[0] == "pairs"
+        frame_rate, is_paired = 1 / self.store.header.frame_seconds, item.dimension_names[0] == "pairs"
         length = item.array.shape[-1]
-        song = whole_song(item, float(self.store["frame_seconds"]))
+        song = whole_song(item, self.store.header.frame_seconds)
         if not np.isfinite(song).all():
             raise MusiganError("holds values that are not finite")
         chunk_seconds = length * (2 if is_paired else 1) / frame_rate
-        starts = tuple(item.attributes.get("starts") or (index * chunk_seconds for index in range(len(item.array))))
+        starts = item.song.start_times(len(item.array), chunk_seconds)
         blocks = chunks.cut_at(self.song(song, to), starts, frame_rate, length, is_paired)
-        title = str(item.attributes.get("title") or item.attributes.get("source") or item.name)
-        attributes = {**item.attributes, "title": f"{title} (to {self.domains[to]})"}
-        return np.ascontiguousarray(blocks, np.float16), item.dimension_names, attributes
+        turned_song = replace(item.song, title=f"{item.title} (to {self.domains[to]})")
+        return np.ascontiguousarray(blocks, np.float16), item.dimension_names, turned_song
 
     def items(self, source: Iterable[Item], to: int) -> Iterator[tuple[Item, Any]]:
         """Yield each item with the result of `item` for it, or with the MusiganError that it raised."""

@@ -7,23 +7,25 @@ A store holds items of one kind, one array a song, named 000001, 000002, ...:
     keys      (pairs, 2, channels, keys, frames)      or (chunks, channels, keys, frames)
               (pairs, 2, tracks, keys, frames)        or (chunks, tracks, keys, frames): one track an instrument
 
-The group's attributes under "musigan" give the format of all items: `kind`, `format`, `sample_rate`, `chunk_seconds`;
-for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the instruments) where
-channels are not left and right. An item's attributes describe the song: `title`, `artist`, `source`, `split`, `starts`
-(seconds at which each pair or chunk begins), `seconds` where the last chunk is padded, and `level`, the factor back to
-full scale. Blocks are little-endian and uncompressed, one pair or chunk each, so a block can be memory-mapped and
-nothing expands while it is read.
+The group's attributes under "musigan" (`StoreHeader`) give the format of all items: `kind`, `format`, `sample_rate`,
+`chunk_seconds`; for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the
+instruments) where channels are not left and right. An item's attributes (`Song`) describe the song: `title`, `artist`,
+`source`, `split`, `starts` (seconds at which each pair or chunk begins), `seconds` where the last chunk is padded, and
+`level`, the factor back to full scale. Blocks are little-endian and uncompressed, one pair or chunk each, so a block
+can be memory-mapped and nothing expands while it is read.
 
 On a pipe and in a file, the group is a ZIP of stored (uncompressed) entries, see zipstream: `zarr.json`, then the
 items in order. In a folder or at a URL the group's own `zarr.json` is written last, with the number of items: without
 it there is no store. Plain Zarr reads and writes the same bytes.
 """
 
-from musigan.store.layout import DIMENSIONS, FORMAT, Array, Attributes, Item, ItemInfo, describe, item_name
+from musigan.store.header import FORMAT, StoreHeader
+from musigan.store.layout import DIMENSIONS, Array, Item, ItemInfo, item_name
 from musigan.store.reading import Reader, open_reader, spool
+from musigan.store.song import Song
 from musigan.store.writing import Writer, exists, write
 
 __all__ = [
-    "DIMENSIONS", "FORMAT", "Array", "Attributes", "Item", "ItemInfo", "Reader", "Writer",
-    "describe", "exists", "item_name", "open_reader", "spool", "write",
+    "DIMENSIONS", "FORMAT", "Array", "Item", "ItemInfo", "Reader", "Song", "StoreHeader", "Writer",
+    "exists", "item_name", "open_reader", "spool", "write",
 ]  # fmt: skip

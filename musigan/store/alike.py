@@ -1,58 +1,33 @@
-"""Whether stores, and a checkpoint's store, were made with the same settings."""
+"""Whether two stores, or a store and a checkpoint's, were made with the same settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 from musigan.errors import StoreError
-from musigan.rolls.tracks import track_names
+from musigan.store.header import StoreHeader
+
+AXES = ("frame_seconds", "low_key", "high_key")  # what the axes of a roll mean, but for its tracks
+COMPARE = "such rolls cannot be compared; make both with the same --keys and --frame-seconds"
+TRAINED = "make the keys with the settings that it was trained with"
 
 
-class Store(Protocol):
-    """An open keys store: its header, and its name for messages."""
-
-    @property
-    def attributes(self) -> dict[str, Any]: ...
-
-    @property
-    def source(self) -> str: ...
+def alike(one: StoreHeader, other: StoreHeader, settings: tuple[str, ...] = (*AXES, "tracks")) -> str:
+    """Return the first of `settings` in which two stores differ; "" where there is none."""
+    return next((name for name in settings if getattr(one, name) != getattr(other, name)), "")
 
 
-SHARED_ATTRIBUTES = ("frame_seconds", "low_key", "high_key", "band")
+def require_alike(
+    one: tuple[str, StoreHeader],
+    other: tuple[str, StoreHeader],
+    next_step: str,
+    settings: tuple[str, ...] = (*AXES, "tracks"),
+) -> None:
+    """Raise StoreError, with both values and `next_step`, where two stores, each (name, header), differ."""
+    if difference := alike(one[1], other[1], settings):
+        (name, value), (other_name, other_value) = ((name, _value(header, difference)) for name, header in (one, other))
+        raise StoreError(f"{name} has {difference} {value}, {other_name} {other_value}: {next_step}")
 
 
-def check_comparable(one: Store, other: Store) -> None:
-    """Raise StoreError where two stores' rolls differ in keys, frame length or tracks."""
-    for name, unit in (("frame_seconds", "frames of {} s"), ("low_key", "keys from {}"), ("high_key", "keys up to {}")):
-        value, other_value = one.attributes[name], other.attributes[name]
-        if value != other_value:
-            raise StoreError(
-                f"{one.source} has {unit.format(value)}, {other.source} {unit.format(other_value)}: such rolls "
-                "cannot be compared; make both with the same --keys and --frame-seconds"
-            )
-    if track_names(one.attributes) != track_names(other.attributes):
-        value, other_value = (" ".join(track_names(reader.attributes)) or "recordings" for reader in (one, other))
-        raise StoreError(f"{one.source} holds {value}, {other.source} {other_value}: such rolls cannot be compared")
-
-
-def check_same_keys(one: Store, other: Store) -> None:
-    """Raise StoreError where two keys stores differ in keys, frame length or analysis band."""
-    for name in SHARED_ATTRIBUTES:
-        value, other_value = one.attributes.get(name), other.attributes.get(name)
-        if value != other_value:
-            raise StoreError(
-                f"{one.source} has {name} {value}, {other.source} {other_value}: a critic would "
-                "tell them apart by that alone; make both with the same settings of npy-to-keys"
-            )
-
-
-def check_same_layout(reader: Store, header: Mapping[str, Any]) -> None:
-    """Raise StoreError where a keys store has other keys, frames or tracks than the checkpoint's."""
-    for name in ("frame_seconds", "low_key", "high_key", "tracks"):
-        store_value, checkpoint_value = (attributes.get(name, "none") for attributes in (reader.attributes, header))
-        if store_value != checkpoint_value:
-            raise StoreError(
-                f"{reader.source} has {name} {store_value}, the checkpoint {checkpoint_value}: make the "
-                "keys with the settings that it was trained with"
-            )
+def _value(header: StoreHeader, name: str) -> str:
+    if name == "tracks":
+        return " ".join(header.tracks) or "of a recording"
+    return str(getattr(header, name))

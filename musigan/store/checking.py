@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from musigan.errors import StoreError
-from musigan.store.layout import describe
 from musigan.store.reading import Reader
 
 
@@ -19,20 +18,19 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     item_bytes = 0
     for item in reader:
         if not np.isfinite(item.array.astype(np.float32)).all():
-            title = item.attributes.get("source", "")
             raise StoreError(
-                f"{reader.source}: item {item.name} ({title}) holds values that are not numbers: make it again"
+                f"{reader.source}: item {item.name} ({item.song.source}) holds values that are not numbers: "
+                "make it again"
             )
         items += 1
         first_axis += item.array.shape[0]
         item_bytes += item.array.nbytes
-        splits[str(item.attributes.get("split", "not split"))] += 1
-        on_item(items, str(item.attributes.get("source", item.name)))
+        splits[item.song.split or "not split"] += 1
+        on_item(items, item.song.source or item.name)
     if not items:
         raise StoreError(f"{reader.source}: a store without items")
-    yield f"{reader.source}: whole, {describe(reader.attributes)}"
+    yield f"{reader.source}: whole, {reader.header.describe()}"
     unit = "songs" if reader.kind == "waveform" else f"songs with {first_axis} {item.dimension_names[0]}"
     yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
-    tool_versions = reader.attributes.get("tool")
-    if isinstance(tool_versions, dict):
-        yield "  written with " + ", ".join(f"{name} {version}" for name, version in tool_versions.items())
+    if reader.header.tool:
+        yield "  written with " + ", ".join(f"{name} {version}" for name, version in reader.header.tool.items())

@@ -9,15 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import SettingsError
-
-if TYPE_CHECKING:
-    from musigan.rolls.keysettings import KeySettings
 
 Array = npt.NDArray[Any]
 SILENCE_PEAK = 1e-3  # -60 dBFS: below the noise of a recording, above the dither of an encoder
@@ -114,12 +111,12 @@ def is_validation(content: str, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def chunk_frames(chunk_seconds: float, settings: KeySettings) -> int:
+def chunk_frames(chunk_seconds: float, frame_seconds: float) -> int:
     """Return the number of frames in one chunk. Raises SettingsError unless it is whole and at least 1."""
-    frames = chunk_seconds / settings.frame_seconds
+    frames = chunk_seconds / frame_seconds
     if round(frames) < 1 or abs(frames - round(frames)) > 1e-6 * frames:
         raise SettingsError(
-            f"a chunk of {chunk_seconds:g} s is not a whole number of frames of {settings.frame_seconds:g} s: "
+            f"a chunk of {chunk_seconds:g} s is not a whole number of frames of {frame_seconds:g} s: "
             "choose another --frame-seconds"
         )
     return round(frames)

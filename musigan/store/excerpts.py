@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import MusiganError, UsageError
-from musigan.rolls.keysettings import KeySettings
-from musigan.store import Array, Item, ItemInfo, Reader
+from musigan.errors import UsageError
+from musigan.store import Array, Item, ItemInfo, Reader, Song
 from musigan.store.songs import piece_roll
 
 Skip = Callable[[str, str], None]  # called with the name of an item that is left out, and the reason
@@ -67,7 +66,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
     A store on disk is read only inside the window, a stream up to one item after the last of `numbers`. `skip` is
     called for items that end before the window begins and for items with values that are not finite.
     """
-    frame_seconds = float(reader.attributes["frame_seconds"])
+    frame_seconds = reader.header.frame_seconds
     for number, info, fetch in _selected_items(reader, set(numbers)):
         name = f"item {number}"
         start, count = window.frames(frame_seconds)
@@ -80,8 +79,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
         if not np.isfinite(roll).all():
             skip(name, "holds values that are not finite")
             continue
-        title = str(info.attributes.get("title") or info.attributes.get("source") or info.name)
-        yield Excerpt(number, title, roll, start * frame_seconds)
+        yield Excerpt(number, info.title, roll, start * frame_seconds)
 
 
 def pairs_of(
@@ -137,12 +135,9 @@ def _fetch_from(reader: Reader, info: ItemInfo) -> _Fetch:
 def _begin_frames(info: ItemInfo, frame_seconds: float) -> list[int]:
     """Return the first frame of each pair or chunk, counted from the item's earliest."""
     span = _span(info)
-    starts = info.attributes.get("starts")
-    if not starts:
+    if not info.song.starts:
         return [index * span for index in range(info.shape[0])]
-    if len(starts) != info.shape[0]:
-        raise MusiganError(f"item {info.name} has {len(starts)} starts for {info.shape[0]} chunks: it is damaged")
-    return [int((start - min(starts)) / frame_seconds + 1e-6) for start in starts]
+    return [int((start - info.song.begin_seconds) / frame_seconds + 1e-6) for start in info.song.starts]
 
 
 def _span(info: ItemInfo) -> int:
@@ -152,7 +147,7 @@ def _span(info: ItemInfo) -> int:
 
 def _total_frames(info: ItemInfo, frame_seconds: float) -> int:
     total = max(_begin_frames(info, frame_seconds)) + _span(info)
-    seconds = info.attributes.get("seconds")
+    seconds = info.song.seconds
     return min(total, round(seconds / frame_seconds)) if seconds else total
 
 
@@ -166,10 +161,9 @@ def _read_frames(info: ItemInfo, fetch: _Fetch, start: int, stop: int, frame_sec
     if not indices:  # a silent part that the store leaves out
         return roll
     first = min(begin_frames[index] for index in indices)
-    attributes = {"starts": [(begin_frames[index] - first) * frame_seconds for index in indices]}
-    part = replace(info, shape=(len(indices), *info.shape[1:]), attributes=attributes)
-    # Only the frame rate matters here: stores written by other programs need not name their frequency bands.
-    part_roll = piece_roll(Item(part, fetch(indices)), KeySettings(frame_seconds=frame_seconds))
+    starts = tuple((begin_frames[index] - first) * frame_seconds for index in indices)
+    part = replace(info, shape=(len(indices), *info.shape[1:]), song=Song(starts=starts))
+    part_roll = piece_roll(Item(part, fetch(indices)), frame_seconds)
     part_roll = part_roll[..., max(start - first, 0) : stop - first]
     begin_frame = max(first - start, 0)
     roll[..., begin_frame : begin_frame + part_roll.shape[-1]] = part_roll

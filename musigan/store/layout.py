@@ -7,15 +7,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import StoreError
 from musigan.store import zipstream
+from musigan.store.header import StoreHeader
+from musigan.store.song import Song
 
-FORMAT = 1
 ATTRIBUTE = "musigan"
 DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "waveform": (("channels", "samples"),),
@@ -27,18 +28,11 @@ DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("chunks", "tracks", "keys", "frames"),
     ),
 }
-REQUIRED = {
-    "waveform": ("sample_rate",),
-    "pairs": ("sample_rate", "chunk_seconds"),
-    "keys": ("sample_rate", "chunk_seconds", "frame_seconds"),
-}
 DTYPES = ("float16", "float32", "int16")
 MAX_METADATA_BYTES = 4 << 20  # ten hours of pairs that overlap by 90 % need 0.2 MB
 MAX_ITEM_BYTES = 8 << 30
-MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
 
 Array = npt.NDArray[Any]
-Attributes = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,12 @@ class ItemInfo:
     dtype: str
     blocks: tuple[int, ...]
     dimension_names: tuple[str, ...]
-    attributes: Attributes
+    song: Song
+
+    @property
+    def title(self) -> str:
+        """Title of the song, else its source, else the item's name."""
+        return self.song.title_or_source or self.name
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -86,8 +85,12 @@ class Item:
         return self.info.dimension_names
 
     @property
-    def attributes(self) -> Attributes:
-        return self.info.attributes
+    def song(self) -> Song:
+        return self.info.song
+
+    @property
+    def title(self) -> str:
+        return self.info.title
 
 
 def item_name(number: int) -> str:
@@ -108,8 +111,8 @@ def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
     return document
 
 
-def parse_group(data: bytes | memoryview) -> Attributes:
-    """Parse a group's zarr.json and return its header: kind, format and all other attributes under "musigan".
+def parse_group(data: bytes | memoryview) -> StoreHeader:
+    """Parse a group's zarr.json and return its header.
 
     Raises StoreError for an unknown kind or format, and for missing or impossible values.
     """
@@ -117,38 +120,10 @@ def parse_group(data: bytes | memoryview) -> Attributes:
     attributes = document.get("attributes")
     if document.get("node_type") != "group" or not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
         raise StoreError('not a musigan store: zarr.json has no "musigan" attribute')
-    header = attributes[ATTRIBUTE]
-    kind = header.get("kind") if isinstance(header, dict) else header
-    if not isinstance(header, dict) or not isinstance(kind, str) or kind not in DIMENSIONS:
-        raise StoreError(f"unknown kind of store {shown(kind)}, expected {', '.join(DIMENSIONS)}")
-    version = header.get("format")
-    if type(version) is not int or not 1 <= version <= FORMAT:
-        raise StoreError(f"store format {shown(version)}, this musigan reads up to {FORMAT}: update musigan")
-    for name in ("sample_rate", "chunk_seconds", "frame_seconds"):
-        value = header.get(name)
-        # The bounds keep products and quotients of these finite.
-        if (name in header or name in REQUIRED[kind]) and not (_is_number(value) and 1e-6 <= value <= 1e7):
-            raise StoreError(f"the store's {name} is {shown(value)}, expected a positive number")
-    if kind == "keys":
-        low, high = header.get("low_key"), header.get("high_key")
-        if type(low) is not int or type(high) is not int or not 1 <= low <= high <= 128:
-            raise StoreError(f"the store's keys run from {shown(low)} to {shown(high)}, expected piano keys, low first")
-        _check_tracks(header.get("tracks"))
-    return header
+    return StoreHeader.parse(attributes[ATTRIBUTE])
 
 
-def _check_tracks(tracks: object) -> None:
-    """Check a header's names of instruments, if there are any. Raises StoreError unless they are distinct names."""
-    if tracks is None:
-        return
-    names = (
-        [name for name in tracks if isinstance(name, str) and 0 < len(name) <= 100] if isinstance(tracks, list) else []
-    )
-    if not names or names != tracks or len(set(names)) < len(names):
-        raise StoreError(f"the store's tracks are {shown(tracks)}, expected names, each once")
-
-
-def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> ItemInfo:
+def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> ItemInfo:
     """Parse the zarr.json of item `name` and check it against the group's `header`.
 
     Raises StoreError where it is incomplete, of a form that stores do not use, too large, or contradicts the header.
@@ -181,12 +156,8 @@ def parse_array(name: str, data: bytes | memoryview, header: Attributes) -> Item
     if item_bytes > MAX_ITEM_BYTES or math.prod(blocks) * np.dtype(dtype).itemsize > zipstream.MAX_ENTRY_BYTES:
         raise StoreError(f"{name} claims {item_bytes} bytes in blocks of {blocks}, more than a song can have")
     check_shape(name, shape, names, header)
-    _check_attributes(name, shape, header["kind"], attributes)
-    return ItemInfo(name, shape, dtype, blocks, names, attributes)
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    song = Song.parse(attributes, name, shape[0], header.kind)
+    return ItemInfo(name, shape, dtype, blocks, names, song)
 
 
 def _whole_numbers(values: object) -> tuple[int, ...]:
@@ -196,25 +167,9 @@ def _whole_numbers(values: object) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _check_attributes(name: str, shape: tuple[int, ...], kind: str, attributes: Attributes) -> None:
-    """Check the attributes that are computed with: `level`, `seconds`, `starts`. Raises StoreError."""
-    level, starts = attributes.get("level", 1.0), attributes.get("starts")
-    if not _is_number(level) or not 0 <= level < math.inf:
-        raise StoreError(f"{name} has the level {shown(level)}, expected a number")
-    seconds = attributes.get("seconds", 1.0)
-    if not _is_number(seconds) or not 0 < seconds < math.inf:
-        raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
-    if kind == "waveform" or starts is None:
-        return
-    if not isinstance(starts, list) or not all(_is_number(s) and 0 <= s <= MAX_START_SECONDS for s in starts):
-        raise StoreError(f"{name} starts at {shown(starts)}, expected seconds from 0 to {MAX_START_SECONDS}")
-    if len(starts) != shape[0]:
-        raise StoreError(f"{name} has {len(starts)} starts for {shape[0]} pairs or chunks")
-
-
-def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], header: Attributes) -> None:
+def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], header: StoreHeader) -> None:
     """Check an item's shape and dimension names against the group's header. Raises StoreError."""
-    kind = header["kind"]
+    kind = header.kind
     if names not in DIMENSIONS[kind] or len(shape) != len(names):
         expected = " or ".join(str(list(dimensions)) for dimensions in DIMENSIONS[kind])
         raise StoreError(f"{name} has dimensions {shown(names)} of {shown(shape)}; a {kind} store has {expected}")
@@ -223,14 +178,13 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
     sizes = dict(zip(names, shape, strict=True))
     expected_sizes = {"part": 2}
     if kind == "pairs":
-        expected_sizes["samples"] = round(header.get("chunk_seconds", 0) * header.get("sample_rate", 0))
+        expected_sizes["samples"] = round(header.chunk_seconds * header.sample_rate)
     if kind == "keys":
-        expected_sizes["keys"] = header["high_key"] - header["low_key"] + 1
-        expected_sizes["frames"] = round(header.get("chunk_seconds", 0) / header.get("frame_seconds", 1))
-        tracks = header.get("tracks")
-        if tracks is not None:
-            expected_sizes["tracks"] = len(tracks)
-        if ("tracks" in names) != (tracks is not None):
+        expected_sizes["keys"] = header.key_count
+        expected_sizes["frames"] = round(header.chunk_seconds / header.frame_seconds)
+        if header.tracks:
+            expected_sizes["tracks"] = len(header.tracks)
+        if ("tracks" in names) != bool(header.tracks):
             raise StoreError(
                 f"{name} has dimensions {shown(names)}; one is tracks in a store that lists its tracks, and in no other"
             )
@@ -263,15 +217,3 @@ def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
         array[place] = block[tuple(slice(0, s.stop - s.start) for s in place)]
     assert array is not None
     return array
-
-
-def describe(header: Attributes) -> str:
-    """Describe a store's header in one readable line."""
-    parts = [header["kind"], f"{header.get('sample_rate', '?')} Hz"]
-    if "chunk_seconds" in header:
-        parts.append(f"chunks of {header['chunk_seconds']:g} s")
-    if header["kind"] == "keys":
-        parts += [f"keys {header['low_key']}-{header['high_key']}", f"frames of {header.get('frame_seconds')} s"]
-        if header.get("tracks"):
-            parts.append("tracks " + " ".join(header["tracks"]))
-    return ", ".join(parts)

@@ -13,10 +13,10 @@ from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.store import zipstream
+from musigan.store.header import StoreHeader
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
     Array,
-    Attributes,
     Item,
     ItemInfo,
     decode_block,
@@ -38,12 +38,14 @@ def _with_source(source: str) -> Iterator[None]:
 
 
 class Reader:
-    """An open store, iterable over its items. `attributes` is the header, `source` the store's name in messages."""
+    """An open store, iterable over its items; `source` is the store's name in messages."""
 
-    def __init__(self, source: str, header: Attributes) -> None:
-        self.source = source
-        self.kind: str = header["kind"]
-        self.attributes = header
+    def __init__(self, source: str, header: StoreHeader) -> None:
+        self.source, self.header = source, header
+
+    @property
+    def kind(self) -> str:
+        return self.header.kind
 
     def __iter__(self) -> Iterator[Item]:
         raise NotImplementedError
@@ -103,7 +105,7 @@ class _StreamReader(Reader):
                 name = item_name(count)
                 if entry.name != f"{name}/zarr.json":
                     raise StoreError(f"found entry {entry.name} where {name}/zarr.json should come")
-                info = parse_array(name, data, self.attributes)
+                info = parse_array(name, data, self.header)
                 yield Item(info, gather(info, self._fetch_next))
 
     def _fetch_next(self, key: str) -> bytes:
@@ -126,13 +128,13 @@ class _KeyedReader(Reader):
     """
 
     def __init__(
-        self, source: str, fetch: Callable[[str], memoryview], names: Callable[[Attributes], list[str]]
+        self, source: str, fetch: Callable[[str], memoryview], names: Callable[[StoreHeader], list[str]]
     ) -> None:
         self._fetch = fetch
         with _with_source(source):
             super().__init__(source, parse_group(self._fetch("zarr.json")))
             self._infos = [
-                parse_array(name, self._fetch(f"{name}/zarr.json"), self.attributes) for name in names(self.attributes)
+                parse_array(name, self._fetch(f"{name}/zarr.json"), self.header) for name in names(self.header)
             ]
         self._by_name = {info.name: info for info in self._infos}
 
@@ -178,7 +180,7 @@ class _ZipReader(_KeyedReader):
             unchecked.discard(key)
             return data
 
-        def names(_: Attributes) -> list[str]:
+        def names(_: StoreHeader) -> list[str]:
             """Count the arrays of the archive: its header was written before the number of items was known."""
             count = sum(key.count("/") == 1 and key.endswith("/zarr.json") for key in entries)
             return [item_name(number) for number in range(1, count + 1)]
@@ -240,9 +242,9 @@ class _UrlReader(_KeyedReader):
         super().__init__(url, fetch, _names_by_count)
 
 
-def _names_by_count(header: Attributes) -> list[str]:
+def _names_by_count(header: StoreHeader) -> list[str]:
     """List the names of a finished store's items from their number. Raises StoreError for an impossible number."""
-    items = header.get("items")
+    items = header.other.get("items") if header.items is None else header.items
     if type(items) is not int or not 0 <= items <= 10_000_000:
         raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
     return [item_name(number) for number in range(1, items + 1)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
@@ -17,24 +18,24 @@ from musigan import __version__
 from musigan.errors import UsageError
 from musigan.files.atomic import partial_path
 from musigan.store import zipstream
+from musigan.store.header import FORMAT, StoreHeader
 from musigan.store.layout import (
     ATTRIBUTE,
     DTYPES,
-    FORMAT,
     Array,
-    Attributes,
     check_shape,
     item_name,
     parse_array,
     parse_group,
 )
 from musigan.store.locations import check_replaceable, clear_url, is_stream, is_url, url_children, url_map
+from musigan.store.song import Song
 
 
 class _Sink(Protocol):
     """A destination of a store's bytes. Before `finish`, no reader accepts what is there as a store."""
 
-    def begin(self, header: Attributes) -> None:
+    def begin(self, header: StoreHeader) -> None:
         """Begin with the group's header; called first, once."""
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -50,9 +51,9 @@ class _Sink(Protocol):
         """Leave nothing that readers accept as a store; called instead of `finish`, or after a `finish` that failed."""
 
 
-def _group_json(header: Attributes) -> bytes:
+def _group_json(header: StoreHeader) -> bytes:
     """Encode the group's zarr.json. Raises ValueError for values that JSON cannot hold (NaN, infinity)."""
-    document = {"attributes": {ATTRIBUTE: header}, "zarr_format": 3, "node_type": "group"}
+    document = {"attributes": {ATTRIBUTE: header.to_attributes()}, "zarr_format": 3, "node_type": "group"}
     return json.dumps(document, indent=2, allow_nan=False).encode()
 
 
@@ -62,7 +63,7 @@ class _StreamSink:
     def __init__(self, file: IO[bytes]) -> None:
         self._entries = zipstream.EntryWriter(file)
 
-    def begin(self, header: Attributes) -> None:
+    def begin(self, header: StoreHeader) -> None:
         self.put("zarr.json", _group_json(header))
         self.flush()
 
@@ -122,11 +123,11 @@ class _FolderSink:
 
     def __init__(self, path: Path) -> None:
         self._path, self._partial_path = path, partial_path(path)
-        self._header: Attributes = {}
+        self._header: StoreHeader | None = None
         shutil.rmtree(self._partial_path, ignore_errors=True)  # left by a killed process with the same process number
         self._partial_path.mkdir()
 
-    def begin(self, header: Attributes) -> None:
+    def begin(self, header: StoreHeader) -> None:
         self._header = header
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -138,7 +139,8 @@ class _FolderSink:
         """Do nothing: each file is complete once it is written."""
 
     def finish(self, items: int) -> None:
-        self.put("zarr.json", _group_json({**self._header, "items": items}))
+        assert self._header is not None
+        self.put("zarr.json", _group_json(replace(self._header, items=items)))
         _move_into_place(self._partial_path, self._path)
 
     def abort(self) -> None:
@@ -153,11 +155,11 @@ class _UrlSink:
 
     def __init__(self, url: str) -> None:
         self._map = url_map(url)
-        self._header: Attributes = {}
+        self._header: StoreHeader | None = None
         check_replaceable(url, url_children(self._map))
         clear_url(self._map)
 
-    def begin(self, header: Attributes) -> None:
+    def begin(self, header: StoreHeader) -> None:
         self._header = header
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -167,7 +169,8 @@ class _UrlSink:
         """Do nothing: each object is complete once it is written."""
 
     def finish(self, items: int) -> None:
-        self.put("zarr.json", _group_json({**self._header, "items": items}))
+        assert self._header is not None
+        self.put("zarr.json", _group_json(replace(self._header, items=items)))
 
     def abort(self) -> None:
         clear_url(self._map)
@@ -210,10 +213,9 @@ def _open_sink(target: str | IO[bytes]) -> _Sink:
 class Writer:
     """A store that is written item by item. A `with` block that ends in an exception leaves no store behind."""
 
-    def __init__(self, target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> None:
-        self.header: Attributes = {**attributes, "kind": kind, "format": FORMAT}
-        self.header["tool"] = {"musigan": __version__, **_library_versions()}
-        self.header.pop("items", None)
+    def __init__(self, target: str | IO[bytes], header: StoreHeader) -> None:
+        tool = {"musigan": __version__, **_library_versions()}
+        self.header = replace(header, format=FORMAT, tool=tool, items=None)
         self.items = 0
         parse_group(_group_json(self.header))  # refuse to write what readers would refuse
         self._sink = _open_sink(target)
@@ -223,7 +225,7 @@ class Writer:
             self._sink.abort()
             raise
 
-    def add(self, array: Array, dimension_names: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+    def add(self, array: Array, dimension_names: tuple[str, ...], song: Song) -> None:
         """Append one item, named by the next number.
 
         Raises TypeError for another dtype than DTYPES, StoreError where the array does not fit the store's header.
@@ -233,7 +235,7 @@ class Writer:
         if dtype not in DTYPES:
             raise TypeError(f"{dtype} is not one of {DTYPES}")
         check_shape(name, array.shape, tuple(dimension_names), self.header)
-        metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), dict(attributes))
+        metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), song)
         info = parse_array(name, metadata, self.header)
         self._sink.put(f"{name}/zarr.json", metadata)
         for key, _ in info.block_keys():
@@ -243,8 +245,8 @@ class Writer:
 
     def _block_shape(self, array: Array) -> tuple[int, ...]:
         """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
-        if self.header["kind"] == "waveform":
-            chunk = round(self.header.get("chunk_seconds", 10) * self.header["sample_rate"])
+        if self.header.kind == "waveform":
+            chunk = round((self.header.chunk_seconds or 10) * self.header.sample_rate)
             return (array.shape[0], min(chunk, array.shape[1]))
         return (1, *array.shape[1:])
 
@@ -272,9 +274,9 @@ class Writer:
             raise
 
 
-def write(target: str | IO[bytes], kind: str, attributes: Mapping[str, Any]) -> Writer:
+def write(target: str | IO[bytes], header: StoreHeader) -> Writer:
     """Open a store for writing: a binary file object, a URL, a folder (`*.zarr`) or a file (anything else)."""
-    return Writer(target, kind, attributes)
+    return Writer(target, header)
 
 
 def _library_versions() -> dict[str, str]:
@@ -284,7 +286,7 @@ def _library_versions() -> dict[str, str]:
 
 
 def _encode(
-    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], attributes: Attributes
+    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], song: Song
 ) -> tuple[bytes, Callable[[str], memoryview]]:
     """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key."""
     import zarr
@@ -293,7 +295,7 @@ def _encode(
     objects: dict[str, Any] = {}
     zarr.create_array(
         store=MemoryStore(objects), name=name, shape=array.shape, chunks=blocks, fill_value=0,
-        dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=attributes,
+        dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=song.to_attributes(),
         dimension_names=names, config={"write_empty_chunks": True},
     )[...] = array  # fmt: skip
 

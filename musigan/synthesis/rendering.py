@@ -15,10 +15,9 @@ from musigan.errors import MusiganError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
-from musigan.rolls.tracks import track_names
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
-from musigan.store import Attributes, Item
+from musigan.store import Item, Song, StoreHeader
 from musigan.store.songs import piece_roll
 from musigan.synthesis.ensemble import perform
 from musigan.synthesis.oscillators import synthesise
@@ -31,10 +30,10 @@ DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised
 
 @dataclass(frozen=True)
 class Piece:
-    """One item as sound: signal (C, S) and the item's attributes."""
+    """One item as sound: signal (C, S) and the song it is of."""
 
     signal: Float
-    attributes: Attributes
+    song: Song
 
 
 @dataclass
@@ -54,7 +53,7 @@ class SoundSettings:
     @classmethod
     def of_store(
         cls,
-        header: Attributes,
+        header: StoreHeader,
         timbre: str = "",
         sample_rate: int = 0,
         gain_db: float = 0.0,
@@ -62,9 +61,9 @@ class SoundSettings:
         crossfade: float = 0.5,
     ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others."""
-        settings, tracks = KeySettings.from_attributes(header), track_names(header)
+        settings, tracks = header.key_settings, header.tracks
         pure = timbre_named(timbre or "sine").pure and not tracks
-        rate = sample_rate or cls._rate_for(settings, int(header["sample_rate"]), pure)
+        rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
         settings.frame_samples(rate)
         return cls(settings, rate, timbre, gain_db, fade, crossfade, tracks)
 
@@ -83,17 +82,17 @@ class SoundSettings:
 
         def render(item: Item) -> Piece:
             """Synthesise one item in a worker thread, its peak at the ceiling."""
-            roll = piece_roll(item, self.settings)
+            roll = piece_roll(item, self.settings.frame_seconds)
             signal = self.synthesise_roll(roll)
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
             loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
-            return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.attributes)
+            return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.song)
 
         for piece in ordered_map(render, items, jobs):
             self.rendered += 1
             self.seconds += piece.signal.shape[1] / self.sample_rate
-            on_piece(str(piece.attributes.get("title", "")))
+            on_piece(piece.song.title)
             yield piece
 
     def synthesise_roll(self, roll: Float) -> Float:
@@ -127,7 +126,7 @@ def write(
         for number, piece in enumerate(pieces, 1):
             path = target.refuse_existing(target.numbered(number))
             blocks = sound.master_signals([piece.signal])
-            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.attributes, title))
+            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title))
             files.append(path)
         if not files:
             raise MusiganError("the store holds no pieces")
@@ -136,15 +135,14 @@ def write(
     if first is None:
         raise MusiganError("the store holds no pieces")
     blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
-    encode(
-        blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.attributes, title)
-    )
+    encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.song, title))
     return ["standard output" if stream else target.out]
 
 
-def tags(attributes: Attributes, title: str = "") -> dict[str, str]:
+def tags(song: Song, title: str = "") -> dict[str, str]:
     """Return a file's tags from its first piece; the comment is the source, for instance a checkpoint's name."""
-    piece_tags = {name: str(attributes[name]) for name in ("title", "artist", "genre", "year") if attributes.get(name)}
+    piece_tags = {"title": song.title, "artist": song.artist, "genre": song.genre, "year": song.year}
     if title:
         piece_tags["title"] = title
-    return {**piece_tags, "comment": str(attributes.get("source", "")), "software": f"musigan {__version__}"}
+    known_tags = {name: text for name, text in piece_tags.items() if text}
+    return {**known_tags, "comment": song.source, "software": f"musigan {__version__}"}

@@ -23,12 +23,11 @@ from torch import nn
 from musigan import models
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint
-from musigan.datasets.rolls import Reader
 from musigan.errors import CheckpointError, MusiganError
 from musigan.pictures import plots
 from musigan.rolls.loudness import compress
-from musigan.rolls.tracks import track_names
 from musigan.sampling.sampler import Sampler
+from musigan.store import Reader, StoreHeader
 
 if TYPE_CHECKING:
     from musigan.training.judging import TrainingJudge
@@ -80,11 +79,11 @@ class Journal:
         name = f"samples-{epoch:06d}"
         with _failures_noted(f"samples of epoch {epoch}", note), _sampler(run) as sampler:
             rolls = [piece.roll for piece in sampler.pieces(PIECES, sampler.frames(SECONDS), run.settings.seed)]
-            frame_seconds, low_key = run.store["frame_seconds"], run.store["low_key"]
+            frame_seconds, low_key = run.store.header.frame_seconds, run.store.header.low_key
             compressed = [compress(roll, run.settings.compression) for roll in rolls]
-            picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, track_names(run.store)
+            picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, run.store.header.tracks
             plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
-            write_sound(rolls, run.store, self.folder / f"{name}.mp3")
+            write_sound(rolls, run.store.header, self.folder / f"{name}.mp3")
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
         """Compare samples of the averaged generator with the held-out songs of `reader`; None where that failed."""
@@ -131,13 +130,13 @@ def _failures_noted(what: str, note: Callable[[str], None]) -> Iterator[None]:
         note(f"{what} left out: {kind}{' '.join(str(error).split())}")
 
 
-def write_sound(rolls: list[np.ndarray], store: dict[str, Any], path: Path) -> None:
+def write_sound(rolls: list[np.ndarray], header: StoreHeader, path: Path) -> None:
     """Write rolls (C, K, T) one after another as an MP3, with their common peak at CEILING_DB."""
     from musigan.sound.encoding import encode
     from musigan.sound.mastering import CEILING_DB
     from musigan.synthesis.rendering import SoundSettings
 
-    sound = SoundSettings.of_store(store, crossfade=0.02)
+    sound = SoundSettings.of_store(header, crossfade=0.02)
     signals = [sound.synthesise_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))

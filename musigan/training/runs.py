@@ -15,6 +15,7 @@ from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint, Position
 from musigan.checkpoints.settings import TrainingSettings
 from musigan.datasets.batches import steps_per_epoch
+from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
 from musigan.rolls import shape
@@ -32,7 +33,7 @@ class Run:
 
     settings: TrainingSettings
     shape: shape.RollShape
-    store: dict[str, Any]
+    store: MusicRecord
     data: dict[str, Any]
     plan: list[tuple[str, int]]
     networks: nn.ModuleDict
@@ -79,7 +80,7 @@ def prepare_torch(device: str) -> torch.device:
 def begin(
     settings: TrainingSettings,
     dataset: RollDataset,
-    store: Mapping[str, Any],
+    store: MusicRecord,
     plan: Mapping[str, int],
     device: torch.device,
     start: Checkpoint | None = None,
@@ -101,7 +102,7 @@ def begin(
     if not stages:
         raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
     accelerate(networks, settings.precision, settings.compile, device)
-    return Run(settings, shape, dict(store), dataset.fingerprint(), stages, networks, average, device)
+    return Run(settings, shape, store, dataset.fingerprint(), stages, networks, average, device)
 
 
 def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:

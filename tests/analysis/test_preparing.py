@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from musigan.analysis import preparing
-from musigan.store import Item, ItemInfo, chunks
+from musigan.store import Item, ItemInfo, Song, StoreHeader, chunks
 
-HEADER = {"kind": "waveform", "sample_rate": 4}
+HEADER = StoreHeader("waveform", 4)
 
 
-def waveform(array: np.ndarray, **attributes: Any) -> Item:
-    info = ItemInfo("000001", array.shape, array.dtype.name, array.shape, preparing.WAVEFORM, attributes)
+def waveform(array: np.ndarray, **about: Any) -> Item:
+    info = ItemInfo("000001", array.shape, array.dtype.name, array.shape, preparing.WAVEFORM, Song(**about))
     return Item(info, array)
 
 
@@ -24,13 +25,11 @@ def ramp(samples: int, dtype: str = "float16") -> np.ndarray:
 
 def test_to_pairs_by_hand() -> None:
     item = waveform(ramp(29), title="Lied", artist="Ä", level=0.5, content="a")
-    cut, attributes = preparing.to_pairs(item, HEADER, chunk_seconds=1.5, overlap=0.5, validation=0.42)
+    cut, song = preparing.to_pairs(item, HEADER, chunk_seconds=1.5, overlap=0.5, validation=0.42)
     assert cut.pairs.shape == (3, 2, 2, 6)  # 12 samples a pair, 6 from one to the next, 29 in all
     assert cut.pairs[1, :, 1].tolist() == [[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47]]
-    assert attributes == {
-        "title": "Lied", "artist": "Ä", "level": 0.5, "content": "a", "split": "validation", "starts": [0.0, 1.5, 3.0],
-    }  # fmt: skip
-    assert item.attributes == {"title": "Lied", "artist": "Ä", "level": 0.5, "content": "a"}
+    assert song == replace(item.song, split="validation", starts=(0.0, 1.5, 3.0))
+    assert item.song == Song(title="Lied", artist="Ä", level=0.5, content="a")
 
 
 def test_the_split_goes_by_content_whatever_the_name() -> None:
@@ -38,7 +37,7 @@ def test_the_split_goes_by_content_whatever_the_name() -> None:
     for number in range(40):
         content = f"song {number}"
         splits = {
-            preparing.to_pairs(waveform(ramp(20), content=content, title=title), HEADER, 1.0, 0.0, 0.5)[1]["split"]
+            preparing.to_pairs(waveform(ramp(20), content=content, title=title), HEADER, 1.0, 0.0, 0.5)[1].split
             for title in ("one", "another")
         }
         assert splits == {"validation" if chunks.is_validation(content, 0.5) else "train"}
@@ -49,13 +48,13 @@ def test_the_split_goes_by_content_whatever_the_name() -> None:
 def test_without_a_hash_the_array_identifies_the_song() -> None:
     one, same, other = waveform(ramp(20), title="1"), waveform(ramp(20), title="2"), waveform(ramp(20) + 1)
     assert preparing.content_of(one) == preparing.content_of(same) != preparing.content_of(other)
-    assert preparing.to_pairs(one, HEADER, 1.0, 0.0, 0.1)[1]["content"] == preparing.content_of(one)
+    assert preparing.to_pairs(one, HEADER, 1.0, 0.0, 0.1)[1].content == preparing.content_of(one)
 
 
 def test_silence_of_integers_is_measured_at_full_scale() -> None:
     array = np.full((2, 16), 20, np.int16)
-    cut, attributes = preparing.to_pairs(waveform(array, level=1 / 32767), HEADER, 1.0, 0.0, 0.1)
-    assert (cut.silent, cut.starts, attributes["starts"]) == (2, (), [])
+    cut, song = preparing.to_pairs(waveform(array, level=1 / 32767), HEADER, 1.0, 0.0, 0.1)
+    assert (cut.silent, cut.starts, song.starts) == (2, (), ())
     array[:, 8:] = 90
     assert preparing.to_pairs(waveform(array, level=1 / 32767), HEADER, 1.0, 0.0, 0.1)[0].starts == (2.0,)
 

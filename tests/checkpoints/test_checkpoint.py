@@ -22,7 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     settings = tiny.settings()
     data = tiny.dataset(tiny.write_keys(folder / "keys"), settings)
-    run = runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(), torch.device("cpu"))
+    run = runs.begin(settings, data, data.record(), settings.stage_epochs(), torch.device("cpu"))
     loop.train(run, data, folder / "ckpt.pt", tiny.Silent(), steps_limit=10)
     return folder / "ckpt.pt"
 

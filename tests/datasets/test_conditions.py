@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from musigan.datasets.conditions import TO_GENERATE, Conditions, style_of, style
 from musigan.datasets.rolls import AugmentSettings, RollDataset
 from musigan.rolls.beats import Beat, clock
 from musigan.rolls.loudness import expand
+from musigan.store import Song
 from tests import tiny
 
 NEEDS = ("style", "tempo", "kept")
@@ -20,28 +22,27 @@ def dataset(path: Path, **changes: Any) -> RollDataset:
     return RollDataset(store.open_reader(str(path), ("keys",)), needs=NEEDS, **changes)
 
 
-def write(path: Path, songs: list[dict[str, Any]], tracks: list[str] | None = None) -> Path:
-    """Songs of one pair each with these attributes, two channels, louder from frame to frame."""
-    header = {**tiny.HEADER, **({"tracks": tracks} if tracks else {})}
+def write(path: Path, songs: list[Song], tracks: tuple[str, ...] = ()) -> Path:
+    """Songs of one pair each, two channels, louder from frame to frame."""
     rising = np.linspace(0.1, 0.9, 2 * tiny.FRAMES, dtype=np.float32).reshape(2, 1, 1, tiny.FRAMES)
     roll = np.zeros((1, 2, 2, tiny.KEYS, tiny.FRAMES), np.float32)
     roll[:, :, 0, 3:5], roll[:, :, 1, 7:8] = rising[:, 0], rising[:, 0] / 2
     names = "tracks" if tracks else "channels"
-    with store.write(str(path), "keys", header) as writer:
-        for attributes in songs:
-            writer.add(roll.astype(np.float16), ("pairs", "part", names, "keys", "frames"), attributes)
+    with store.write(str(path), replace(tiny.HEADER, tracks=tracks)) as writer:
+        for song in songs:
+            writer.add(roll.astype(np.float16), ("pairs", "part", names, "keys", "frames"), song)
     return path
 
 
 def test_styles_are_genres_or_folders_the_most_frequent_first() -> None:
-    songs = [{"genre": "Rock"}, {"source": "folk/a.mp3"}, {"genre": " folk "}, {"source": "loose.mp3"}, {}]
+    songs = [Song(genre="Rock"), Song(source="folk/a.mp3"), Song(genre=" folk "), Song(source="loose.mp3"), Song()]
     assert [style_of(song) for song in songs] == ["rock", "folk", "folk", "", ""]
     assert styles_of(songs) == ("folk", "rock")
 
 
 def test_conditions_of_a_roll(tmp_path: Path) -> None:
-    said = {"genre": "Jazz", "tempo": 90.0, "first_beat": 7.0, "starts": [6.0]}
-    data = dataset(write(tmp_path / "keys", [said, {"tempo": 60.0}, {"genre": "Folk", "tempo": 100.0}]))
+    first = Song(genre="Jazz", tempo=90.0, first_beat=7.0, starts=(6.0,))
+    data = dataset(write(tmp_path / "keys", [first, Song(tempo=60.0), Song(genre="Folk", tempo=100.0)]))
     assert data.styles == ("folk", "jazz")
     roll, given = data.example(0, 1)  # the second half of the first song's pair
     assert given["style"] == 2
@@ -49,9 +50,9 @@ def test_conditions_of_a_roll(tmp_path: Path) -> None:
     np.testing.assert_allclose(given["tempo"], clock(Beat(90.0, 7.0 - start), tiny.FRAMES, 0.02), atol=1e-5)
     assert given["kept"].shape == roll.shape
     assert data.example(0, 2)[1]["style"] == 0
-    assert data.store_attributes()["styles"] == ["folk", "jazz"]
-    assert data.store_attributes()["manners"] == [["jazz", 90.0, 4], ["", 60.0, 4], ["folk", 100.0, 4]]
-    assert "manners" not in RollDataset(data.reader).store_attributes()
+    assert data.record().styles == ("folk", "jazz")
+    assert data.record().songs == (("jazz", 90.0, 4), ("", 60.0, 4), ("folk", 100.0, 4))
+    assert RollDataset(data.reader).record().songs is None
 
 
 def test_one_track_is_given_now_and_then(tmp_path: Path) -> None:

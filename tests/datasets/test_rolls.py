@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_batch_larger_than_the_data_repeats_it(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
-    with store.write(str(empty), "keys", tiny.HEADER):
+    with store.write(str(empty), tiny.HEADER):
         pass
     with pytest.raises(MusiganError, match="no songs"):
         tiny.dataset(empty, tiny.settings())
@@ -123,8 +124,8 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
 def test_values_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "k"
     blocks = np.full((1, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.nan, np.float16)
-    with store.write(str(path), "keys", tiny.HEADER) as writer:
-        writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), {"title": "x"})
+    with store.write(str(path), tiny.HEADER) as writer:
+        writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), store.Song(title="x"))
     with pytest.raises(StoreError, match="000001"):
         tiny.dataset(path, tiny.settings()).roll(0, 0)
 
@@ -137,20 +138,20 @@ def test_fingerprint_tells_stores_apart(tmp_path: Path) -> None:
     assert one.fingerprint() != more.fingerprint()
 
 
-@pytest.mark.parametrize("other", [{"split": "train"}, {"starts": [0.0, 0.4]}])
+@pytest.mark.parametrize("other", [{"split": "train"}, {"starts": (0.0, 0.4)}])
 def test_fingerprint_tells_how_songs_were_cut_and_held_back(other: dict[str, Any], tmp_path: Path) -> None:
     blocks = np.full((2, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.5, np.float16)
     prints = []
     for name, changes in (("a", {}), ("b", other)):
-        with store.write(str(tmp_path / name), "keys", tiny.HEADER) as writer:
+        with store.write(str(tmp_path / name), tiny.HEADER) as writer:
             for split in ("train", "validation"):
-                attributes = {"title": "x", "level": 0.1, "split": split, "starts": [0.0, 0.48]}
-                writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), {**attributes, **changes})
+                song = store.Song(title="x", level=0.1, split=split, starts=(0.0, 0.48))
+                writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), replace(song, **changes))
         prints.append(tiny.dataset(tmp_path / name, tiny.settings()).fingerprint())
     assert prints[0] != prints[1]
 
 
 def test_level_is_the_median(tmp_path: Path) -> None:
     data = tiny.dataset(tiny.write_keys(tmp_path / "k", songs=3), tiny.settings())
-    assert data.store_attributes()["level"] == pytest.approx(0.2)
-    assert data.store_attributes()["low_key"] == 30
+    assert data.record().level == pytest.approx(0.2)
+    assert data.record().header.low_key == 30

@@ -91,7 +91,7 @@ def test_songs_are_on_one_side_only(music: Collection) -> None:
 
 def test_rolls_are_those_of_the_store(folder: Path, music: Collection) -> None:
     reader = store.open_reader(str(folder / "real"), ("keys",))
-    names = [info.name for info in reader.infos() if info.attributes["split"] == "validation"]
+    names = [info.name for info in reader.infos() if info.song.split == "validation"]
     rolls = np.concatenate([reader.read(name) for name in names])
     for number, roll in enumerate(music.held_out.rolls()):
         np.testing.assert_allclose(roll, rolls[number], atol=1e-3)
@@ -420,11 +420,10 @@ def test_rolls_are_read_only_when_asked_for(music: Collection) -> None:
 
 def test_padding_at_the_end_of_a_piece_is_not_judged(tmp_path: Path, music: Collection) -> None:
     seconds = musicstores.FRAMES * 0.02
-    with store.write(str(tmp_path / "pieces"), "keys", musicstores.header()) as writer:
+    with store.write(str(tmp_path / "pieces"), musicstores.header()) as writer:
         for number, length in enumerate((2 * seconds, 1.6 * seconds, None)):
-            attributes = {"level": 0.1} | ({"seconds": length} if length else {})
             rolls = np.ascontiguousarray(song(number, 2), np.float16)
-            writer.add(rolls, ("chunks", "channels", "keys", "frames"), attributes)
+            writer.add(rolls, ("chunks", "channels", "keys", "frames"), store.Song(level=0.1, seconds=length))
     assert samples_of(tmp_path / "pieces", music).songs.tolist() == [
         *["sample 000001"] * 2, "sample 000002", *["sample 000003"] * 2,
     ]  # fmt: skip

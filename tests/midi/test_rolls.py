@@ -20,7 +20,7 @@ from musigan.midi.transcription import MidiTarget, Transcriber, remove_ghosts, r
 from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
-from musigan.store import Item, ItemInfo
+from musigan.store import Item, ItemInfo, Song
 from tests.midifiles import song
 
 MIDI = KeySettings("midi")
@@ -92,21 +92,21 @@ def test_every_note_comes_back_within_a_frame_through_keys_and_a_file(
     np.testing.assert_array_equal(again.velocities[order_again], velocities)
 
 
-def item_of(array: np.ndarray, names: tuple[str, ...], attributes: dict[str, Any]) -> Item:
-    return Item(ItemInfo("000001", array.shape, "float16", array.shape, names, attributes), array)
+def item_of(array: np.ndarray, names: tuple[str, ...], about: Song) -> Item:
+    return Item(ItemInfo("000001", array.shape, "float16", array.shape, names, about), array)
 
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_song_as_an_item_and_back(paired: bool) -> None:
     score = read_score(song(5, beats_a_minute=96.0))
     arrangement = Arrangement()
-    made = to_item(score, arrangement, MIDI, CutSettings(5.0, paired=paired, validation=0.0), {"title": "A"})
+    made = to_item(score, arrangement, MIDI, CutSettings(5.0, paired=paired, validation=0.0), Song(title="A"))
     assert made.dimension_names == (("pairs", "part") if paired else ("chunks",)) + ("tracks", "keys", "frames")
     assert made.array.shape[-3:] == (5, 88, 250)
-    said = made.attributes
-    assert (said["tempo"], said["first_beat"], said["time_signature"], said["key"]) == (96.0, 0.0, [3, 4], "Gm")
-    assert (said["title"], said["split"], said["starts"][1]) == ("A", "train", 10.0 if paired else 5.0)
-    part = Transcriber(MIDI, arrangement.tracks).part(item_of(made.array, made.dimension_names, said))
+    about = made.song
+    assert (about.tempo, about.first_beat, about.time_signature, about.key) == (96.0, 0.0, (3, 4), "Gm")
+    assert (about.title, about.split, about.starts[1]) == ("A", "train", 10.0 if paired else 5.0)
+    part = Transcriber(MIDI, arrangement.tracks).part(item_of(made.array, made.dimension_names, about))
     # 100 beats of .625 s; pairs leave what is less than 10 s out, chunks nothing.
     wanted = arrangement.of(score.notes)
     kept = wanted.starts < (60.0 if paired else 99.0)
@@ -114,8 +114,8 @@ def test_a_song_as_an_item_and_back(paired: bool) -> None:
     assert np.abs(np.sort(part.notes.starts) - np.sort(wanted.starts[kept])).max() <= 0.0101
     assert (part.tempo, part.time_signature, part.key, part.title) == (96.0, (3, 4), "Gm", "A")
     if not paired:
-        assert part.seconds == pytest.approx(said["seconds"])
-        assert said["seconds"] == pytest.approx(63.44)
+        assert part.seconds == pytest.approx(about.seconds)
+        assert about.seconds == pytest.approx(63.44)
 
 
 def test_songs_that_are_too_short_or_empty_are_refused_in_words() -> None:
@@ -232,9 +232,9 @@ def test_quantised_notes_lie_on_the_files_beats_and_bars() -> None:
     """The first bar begins at .7 s; a bar of 3/4 at 100 lasts 1.8 s, so the piece begins 1.1 s into a bar."""
     roll = np.zeros((1, 1, 88, 500), np.float16)
     roll[0, 0, 40, 36:50], roll[0, 0, 41, 124:135] = 0.9, 0.9  # .72 s and 2.48 s: a bar apart, but for two frames
-    said = {"tempo": 100.0, "first_beat": 0.7, "time_signature": [3, 4]}
+    about = Song(tempo=100.0, first_beat=0.7, time_signature=(3, 4))
     part = Transcriber(MIDI, ("piano",), grid_beats=0.25).part(
-        item_of(roll, ("chunks", "tracks", "keys", "frames"), said)
+        item_of(roll, ("chunks", "tracks", "keys", "frames"), about)
     )
     np.testing.assert_allclose(part.notes.starts, [1.8, 3.6])
     assert part.seconds == pytest.approx(11.1)
@@ -247,7 +247,9 @@ def test_quantised_notes_lie_on_the_files_beats_and_bars() -> None:
 def test_attributes_that_make_no_sense_are_passed_over(said: dict[str, Any]) -> None:
     array = np.zeros((1, 1, 88, 50), np.float16)
     array[0, 0, 30, 5:20] = 0.5
-    part = Transcriber(MIDI, ("piano",)).part(item_of(array, ("chunks", "tracks", "keys", "frames"), said))
+    part = Transcriber(MIDI, ("piano",)).part(
+        item_of(array, ("chunks", "tracks", "keys", "frames"), Song.parse(said, "a", 1, "keys"))
+    )
     assert read_score(write_score([part], ("piano",))).tempo == 120.0
 
 

@@ -166,11 +166,10 @@ def ramp(path: Path, starts: list[float] | None) -> Path:
     long = np.broadcast_to((np.arange(6 * frames) + 1) / 200, (tiny.CHANNELS, tiny.KEYS, 6 * frames))
     blocks = long.reshape(tiny.CHANNELS, tiny.KEYS, 3, 2, frames).transpose(2, 3, 0, 1, 4)
     order = [0, 1, 2] if starts is None else np.argsort(np.argsort(starts))
-    with store.write(str(path), "keys", tiny.HEADER) as writer:
-        attributes: dict[str, Any] = {"title": "Ramp", "split": "train", "level": 0.1}
-        attributes |= {} if starts is None else {"starts": starts}
+    with store.write(str(path), tiny.HEADER) as writer:
+        song = store.Song(title="Ramp", split="train", level=0.1, starts=tuple(starts or ()))
         names = ("pairs", "part", "channels", "keys", "frames")
-        writer.add(np.ascontiguousarray(blocks[order], np.float16), names, attributes)
+        writer.add(np.ascontiguousarray(blocks[order], np.float16), names, song)
     return path
 
 

@@ -287,6 +287,6 @@ def test_a_game_started_from_it_goes_on_with_its_probability(keys: Path, tmp_pat
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
     saved = checkpoint.load(tmp_path / "ckpt.pt")
     saved.networks["augmentation"]["probability"].fill_(0.25)
-    again = runs.begin(run.settings, data, data.store_attributes(), {"adversarial": 1}, tiny.CPU, saved)
+    again = runs.begin(run.settings, data, data.record(), {"adversarial": 1}, tiny.CPU, saved)
     again_objective: Any = runs.objective_of(again)
     assert again_objective.augmentation.probability.item() == 0.25

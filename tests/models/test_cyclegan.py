@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,15 @@ def context(step: int = 0) -> StepContext:
 def write_kind(path: Path, kind: int, songs: int = 4, held: int = 1) -> Path:
     """A store of songs of one kind: low and soft keys, or high and loud ones, a few notes at random."""
     rng = np.random.default_rng(kind)
-    with store.write(str(path), "keys", tiny.HEADER) as writer:
+    with store.write(str(path), tiny.HEADER) as writer:
         for number in range(songs):
             long = np.zeros((2, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16)
             for key in rng.choice(5, 3, replace=False) + 6 * kind:
                 start = int(rng.integers(0, 12))
                 long[..., key, start : start + 9] = (0.1, 0.6)[kind] * rng.uniform(0.7, 1.0)
             long[:, :, 1] *= 0.5
-            attributes = {"title": f"Song {number}", "split": "validation" if number < held else "train", "level": 0.1}
-            writer.add(long, ("pairs", "part", "channels", "keys", "frames"), attributes)
+            song = store.Song(title=f"Song {number}", split="validation" if number < held else "train", level=0.1)
+            writer.add(long, ("pairs", "part", "channels", "keys", "frames"), song)
     return path
 
 
@@ -77,7 +78,7 @@ def domains(paths: tuple[Path, Path], settings: Any, split: Any = "train") -> Do
 
 def begin(paths: tuple[Path, Path], settings: Any) -> tuple[runs.Run, Domains]:
     data = domains(paths, settings)
-    return runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(), CPU), data
+    return runs.begin(settings, data, data.record(), settings.stage_epochs(), CPU), data
 
 
 @pytest.mark.parametrize("shape", [SHAPE, RollShape(1, 5, 10), RollShape(3, 16, 31)])
@@ -323,11 +324,15 @@ def test_every_roll_of_the_smaller_store_is_met(stores: tuple[Path, Path]) -> No
 
 def test_stores_that_were_not_made_alike_are_refused(stores: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other"
-    with store.write(str(other), "keys", {**tiny.HEADER, "chunk_seconds": 0.96, "frame_seconds": 0.04}) as writer:
-        writer.add(np.ones((1, 2, 2, 11, 24), np.float16), ("pairs", "part", "channels", "keys", "frames"), {})
+    with store.write(str(other), replace(tiny.HEADER, chunk_seconds=0.96, frame_seconds=0.04)) as writer:
+        writer.add(
+            np.ones((1, 2, 2, 11, 24), np.float16), ("pairs", "part", "channels", "keys", "frames"), store.Song()
+        )
     longer = tmp_path / "longer"
-    with store.write(str(longer), "keys", {**tiny.HEADER, "chunk_seconds": 0.5}) as writer:
-        writer.add(np.ones((1, 2, 2, 11, 25), np.float16), ("pairs", "part", "channels", "keys", "frames"), {})
+    with store.write(str(longer), replace(tiny.HEADER, chunk_seconds=0.5)) as writer:
+        writer.add(
+            np.ones((1, 2, 2, 11, 25), np.float16), ("pairs", "part", "channels", "keys", "frames"), store.Song()
+        )
     settings = tiny.settings("cyclegan", pretrain_epochs=None, critic_epochs=None)
     with pytest.raises(StoreError, match=r"frame_seconds 0\.02, .*other 0\.04"):
         domains((stores[0], other), settings)

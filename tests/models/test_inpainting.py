@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from musigan import models
+from musigan.datasets.record import MusicRecord
 from musigan.models import inpainting
 from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Request, Sampler
@@ -101,7 +102,7 @@ def test_known_latents_are_those_of_the_past_before_calibration() -> None:
 
 
 def test_a_sampler_goes_on_from_a_past() -> None:
-    sampler = Sampler(torch.nn.ModuleDict({"generator": built()}), SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
+    sampler = Sampler(torch.nn.ModuleDict({"generator": built()}), SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
     request = Request(past=past(30)[0].numpy() ** 2)
     sampler.check(request, scored=False)
     piece = sampler.piece(1, 1, 40, request=request)

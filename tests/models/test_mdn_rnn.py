@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from musigan import models
+from musigan.datasets.record import MusicRecord
 from musigan.errors import SettingsError
 from musigan.models import mdn_rnn as module
 from musigan.models.mdn_rnn import Mixture, Standardiser
@@ -159,7 +160,7 @@ def test_long_pieces_are_decoded_without_a_seam(monkeypatch: pytest.MonkeyPatch)
 
 def sampler(**changes: Any) -> Sampler:
     networks = torch.nn.ModuleDict({"generator": built(**changes)})
-    return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
+    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
 
 
 def test_temperature_is_the_settings_unless_asked_for() -> None:

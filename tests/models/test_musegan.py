@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from musigan import models, store
 from musigan.checkpoints.settings import configure
 from musigan.datasets.conditions import TO_GENERATE, Conditions
+from musigan.datasets.record import MusicRecord, SongStatistics
 from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers.gates import stochastic_gate
 from musigan.machine.seeding import seed_of
@@ -192,31 +194,31 @@ def test_wrong_conditions_count_as_fakes() -> None:
     assert settings.weight("penalty_roll") == 10
 
 
-def sampler(store_attributes: dict[str, Any], shape: RollShape = SHAPE) -> Sampler:
+def sampler(shape: RollShape = SHAPE, tracks: tuple[str, ...] = (), **learned: Any) -> Sampler:
     needs = models.family("musegan").needs
-    return Sampler(built(shape=shape), shape, {**tiny.HEADER, "level": 0.2, **store_attributes}, "sqrt", needs=needs)
+    record = MusicRecord(replace(tiny.HEADER, tracks=tracks), 0.2, **learned)
+    return Sampler(built(shape=shape), shape, record, "sqrt", needs=needs)
 
 
 def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
-    song_statistics = [["folk", 90.0, 3], ["rock", 120.0, 4], ["rock", 140.0, 4]]
-    drawn = sampler({"styles": ["rock", "folk"], "manners": song_statistics})
+    songs = (SongStatistics("folk", 90.0, 3), SongStatistics("rock", 120.0, 4), SongStatistics("rock", 140.0, 4))
+    drawn = sampler(styles=("rock", "folk"), songs=songs)
     pieces = list(drawn.pieces(12, 60, seed=2))
-    told = {(piece.said["genre"], piece.said["tempo"], piece.said["time_signature"][0]) for piece in pieces}
-    assert told == {tuple(manner) for manner in song_statistics}
+    assert {(piece.genre, piece.beat.tempo, piece.beat.beats) for piece in pieces} == set(songs)
     asked = [drawn.piece(2, number, 60, request=Request(style="Folk")) for number in range(1, 13)]
-    assert {(piece.said["genre"], piece.said["tempo"]) for piece in asked} == {("folk", 90.0)}
+    assert {(piece.genre, piece.beat.tempo) for piece in asked} == {("folk", 90.0)}
     for free, folk in zip(pieces, asked, strict=True):
-        assert bool(np.array_equal(free.roll, folk.roll)) == (free.said["genre"] == "folk")
+        assert bool(np.array_equal(free.roll, folk.roll)) == (free.genre == "folk")
     fast = drawn.piece(2, 1, 60, request=Request(style="folk", beat=Beat(140)))
-    assert (fast.said["genre"], fast.said["tempo"]) == ("folk", 140)
+    assert (fast.genre, fast.beat.tempo) == ("folk", 140)
     assert not np.array_equal(fast.roll, asked[0].roll)
-    attributes = as_item(fast, drawn, 2, "x")[2]
-    assert (attributes["tempo"], attributes["genre"], attributes["time_signature"]) == (140, "folk", [4, 4])
+    song = as_item(fast, drawn, 2, "x")[2]
+    assert (song.tempo, song.genre, song.time_signature) == (140, "folk", (4, 4))
 
 
 def test_long_pieces_keep_one_clock() -> None:
     """Every window is given the clock from where it begins in the piece."""
-    drawn, seen = sampler({"manners": [["", 90.0, 4]]}), []
+    drawn, seen = sampler(songs=(SongStatistics("", 90.0, 4),)), []
     decode = drawn.generator.decode
     drawn.generator.decode = lambda *given, **named: (seen.append(named["tempo"]), decode(*given, **named))[1]
     drawn.piece(1, 1, 3 * tiny.FRAMES)
@@ -228,24 +230,24 @@ def test_long_pieces_keep_one_clock() -> None:
 
 
 def test_a_given_track_sounds_through_the_whole_piece() -> None:
-    drawn = sampler({"tracks": ["drums", "piano", "bass"]})
+    drawn = sampler(tracks=("drums", "piano", "bass"))
     kept = np.full((3, tiny.KEYS, 70), TO_GENERATE, np.float32)
     kept[1] = np.random.default_rng(1).random((tiny.KEYS, 70)) ** 2
     request = Request(kept=kept)
     drawn.check(request, scored=False)
     piece = drawn.piece(1, 1, 70, request=request)
     np.testing.assert_allclose(piece.roll[1], kept[1], atol=1e-5)
-    assert drawn.attributes()["tracks"] == ["drums", "piano", "bass"]
+    assert drawn.header.tracks == ("drums", "piano", "bass")
     with pytest.raises(StoreError, match="the given track has 2 channels"):
         drawn.check(Request(kept=kept[:2]), scored=False)
 
 
 def test_wishes_that_cannot_be_granted() -> None:
-    drawn = sampler({"styles": ["folk", "rock"]})
+    drawn = sampler(styles=("folk", "rock"))
     with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
         drawn.check(Request(style="jazz"), scored=False)
     torch.manual_seed(1)
-    plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, tiny.HEADER, "sqrt")
+    plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, MusicRecord(tiny.HEADER), "sqrt")
     for request, flag in ((Request(style="folk"), "--style"), (Request(beat=Beat(90)), "--tempo")):
         with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
             plain.check(request, scored=False)
@@ -336,7 +338,7 @@ def test_the_tool_accompanies(tmp_path: Path) -> None:
     from musigan.sampling.accompaniment import given_tracks, track_number
 
     keys = tiny.write_keys(tmp_path / "keys", songs=2)
-    drawn = sampler({}, RollShape(2, tiny.KEYS, tiny.FRAMES))
+    drawn = sampler(RollShape(2, tiny.KEYS, tiny.FRAMES))
     track = track_number("right", drawn)
     songs = list(given_tracks(store.open_reader(str(keys), ("keys",)), drawn, track, 1.5, lambda *_: None))
     assert [song.title for song in songs] == ["Song 0", "Song 1"]

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +197,8 @@ def test_excerpts_that_are_mostly_silent_come_last(folder: Path, tmp_path: Path)
     song = np.zeros((4, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16)
     song[2, :, 3] = 0.5
     song[3, :, 3, : tiny.FRAMES // 2] = 0.5
-    with store.write(str(tmp_path / "quiet"), "keys", tiny.HEADER) as writer:
-        writer.add(song, ("chunks", "channels", "keys", "frames"), {"source": "quiet.mp3"})
+    with store.write(str(tmp_path / "quiet"), tiny.HEADER) as writer:
+        writer.add(song, ("chunks", "channels", "keys", "frames"), store.Song(source="quiet.mp3"))
     sampler = Sampler.load(folder / "ckpt.pt")
     with store.open_reader(str(tmp_path / "quiet"), ("keys",)) as reader:
         for seed in range(6):
@@ -212,8 +213,8 @@ def test_the_same_call_gives_the_same_page(folder: Path, content: dict[str, Any]
 
 def test_stores_that_do_not_fit_are_refused(folder: Path) -> None:
     write_songs(folder / "mono.zip", channels=1)
-    write_songs(folder / "low.zip", {**tiny.HEADER, "low_key": 20, "high_key": 30})
-    with pytest.raises(StoreError, match=r"mono\.zip: has 1 channels .* the checkpoint 2"):
+    write_songs(folder / "low.zip", replace(tiny.HEADER, low_key=20, high_key=30))
+    with pytest.raises(StoreError, match=r"mono\.zip has 1 channels .* the checkpoint 2"):
         gather(folder, "mono.zip")
     with pytest.raises(StoreError, match="low_key 20, the checkpoint 30"):
         gather(folder, "low.zip")

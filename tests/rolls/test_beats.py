@@ -54,11 +54,3 @@ def test_seen_from_later_is_the_same_beat() -> None:
     whole = beats.clock(Beat(91.0, 0.3), 400, FRAME)
     later = beats.clock(Beat(91.0, 0.3).counted_from(3.5), 100, FRAME)
     np.testing.assert_allclose(later, whole[:, 175:275], atol=1e-4)
-
-
-def test_what_attributes_say() -> None:
-    assert beats.beat_of_song({"title": "none"}) is None
-    assert beats.beat_of_song({"tempo": "fast"}) is None
-    assert beats.beat_of_song({"tempo": 0}) is None
-    assert beats.beat_of_song({"tempo": 90, "first_beat": 1.5, "time_signature": [3, 4]}) == Beat(90.0, 1.5, 3)
-    assert beats.beat_of_song({"tempo": 60.0, "time_signature": [6, 8]}) == Beat(60.0, 0.0, 3)

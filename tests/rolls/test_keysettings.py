@@ -1,8 +1,6 @@
-"""Which keys, which bands: ranges, defaults, what is refused, and the way through a store's attributes."""
+"""Which keys, which bands: ranges, defaults, what is refused."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 
@@ -38,19 +36,3 @@ def test_bands_have_their_own_defaults() -> None:
 def test_settings_refuse(field: str, value: object) -> None:
     with pytest.raises(SettingsError):
         KeySettings(**{field: value})
-
-
-def test_attributes_survive_json() -> None:
-    for wanted in (KeySettings(), KeySettings("fixed", KeyRange(20, 61), 0.025, 0.1, True)):
-        attributes = json.loads(json.dumps(wanted.to_attributes()))
-        assert attributes["low_key"] == wanted.keys.low
-        assert KeySettings.from_attributes(attributes) == wanted
-    # Keys of a version with other bands are still made into sound as they were meant.
-    attributes["band"]["base_hz"] = 99.0
-    assert KeySettings.from_attributes(attributes).deviations_hz().tolist() == [99.0] * 42
-    for nonsense in (-1.0, float("nan"), "wide", None):
-        attributes["band"]["base_hz"] = nonsense
-        with pytest.raises(SettingsError):
-            KeySettings.from_attributes(attributes)
-    with pytest.raises(SettingsError):
-        KeySettings.from_attributes({"low_key": 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from musigan import models, store
 from musigan.analysis.bands import analyse
+from musigan.datasets.record import MusicRecord
 from musigan.errors import AudioError, SettingsError, StoreError, UsageError
 from musigan.metrics.sets import collection_of, store_set
 from musigan.rolls.keyboard import KeyRange
@@ -37,7 +39,7 @@ def sampler(name: str = "answer", shape: RollShape = SHAPE) -> Sampler:
             parameter.add_(0.15 * torch.randn_like(parameter))
         if name == "answer":
             networks["generator"].key_bias.fill_(0.5)  # type: ignore[operator,union-attr]
-    return Sampler(networks, shape, {**tiny.HEADER, "level": 0.2}, "sqrt", needs=models.family(name).needs)
+    return Sampler(networks, shape, MusicRecord(tiny.HEADER, 0.2), "sqrt", needs=models.family(name).needs)
 
 
 def tone(seconds: float, silent_after: float = 1e9, hz: float = 220.0, amplitude: float = 0.3) -> np.ndarray:
@@ -120,10 +122,10 @@ def test_every_item_of_a_store_gives_its_own(tmp_path: Path) -> None:
 
 
 def test_a_store_on_other_keys(tmp_path: Path) -> None:
-    header = {**tiny.HEADER, **KeySettings(keys=KeyRange(29, 39)).to_attributes()}
-    with store.write(str(tmp_path / "k"), "keys", header) as writer:
+    header = tiny.HEADER.with_keys(KeySettings(keys=KeyRange(29, 39)))
+    with store.write(str(tmp_path / "k"), header) as writer:
         names = ("chunks", "channels", "keys", "frames")
-        writer.add(np.ones((2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16), names, {})
+        writer.add(np.ones((2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16), names, store.Song())
     reader = store.open_reader(str(tmp_path / "k"), ("keys",))
     with pytest.raises(StoreError, match="low_key 29, the checkpoint 30"):
         priming.of_items(reader, sampler(), None, lambda *what: None)
@@ -136,17 +138,17 @@ def test_the_piece_begins_with_what_was_given(tmp_path: Path) -> None:
     prime = priming.Prime("Mine", past, 0.7)
     piece = drawn.piece(1, 2, 30, request=Request(past=past))
     assert piece.roll.shape[-1] == 30
-    item, _, attributes = priming.as_item(piece, prime, drawn, 1, "ckpt")
-    assert (attributes["title"], attributes["level"]) == ("Mine, continued 2", 0.7)
-    assert attributes["primed_seconds"] == pytest.approx(CHUNK)
-    assert attributes["seconds"] == pytest.approx(CHUNK + 0.6)
+    item, _, song = priming.as_item(piece, prime, drawn, 1, "ckpt")
+    assert (song.title, song.level) == ("Mine, continued 2", 0.7)
+    assert song.primed_seconds == pytest.approx(CHUNK)
+    assert song.seconds == pytest.approx(CHUNK + 0.6)
     np.testing.assert_array_equal(item[0], past.astype(np.float16))
     whole = np.concatenate(list(item), -1)
     np.testing.assert_allclose(whole[..., tiny.FRAMES : tiny.FRAMES + 30], piece.roll, atol=1e-3)
     assert not np.array_equal(piece.roll, drawn.piece(1, 2, 30).roll)
     np.testing.assert_array_equal(piece.roll, drawn.piece(1, 2, 30, request=Request(past=past)).roll)
     # What was given is no sample, and a rest that does not fill a roll neither.
-    with store.write(str(tmp_path / "samples"), "keys", drawn.attributes()) as writer:
+    with store.write(str(tmp_path / "samples"), drawn.header) as writer:
         writer.add(
             *priming.as_item(drawn.piece(1, 2, 2 * tiny.FRAMES + 3, request=Request(past=past)), prime, drawn, 1, "c")
         )
@@ -158,7 +160,8 @@ def test_the_piece_begins_with_what_was_given(tmp_path: Path) -> None:
 
 def test_the_critic_hears_what_sounded_before() -> None:
     drawn = sampler()
-    drawn.store["band"] = {**drawn.store["band"], "cleaned": False}  # judged as it was drawn
+    settings = replace(tiny.HEADER.key_settings, cleaned=False)
+    drawn.store = MusicRecord(tiny.HEADER.with_keys(settings), 0.2)  # judged as it was drawn
     past = np.full((tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.3, np.float32)
     request = Request(past=past)
     piece = drawn.piece(1, 1, 2 * tiny.FRAMES, scored=True, request=request)
@@ -211,14 +214,14 @@ def test_sample_goes_on_from_songs(folder: Path) -> None:
     )
     assert [song[0], keys[0], best[0]] == [0, 0, 0], song[2] + keys[2] + best[2]
     one = store.open_reader(str(folder / "a.zarr"), ("keys",)).infos()
-    assert [info.attributes["title"] for info in one] == ["song, continued 1"]
-    assert one[0].attributes["seconds"] == pytest.approx(CHUNK + 1)
+    assert [info.song.title for info in one] == ["song, continued 1"]
+    assert one[0].song.seconds == pytest.approx(CHUNK + 1)
     many = store.open_reader(str(folder / "b.zarr"), ("keys",)).infos()
     assert len(many) == 16
-    assert [info.attributes["title"] for info in many[:3]] == [
+    assert [info.song.title for info in many[:3]] == [
         "Song 0, continued 1", "Song 0, continued 2", "Song 1, continued 1",
     ]  # fmt: skip
-    assert "score" in store.open_reader(str(folder / "c.zarr"), ("keys",)).infos()[0].attributes
+    assert store.open_reader(str(folder / "c.zarr"), ("keys",)).infos()[0].song.score is not None
 
 
 def test_sample_refuses_in_one_line(folder: Path) -> None:

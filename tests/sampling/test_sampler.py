@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from musigan import models, store
+from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.shape import RollShape
@@ -30,7 +32,7 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
             networks["generator"].key_bias.zero_()  # type: ignore[operator,union-attr]
         if name == "mlp":
             networks["generator"].patterns.bias.fill_(0.5)  # type: ignore[operator,union-attr]
-    return Sampler(networks, SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
+    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
 
 
 @pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
@@ -96,15 +98,15 @@ def test_item_carries_all_that_synthesis_needs(tmp_path: Path) -> None:
     drawn = sampler()
     piece = drawn.piece(1, 2, 61, scored=True)
     path = tmp_path / "out"
-    with store.write(str(path), "keys", drawn.attributes()) as writer:
+    with store.write(str(path), drawn.header) as writer:
         writer.add(*items.as_item(piece, drawn, 1, "ckpt"))
     reader = store.open_reader(str(path), ("keys",))
     (info,) = reader.infos()
-    assert {k: reader.attributes[k] for k in tiny.HEADER} == tiny.HEADER
+    assert replace(reader.header, tool={}) == tiny.HEADER
     assert info.shape == (3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
-    assert info.attributes["seconds"] == pytest.approx(61 * 0.02)
-    assert info.attributes["level"] == 0.2
-    assert info.attributes["score"] == piece.score
+    assert info.song.seconds == pytest.approx(61 * 0.02)
+    assert info.song.level == 0.2
+    assert info.song.score == piece.score
     joined = np.concatenate(list(reader.read(info.name)), axis=-1)
     np.testing.assert_allclose(joined[..., :61], piece.roll, atol=1e-3)
     assert not joined[..., 61:].any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from musigan import models, report, store
 from musigan.checkpoints import checkpoint
+from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.metrics import genre
 from musigan.rolls.loudness import compress, expand
@@ -35,8 +37,8 @@ def translator() -> transfer.Transfer:
     with torch.no_grad():
         for parameter in networks["generator"].parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    header = {**tiny.HEADER, "domains": ["folk", "rock"], "band": {**tiny.HEADER["band"], "cleaned": False}}
-    return transfer.Transfer(networks, RollShape(C, K, T), header, "sqrt")
+    header = tiny.HEADER.with_keys(replace(tiny.HEADER.key_settings, cleaned=False))
+    return transfer.Transfer(networks, RollShape(C, K, T), MusicRecord(header, domains=("folk", "rock")), "sqrt")
 
 
 def song(frames: int, seed: int = 0) -> np.ndarray:
@@ -45,12 +47,12 @@ def song(frames: int, seed: int = 0) -> np.ndarray:
     return (rng.random((C, K, frames)) * (rng.random((C, K, frames)) > 0.5)).astype(np.float32)
 
 
-def item(whole: np.ndarray, begins: list[int], **attributes: Any) -> Item:
+def item(whole: np.ndarray, begins: list[int], **about: Any) -> Item:
     """Pairs of a song (C, K, T') that begin at the frames `begins`."""
     pairs = np.stack(
         [np.stack([whole[..., b : b + T], whole[..., b + T : b + 2 * T]]) for b in begins]
     )  # (P, 2, C, K, T)
-    said = {"starts": [begin * 0.02 for begin in begins], "title": "Air", "artist": "Bach", "level": 0.2, **attributes}
+    said = store.Song(starts=tuple(begin * 0.02 for begin in begins), title="Air", artist="Bach", level=0.2, **about)
     shape = pairs.shape
     return Item(store.ItemInfo("000001", shape, "float16", (1, *shape[1:]), PAIRED, said), pairs.astype(np.float16))
 
@@ -75,22 +77,24 @@ def test_pairs_are_cut_from_the_whole_song_turned(begins: list[int]) -> None:
         heard[..., begin : begin + 2 * T] = whole[..., begin : begin + 2 * T]
     first = min(begins)
     turned = there.song(heard[..., first:].astype(np.float16).astype(np.float32), 0)
-    array, names, attributes = there.item(item(whole, begins), 0)
+    array, names, song_there = there.item(item(whole, begins), 0)
     assert (array.dtype, names) == (np.float16, PAIRED)
     for pair, begin in zip(array, begins, strict=True):
         expected = turned[..., begin - first : begin - first + 2 * T]
         np.testing.assert_allclose(np.concatenate(tuple(pair), -1), expected, atol=1e-3)
-    assert attributes["title"] == "Air (to folk)"
-    assert (attributes["artist"], attributes["level"], len(attributes["starts"])) == ("Bach", 0.2, len(begins))
+    assert song_there.title == "Air (to folk)"
+    assert (song_there.artist, song_there.level, len(song_there.starts)) == ("Bach", 0.2, len(begins))
 
 
 def test_chunks_stay_chunks_and_the_last_one_whole() -> None:
     whole = song(3 * T)
     array = np.stack(np.split(whole, 3, axis=-1)).astype(np.float16)
-    info = store.ItemInfo("000001", array.shape, "float16", (1, C, K, T), ("chunks", *PAIRED[2:]), {"seconds": 1.1})
+    info = store.ItemInfo(
+        "000001", array.shape, "float16", (1, C, K, T), ("chunks", *PAIRED[2:]), store.Song(seconds=1.1)
+    )
     there = translator()
-    turned, names, attributes = there.item(Item(info, array), 1)
-    assert (turned.shape, names, attributes["seconds"]) == (array.shape, info.dimension_names, 1.1)
+    turned, names, song_there = there.item(Item(info, array), 1)
+    assert (turned.shape, names, song_there.seconds) == (array.shape, info.dimension_names, 1.1)
     np.testing.assert_allclose(
         chunks.assemble(turned, (0.0, HOP, 2 * HOP), 50.0, paired=False),
         there.song(array.transpose(1, 2, 0, 3).reshape(C, K, -1).astype(np.float32), 1),
@@ -111,10 +115,10 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UsageError, match="--to jazz: unknown; this checkpoint knows folk and rock"):
         there.kind("jazz")
     with pytest.raises(StoreError, match="low_key 29"):
-        there.check({**tiny.HEADER, "low_key": 29}, "x")
+        there.check(replace(tiny.HEADER, low_key=29), "x")
 
 
-def judged_songs(**changes: Any) -> list[genre.Song]:
+def judged_songs(**changes: Any) -> list[genre.TransferredSong]:
     """Four songs of one kind and three of another: the first feature tells the kinds, after transfer it is the other's.
 
     The second tells songs apart, and would mislead who has heard them.
@@ -125,7 +129,7 @@ def judged_songs(**changes: Any) -> list[genre.Song]:
             features = rng.normal(0, 0.1, (3, 5, 4))
             features[..., 0] += np.array([kind, changes.get("after", 1 - kind), kind])[:, None]
             features[..., 1] += 10 * (2 * number + kind)
-            songs.append(genre.Song(kind, features, (1.0, 0.6 + 0.1 * number, 0.9)))
+            songs.append(genre.TransferredSong(kind, features, (1.0, 0.6 + 0.1 * number, 0.9)))
     return songs
 
 
@@ -213,8 +217,8 @@ def test_file_folder_stdin_and_pipe_give_the_same_bytes(folder: Path, tmp_path: 
     assert [each.returncode for each in (named, to_file, to_folder, piped)] == [0] * 4, named.stderr
     assert named.stdout == piped.stdout == (tmp_path / "a.zip").read_bytes()
     before, after = stores.items(folder / "folk.zip"), stores.items(tmp_path / "a.zarr")
-    assert [each.attributes["title"] for each in after] == [f"Song {number} (to rock)" for number in range(3)]
-    assert [each.attributes["split"] for each in after] == [each.attributes["split"] for each in before]
+    assert [each.song.title for each in after] == [f"Song {number} (to rock)" for number in range(3)]
+    assert [each.song.split for each in after] == [each.song.split for each in before]
     assert [each.array.shape for each in after] == [each.array.shape for each in before]
 
 
@@ -259,9 +263,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(folder: Path) -> None:
 
 def test_songs_that_do_not_fit_are_skipped_or_stop_it(folder: Path, tmp_path: Path) -> None:
     mixed = tmp_path / "mixed"
-    with store.write(str(mixed), "keys", tiny.HEADER) as writer:
+    with store.write(str(mixed), tiny.HEADER) as writer:
         for channels in (C, 1):
-            writer.add(np.full((1, 2, channels, K, T), 0.5, np.float16), PAIRED, {"title": f"{channels} wide"})
+            writer.add(np.full((1, 2, channels, K, T), 0.5, np.float16), PAIRED, store.Song(title=f"{channels} wide"))
     line = ["ckpt.pt", mixed, "--to", "rock", "-o"]
     lenient, strict = call(folder, [*line, tmp_path / "a"], [*line, tmp_path / "b", "--strict"])
     assert (lenient.returncode, strict.returncode) == (3, 1)
@@ -314,7 +318,7 @@ def test_models_and_tools_that_do_not_go_together(folder: Path, tmp_path: Path) 
     assert "keys stores given: 1; the model cyclegan learns from two" in one_line(one.stderr)
     settings = tiny.settings()
     data = tiny.dataset(folder / "folk.zip", settings)
-    run = runs.begin(settings, data, data.store_attributes(), settings.stage_epochs(), tiny.CPU)
+    run = runs.begin(settings, data, data.record(), settings.stage_epochs(), tiny.CPU)
     checkpoint.save(tmp_path / "other.pt", run.snapshot())
     with pytest.raises(CheckpointError, match="use sample for it"):
         transfer.Transfer.load(tmp_path / "other.pt")

@@ -265,7 +265,7 @@ def test_item_metadata(path: str, value: object, match: str, tmp_path: Path) -> 
 
 
 def test_a_thousand_million_blocks_cost_nothing() -> None:
-    info = store.ItemInfo("000001", (10**9, 4), "int16", (1, 2), ("channels", "samples"), {})
+    info = store.ItemInfo("000001", (10**9, 4), "int16", (1, 2), ("channels", "samples"), store.Song())
     with little_memory():
         keys = info.block_keys()
         assert [next(keys)[0] for _ in range(3)] == ["000001/c/0/0", "000001/c/0/1", "000001/c/1/0"]
@@ -423,9 +423,9 @@ import sys, time
 from musigan import store
 from tests.stores import HEADERS, dimensions, songs
 target = sys.argv[1]
-with store.write(sys.stdout.buffer if target == "-" else target, "keys", HEADERS["keys"]) as writer:
-    for array, attributes in songs((2, 2, 1, 4, 3), 2):
-        writer.add(array, dimensions("keys", array), attributes)
+with store.write(sys.stdout.buffer if target == "-" else target, HEADERS["keys"]) as writer:
+    for array, song in songs((2, 2, 1, 4, 3), 2):
+        writer.add(array, dimensions("keys", array), song)
     print("ready", file=sys.stderr, flush=True)
     time.sleep(60)
 """

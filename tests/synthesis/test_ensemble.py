@@ -18,7 +18,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.shape import Geometry
 from musigan.rolls.tracks import mix_channels, number_of_track, pitched_channels
-from musigan.store import open_reader, write
+from musigan.store import Song, StoreHeader, open_reader, write
 from musigan.synthesis import drumkit, ensemble
 
 RATE = 22050
@@ -112,19 +112,15 @@ def test_tracks_together_are_the_loudest_and_sides_the_mean() -> None:
 KEYS, FRAMES = 24, 200
 
 
-def store_of(path: Path, tracks: list[str]) -> Path:
+def store_of(path: Path, tracks: tuple[str, ...]) -> Path:
     """Two tracks or sides: the first has one low key, the second one high key."""
-    header = {
-        "sample_rate": 12000, "chunk_seconds": FRAMES * 0.02, "tracks": tracks,
-        **KeySettings("midi", KeyRange(30, 29 + KEYS)).to_attributes(),
-    }  # fmt: skip
+    header = StoreHeader("keys", 12000, FRAMES * 0.02, tracks=tracks)
+    header = header.with_keys(KeySettings("midi", KeyRange(30, 29 + KEYS)))
     roll = np.zeros((8, 2, KEYS, FRAMES), np.float16)
     roll[:, 0, 6, 10:90], roll[:, 1, 15, 50:150] = 0.5, 0.8
-    if not tracks:
-        del header["tracks"]
     names = ("chunks", "tracks" if tracks else "channels", "keys", "frames")
-    with write(str(path), "keys", header) as writer:
-        writer.add(roll, names, {"title": "A"})
+    with write(str(path), header) as writer:
+        writer.add(roll, names, Song(title="A"))
     return path
 
 

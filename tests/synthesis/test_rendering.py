@@ -13,23 +13,23 @@ from musigan.files import targets
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.sound.audio import decode
-from musigan.store import Item, ItemInfo, songs
+from musigan.store import Item, ItemInfo, Song, StoreHeader, songs
 from musigan.synthesis import rendering
 from musigan.synthesis.timbre import TIMBRES
 from tests import helpers
 
 RATE = helpers.RATE
 SETTINGS = KeySettings(keys=KeyRange(40, 60))
-HEADER = {"sample_rate": RATE, "chunk_seconds": 1.0, **SETTINGS.to_attributes()}
+HEADER = StoreHeader("keys", RATE, 1.0).with_keys(SETTINGS)
 
 
-def item(key: int, loudness: float = 1.0, chunks: int = 2, **attributes: Any) -> Item:
+def item(key: int, loudness: float = 1.0, chunks: int = 2, **about: Any) -> Item:
     """A piece that holds one key for `chunks` seconds, stereo, louder on the left."""
     array = np.zeros((chunks, 2, 21, 50), np.float16)
     array[:, 0, key - 40] = loudness
     array[:, 1, key - 40] = loudness / 2
     names = ("chunks", "channels", "keys", "frames")
-    return Item(ItemInfo("000001", array.shape, "float16", (1, *array.shape[1:]), names, attributes), array)
+    return Item(ItemInfo("000001", array.shape, "float16", (1, *array.shape[1:]), names, Song(**about)), array)
 
 
 def sound(**options: Any) -> rendering.SoundSettings:
@@ -84,12 +84,12 @@ def test_split_numbers_its_files_and_loses_none(tmp_path: Path) -> None:
 
 
 def test_a_padded_piece_is_cut_to_its_seconds_and_a_gap_stays_a_gap() -> None:
-    assert songs.piece_roll(item(49, seconds=1.3), SETTINGS).shape == (2, 21, 65)
-    gapped = songs.piece_roll(item(49, starts=[7.0, 10.0]), SETTINGS)
+    assert songs.piece_roll(item(49, seconds=1.3), SETTINGS.frame_seconds).shape == (2, 21, 65)
+    gapped = songs.piece_roll(item(49, starts=(7.0, 10.0)), SETTINGS.frame_seconds)
     assert gapped.shape == (2, 21, 200)
     assert (gapped[0, 9] > 0).tolist() == [True] * 50 + [False] * 100 + [True] * 50
     with pytest.raises(MusiganError, match="3 starts for 2 chunks"):
-        songs.piece_roll(item(49, starts=[0, 1, 2]), SETTINGS)
+        songs.piece_roll(item(49, starts=(0, 1, 2)), SETTINGS.frame_seconds)
 
 
 def test_tags_come_from_the_piece_and_its_checkpoint(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_help_names_every_timbre() -> None:
 
 @pytest.mark.parametrize(("frame_seconds", "rate"), [(0.02, 44100), (0.016, 48000), (0.0125, 48000)])
 def test_a_timbre_with_overtones_gets_a_rate_that_its_frames_fit(frame_seconds: float, rate: int) -> None:
-    header = {**HEADER, **KeySettings(keys=KeyRange(40, 60), frame_seconds=frame_seconds).to_attributes()}
+    header = HEADER.with_keys(KeySettings(keys=KeyRange(40, 60), frame_seconds=frame_seconds))
     made = rendering.SoundSettings.of_store(header, "piano", 0, 0.0, 0.0, 0.5)
     assert made.sample_rate == rate
     assert rendering.SoundSettings.of_store(header, "sine", 0, 0.0, 0.0, 0.5).sample_rate == RATE

@@ -274,7 +274,7 @@ def test_skipped_inputs_exit_3_and_strict_stops(tmp_path: Path) -> None:
     assert "empty" in lines[0]
     assert "skipped 1" in lines[1]
     with store.open_reader(str(tmp_path / "out.zip")) as reader:
-        assert [info.attributes["source"] for info in reader.infos()] == ["b.wav"]
+        assert [info.song.source for info in reader.infos()] == ["b.wav"]
     assert strict.returncode == 1
     assert "a.mp3" in one_line(strict.stderr)
     assert not (tmp_path / "strict.zip").exists()

@@ -51,10 +51,10 @@ def test_folders_are_read_in_order_and_what_is_no_song_is_skipped(music: Path, t
     assert "10 pairs of 5 songs" in lines[-1]
     assert "1 duplicates left out" in lines[-1]
     found = items(tmp_path / "out.zip")
-    sources = [item.attributes["source"] for item in found]
+    sources = [item.song.source for item in found]
     assert sources == ["e.mid", "Folk/A.MID", "Folk/b.mid", "Folk/slow/c.kar", "rock/d.midi"]
-    assert [item.attributes.get("genre") for item in found] == [None, "Folk", "Folk", "slow", "rock"]
-    assert [item.attributes["title"] for item in found] == ["e", "A", "Bee", "c", "d"]
+    assert [item.song.genre for item in found] == ["", "Folk", "Folk", "slow", "rock"]
+    assert [item.song.title for item in found] == ["e", "A", "Bee", "c", "d"]
     assert {item.array.shape for item in found} == {(2, 2, 5, 88, 500)}
     assert {item.dimension_names for item in found} == {("pairs", "part", "tracks", "keys", "frames")}
     strict = run("midi-to-keys", music, "-o", tmp_path / "strict.zip", "--strict")
@@ -78,11 +78,11 @@ def test_what_is_chosen_of_a_song_and_how_it_is_cut(music: Path, tmp_path: Path)
     (chosen,), (merged,), (overlapping,) = (items(path) for path in out[:3])
     assert chosen.array.shape == (2, 2, 2, 41, 200)
     assert merged.array.shape == (6, 1, 88, 500)  # 50.4 s, the end of the bass; silence behind it
-    assert (merged.attributes["genre"], merged.attributes["seconds"]) == ("waltz", pytest.approx(50.75, abs=0.01))
-    assert overlapping.attributes["starts"] == [0.0, 10.0, 20.0, 30.0]
-    assert overlapping.attributes["split"] == "validation"
+    assert (merged.song.genre, merged.song.seconds) == ("waltz", pytest.approx(50.75, abs=0.01))
+    assert overlapping.song.starts == (0.0, 10.0, 20.0, 30.0)
+    assert overlapping.song.split == "validation"
     with store.open_reader(str(out[0])) as reader:
-        assert (reader.attributes["tracks"], reader.attributes["band"]["name"]) == (["drums", "bass"], "midi")
+        assert (reader.header.tracks, reader.header.key_settings.band) == (("drums", "bass"), "midi")
 
 
 def test_wrong_usage_is_one_line(music: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_network_learns_tracks_and_draws_them(keys: Path, tmp_path: Path) -> N
     drawn = run("sample", checkpoint, "-n", 9, "--seconds", 2, "-o", tmp_path / "new.zip")
     assert drawn.returncode == 0, drawn.stderr
     with store.open_reader(str(tmp_path / "new.zip")) as reader:
-        assert reader.attributes["tracks"] == ["drums", "piano", "guitar", "bass", "strings"]
+        assert reader.header.tracks == ("drums", "piano", "guitar", "bass", "strings")
     assert {item.dimension_names for item in items(tmp_path / "new.zip")} == {("chunks", "tracks", "keys", "frames")}
     judged = run("evaluate", keys, tmp_path / "new.zip", "--json")
     assert judged.returncode == 0, judged.stderr

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rolls(path: Path) -> list[np.ndarray]:
     with store.open_reader(str(path)) as reader:
-        assert reader.attributes["tracks"] == TRACKS
+        assert reader.header.tracks == tuple(TRACKS)
         return [np.concatenate(list(item.array.astype(np.float32)), axis=-1) for item in reader]
 
 

@@ -39,7 +39,7 @@ def test_folders_are_read_in_order_and_recordings_kept_once(music: Path, tmp_pat
     assert done.returncode == 0
     assert b"4 songs, 1 duplicates left out" in done.stderr
     found = items(tmp_path / "out")
-    assert [item.attributes["source"] for item in found] == ["A.wav", "B-sides/1.wav", "B-sides/2.flac", "z.wav"]
+    assert [item.song.source for item in found] == ["A.wav", "B-sides/1.wav", "B-sides/2.flac", "z.wav"]
     assert [item.array.shape for item in found] == [(2, seconds * helpers.RATE) for seconds in (26, 27, 28, 25)]
     signal = helpers.tune(26, [41, 47, 52], 1)
     np.testing.assert_allclose(found[0].array.astype(np.float32), signal, atol=5e-4)
@@ -60,7 +60,7 @@ def test_what_of_a_song_is_kept_and_how(music: Path, tmp_path: Path) -> None:
     (part,) = items(out[0])
     assert (part.array.dtype, part.array.shape) == (np.int16, (2, round(21.5 * helpers.RATE)))
     signal = helpers.tune(26, [41, 47, 52], 1)[:, 2 * helpers.RATE :][:, : part.array.shape[1]]
-    np.testing.assert_allclose(part.array * part.attributes["level"], signal, atol=1e-4)
+    np.testing.assert_allclose(part.array * part.song.level, signal, atol=1e-4)
     assert items(out[1])[0].array.shape == (1, 26 * 8000)
     assert items(out[2])[0].array.shape == (2, 5 * helpers.RATE)
 
@@ -94,10 +94,10 @@ def test_the_seed_decides_the_order_of_pairs(stores: dict[str, Path], tmp_path: 
     assert [run.returncode for run in done] == [0] * 6
     assert done[0].stdout == done[1].stdout != done[2].stdout
     ordered, shuffled, differently = items(plain)[0], items(again)[0], items(other)[0]
-    assert ordered.attributes["starts"] == [0, 4, 8, 12, 16]
-    assert sorted(shuffled.attributes["starts"]) == ordered.attributes["starts"]
-    assert shuffled.attributes["starts"] != differently.attributes["starts"]
-    for start, pair in zip(shuffled.attributes["starts"], shuffled.array, strict=True):
+    assert ordered.song.starts == (0, 4, 8, 12, 16)
+    assert sorted(shuffled.song.starts) == list(ordered.song.starts)
+    assert shuffled.song.starts != differently.song.starts
+    for start, pair in zip(shuffled.song.starts, shuffled.array, strict=True):
         assert (pair == ordered.array[int(start) // 4]).all()
 
 
@@ -107,8 +107,8 @@ def test_overlap_makes_more_pairs(stores: dict[str, Path], tmp_path: Path) -> No
     done = run_each("pair-chunks", [*call, apart], [*call, half, "--overlap", 0.5])
     assert [run.returncode for run in done] == [0, 0]
     for one, twice, seconds in zip(items(apart), items(half), (21, 22), strict=True):
-        assert one.attributes["starts"] == list(range(0, seconds - 3, 4))
-        assert twice.attributes["starts"] == list(range(0, seconds - 3, 2))
+        assert one.song.starts == tuple(range(0, seconds - 3, 4))
+        assert twice.song.starts == tuple(range(0, seconds - 3, 2))
         assert (twice.array[::2] == one.array).all()
         assert (twice.array[1][0] == one.array[0][1]).all()  # every continuation opens a pair of its own
 
@@ -135,9 +135,9 @@ def test_waveforms_become_chunks_of_whole_songs(stores: dict[str, Path], tmp_pat
     assert [item.array.shape for item in items(default)] == [(2, 2, 88, 500)] * 2
     assert [item.array.shape for item in items(long)] == [(7, 2, 41, 60)] * 2
     assert [item.array.shape for item in items(fixed)] == [(2, 2, 33, 500)] * 2
-    assert [item.attributes["source"] for item in items(too_long)] == ["tune-1.wav"]
+    assert [item.song.source for item in items(too_long)] == ["tune-1.wav"]
     assert items(default)[0].dimension_names == ("chunks", "channels", "keys", "frames")
-    assert items(default)[0].attributes["starts"] == [0, 10]
+    assert items(default)[0].song.starts == (0, 10)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
@@ -160,7 +160,7 @@ def test_names_that_are_no_words_pass_through(tmp_path: Path) -> None:
     pairs = run("pair-chunks", "-v", data=done.stdout)
     keys = run("npy-to-keys", "-v", "-o", tmp_path / "keys.zarr", data=pairs.stdout)
     assert (pairs.returncode, keys.returncode) == (0, 0)
-    sources = {item.attributes["source"] for item in items(tmp_path / "keys.zarr")}
+    sources = {item.song.source for item in items(tmp_path / "keys.zarr")}
     assert sources == {name.decode(errors="backslashreplace") + ".wav" for name in names}
     document = json.loads((tmp_path / "keys.zarr" / "000001" / "zarr.json").read_bytes())
     assert document["attributes"]["source"] in sources
@@ -220,7 +220,7 @@ def test_a_recording_in_two_folders_under_one_name_is_kept_once(music: Path, tmp
     shutil.copytree(music, tmp_path / "again")
     done = run("mp3-to-npy", music / "B-sides", tmp_path / "again" / "B-sides", "-o", tmp_path / "out")
     assert done.returncode == 0
-    assert [item.attributes["source"] for item in items(tmp_path / "out")] == ["1.wav", "2.flac"]
+    assert [item.song.source for item in items(tmp_path / "out")] == ["1.wav", "2.flac"]
     assert b"2 duplicates left out" in done.stderr
 
 

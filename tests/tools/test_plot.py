@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,19 +13,17 @@ import pytest
 from musigan import store
 from tests.helpers import one_line, run, run_each
 
-HEADER = {"sample_rate": 100, "chunk_seconds": 2, "frame_seconds": 0.05, "low_key": 20, "high_key": 50}
+HEADER = store.StoreHeader("keys", 100, 2, frame_seconds=0.05, low_key=20, high_key=50)
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
-def keys(path: Path, count: int, factor: float = 1.0, channels: int = 2, **header: object) -> Path:
-    attributes = {**HEADER, **header}
-    rows = int(attributes["high_key"]) - int(attributes["low_key"]) + 1  # type: ignore[call-overload]
-    with store.write(str(path), "keys", attributes) as writer:
+def keys(path: Path, count: int, factor: float = 1.0, channels: int = 2, **changes: Any) -> Path:
+    header = replace(HEADER, **changes)
+    with store.write(str(path), header) as writer:
         for number in range(count):
-            roll = np.random.default_rng(number).random((2, 2, channels, rows, 40)) ** 8 * factor
-            writer.add(
-                roll.astype(np.float16), ("pairs", "part", "channels", "keys", "frames"), {"title": f"$Tune_{number}"}
-            )
+            roll = np.random.default_rng(number).random((2, 2, channels, header.key_count, 40)) ** 8 * factor
+            names = ("pairs", "part", "channels", "keys", "frames")
+            writer.add(roll.astype(np.float16), names, store.Song(title=f"$Tune_{number}"))
     return path
 
 
@@ -82,7 +82,7 @@ def test_difference_says_how_well_each_item_agrees(stores: dict[str, Path]) -> N
             b = np.sqrt(namesake.array[:, :, 0].astype(np.float64))
             cosine = (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
             assert f"cosine {cosine:.4f}, mean absolute difference {abs(a - b).mean():.4f} over 8 s" in line
-            assert item.attributes["title"] in line
+            assert item.song.title in line
     assert "skipped item 5: " in skipped
     assert "2 items in standard output; skipped 1" in last
 

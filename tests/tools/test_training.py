@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,8 @@ def test_a_store_that_could_not_be_heard_is_refused_first(folder: Path, tmp_path
     ]
     for number, change in enumerate([*changes, {"frame_seconds": 0.0201}]):
         keys = tmp_path / str(number)
-        with store.write(str(keys), "keys", {**tiny.HEADER, **change}) as writer:
-            writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), {"title": "x", "level": 0.1})
+        with store.write(str(keys), replace(tiny.HEADER, **change)) as writer:
+            writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), store.Song(title="x", level=0.1))
         lines.append([keys, "--config", folder / "tiny.yaml", "--preset", "small", "-o", tmp_path / "ckpt.pt"])
     for code, _, said in calls("train-gan", *lines):
         assert code in (1, 2), said
@@ -167,14 +168,14 @@ def test_a_store_that_could_not_be_heard_is_refused_first(folder: Path, tmp_path
 
 
 def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
-    low = {**tiny.HEADER, "low_key": 29, "high_key": 39}
+    low = replace(tiny.HEADER, low_key=29, high_key=39)
     one, other, none = (str(tmp_path / name) for name in ("one", "other", "none"))
     tiny.write_keys(Path(one), songs=1)
     for path, header, songs in ((other, low, 1), (none, tiny.HEADER, 0)):
-        with store.write(path, "keys", header) as writer:
+        with store.write(path, header) as writer:
             for _ in range(songs):
                 roll = np.ones((1, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16)
-                writer.add(roll, ("pairs", "part", "channels", "keys", "frames"), {"title": "x"})
+                writer.add(roll, ("pairs", "part", "channels", "keys", "frames"), store.Song(title="x"))
     morph = [folder / "pre.pt", "--seconds", 1.0, "--device", "cpu", "-o"]
     done = run_each(
         "sample",
@@ -190,8 +191,8 @@ def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
     assert "no song to begin with" in one_line(done[3].stderr)
     with store.open_reader(str(tmp_path / "all")) as reader:
         found = list(reader)
-    assert [item.attributes["title"] for item in found] == ["Song 0 -> Song 1", "Song 1 -> Song 2"]
+    assert [item.song.title for item in found] == ["Song 0 -> Song 1", "Song 1 -> Song 2"]
     assert found[0].array.shape == (3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)  # 1 s in chunks of .48 s
     with store.open_reader(str(tmp_path / "single")) as reader:
-        assert [item.attributes["title"] for item in reader] == ["Song 0"]
+        assert [item.song.title for item in reader] == ["Song 0"]
     assert not any((tmp_path / name).exists() for name in ("wrong", "nothing", "many"))

@@ -13,6 +13,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
+from musigan.store import StoreHeader
 from musigan.training import journal as journals
 from musigan.training import loop
 from musigan.training.journal import Journal, write_sound
@@ -133,7 +134,7 @@ def test_samples_sound(tmp_path: Path) -> None:
     settings = KeySettings(keys=KeyRange(45, 52))
     roll = np.zeros((2, 8, 50), np.float32)
     roll[:, 4, 5:45] = 0.5  # A4, key 49
-    write_sound([roll, roll], {**settings.to_attributes(), "sample_rate": 12000}, tmp_path / "out.mp3")
+    write_sound([roll, roll], StoreHeader("keys", 12000).with_keys(settings), tmp_path / "out.mp3")
     signal, rate = soundfile.read(tmp_path / "out.mp3")
     assert len(signal) / rate == pytest.approx(2.0, abs=0.15)
     assert 0.6 < np.abs(signal).max() < 10 ** (-1 / 20)

@@ -321,7 +321,7 @@ def test_game_from_a_pretrained_checkpoint(keys: Path, tmp_path: Path) -> None:
     saved = checkpoint.load(before)
     assert [entry["stage"] for entry in saved.history] == ["variational", "prior", "critic"]
     settings = tiny.settings()
-    run = runs.begin(settings, data, data.store_attributes(), {"adversarial": 2}, CPU, saved)
+    run = runs.begin(settings, data, data.record(), {"adversarial": 2}, CPU, saved)
     kept = weights(before)
     for name, value in run.networks["generator"].state_dict().items():
         assert torch.equal(value, kept[f"average.{name}"])

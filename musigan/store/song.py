@@ -1,0 +1,101 @@
+"""A song: what a store's item says about its music."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
+from typing import Any
+
+from musigan.errors import StoreError
+from musigan.rolls.beats import Beat
+from musigan.store.attributes import Attributes, is_number
+
+MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
+_TEXTS = ("title", "artist", "source", "content", "split", "genre", "year", "key")
+_NUMBERS = ("level", "seconds", "tempo", "first_beat", "score", "primed_seconds")
+
+
+@dataclass(frozen=True)
+class Song(Attributes):
+    """Title and origin of a song, its place in the collection, its times and its beat; "", () and None: not known."""
+
+    title: str = ""
+    artist: str = ""
+    source: str = ""  # its file, relative to the folder that was searched
+    content: str = ""  # a hash of the music, whatever its name
+    split: str = ""  # train or validation
+    level: float | None = None  # factor back to full scale
+    starts: tuple[float, ...] = ()  # second at which each pair or chunk begins
+    seconds: float | None = None  # length, where the last chunk is padded
+    seed: int | None = None  # of a drawn piece
+    genre: str = ""
+    year: str = ""
+    tempo: float | None = None  # beats (quarter notes) a minute
+    first_beat: float | None = None  # second of a bar's beginning
+    time_signature: tuple[int, int] | None = None
+    key: str = ""  # as MIDI files name it
+    score: float | None = None  # by the critic, of a drawn piece
+    primed_seconds: float | None = None  # length of the music that a drawn piece continues
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], name: str, count: int, kind: str) -> Song:
+        """Parse the plain values of item `name` of a store of `kind`, cut in `count` pairs or chunks.
+
+        Raises StoreError for impossible values of what is computed with: `level`, `seconds` and `starts`. Other
+        values that their fields cannot hold are carried along as they are.
+        """
+        level, starts, seconds = values.get("level", 1.0), values.get("starts"), values.get("seconds", 1.0)
+        if not is_number(level) or not 0 <= level < math.inf:
+            raise StoreError(f"{name} has the level {shown(level)}, expected a number")
+        if not is_number(seconds) or not 0 < seconds < math.inf:
+            raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
+        known: dict[str, Any] = {}
+        if kind != "waveform" and starts is not None:
+            if not isinstance(starts, list) or not all(is_number(s) and 0 <= s <= MAX_START_SECONDS for s in starts):
+                raise StoreError(f"{name} starts at {shown(starts)}, expected seconds from 0 to {MAX_START_SECONDS}")
+            if len(starts) != count:
+                raise StoreError(f"{name} has {len(starts)} starts for {count} pairs or chunks")
+            known["starts"] = tuple(starts)
+        known |= {text: str(values[text]) for text in _TEXTS if isinstance(values.get(text), str | int | float)}
+        known |= {number: values[number] for number in _NUMBERS if is_number(values.get(number))}
+        known |= {"seed": values["seed"]} if type(values.get("seed")) is int else {}
+        signature = values.get("time_signature")
+        if isinstance(signature, list) and len(signature) == 2 and all(type(n) is int and n > 0 for n in signature):
+            known["time_signature"] = tuple(signature)
+        other = {key: value for key, value in values.items() if key not in known}
+        return cls(**known, other=other, names=tuple(values))
+
+    @property
+    def title_or_source(self) -> str:
+        """The title; the source of a song without one."""
+        return self.title or self.source
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the song is for validation, not for training."""
+        return self.split == "validation"
+
+    @property
+    def begin_seconds(self) -> float:
+        """Second of the song at which its first pair or chunk begins."""
+        return min(self.starts, default=0.0)
+
+    def start_times(self, count: int, span_seconds: float) -> tuple[float, ...]:
+        """Return the second at which each of `count` pairs or chunks begins; without `starts` they follow each other.
+
+        Raises StoreError where the song has `starts` for another number.
+        """
+        if self.starts and len(self.starts) != count:
+            raise StoreError(f"{self.title_or_source} has {len(self.starts)} starts for {count} chunks: it is damaged")
+        return self.starts or tuple(index * span_seconds for index in range(count))
+
+    @property
+    def beat(self) -> Beat | None:
+        """The beat, its times counted from the song's beginning; None without a tempo."""
+        if self.tempo is None or not 1 <= self.tempo <= 1000:
+            return None
+        numerator, denominator = self.time_signature or (4, 4)
+        quarters = round(4 * numerator / denominator)  # beats are quarter notes
+        return Beat(float(self.tempo), float(self.first_beat or 0.0), max(quarters, 1))

@@ -1,0 +1,82 @@
+"""A song as a record: what is read of an item, what is carried along, what is computed of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from musigan.errors import StoreError
+from musigan.rolls.beats import Beat
+from musigan.store import Song
+
+VALUES = {"level": 1, "mood": None, "source": "a/b.mp3", "starts": [4, 0.5], "time_signature": [6, 8], "year": 1999}
+
+
+def parsed(**values: Any) -> Song:
+    return Song.parse(values, "000001", 2, "keys")
+
+
+def test_what_it_does_not_know_is_carried_along_in_its_order() -> None:
+    song = parsed(**VALUES)
+    assert (song.starts, song.time_signature, song.year, song.other) == ((4, 0.5), (6, 8), "1999", {"mood": None})
+    assert list(song.to_attributes().items()) == list({**VALUES, "year": "1999"}.items())
+    later = replace(song, split="train", level=None, title="B")
+    assert list(later.to_attributes()) == ["mood", "source", "starts", "time_signature", "year", "title", "split"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tempo": "fast"}, {"tempo": True}, {"time_signature": [0, 3]}, {"time_signature": 7}, {"title": ["a"]},
+        {"first_beat": None}, {"seed": 0.5}, {"time_signature": [4, 4, 4]},
+    ],
+)  # fmt: skip
+def test_values_that_make_no_sense_are_passed_over_and_on(odd: dict[str, Any]) -> None:
+    song = parsed(**odd)
+    assert song == Song(other=odd)
+    assert song.to_attributes() == odd
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"level": "loud"}, "level 'loud'"),
+        ({"seconds": 0}, "lasts 0 seconds"),
+        ({"starts": [0.0]}, "1 starts for 2"),
+        ({"starts": [0.0, -1]}, "starts at"),
+    ],
+)
+def test_what_is_computed_with_is_checked(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        parsed(**values)
+
+
+def test_waveforms_are_not_cut() -> None:
+    song = Song.parse({"starts": [1.0, 2.0]}, "000001", 1, "waveform")
+    assert (song.starts, song.other) == ((), {"starts": [1.0, 2.0]})
+    assert replace(song, starts=(3.0,)).to_attributes() == {"starts": [3.0]}
+
+
+def test_names() -> None:
+    assert Song(title="T", source="S").title_or_source == "T"
+    assert Song(source="S").title_or_source == "S"
+    assert (Song(split="validation").is_held_out, Song(split="train").is_held_out) == (True, False)
+
+
+def test_start_times() -> None:
+    song = Song(starts=(7.0, 2.5))
+    assert song.start_times(2, 4.0) == (7.0, 2.5)
+    assert song.begin_seconds == 2.5
+    assert Song().start_times(3, 4.0) == (0.0, 4.0, 8.0)
+    assert Song().begin_seconds == 0.0
+    with pytest.raises(StoreError, match="2 starts for 3 chunks"):
+        song.start_times(3, 4.0)
+
+
+def test_beat() -> None:
+    assert Song(title="none").beat is None
+    assert Song(tempo=0).beat is None
+    assert Song(tempo=90, first_beat=1.5, time_signature=(3, 4)).beat == Beat(90.0, 1.5, 3)
+    assert Song(tempo=60.0, time_signature=(6, 8)).beat == Beat(60.0, 0.0, 3)
