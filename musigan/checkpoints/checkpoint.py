@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
 from musigan.rolls.shape import RollShape
+from musigan.rolls.tracks import track_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -216,7 +217,7 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
     except SettingsError as error:
         raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
     if "augmentation" in checkpoint.networks:
-        networks["augmentation"] = Augmentation()
+        networks["augmentation"] = Augmentation(track_names(checkpoint.store))
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
         load_weights(network, weights.get(name), name)

@@ -74,8 +74,8 @@ class SequenceState(NamedTuple):
 class FrameGenerator(nn.Module):
     """Recurrent generator: likelihoods of rolls, and samples of them step by step, from nothing or after a past."""
 
-    flow_steps = 0  # flow steps from noise to latents
-    receptive_field = None  # a piece gets any length by `extend`, not by windows of latents
+    flow_steps = 0  # from noise to latents
+    temperature = 1.0  # of `extend`
 
     def __init__(self, settings: FrameSettings, cell: Cell, shape: RollShape) -> None:
         super().__init__()
