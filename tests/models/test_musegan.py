@@ -193,8 +193,8 @@ def test_wrong_conditions_count_as_fakes() -> None:
 
 
 def sampler(store_attributes: dict[str, Any], shape: RollShape = SHAPE) -> Sampler:
-    needs = models.family("musegan").needs
-    return Sampler(built(shape=shape), shape, {**tiny.HEADER, "level": 0.2, **store_attributes}, "sqrt", needs=needs)
+    header = {**tiny.HEADER, "level": 0.2, **store_attributes}
+    return Sampler(built(shape=shape), shape, header, "sqrt", models.family("musegan"))
 
 
 def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
@@ -245,7 +245,8 @@ def test_wishes_that_cannot_be_granted() -> None:
     with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
         drawn.check(Request(style="jazz"), scored=False)
     torch.manual_seed(1)
-    plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, tiny.HEADER, "sqrt")
+    networks, family = models.build("original", tiny.NETWORKS["original"], SHAPE), models.family("original")
+    plain = Sampler(networks, SHAPE, tiny.HEADER, "sqrt", family)
     for request, flag in ((Request(style="folk"), "--style"), (Request(beat=Beat(90)), "--tempo")):
         with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
             plain.check(request, scored=False)
