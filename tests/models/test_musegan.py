@@ -320,7 +320,7 @@ def test_what_is_learned_is_followed() -> None:
     styles, tempi = [], []
     for number in range(16):
         style, tempo = 1 + number % 2, TEMPI[number // 2 % 2]
-        asked = Conditions(style, Beat(tempo, 0.3)).conditions(0, (1, KEYS, FRAMES), FRAME)
+        asked = Conditions(style, Beat(tempo, 0.3)).at_frames(0, (1, KEYS, FRAMES), FRAME)
         conditions = {name: torch.from_numpy(value)[None] for name, value in asked.items()}
         noise = generator.draw(1, FRAMES, torch.Generator().manual_seed(number))
         with torch.no_grad():
