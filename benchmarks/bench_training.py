@@ -39,8 +39,8 @@ def rolls_per_second(
     """
     torch.manual_seed(0)
     networks = models.build(settings.model, settings.network, shape).train().to(device)
-    accelerate(networks, settings.precision, settings.compile, torch.device(device))
-    objective = OBJECTIVES[stage](networks, settings)
+    accelerated = accelerate(networks, settings.precision, settings.compile, torch.device(device))
+    objective = OBJECTIVES[stage](accelerated, settings)
     optimisers = {side: torch.optim.Adam(groups, foreach=True) for side, groups in objective.groups().items()}
     loud = torch.rand(settings.batch_size, shape.channels, shape.keys, shape.frames).to(device)
     real = loud * (loud > 0.8)

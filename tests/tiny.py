@@ -78,8 +78,8 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
 def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
     """The rolls of a store as `settings` see them."""
     reader = store.open_reader(str(path), ("keys",))
-    needs = models.family(settings.model).needs
-    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed, needs)
+    conditions = models.family(settings.model).conditions
+    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed, conditions)
 
 
 def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
@@ -91,7 +91,7 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
     return configure("small" if model == "musigan" else model, {**basis, **changes})
 
 
-def given(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
+def conditions(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
     """Conditions of a model for rolls (B, C, K, T), other ones for each; of the last the first track is given."""
     batch, _, _, frames = roll.shape
     kept = torch.full_like(roll, -1.0)
@@ -99,7 +99,7 @@ def given(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
     phases = torch.arange(frames) * 0.3 + torch.arange(batch)[:, None]  # (B, T)
     tempo = torch.stack((phases.sin(), phases.cos(), (phases / 4).sin(), (phases / 4).cos()), 1)
     made = {"style": torch.arange(batch) % 3, "tempo": tempo, "kept": kept, "question": roll.roll(1, 0)}
-    return {name: made[name] for name in models.family(model).needs}
+    return {name: made[name] for name in models.family(model).conditions}
 
 
 class Silent:

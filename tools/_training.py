@@ -279,6 +279,6 @@ def _rolls(
         held = Domains(readers, names, "validation", NO_AUGMENT, *common)
         return Domains(readers, names, "train", settings.augment, *common), held
     styles = None if saved is None else saved.store.styles  # a trained network knows them by their numbers
-    made = (*common, family.needs, styles)
+    made = (*common, family.conditions, styles)
     held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *made)
     return RollDataset(readers[0], "train", settings.augment, *made), held_back

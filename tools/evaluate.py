@@ -63,7 +63,7 @@ def main(
     sampler = _sampler(fake, device) if fake else None
     samples = _samples(session, fake, sampler, music, options.count, seed) if fake else None
     table = evaluate(music, samples, options, lambda row: session.status(f"judging: {row}"))
-    if sampler is not None and sampler.extends and music.pairs is not None:
+    if sampler is not None and sampler.family.extends and music.pairs is not None:
         session.status("judging: answers")
         table.answers = _answers(session, sampler, music, seed, options.jobs)
     text = tables.to_json(table) if as_json else tables.to_csv(table) if as_csv else "\n".join(tables.lines(table))

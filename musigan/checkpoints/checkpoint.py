@@ -219,7 +219,7 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
     except SettingsError as error:
         raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
     if "augmentation" in checkpoint.networks:
-        networks["augmentation"] = Augmentation()
+        networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
         load_weights(network, weights.get(name), name)

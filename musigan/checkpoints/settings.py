@@ -187,7 +187,7 @@ class TrainingSettings:
         unknown_losses = sorted(set(self.loss_weights) - set(known_losses))
         if unknown_losses:
             raise SettingsError(f"unknown loss '{unknown_losses[0]}' in loss_weights; known: {', '.join(known_losses)}")
-        if self.augment.silent_question and "question" not in family.needs:
+        if self.augment.silent_question and "question" not in family.conditions:
             raise SettingsError(
                 f"setting 'augment.silent_question' is {self.augment.silent_question:g}, and the model {self.model} "
                 "takes no call; leave it out"

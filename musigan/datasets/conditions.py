@@ -1,7 +1,7 @@
 """Conditions: the tensors besides the roll that both sides of a conditional model receive. One function a condition.
 
-A family names those it needs (`Family.needs`); the dataset computes them, the loop hands them to the objective, which
-passes them to the networks by name. When music is generated, `Conditions` makes them from the user's request.
+A family names those it needs (`Family.conditions`); the dataset computes them, the loop hands them to the objective,
+which passes them to the networks by name. When music is generated, `Conditions` makes them from the user's request.
 """
 
 from __future__ import annotations

@@ -42,9 +42,19 @@ class Family:
     parts: Mapping[str, float] = field(
         default_factory=dict
     )  # shares of pretraining by stage, where other than PRETRAIN_PARTS
-    needs: tuple[str, ...] = ()  # conditions of each roll, from `musigan.conditions`
+    draws: bool = True  # makes new music, from noise or from nothing
+    extends: bool = False  # continues given music
+    morphs: bool = False  # leads from one song to another: its latents are a sequence in time
+    translates: bool = False  # turns songs of one kind of music into another
+    takes_temperature: bool = False  # draws from a likelihood, at a temperature
+    conditions: tuple[str, ...] = ()  # that come with each roll, by name, from `musigan.datasets`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
     losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses by name, the family's own and others
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it encodes rolls as latents: its stages train an autoencoder."""
+        return "variational" in self.stages
 
 
 def family(name: str) -> Family:

@@ -46,11 +46,13 @@ class AnswerSettings(musigan.MusiganSettings):
             )
 
 
-class Generator(musigan.Generator):
-    """Encoder, transformer and decoder, conditioned on the call `question`: a roll (B, C, K, T) that came before."""
+class Generator(musigan.LatentFlow):
+    """Encoder, transformer and decoder, conditioned on the call `question`: a roll (B, C, K, T) that came before.
 
-    PRIOR = (*musigan.Generator.PRIOR, "question_in")
-    receptive_field = None  # an answer has a fixed length: longer pieces are chains of answers
+    An answer has a fixed length; longer pieces are chains of answers.
+    """
+
+    PRIOR = (*musigan.LatentFlow.PRIOR, "question_in")
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
         super().__init__(settings, shape)
@@ -97,7 +99,7 @@ class Generator(musigan.Generator):
         """Return the velocity of latents (B, L, Z) at `time` (B), given the cached calls."""
         return self.latents_out(self.transformer(self.noise_in(latents), self.style(time), memory))
 
-    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, **conditions: Tensor) -> Tensor:
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, /, **conditions: Tensor) -> Tensor:
         """Run the flow steps `first` to `last` on latents (B, L, Z) of the answer to a `question`, or to silence."""
         question = conditions.get("question")
         memory = self._call_cache(question, latents)
@@ -212,7 +214,8 @@ FAMILY = Family(
     settings=AnswerSettings,
     build=build,
     parts={"variational": 1, "prior": 1},  # the prior given a call needs fewer epochs than an unconditional one
-    needs=("question",),
+    extends=True,
+    conditions=("question",),
     defaults={
         "epochs": 120,
         "batch_size": 8,

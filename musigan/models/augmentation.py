@@ -31,9 +31,9 @@ class Augmentation(nn.Module):
     signs: Tensor  # sum of sign(D(real)) over this step
     judged: Tensor  # number of real rolls judged in this step
 
-    def __init__(self) -> None:
+    def __init__(self, tracks: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.tracks: tuple[str, ...] = ()  # names of the channels where these are instruments, from the store
+        self.tracks = tracks  # names of the channels where these are instruments, from the store
         self.register_buffer("probability", torch.zeros(()))
         self.register_buffer("sureness", torch.zeros(()))
         self.register_buffer("step", torch.tensor(-1))

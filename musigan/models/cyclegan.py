@@ -205,6 +205,9 @@ FAMILY = Family(
     build=build,
     stages=("translation",),
     stores=2,
+    draws=False,
+    translates=True,
+    conditions=("other",),
     defaults={
         "epochs": 80,
         "batch_size": 4,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from musigan.rolls.shape import RollShape
 
 Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+Memory = Tensor | tuple[Tensor, Tensor]  # state of the recurrent layers, of an LSTM two
 FAINTEST = 0.05  # least loudness of a key that sounds
 LEAST_SIGMA = 0.01
 COUPLING = 30.0  # unit of the coupling from one channel to the next: Adam steps equally far in all parameters
@@ -65,7 +66,7 @@ class ChainParameters(NamedTuple):
 class SequenceState(NamedTuple):
     """State of a piece at one point: everything that the next frames depend on."""
 
-    memory: Any  # state of the recurrent layers, None before the first step
+    memory: Memory | None  # None before the first step
     in_proj: Tensor  # (B, 1, W): their next input
     features: Tensor  # (B, 1, D, K) of the step before
     last: Tensor  # (B, C, K): the frame before
@@ -74,8 +75,8 @@ class SequenceState(NamedTuple):
 class FrameGenerator(nn.Module):
     """Recurrent generator: likelihoods of rolls, and samples of them step by step, from nothing or after a past."""
 
-    flow_steps = 0  # flow steps from noise to latents
-    receptive_field = None  # a piece gets any length by `extend`, not by windows of latents
+    flow_steps = 0  # from noise to latents
+    temperature = 1.0  # of `extend`
 
     def __init__(self, settings: FrameSettings, cell: Cell, shape: RollShape) -> None:
         super().__init__()

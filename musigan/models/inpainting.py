@@ -12,23 +12,22 @@ alone (each flow step three times) .40 and .50, in the songs themselves .79 and 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Generator = Any  # typed by the protocol of what can be inpainted, see there
+from musigan.models.protocol import Inpainted
+from musigan.models.windows import decode_in_windows
 
 WINDOW_STEPS = 200  # latent steps sampled at once
 
 
 def continue_past(
-    generator: Generator, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float
+    generator: Inpainted, past: Tensor | None, frames: int, rng: torch.Generator, temperature: float
 ) -> Tensor:
     """Sample the roll that follows `past` (1, C, K, P), of which the last training length counts: (1, C, K, frames)."""
-    latent_dim = generator.settings.latent_dim
-    latents = generator.key_map.new_zeros(1, 0, latent_dim) if past is None else _known(generator, past)
+    latent_dim = len(generator.latent_offset)
+    latents = generator.latent_offset.new_zeros(1, 0, latent_dim) if past is None else _known(generator, past)
     past_steps, context_steps = latents.shape[1], generator.steps(generator.shape.frames)
     total = past_steps + generator.steps(frames)
     while latents.shape[1] < total:
@@ -38,12 +37,13 @@ def continue_past(
         latents = torch.cat((latents, inpaint(generator, known, noise)[:, known.shape[1] :]), 1)
     latents = generator.calibrated(latents)
     if past is None:
-        return _decoded(generator, latents, 0)[..., :frames]
+        return decode_in_windows(generator, latents, WINDOW_STEPS)[..., :frames]
     step = generator.token_frames
-    return joined(past, _decoded(generator, latents, past_steps - 1)[..., step - 1 :])[..., :frames]
+    decoded = decode_in_windows(generator, latents, WINDOW_STEPS, past_steps - 1)
+    return joined(past, decoded[..., step - 1 :])[..., :frames]
 
 
-def inpaint(generator: Generator, known: Tensor, noise: Tensor) -> Tensor:
+def inpaint(generator: Inpainted, known: Tensor, noise: Tensor) -> Tensor:
     """Sample latents (B, L, Z) that begin with `known` (B, P, Z) and continue like music, from white noise (B, L, Z).
 
     All are before calibration, `known` too. At time t on the path from noise to latents the velocity v(x) gives the
@@ -68,7 +68,7 @@ def inpaint(generator: Generator, known: Tensor, noise: Tensor) -> Tensor:
     return torch.cat((known, latents[:, known_steps:]), 1)
 
 
-def _known(generator: Generator, past: Tensor) -> Tensor:
+def _known(generator: Inpainted, past: Tensor) -> Tensor:
     """Encode the end of `past` (1, C, K, T) as latents (1, P, Z), before calibration, as if its last frame were held.
 
     The encoder sees a few later frames: it would read silence there as an ending.
@@ -79,22 +79,6 @@ def _known(generator: Generator, past: Tensor) -> Tensor:
     steps = context.shape[-1] // step
     extended = torch.cat((context, context[..., -1:].expand(*context.shape[:3], tail_steps * step)), -1)
     return (generator.encode(extended).mean[:, :steps] - generator.latent_offset) / generator.latent_gain
-
-
-def _decoded(generator: Generator, latents: Tensor, given: int) -> Tensor:
-    """Decode latents (1, L, Z) from step `given` on, in windows that overlap by the decoder's receptive field."""
-    step, receptive_field, total, rolls = (
-        generator.token_frames,
-        generator.decoder_receptive_field,
-        latents.shape[1],
-        [],
-    )
-    for start in range(given, total, WINDOW_STEPS):
-        stop = min(start + WINDOW_STEPS, total)
-        low, high = max(start - receptive_field, 0), min(stop + receptive_field, total)
-        roll = generator.decode(latents[:, low:high], (high - low) * step).roll
-        rolls.append(roll[..., (start - low) * step : (stop - low) * step])
-    return torch.cat(rolls, -1)
 
 
 FADE_FRAMES = 50  # over which a held note fades from the past's loudness to its own

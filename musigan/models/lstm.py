@@ -28,4 +28,6 @@ FAMILY = Family(
     stages=("likelihood",),
     defaults={"epochs": 60, "batch_size": 16, "likelihood": {"learning_rate": 0.002}},
     losses={"frame_nats": 1.0, "loudness_nats": 0.1},
+    extends=True,
+    takes_temperature=True,
 )

@@ -34,12 +34,12 @@ from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family
 from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Posterior
+from musigan.models.windows import decode_in_windows
 from musigan.rolls.shape import RollShape
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
 SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder
 WINDOW_STEPS = 512  # steps decoded at once
-REACH = 3  # the decoder's receptive field: steps on either side that a decoded step depends on
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,16 @@ class Standardiser(nn.Module):
 
 
 class Generator(nn.Module):
-    """Encoder, mixture-density LSTM and decoder."""
+    """Encoder, mixture-density LSTM and decoder; music is sampled step by step: `extend`."""
 
-    receptive_field = None  # music is sampled step by step: `extend`
+    decoder_receptive_field = 3  # steps on either side on which a decoded step depends
 
     def __init__(self, settings: MdnRnnSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
         self.rows = rows = -(-shape.keys // (2 * s.patch_keys))  # of the coarse feature map
         self.padded_keys = 2 * rows * s.patch_keys
-        self.step_frames, self.temperature = s.step_frames, s.temperature
+        self.token_frames, self.temperature = s.step_frames, s.temperature
         patch = shape.channels * s.patch_keys * s.step_frames
 
         self.key_map = nn.Parameter(torch.zeros(1, s.width, 2 * rows, 1))  # which keys these are
@@ -180,12 +180,12 @@ class Generator(nn.Module):
 
     def steps(self, frames: int) -> int:
         """Return the number of latents that cover `frames` frames."""
-        return -(-frames // self.step_frames)
+        return -(-frames // self.token_frames)
 
     def encode(self, roll: Tensor) -> Posterior:
         """Encode roll (B, C, K, T) as a Gaussian of its latents, (B, L, Z) each, each from its own frames alone."""
-        padded = pad_roll(roll, self.padded_keys, self.steps(roll.shape[-1]) * self.step_frames)
-        patches = pack(padded, self.settings.patch_keys, self.step_frames)  # (B, C*pk*pt, 2 rows, L)
+        padded = pad_roll(roll, self.padded_keys, self.steps(roll.shape[-1]) * self.token_frames)
+        patches = pack(padded, self.settings.patch_keys, self.token_frames)  # (B, C*pk*pt, 2 rows, L)
         feature_map = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
         feature_map = self.encoder_down(F.leaky_relu(self.encoder_fine(feature_map), 0.2))  # (B, D, rows, L)
         step_features = (
@@ -250,7 +250,7 @@ class Generator(nn.Module):
         if past is not None:
             context = past[..., -self.shape.frames :]
             context = F.pad(
-                context, (-context.shape[-1] % self.step_frames, 0)
+                context, (-context.shape[-1] % self.token_frames, 0)
             )  # the last step ends where the past does
             before = torch.cat((before, self.standard(self.encode(context).mean)), 1)
         latents = [before[:, 1:]]
@@ -261,18 +261,9 @@ class Generator(nn.Module):
             latents.append(Mixture(*(part[:, -1:] for part in mixture)).sample(rng, temperature))
         known_steps, sampled_latents = latents[0].shape[1], self.standard.back(torch.cat(latents, 1))
         if past is None:
-            return self._decoded(sampled_latents, 0)[..., :frames]
-        return joined(past, self._decoded(sampled_latents, known_steps - 1)[..., self.step_frames - 1 :])[..., :frames]
-
-    def _decoded(self, latents: Tensor, known: int) -> Tensor:
-        """Decode latents (1, L, Z) from step `known` on, in windows that overlap by the receptive field."""
-        rolls, total = [], latents.shape[1]
-        for start in range(known, total, WINDOW_STEPS):
-            stop = min(start + WINDOW_STEPS, total)
-            low, high = max(start - REACH, 0), min(stop + REACH, total)
-            roll = self.decode(latents[:, low:high], (high - low) * self.step_frames).roll
-            rolls.append(roll[..., (start - low) * self.step_frames : (stop - low) * self.step_frames])
-        return torch.cat(rolls, -1)
+            return decode_in_windows(self, sampled_latents, WINDOW_STEPS)[..., :frames]
+        decoded = decode_in_windows(self, sampled_latents, WINDOW_STEPS, known_steps - 1)
+        return joined(past, decoded[..., self.token_frames - 1 :])[..., :frames]
 
 
 def build(settings: MdnRnnSettings, shape: RollShape) -> nn.ModuleDict:
@@ -289,4 +280,6 @@ FAMILY = Family(
     build=build,
     defaults={"epochs": 120, "batch_size": 8, "variational": {"learning_rate": 2e-3}},
     losses={"nll": 1.0, "kl": 0.01},
+    extends=True,
+    takes_temperature=True,
 )

@@ -75,8 +75,8 @@ class MusiganSettings:
             raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
 
 
-class Generator(FlowGenerator):
-    """Encoder, transformer and decoder."""
+class LatentFlow(FlowGenerator):
+    """Encoder, transformer and decoder: rolls as latents, and a flow from noise to latents."""
 
     PRIOR: tuple[str, ...] = (
         "noise_in",
@@ -84,11 +84,11 @@ class Generator(FlowGenerator):
         "time_in",
         "latents_out",
     )  # name prefixes of the prior's parameters
-    receptive_field: int | None
 
     def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
+        self.flow_steps = s.flow_steps
         rows = -(-shape.keys // (2 * s.patch_keys))  # rows of the coarse feature map
         self.padded_keys = rows * 2 * s.patch_keys
         self.token_frames = s.patch_frames
@@ -131,12 +131,6 @@ class Generator(FlowGenerator):
         s = self.settings
         filter_steps = 0 if self.gaussian is None else self.steps(self.gaussian.reach_frames)
         return 1 + 2 * (s.deep_blocks + s.fine_blocks) + 1 + filter_steps
-
-    @property  # type: ignore[no-redef]
-    def receptive_field(self) -> int:
-        """Receptive field: latent steps on either side of a decoded step; windows that overlap by it join exactly."""
-        s = self.settings
-        return s.flow_steps * s.transformer_layers * self.transformer.reach + self.decoder_receptive_field
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role; the map of keys counts as the encoder's."""
@@ -193,6 +187,16 @@ class Generator(FlowGenerator):
         if self.gaussian is not None:
             loudness = self.gaussian(loudness)
         return Decoded(limit(loudness) * hard_gate(logits), logits)
+
+
+class Generator(LatentFlow):
+    """Generator of pieces of any length: its latents are a sequence in time."""
+
+    @property
+    def receptive_field(self) -> int:
+        """Receptive field: latent steps on either side of a decoded step; windows that overlap by it join exactly."""
+        s = self.settings
+        return s.flow_steps * s.transformer_layers * self.transformer.reach + self.decoder_receptive_field
 
     def forward(self, noise: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Sample roll (B, C, K, frames) and its latents (B, L, Z) from white noise."""
@@ -321,4 +325,6 @@ FAMILY = Family(
     paper="Vlasenko, MusiGAN (github.com/Vlasenko2006/MusiGAN)",
     settings=MusiganSettings,
     build=build,
+    extends=True,
+    morphs=True,
 )

@@ -57,8 +57,7 @@ class OriginalSettings:
 class Generator(nn.Module):
     """Encoder, transformer and decoder over rows of C x (K*T) values."""
 
-    flow_steps = 0  # flow steps from noise to latents
-    receptive_field = None  # a row has a fixed length: longer pieces are crossfaded windows
+    flow_steps = 0  # from noise to latents
 
     def __init__(self, settings: OriginalSettings, shape: RollShape) -> None:
         super().__init__()

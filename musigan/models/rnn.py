@@ -85,4 +85,6 @@ FAMILY = Family(
         "adversarial": {"learning_rate": 3e-5, "critic_learning_rate": 1e-3, "betas": [0.5, 0.9], "roll_every": 1},
     },
     losses={"frame_nats": 1.0, "loudness_nats": 0.1, "features_roll": 1.0},
+    extends=True,
+    takes_temperature=True,
 )

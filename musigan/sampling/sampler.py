@@ -1,17 +1,18 @@
 """Sampling of music from a checkpoint: any length, ranked by the critic, bit-equal for the same seed.
 
 A piece depends on (seed, number) alone, not on how many are drawn with it. Long pieces come from the model itself:
-latents are a function of time. Where memory requires windows, these overlap by the generator's
+latents are a function of time (`Family.morphs`). Where memory requires windows, these overlap by the generator's
 `receptive_field`, so the joined result equals that of a single pass. A family that can continue music draws that way
-(the generator's `extend`). A family with neither is drawn in windows of its training length, crossfaded.
+(`Family.extends`). A family with neither is drawn in windows of its training length, crossfaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.datasets.record import MusicRecord
+    from musigan.models import Family
+    from musigan.models.protocol import Continuation, Critic, Generator, NoiseGenerator, TimeGenerator
+    from musigan.rolls.loudness import Compression
     from musigan.rolls.shape import RollShape
     from musigan.store import StoreHeader
 
@@ -70,17 +74,16 @@ class Sampler:
         networks: nn.ModuleDict,
         shape: RollShape,
         store: MusicRecord,
-        compression: Any,
-        device: Any = "cpu",
-        needs: Sequence[str] = (),
+        compression: Compression,
+        family: Family,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.networks = networks.to(device).eval()
-        self.generator: Any = self.networks["generator"]
-        if hasattr(self.generator, "translate"):
+        if not family.draws:
             raise CheckpointError("the checkpoint turns songs into another kind of music and draws none; use transfer")
-        self.critic: Any = dict(self.networks.items()).get("critic")
+        self.family, self.networks = family, networks.to(device).eval()
+        self.generator = cast("Generator", networks["generator"])
+        self.critic = cast("Critic", networks["critic"]) if "critic" in networks else None
         self.shape, self.store, self.compression, self.device = shape, store, compression, device
-        self.extends, self.needs = hasattr(self.generator, "extend"), tuple(needs)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Sampler:
@@ -97,8 +100,8 @@ class Sampler:
 
         networks = checkpoints.build_networks(saved, averaged=True)
         settings = saved.training_settings()
-        needs = models.family(settings.model).needs
-        return cls(networks, saved.shape, saved.store, settings.compression, device, needs)
+        family = models.family(settings.model)
+        return cls(networks, saved.shape, saved.store, settings.compression, family, device)
 
     def frames(self, seconds: float) -> int:
         """Return the frames in `seconds`; UsageError for less than one frame or more than MAX_SECONDS."""
@@ -116,7 +119,7 @@ class Sampler:
         """Raise UsageError where this checkpoint's model cannot fulfil the request."""
         if scored and self.critic is None:
             raise UsageError("--best: this checkpoint's model has no critic to choose by; draw with -n")
-        if request.temperature is not None and not hasattr(self.generator, "likelihood"):
+        if request.temperature is not None and not self.family.takes_temperature:
             raise UsageError("--temperature: this checkpoint's model draws from noise alone; leave it out")
         self._check_conditions(request)
         if request.past is not None:
@@ -140,7 +143,7 @@ class Sampler:
 
     def check_takes(self, condition: str, flag: str) -> None:
         """Raise UsageError where this checkpoint's model does not take `condition`, which `flag` asks for."""
-        if condition not in self.needs:
+        if condition not in self.family.conditions:
             raise UsageError(f"{flag}: this checkpoint's model does not use it; train one with --model musegan")
 
     def _check_size(self, what: str, roll: np.ndarray) -> None:
@@ -153,7 +156,7 @@ class Sampler:
 
     def check_extends(self) -> None:
         """Raise UsageError where this checkpoint's model cannot continue music."""
-        if not self.extends:
+        if not self.family.extends:
             raise UsageError("--prime: this model cannot go on from music; `musigan models` says which can")
 
     @property
@@ -181,7 +184,7 @@ class Sampler:
         """
         import torch
 
-        if getattr(self.generator, "receptive_field", None) is None:
+        if not self.family.morphs:
             raise UsageError("--morph: this checkpoint's model has no latents in time; train one with --model musigan")
         own_size = (self.shape.channels, self.shape.keys)
         for roll in (first, second):
@@ -191,14 +194,14 @@ class Sampler:
                     f"{own_size[1]}: make the keys with the settings that it was trained with"
                 )
         frames = min(first.shape[-1], second.shape[-1])
+        generator, ends = cast("TimeGenerator", self.generator), []
         with torch.no_grad():
-            ends = []
             for roll in (first, second):
                 model_roll = torch.from_numpy(compress(roll[..., :frames], self.compression))[None].to(self.device)
-                ends.append(self.generator.encode(model_roll).mean)  # (1, L, Z)
+                ends.append(generator.encode(model_roll).mean)  # (1, L, Z)
             steps = torch.linspace(-0.5, 1.5, ends[0].shape[1], device=self.device)
             mixed = torch.lerp(ends[0], ends[1], steps.clamp(0, 1)[None, :, None])
-            return Piece(number, self._loudness(self.generator.decode(mixed, frames).roll))
+            return Piece(number, self._loudness(generator.decode(mixed, frames).roll))
 
     def _loudness(self, roll: Tensor) -> np.ndarray:
         """Convert a roll (1, C, K, T) in model space to linear loudness (C, K, T), cleaned as its store was."""
@@ -223,7 +226,7 @@ class Sampler:
         """Complete the request into conditions; open ones are those of a random training song (of its style)."""
         import torch
 
-        if not self.needs:
+        if not self.family.conditions:
             return Conditions()
         songs = self.store.songs or (SongStatistics("", USUAL_TEMPO, 4),)
         wanted_style = None if request.style is None else request.style.lower()
@@ -238,50 +241,53 @@ class Sampler:
 
     def _genre(self, conditions: Conditions) -> str:
         """Return the style that a piece was drawn in; "" where the model takes none."""
-        return (self.store.styles or ())[conditions.style - 1] if "style" in self.needs and conditions.style else ""
+        takes_style = "style" in self.family.conditions and conditions.style
+        return (self.store.styles or ())[conditions.style - 1] if takes_style else ""
 
     def _beat(self, conditions: Conditions) -> Beat | None:
         """Return the beat that a piece was drawn on; None where the model takes none."""
-        return conditions.beat if "tempo" in self.needs else None
+        return conditions.beat if "tempo" in self.family.conditions else None
 
     def _condition_tensors(self, conditions: Conditions, start: int, frames: int) -> dict[str, Tensor]:
         """Return the networks' condition tensors (1, ...) for `frames` frames of a piece from `start` on."""
         import torch
 
-        if not self.needs:
+        needed = self.family.conditions
+        if not needed:
             return {}
         shape = (self.shape.channels, self.shape.keys, frames)
         tensors = conditions.at_frames(start, shape, self.store.header.frame_seconds)
-        return {name: torch.from_numpy(tensors[name])[None].to(self.device) for name in self.needs if name in tensors}
+        return {name: torch.from_numpy(tensors[name])[None].to(self.device) for name in needed if name in tensors}
 
     def _draw(
         self, frames: int, rng: torch.Generator, request: Request, conditions: Conditions
     ) -> tuple[Tensor, Tensor | None]:
         """Draw a roll (1, C, K, frames) in model space and its latents (1, L, Z), None if these are no sequence."""
-        import torch
-
-        generator = self.generator
-        if self.extends and (request.past is not None or getattr(generator, "receptive_field", None) is None):
-            default_temperature = getattr(generator, "temperature", 1.0)
-            temperature = default_temperature if request.temperature is None else request.temperature
-            return generator.extend(self._past(request), frames, rng, temperature), None
-        if generator.receptive_field is None:
+        if self.family.extends and (request.past is not None or not self.family.morphs):
+            continuation = cast("Continuation", self.generator)
+            temperature = continuation.temperature if request.temperature is None else request.temperature
+            return continuation.extend(self._past(request), frames, rng, temperature), None
+        if not self.family.morphs:
             return self._faded(frames, rng, conditions), None
-        noise, per_step, receptive_field = (
-            generator.draw(1, frames, rng),
-            generator.token_frames,
-            generator.receptive_field,
-        )
-        steps = generator.steps(frames)
-        rolls, latents = [], []
-        for start in range(0, steps, WINDOW_STEPS):
-            stop = min(start + WINDOW_STEPS, steps)
-            low, high = max(start - receptive_field, 0), min(stop + receptive_field, steps)
-            window = generator.sample_prior(noise[:, low:high])
-            decoded = generator.decode(window, (high - low) * per_step).roll
-            latents.append(window[:, start - low : stop - low])
-            rolls.append(decoded[..., (start - low) * per_step : (stop - low) * per_step])
-        return torch.cat(rolls, -1)[..., :frames], torch.cat(latents, 1)
+        return self._in_time(frames, rng)
+
+    def _in_time(self, frames: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw latents in time (1, L, Z) and decode them to a roll (1, C, K, frames), in windows that join exactly."""
+        from musigan.models.windows import in_windows
+
+        generator = cast("TimeGenerator", self.generator)
+        noise = generator.draw(1, frames, rng)
+
+        @cache  # a window is drawn once, for its latents and for its roll
+        def draw(low: int, high: int) -> Tensor:
+            return generator.sample_prior(noise[:, low:high])
+
+        def decode(low: int, high: int) -> Tensor:
+            return generator.decode(draw(low, high), (high - low) * generator.token_frames).roll
+
+        windows = generator.steps(frames), WINDOW_STEPS, generator.receptive_field
+        latents = in_windows(lambda low, high: draw(low, high).mT, *windows).mT  # time is the last axis of a window
+        return in_windows(decode, *windows)[..., :frames], latents.contiguous()
 
     def _past(self, request: Request) -> Tensor | None:
         """Return the music to continue, (1, C, K, P) in model space; None if there is none."""
@@ -295,18 +301,16 @@ class Sampler:
         """Draw windows of the training length and crossfade them: (1, C, K, frames), for families of a fixed length."""
         import torch
 
-        length = self.shape.frames
+        generator, length = cast("NoiseGenerator", self.generator), self.shape.frames
         fade = max(int(length * FADE_SHARE), 1)
         hop = length - fade
         count = max(-(-(frames - fade) // hop), 1)
         total = torch.zeros(1, self.shape.channels, self.shape.keys, hop * count + fade, device=self.device)
         fade_in = torch.linspace(0, 1, fade + 2, device=self.device)[1:-1]
         for number in range(count):
-            noise = self.generator.draw(1, length, rng)
+            noise = generator.draw(1, length, rng)
             tensors = self._condition_tensors(conditions, number * hop, length)
-            window = self.generator.decode(
-                self.generator.sample_prior(noise, **tensors), length, **tensors
-            ).roll.clone()
+            window = generator.decode(generator.sample_prior(noise, **tensors), length, **tensors).roll.clone()
             if number:
                 window[..., :fade] *= fade_in
             if number < count - 1:
@@ -322,21 +326,23 @@ class Sampler:
         import torch
         from torch.nn import functional as F
 
+        assert self.critic is not None
         length, frames, scores = self.shape.frames, roll.shape[-1], []
+        generator = cast("TimeGenerator", self.generator)  # where there are latents
         past = self._past(request)
         past_window = roll[..., :0] if past is None else past[..., -length:]
         with_past = torch.cat((F.pad(past_window, (length - past_window.shape[-1], 0)), roll), -1)
         starts = list(range(0, max(frames - length, 0) + 1, length))
         if starts[-1] + length < frames:  # one more window for the end of the piece
-            per_step = self.generator.token_frames if latents is not None else 1
+            per_step = generator.token_frames if latents is not None else 1
             starts.append((frames - length) // per_step * per_step)
         for start in starts:
             latent_window = None
             if latents is not None:
-                first = start // self.generator.token_frames
-                latent_window = latents[:, first : first + self.generator.steps(length)]
+                first = start // generator.token_frames
+                latent_window = latents[:, first : first + generator.steps(length)]
             window, tensors = roll[..., start : start + length], self._condition_tensors(conditions, start, length)
-            if "question" in self.needs:
+            if "question" in self.family.conditions:
                 tensors["question"] = with_past[..., start : start + length]
             results = self.critic(window, latent_window, per_sample=True, **tensors)
             scores.append(sum(logit.item() for logit in results.logits.values()) / len(results.logits))

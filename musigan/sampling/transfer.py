@@ -1,7 +1,7 @@
 """Transfer of songs to the other kind of music by a checkpoint trained on both: whole songs of any length.
 
 A song is joined from its pairs or chunks, passed through the network and cut again as it was. Where its length
-requires windows, these overlap by the receptive field (the generator's `receptive_field`), so there are no seams.
+requires windows, these overlap by the generator's receptive field, so there are no seams.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import CheckpointError, MusiganError, UsageError
-from musigan.rolls.loudness import compress, expand
+from musigan.rolls.loudness import Compression, compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.store import chunks
 from musigan.store.alike import AXES, TRAINED, require_alike
 from musigan.store.songs import whole_song
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+    from torch import Tensor, nn
 
     from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.datasets.record import MusicRecord
+    from musigan.models.protocol import Translator
     from musigan.rolls.shape import RollShape
     from musigan.store import Item, Song, StoreHeader
 
@@ -37,9 +39,14 @@ class Transfer:
     """Two generators, ready to turn music of either kind into the other; `domains` are the names of the kinds."""
 
     def __init__(
-        self, networks: nn.ModuleDict, shape: RollShape, store: MusicRecord, compression: Any, device: Any = "cpu"
+        self,
+        networks: nn.ModuleDict,
+        shape: RollShape,
+        store: MusicRecord,
+        compression: Compression,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.generator: Any = networks["generator"].to(device).eval()
+        self.generator = cast("Translator", networks["generator"].to(device).eval())
         self.shape, self.store, self.compression, self.device = shape, store, compression, device
         self.domains = store.domains
 
@@ -53,15 +60,17 @@ class Transfer:
     @classmethod
     def from_checkpoint(cls, saved: Checkpoint, device: str = "cpu", name: str = "the checkpoint") -> Transfer:
         """Build from the averaged generators of a checkpoint in memory; CheckpointError as for `load`."""
+        from musigan import models
         from musigan.checkpoints import checkpoint as checkpoints
 
-        if len(saved.store.domains) != 2:
+        settings = saved.training_settings()
+        if not models.family(settings.model).translates:
             raise CheckpointError(
-                f"{name} draws new music (model {saved.settings.get('model')}); use sample for it: transfer takes a "
-                "checkpoint of train-gan --model cyclegan"
+                f"{name} draws new music (model {settings.model}); use sample for it: transfer takes a checkpoint of "
+                "train-gan --model cyclegan"
             )
         networks = checkpoints.build_networks(saved, averaged=True)
-        return cls(networks, saved.shape, saved.store, saved.training_settings().compression, device)
+        return cls(networks, saved.shape, saved.store, settings.compression, device)
 
     def kind(self, name: str) -> int:
         """Return the number of the kind of music called `name`; UsageError, naming both kinds, if it is neither."""
@@ -94,18 +103,17 @@ class Transfer:
         """Translate roll (C, K, T) in model space to kind `to`, in windows that join exactly."""
         import torch
 
-        frames, step = roll.shape[-1], self.generator.token_frames
-        hop, receptive_field = WINDOW_PATCHES * step, self.generator.receptive_field * step
-        translated = np.empty_like(roll)
+        from musigan.models.windows import in_windows
+
+        generator, step = self.generator, self.generator.token_frames
+
+        def translate(low: int, high: int) -> Tensor:
+            window = torch.from_numpy(np.ascontiguousarray(roll[..., low:high])).to(self.device)
+            return generator.translate(window[None], to)[0].cpu()
+
         with torch.no_grad():
-            for start in range(0, frames, hop):
-                low, stop = max(start - receptive_field, 0), min(start + hop, frames)
-                window = torch.from_numpy(np.ascontiguousarray(roll[None, ..., low : stop + receptive_field])).to(
-                    self.device
-                )
-                translated_window = self.generator.translate(window, to)[0, ..., start - low : stop - low]
-                translated[..., start:stop] = translated_window.cpu().numpy()
-        return translated
+            windows = roll.shape[-1], WINDOW_PATCHES * step, generator.receptive_field * step  # in frames
+            return in_windows(translate, *windows).numpy()
 
     def item(self, item: Item, to: int) -> tuple[npt.NDArray[np.float16], tuple[str, ...], Song]:
         """Translate a keys item to kind `to`: its array cut as it was, dimension names, song with a new title.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,7 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str |
             continue
         if key == "TCON":
             value = value.genres  # replaces the numbers of ID3v1's genre table by their names
-        elif hasattr(value, "text"):
-            value = value.text
-        values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
-        if isinstance(value, str):
-            values = [value]
+        values = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         text = clean_text(", ".join(dict.fromkeys(str(part) for part in values if part is not None)))
         if name == "year" and text:
             match = re.search(r"(?<!\d)[12]\d{3}(?!\d)", text)

@@ -1,14 +1,14 @@
 """Faster training: bfloat16 autocast where the hardware supports it, and compiled code.
 
-Both wrap the heavy functions of a network in training and leave its parameters alone: the names in a state dict do not
-change, and the averaged network, which is sampled and scored, stays in float32 and uncompiled. Latents, losses,
-gradients and optimisers are float32 in any case, so bfloat16 needs no loss scaling.
+Both wrap a network in training and leave its parameters alone: the names in a state dict do not change, and the
+averaged network, which is sampled and scored, stays in float32 and uncompiled. Latents, losses, gradients and
+optimisers are float32 in any case, so bfloat16 needs no loss scaling.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,7 @@ from musigan.errors import SettingsError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+# Functions that take nearly all of a step's time, of the networks that have them.
 HEAVY_FUNCTIONS = {"generator": ("encode", "velocity", "decode", "translate"), "critic": ("forward", "judge")}
 BACKEND = "inductor"
 # Compiled graphs of one function: one batch or several, with and without gradient, one view or two, for each side.
@@ -32,25 +33,40 @@ def chosen_precision(precision: Precision, device: torch.device) -> Literal["flo
     return "bfloat16" if has_bfloat16 else "float32"
 
 
-def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, device: torch.device) -> None:
-    """Make the heavy functions of `networks`, on `device`, run in `precision` and, if `compiled`, compiled.
+def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, device: torch.device) -> nn.ModuleDict:
+    """Return networks, on `device`, whose heavy functions run in `precision` and, if `compiled`, compiled.
 
-    Raises SettingsError where the compiler's own requirements are not met.
+    They share all parameters, buffers and modules with `networks`, which stay as they are. Raises SettingsError where
+    the compiler's own requirements are not met.
     """
     is_bfloat16 = chosen_precision(precision, device) == "bfloat16"
     if compiled:
         _prepare_compiler(device)
-    for name, functions in HEAVY_FUNCTIONS.items():
-        for function in functions:
-            wrapped = getattr(networks[name], function, None) if name in networks else None
-            if wrapped is None:  # a family without that stage
-                continue
-            if compiled:
-                wrapped = torch.compile(wrapped, backend=BACKEND, dynamic=False)
-            if is_bfloat16:
-                wrapped = _autocast(wrapped, device)
-            if compiled or is_bfloat16:
-                setattr(networks[name], function, wrapped)
+    if not compiled and not is_bfloat16:
+        return networks
+
+    def faster(function: Callable[..., Any]) -> Callable[..., Any]:
+        if compiled:
+            function = torch.compile(function, backend=BACKEND, dynamic=False)
+        return _autocast(function, device) if is_bfloat16 else function
+
+    return nn.ModuleDict(
+        {name: _wrapped(network, HEAVY_FUNCTIONS.get(name, ()), faster) for name, network in networks.items()}
+    )
+
+
+def _wrapped(
+    network: nn.Module, names: Sequence[str], faster: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> nn.Module:
+    """Return a network of a subclass of `network`'s own that calls its functions `names` by way of `faster`.
+
+    Both have one state: what is set, trained or loaded in one is so in the other.
+    """
+    kind = type(network)
+    functions = {name: staticmethod(faster(getattr(network, name))) for name in names if name in dir(kind)}
+    wrapper: nn.Module = object.__new__(type(f"Accelerated{kind.__name__}", (kind,), functions))
+    wrapper.__dict__ = network.__dict__
+    return wrapper
 
 
 def _prepare_compiler(device: torch.device) -> None:
@@ -82,15 +98,14 @@ def _autocast(function: Callable[..., Any], device: torch.device) -> Callable[..
     return fast
 
 
-def _float32(found: Any) -> Any:
-    """Convert the floating point tensors of a result to float32, in mappings, lists and (named) tuples too."""
-    if isinstance(found, Tensor):
-        return found.float() if found.is_floating_point() else found
-    if isinstance(found, Mapping):
-        return {key: _float32(value) for key, value in found.items()}
-    if isinstance(found, list):
-        return [_float32(value) for value in found]
-    if isinstance(found, tuple):
-        values = [_float32(value) for value in found]
-        return type(found)(*values) if hasattr(found, "_fields") else tuple(values)
-    return found
+def _float32(result: Any) -> Any:
+    """Convert the floating point tensors of a result to float32, in mappings, lists and named tuples too."""
+    if isinstance(result, Tensor):
+        return result.float() if result.is_floating_point() else result
+    if isinstance(result, Mapping):
+        return {key: _float32(value) for key, value in result.items()}
+    if isinstance(result, list):
+        return [_float32(value) for value in result]
+    if isinstance(result, tuple):  # Posterior, Decoded, Judgement
+        return type(result)(*map(_float32, result))
+    return result

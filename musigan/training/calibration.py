@@ -8,13 +8,14 @@ from 106 to 24 after 20 epochs (60 epochs in all), and from 16 to 9.6 after 70 (
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
+from musigan.models.protocol import FlowGenerator
 
 if TYPE_CHECKING:
     from musigan.datasets.rolls import RollDataset
@@ -30,8 +31,8 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
 
     Does nothing where a family has no such map, and before the transformer is trained.
     """
-    generator: Any = run.average.network
-    if not hasattr(generator, "calibrate") or run.plan[run.position.stage][0] == "variational":
+    generator = run.average.network
+    if not isinstance(generator, FlowGenerator) or run.plan[run.position.stage][0] == "variational":
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn_latents, real_latents = [], []

@@ -113,8 +113,8 @@ def _sampler(run: Run) -> Iterator[Sampler]:
     networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
     was_training = {name: network.training for name, network in networks.items()}
     try:
-        needs = models.family(run.settings.model).needs
-        yield Sampler(networks, run.shape, run.store, run.settings.compression, run.device, needs)
+        family = models.family(run.settings.model)
+        yield Sampler(networks, run.shape, run.store, run.settings.compression, family, run.device)
     finally:
         for name, network in networks.items():
             network.train(was_training[name])

@@ -139,8 +139,6 @@ def _run_epoch(
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
     objective = objective_of(run)
-    if "augmentation" in run.networks:
-        run.networks["augmentation"].tracks = dataset.tracks  # type: ignore[assignment]
     if not run.optimisers:
         reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)
@@ -336,7 +334,7 @@ def _judged(run: Run, stage: str, done: int) -> bool:
 @torch.no_grad()
 def validate(run: Run, validation: RollDataset, stage: str = "variational") -> dict[str, float]:
     """Compute the losses of `stage` of the averaged generator on held-out songs, without augmentation."""
-    networks = nn.ModuleDict({**run.networks, "generator": run.average.network})
+    networks = nn.ModuleDict({**run.accelerated, "generator": run.average.network})
     objective = OBJECTIVES[stage](networks, run.settings)
     size = min(run.settings.batch_size, len(validation))
     tally: dict[str, list[float]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,12 @@ from musigan.datasets.batches import steps_per_epoch
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
+from musigan.models.augmentation import Augmentation
 from musigan.rolls import shape
 from musigan.settings import as_mapping, differences
 from musigan.training.acceleration import accelerate
 from musigan.training.ema import Average
-from musigan.training.objectives import OBJECTIVES, Objective
+from musigan.training.objectives import OBJECTIVES, Adversarial, Objective
 
 STRUCTURAL = ("model", "network", "compression")
 
@@ -37,6 +38,7 @@ class Run:
     data: dict[str, Any]
     plan: list[tuple[str, int]]
     networks: nn.ModuleDict
+    accelerated: nn.ModuleDict  # the same networks as objectives call them
     average: Average
     device: torch.device
     position: Position = field(default_factory=Position)
@@ -96,20 +98,30 @@ def begin(
     else:
         torch.manual_seed(settings.seed)
         networks = models.build(settings.model, settings.network, shape)
-    networks.to(device)
-    average = Average(networks["generator"], settings.ema_half_life)
     stages = [(name, epochs) for name, epochs in plan.items() if epochs > 0]
     if not stages:
         raise MusiganError("nothing to do: every stage has 0 epochs; raise --epochs")
-    accelerate(networks, settings.precision, settings.compile, device)
-    return Run(settings, shape, store, dataset.fingerprint(), stages, networks, average, device)
+    _add_augmentation(networks, settings, stages, store)
+    networks.to(device)
+    average = Average(networks["generator"], settings.ema_half_life)
+    accelerated = accelerate(networks, settings.precision, settings.compile, device)
+    return Run(settings, shape, store, dataset.fingerprint(), stages, networks, accelerated, average, device)
+
+
+def _add_augmentation(
+    networks: nn.ModuleDict, settings: TrainingSettings, plan: Sequence[tuple[str, int]], store: MusicRecord
+) -> None:
+    """Add the augmentation of the critic's rolls, where the settings want one for a stage of the plan."""
+    is_adversarial = any(issubclass(OBJECTIVES[stage], Adversarial) for stage, _ in plan)
+    if settings.adversarial.adaptive and is_adversarial and "augmentation" not in networks:
+        networks["augmentation"] = Augmentation(store.header.tracks)
 
 
 def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:
     """Resume the run of a checkpoint exactly; CheckpointError where data or structure have changed."""
     _compatible(saved, settings, dataset, same_data=True)
-    networks = checkpoints.build_networks(saved).to(device)
-    average = Average(networks["generator"], settings.ema_half_life)
+    networks = checkpoints.build_networks(saved)
+    average = Average(networks["generator"].to(device), settings.ema_half_life)
     checkpoints.load_weights(average.network, saved.average.get("generator"), "averaged generator")
     try:
         plan = [(str(name), int(epochs)) for name, epochs in saved.plan]
@@ -118,8 +130,10 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
         raise CheckpointError(f"the checkpoint's plan or random state is damaged ({error})") from error
     if any(name not in OBJECTIVES for name, _ in plan):
         raise CheckpointError(f"the checkpoint's plan {plan} names a stage that this version does not know")
-    accelerate(networks, settings.precision, settings.compile, device)
-    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, average, device)
+    _add_augmentation(networks, settings, plan, saved.store)
+    networks.to(device)
+    accelerated = accelerate(networks, settings.precision, settings.compile, device)
+    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, accelerated, average, device)
     run.position, run.history, run.saved = saved.position, list(saved.history), True
     _extend(run, saved, dataset)
     if not run.finished:
@@ -199,7 +213,7 @@ def _shape(shape: shape.RollShape) -> str:
 def objective_of(run: Run) -> Objective:
     """Build the objective of the current stage and put the networks into training mode."""
     run.networks.train()
-    return OBJECTIVES[run.plan[run.position.stage][0]](run.networks, run.settings)
+    return OBJECTIVES[run.plan[run.position.stage][0]](run.accelerated, run.settings)
 
 
 def optimisers_of(objective: Objective) -> dict[str, torch.optim.Optimizer]:

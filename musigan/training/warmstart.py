@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import CheckpointError
+from musigan.models.protocol import Generator
 
 if TYPE_CHECKING:
     from musigan.training.runs import Run
@@ -72,16 +73,17 @@ def warm_start(run: Run, saved: Checkpoint) -> list[Match]:
     return matches
 
 
-def _same(own: Tensor, given: Any) -> bool:
+def _same(own: Tensor, given: object) -> bool:
     return isinstance(given, Tensor) and given.shape == own.shape and given.dtype == own.dtype
 
 
-def _parts(name: str, network: Any) -> dict[str, list[str]]:
-    """Return the names of a network's parameters by part; a network without parts is one part."""
-    if not hasattr(network, "parts"):
+def _parts(name: str, network: nn.Module) -> dict[str, list[str]]:
+    """Return the names of a network's parameters by part; any but the generator is one part."""
+    if name != "generator":
         return {name: [key for key, _ in network.named_parameters()]}
     names = {id(parameter): key for key, parameter in network.named_parameters()}
-    parts = {part: [names[id(parameter)] for parameter in several] for part, several in network.parts().items()}
+    roles = cast(Generator, network).parts()
+    parts = {part: [names[id(parameter)] for parameter in several] for part, several in roles.items()}
     return {part: keys for part, keys in parts.items() if keys}
 
 

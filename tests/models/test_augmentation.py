@@ -152,10 +152,9 @@ def test_parts_of_a_batch_count_as_the_whole() -> None:
 def game(stage: str = "adversarial", probability: float = 0.8, **changes: Any) -> Any:
     torch.manual_seed(1)
     networks = models.build("musigan", tiny.NETWORKS["musigan"], SHAPE)
+    networks["augmentation"] = at(probability)
     settings = tiny.settings(adversarial={"adaptive": True, "instance_noise": 0.0, **changes})
-    objective = OBJECTIVES[stage](networks, settings)
-    networks["augmentation"].probability.fill_(probability)
-    return objective
+    return OBJECTIVES[stage](networks, settings)
 
 
 @pytest.mark.parametrize("side", ["critic", "generator"])
@@ -228,6 +227,20 @@ def test_off_is_the_default_and_leaves_nothing_behind(keys: Path, tmp_path: Path
     assert set(run.networks) == {"generator", "critic"}
     with pytest.raises(SettingsError, match=r"adaptive_target"):
         tiny.settings(adversarial={"adaptive_target": 1.0})
+
+
+def test_the_run_brings_it_where_a_stage_needs_it(keys: Path) -> None:
+    """With the names of the store's tracks; to look at the networks of a stage adds none."""
+    settings = tiny.settings(adversarial={"adaptive": True})
+    data = tiny.dataset(keys, settings)
+    header = {**data.store_attributes(), "tracks": ["drums", "bass"]}
+    run = runs.begin(settings, data, header, {"variational": 1, "critic": 1}, tiny.CPU)
+    assert run.networks["augmentation"].tracks == ("drums", "bass")
+    runs.objective_of(run)
+    assert set(run.networks) == {"generator", "critic", "augmentation"}
+    saved = run.snapshot()
+    assert checkpoint.build_networks(saved)["augmentation"].tracks == ("drums", "bass")
+    assert "augmentation" not in runs.begin(settings, data, header, {"variational": 1}, tiny.CPU).networks
 
 
 EVERYTHING: dict[str, Any] = {

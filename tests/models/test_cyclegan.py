@@ -16,7 +16,7 @@ from musigan.checkpoints import checkpoint
 from musigan.datasets.domains import Domains, domain_names
 from musigan.datasets.rolls import AugmentSettings
 from musigan.errors import CheckpointError, SettingsError, StoreError, UsageError
-from musigan.losses.translation import harmony, kept
+from musigan.losses.translation import harmony, l1_difference
 from musigan.models.cyclegan import CycleGanSettings, Pool
 from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Sampler
@@ -198,8 +198,8 @@ def test_settings_that_would_do_nothing_are_refused(change: dict[str, Any]) -> N
 
 def test_kept_by_hand() -> None:
     target = torch.tensor([[[[0.0, 0.8, 0.4, 0.0]]]])
-    assert kept(target, target).item() == 0
-    assert kept(torch.tensor([[[[0.1, 0.8, 0.0, 0.0]]]]), target).item() == pytest.approx(0.125 / 0.31)
+    assert l1_difference(target, target).item() == 0
+    assert l1_difference(torch.tensor([[[[0.1, 0.8, 0.0, 0.0]]]]), target).item() == pytest.approx(0.125 / 0.31)
 
 
 def test_harmony_is_the_same_an_octave_higher_and_lost_in_silence() -> None:
@@ -295,7 +295,7 @@ def test_it_learns_to_turn_one_kind_into_the_other(stores: tuple[Path, Path], tm
 
     assert height(rolls[0]) < 4 < 6 < height(rolls[1])
     assert height(turned[1]) < 5 < height(turned[0])
-    assert kept(back, rolls) < kept(turned, rolls)
+    assert l1_difference(back, rolls) < l1_difference(turned, rolls)
     assert run.history[-1]["validation_cycle"] > 0
 
 

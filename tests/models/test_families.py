@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import fields
 from importlib import resources
@@ -13,6 +14,7 @@ from musigan import models
 from musigan.checkpoints.settings import PRESETS, configure
 from musigan.errors import SettingsError
 from musigan.layers.packing import chroma
+from musigan.models import protocol
 from musigan.rolls.shape import RollShape
 from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
@@ -49,6 +51,60 @@ def test_family_is_complete(name: str) -> None:
     assert family.summary
     assert family.paper
     assert set(family.stages) <= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_a_family_declares_what_its_networks_offer(name: str) -> None:
+    family, generator = models.family(name), built(name)["generator"]
+    offers = {
+        "draws": isinstance(generator, (protocol.NoiseGenerator, protocol.Continuation)),
+        "extends": isinstance(generator, protocol.Continuation),
+        "morphs": isinstance(generator, protocol.TimeGenerator),
+        "translates": isinstance(generator, protocol.Translator),
+        "takes_temperature": isinstance(generator, protocol.Likelihood),
+        "encodes": isinstance(generator, protocol.Autoencoder),
+    }
+    assert offers == {capability: getattr(family, capability) for capability in offers}
+
+
+STAGE_NEEDS: dict[str, tuple[Any, Any]] = {
+    "variational": (protocol.Autoencoder, None),
+    "prior": (protocol.Flow, None),
+    "likelihood": (protocol.Likelihood, None),
+    "critic": (protocol.NoiseGenerator, protocol.Critic),
+    "adversarial": (protocol.NoiseGenerator, protocol.Critic),
+    "translation": (protocol.Translator, protocol.KindCritic),
+}
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_networks_offer_what_their_stages_need(name: str) -> None:
+    networks = built(name)
+    for stage in models.family(name).stages:
+        generator, critic = STAGE_NEEDS[stage]
+        assert isinstance(networks["generator"], generator), stage
+        assert critic is None or isinstance(networks["critic"], critic), stage
+    assert ("critic" in networks) == any(STAGE_NEEDS[stage][1] for stage in models.family(name).stages)
+    assert ("pool" in networks and isinstance(networks["pool"], protocol.FakePool)) == models.family(name).translates
+
+
+PLAIN = {"roll", "latents", "time", "frames", "per_sample", "kind"}  # parameters that are no conditions
+
+
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_conditions_are_what_the_networks_take_by_name(name: str) -> None:
+    """The networks of cyclegan take the other kind as a roll like any."""
+    family, networks, taken = models.family(name), built(name), set[str]()
+    functions = [("generator", function) for function in ("decode", "encode", "velocity")] + [("critic", "forward")]
+    for network, function in functions:
+        kind = type(networks[network]) if network in networks else object
+        declared = next(
+            (vars(base)[function] for base in kind.__mro__[: -len(nn.Module.__mro__)] if function in vars(base)), None
+        )
+        parameters = list(inspect.signature(declared).parameters.values())[1:] if declared else []
+        taken |= {one.name for one in parameters if one.kind is not one.VAR_KEYWORD}
+    assert taken - PLAIN == set(family.conditions) - {"other"}
+    assert ("other" in family.conditions) == family.translates == (family.stores == 2)
 
 
 @pytest.mark.parametrize("name", PRESETS)

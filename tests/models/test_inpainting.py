@@ -84,14 +84,6 @@ def test_it_goes_on_for_any_length(frames: int, monkeypatch: pytest.MonkeyPatch)
     assert generator.extend(heard[..., :3], frames, seeded(), 1.0).isfinite().all()
 
 
-def test_decoding_in_windows_has_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator, latents = built(), torch.randn(1, 40, 3, generator=seeded())
-    whole = inpainting._decoded(generator, latents, 6)
-    monkeypatch.setattr(inpainting, "WINDOW_STEPS", 9)
-    torch.testing.assert_close(inpainting._decoded(generator, latents, 6), whole, atol=1e-5, rtol=0)
-    assert whole.max() > 0.01
-
-
 def test_known_latents_are_those_of_the_past_before_calibration() -> None:
     """Far from the end, where what follows is not seen."""
     generator, heard = built(), past(tiny.FRAMES)
@@ -102,7 +94,8 @@ def test_known_latents_are_those_of_the_past_before_calibration() -> None:
 
 
 def test_a_sampler_goes_on_from_a_past() -> None:
-    sampler = Sampler(torch.nn.ModuleDict({"generator": built()}), SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
+    networks, record = torch.nn.ModuleDict({"generator": built()}), MusicRecord(tiny.HEADER, 0.2)
+    sampler = Sampler(networks, SHAPE, record, "sqrt", models.family("musigan"))
     request = Request(past=past(30)[0].numpy() ** 2)
     sampler.check(request, scored=False)
     piece = sampler.piece(1, 1, 40, request=request)

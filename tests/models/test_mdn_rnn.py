@@ -154,13 +154,13 @@ def test_long_pieces_are_decoded_without_a_seam(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "WINDOW_STEPS", 7)
     torch.testing.assert_close(generator.extend(rolls(1, 20), 200, seeded(), 1.0), whole, atol=1e-5, rtol=0)
     assert whole.max() > 0.01
-    monkeypatch.setattr(module, "REACH", 0)
+    monkeypatch.setattr(module.Generator, "decoder_receptive_field", 0)
     assert (generator.extend(rolls(1, 20), 200, seeded(), 1.0) - whole).abs().max() > 1e-4
 
 
 def sampler(**changes: Any) -> Sampler:
     networks = torch.nn.ModuleDict({"generator": built(**changes)})
-    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
+    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt", models.family("mdn-rnn"))
 
 
 def test_temperature_is_the_settings_unless_asked_for() -> None:

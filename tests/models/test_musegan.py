@@ -195,9 +195,8 @@ def test_wrong_conditions_count_as_fakes() -> None:
 
 
 def sampler(shape: RollShape = SHAPE, tracks: tuple[str, ...] = (), **learned: Any) -> Sampler:
-    needs = models.family("musegan").needs
     record = MusicRecord(replace(tiny.HEADER, tracks=tracks), 0.2, **learned)
-    return Sampler(built(shape=shape), shape, record, "sqrt", needs=needs)
+    return Sampler(built(shape=shape), shape, record, "sqrt", models.family("musegan"))
 
 
 def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
@@ -247,7 +246,8 @@ def test_wishes_that_cannot_be_granted() -> None:
     with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
         drawn.check(Request(style="jazz"), scored=False)
     torch.manual_seed(1)
-    plain = Sampler(models.build("original", tiny.NETWORKS["original"], SHAPE), SHAPE, MusicRecord(tiny.HEADER), "sqrt")
+    networks, family = models.build("original", tiny.NETWORKS["original"], SHAPE), models.family("original")
+    plain = Sampler(networks, SHAPE, MusicRecord(tiny.HEADER), "sqrt", family)
     for request, flag in ((Request(style="folk"), "--style"), (Request(beat=Beat(90)), "--tempo")):
         with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
             plain.check(request, scored=False)
@@ -321,7 +321,7 @@ def test_what_is_learned_is_followed() -> None:
     styles, tempi = [], []
     for number in range(16):
         style, tempo = 1 + number % 2, TEMPI[number // 2 % 2]
-        asked = Conditions(style, Beat(tempo, 0.3)).conditions(0, (1, KEYS, FRAMES), FRAME)
+        asked = Conditions(style, Beat(tempo, 0.3)).at_frames(0, (1, KEYS, FRAMES), FRAME)
         conditions = {name: torch.from_numpy(value)[None] for name, value in asked.items()}
         noise = generator.draw(1, FRAMES, torch.Generator().manual_seed(number))
         with torch.no_grad():

@@ -39,7 +39,7 @@ def sampler(name: str = "answer", shape: RollShape = SHAPE) -> Sampler:
             parameter.add_(0.15 * torch.randn_like(parameter))
         if name == "answer":
             networks["generator"].key_bias.fill_(0.5)  # type: ignore[operator,union-attr]
-    return Sampler(networks, shape, MusicRecord(tiny.HEADER, 0.2), "sqrt", needs=models.family(name).needs)
+    return Sampler(networks, shape, MusicRecord(tiny.HEADER, 0.2), "sqrt", models.family(name))
 
 
 def tone(seconds: float, silent_after: float = 1e9, hz: float = 220.0, amplitude: float = 0.3) -> np.ndarray:

@@ -32,7 +32,7 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
             networks["generator"].key_bias.zero_()  # type: ignore[operator,union-attr]
         if name == "mlp":
             networks["generator"].patterns.bias.fill_(0.5)  # type: ignore[operator,union-attr]
-    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt")
+    return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt", models.family(name))
 
 
 @pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
@@ -65,7 +65,7 @@ def test_windows_join_without_a_seam(gaussian: bool, monkeypatch: pytest.MonkeyP
     joined = drawn.piece(1, 1, frames).roll
     assert whole.max() > 0.01
     np.testing.assert_allclose(joined, whole, atol=1e-4)
-    monkeypatch.setattr(type(drawn.generator), "halo", 1)
+    monkeypatch.setattr(type(drawn.generator), "receptive_field", 1)
     assert np.abs(drawn.piece(1, 1, frames).roll - whole).max() > 1e-3
 
 
@@ -82,7 +82,7 @@ def test_critic_ranks_what_it_likes() -> None:
         generator: Any = drawn.generator
         rng = torch.Generator().manual_seed(seed_of(2, 3))
         latents = generator.sample_prior(generator.draw(1, tiny.FRAMES, rng))
-        said = drawn.critic(generator.decode(latents, tiny.FRAMES).roll, latents, alone=True).logits
+        said = drawn.critic(generator.decode(latents, tiny.FRAMES).roll, latents, per_sample=True).logits
     assert scores[3] == pytest.approx(np.mean([logit.item() for logit in said.values()]), abs=1e-5)
     longer = dict(drawn.scores(2, 3 * tiny.FRAMES, seed=2))
     assert np.isfinite(list(longer.values())).all()

@@ -141,9 +141,8 @@ def test_augmentation_neither_swaps_instruments_nor_transposes_drums() -> None:
     roll = torch.zeros(64, 2, KEYS, FRAMES)
     roll[:, 0, 6, 60:140], roll[:, 1, 15, 60:140] = 0.5, 0.8
     for tracks, expected in (((), (6, 15)), (("piano", "bass"), (6,)), (("drums", "bass"), (6,))):
-        made = Augmentation()
+        made = Augmentation(tracks)
         made.probability.fill_(0.8)
-        made.tracks = tracks
         found = made(roll, torch.Generator().manual_seed(2))
         lows = set(found[:, 0].sum(-1).argmax(-1).tolist())
         reach = 0 if "drums" in tracks else 3

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import LOSS_NAMES
 from musigan.datasets.batches import batches
 from musigan.errors import SettingsError
+from musigan.rolls.shape import RollShape
 from musigan.training import acceleration, loop
-from musigan.training.acceleration import chosen_precision
+from musigan.training.acceleration import accelerate, chosen_precision
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start, weights
 
@@ -77,6 +79,36 @@ def test_a_bfloat16_run_resumes_exactly(keys: Path, tmp_path: Path) -> None:
     run, data = go_on(tmp_path / "parts.pt", keys)
     assert loop.train(run, data, tmp_path / "parts.pt", tiny.Silent())
     assert_same_weights(tmp_path / "whole.pt", tmp_path / "parts.pt")
+
+
+def test_accelerated_networks_wrap_the_plain_ones_and_share_their_state() -> None:
+    settings = tiny.settings()
+    networks = models.build(settings.model, settings.network, RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES))
+    assert accelerate(networks, "float32", False, tiny.CPU) is networks
+    plain: Any = networks["generator"]
+    state = set(vars(plain))
+    fast: Any = accelerate(networks, "bfloat16", False, tiny.CPU)["generator"]
+    assert isinstance(fast, type(plain))
+    noise, time = plain.draw(2, tiny.FRAMES), torch.full((2,), 0.3)
+    with torch.no_grad():
+        plain.latents_out[1].weight.normal_()
+        before, after = plain.velocity(noise, time), fast.velocity(noise, time)
+        assert after.dtype == torch.float32
+        assert not torch.equal(before, after)
+        torch.testing.assert_close(before, after, atol=0.1, rtol=0.05)
+        steps = noise  # the flow of the wrapper goes by its own velocity
+        for index in range(3):
+            steps = steps + fast.velocity(steps, torch.full((2,), index / 3)) / 3
+        assert torch.equal(fast.sample_prior(noise), steps)
+        assert not torch.equal(plain.sample_prior(noise), steps)
+    assert set(vars(plain)) == state  # nothing was put on it
+    fast.calibrate(torch.randn(3, 4, 3), torch.randn(3, 4, 3) + 1.0)
+    assert torch.equal(plain.latent_offset, fast.latent_offset)
+    assert plain.latent_offset.abs().min() > 0
+    plain.eval()
+    assert not fast.training
+    assert [id(p) for p in fast.parameters()] == [id(p) for p in plain.parameters()]
+    assert fast.state_dict().keys() == plain.state_dict().keys()
 
 
 def test_auto_is_bfloat16_where_a_gpu_computes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,6 @@ from musigan.models.musegan.layout import CLOCK, Grid, MuseganSettings, clamp_st
 from musigan.models.protocol import Decoded, FlowGenerator, Posterior
 from musigan.rolls.shape import RollShape
 
-NEEDS = ("style", "tempo", "kept")
-
 
 class TemporalGenerator(nn.Module):
     """Transformer that predicts the flow's velocity for the vectors of all bars: (B, L, Z) -> (B, L, Z).
@@ -165,12 +163,10 @@ class KeptEncoder(nn.Module):
 class Generator(FlowGenerator):
     """Flow from noise to vectors (B, L, Z), player after player over all columns; encoder and decoder of rolls."""
 
-    needs = NEEDS
-    receptive_field = None  # a roll has a fixed length: longer pieces are crossfaded windows
-
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
+        self.flow_steps = s.flow_steps
         self.plane = p = Grid.of(settings, shape)
         own_players = 0 if s.structure == "composer" else shape.channels
         self.shared = 0 if s.structure == "jamming" else 1
@@ -306,7 +302,7 @@ FAMILY = Family(
     paper="Dong et al., MuseGAN (arXiv 1709.06298); Dong and Yang, binary neurons (arXiv 1804.09399)",
     settings=MuseganSettings,
     build=build,
-    needs=NEEDS,
+    conditions=("style", "tempo", "kept"),
     defaults={
         "epochs": 150,
         "batch_size": 8,

@@ -1,19 +1,8 @@
 """Base of the objectives: what one training stage minimises, as named losses per side. One loop runs them all.
 
 A side is a set of parameters with an optimiser of its own. For each side that is to move, the loop computes its named
-losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this. A stage needs only
-its part of the interface below (`conditions`: conditions named in `Family.needs`; `told`: the heads' predictions):
-
-    generator.parts() -> {"encoder" | "prior" | "decoder": parameters}
-    generator.encode(roll, **conditions) -> mean, log_variance   (B, C, K, T) -> (B, L, Z) each; stage `variational`
-    generator.velocity(latents, time, **conditions) -> velocity  (B, L, Z), N in turn of each of B given; stage `prior`
-    generator.likelihood(roll, rng, **conditions) -> losses      named scalars; stage `likelihood`
-    generator.draw(batch, frames, rng) -> noise             this and the rest: adversarial stages
-    generator.sample_prior(latents, first, last, **conditions) -> latents    (B, L, Z), in `generator.flow_steps` steps
-    generator.decode(latents, frames, **conditions) -> roll, logits       (B, C, K, T) each
-    generator.translate(roll, to) -> roll                   (B, C, K, T) as kind `to`; stage `translation`, as
-    critic.judge(roll, kind) -> logits                      (B, P); pool.exchange(fake, kind, rng) -> fake to judge
-    critic(roll | None, latents | None, alone, **conditions) -> logits, features by view, told or None;  critic.views
+losses, weights and sums them, and steps that side's parameters alone. Networks know nothing of this. What a stage needs
+of them is the protocol that its objective declares for `generator` (and `critic`): see `musigan.models.protocol`.
 """
 
 from __future__ import annotations
@@ -21,12 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from musigan.checkpoints.settings import TrainingSettings
+from musigan.models.protocol import Autoencoder, Generator, Posterior
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -47,24 +39,24 @@ class Terms:
     figures: dict[str, Tensor] = field(default_factory=dict)
 
 
-class BatchCache:
+class BatchCache(Generic[Value]):
     """Values computed for each batch of the current step, shared by the turns of its sides."""
 
     def __init__(self, parts: int) -> None:
-        self._parts, self._held = parts, list[tuple[Tensor, Any]]()
+        self._parts, self._held = parts, list[tuple[Tensor, Value]]()
 
     def __contains__(self, real: Tensor) -> bool:
         return any(part is real for part, _ in self._held)
 
-    def __getitem__(self, real: Tensor) -> Any:
+    def __getitem__(self, real: Tensor) -> Value:
         return next(value for part, value in self._held if part is real)
 
-    def __setitem__(self, real: Tensor, value: Any) -> None:
+    def __setitem__(self, real: Tensor, value: Value) -> None:
         """Store `value` for the batch `real`, and drop the values of the step before."""
         others = [(part, held) for part, held in self._held if part is not real]
         self._held = [*others, (real, value)][-self._parts :]
 
-    def pop(self, real: Tensor) -> Any:
+    def pop(self, real: Tensor) -> Value:
         """Return the value of the batch `real` and drop it."""
         value = self[real]
         self._held = [(part, held) for part, held in self._held if part is not real]
@@ -72,16 +64,16 @@ class BatchCache:
 
 
 class Objective(ABC):
-    """Networks and the losses that one stage minimises."""
+    """Networks and the losses that one stage minimises; subclasses say what they need of the generator."""
 
+    generator: Generator
     name: ClassVar[str]
     title: ClassVar[str]  # for display
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         self.networks, self.settings = networks, settings
-        self.generator: Any = networks["generator"]
-        self.critic: Any = dict(networks.items()).get("critic")
-        self._posteriors, self._started_latents = BatchCache(settings.accumulate), BatchCache(settings.accumulate)
+        self.generator = cast(Generator, networks["generator"])
+        self._posteriors = BatchCache[Posterior](settings.accumulate)
 
     @abstractmethod
     def groups(self) -> dict[str, list[dict[str, Any]]]:
@@ -109,11 +101,11 @@ class Objective(ABC):
         """Return the sides that skip their turns at `progress` (0 to 1) of the stage."""
         return frozenset()
 
-    def _posterior_of(self, real: Tensor, conditions: Mapping[str, Tensor]) -> Any:
+    def _posterior_of(self, real: Tensor, conditions: Mapping[str, Tensor]) -> Posterior:
         """Return the posterior of a batch from the frozen encoder, computed once for all sides of a step."""
         if real not in self._posteriors:
             with torch.no_grad():
-                self._posteriors[real] = self.generator.encode(real, **conditions)
+                self._posteriors[real] = cast(Autoencoder, self.generator).encode(real, **conditions)
         return self._posteriors[real]
 
     def factor(self, name: str, progress: float) -> float:
@@ -126,6 +118,6 @@ def noise_like(like: Tensor, rng: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=rng).to(like.device)
 
 
-def sampled(posterior: Any, rng: torch.Generator) -> Tensor:
+def sampled(posterior: Posterior, rng: torch.Generator) -> Tensor:
     """Draw latents (B, L, Z) from the posterior."""
     return posterior.mean + (0.5 * posterior.log_variance).exp() * noise_like(posterior.mean, rng)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from musigan.losses import likelihood
+from musigan.models import protocol
 from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
 
 
 class Variational(Objective):
     """The autoencoder, real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
 
+    generator: protocol.Autoencoder
     name = "variational"
     title = "learning to encode rolls as latents"
 
@@ -53,7 +55,7 @@ class Variational(Objective):
         return terms
 
 
-def flow(generator: Any, latents: Tensor, rng: torch.Generator, conditions: Mapping[str, Tensor]) -> Tensor:
+def flow(generator: protocol.Flow, latents: Tensor, rng: torch.Generator, conditions: Mapping[str, Tensor]) -> Tensor:
     """Compute the flow-matching loss of a generator's transformer on latents (B, L, Z).
 
     Times are logistic-normal (arXiv 2403.03206), most often midway, because both ends of the path are easy.
@@ -67,6 +69,7 @@ def flow(generator: Any, latents: Tensor, rng: torch.Generator, conditions: Mapp
 class Prior(Objective):
     """The transformer as a prior: a flow from white noise to the latents of real rolls."""
 
+    generator: protocol.Flow
     name = "prior"
     title = "training the transformer"
 
@@ -90,6 +93,7 @@ class Prior(Objective):
 class Likelihood(Objective):
     """The generator's own likelihood losses on real rolls, by name."""
 
+    generator: protocol.Likelihood
     name = "likelihood"
     title = "learning what comes next"
 
@@ -106,4 +110,4 @@ class Likelihood(Objective):
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the generator's named losses on real (B, C, K, T)."""
-        return Terms(dict(self.generator.likelihood(real, context.rng, **context.conditions)))
+        return Terms(self.generator.likelihood(real, context.rng, **context.conditions))

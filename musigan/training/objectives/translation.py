@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from musigan.checkpoints.settings import TrainingSettings
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
 from musigan.losses.translation import harmony, l1_difference
+from musigan.models.protocol import FakePool, KindCritic, Translator
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
 
@@ -20,21 +21,22 @@ class Translation(Objective):
     A batch holds rolls of the first kind and, as the condition `other`, as many of the second.
     """
 
+    generator: Translator
     name = "translation"
     title = "generators in both directions against a critic of each kind"
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
         _refuse_unread(settings)
-        self.pool: Any = networks["pool"]
-        self._fakes = BatchCache(settings.accumulate)
+        self.critic, self.pool = cast(KindCritic, networks["critic"]), cast(FakePool, networks["pool"])
+        self._fakes = BatchCache[tuple[Tensor, ...]](settings.accumulate)
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return both generators as one side and both critics as the other."""
-        settings = self.settings.adversarial
+        rates = self.settings.adversarial.decoder_learning_rate, self.settings.adversarial.critic_learning_rate
         return {
-            "generator": [{"params": list(self.generator.parameters()), "lr": settings.decoder_learning_rate}],
-            "critic": [{"params": list(self.critic.parameters()), "lr": settings.critic_learning_rate}],
+            side: [{"params": list(self.networks[side].parameters()), "lr": rate}]
+            for side, rate in zip(("generator", "critic"), rates, strict=True)
         }
 
     def sides(self, step: int) -> list[str]:

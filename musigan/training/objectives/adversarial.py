@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from musigan import models
 from musigan.checkpoints.settings import TrainingSettings
 from musigan.losses import adversarial, likelihood
 from musigan.losses.musical import HEAD_LOSSES, MUSICAL
 from musigan.models.augmentation import Augmentation
+from musigan.models.protocol import Critic, Flow, Judgement, NoiseGenerator
 from musigan.training import penalties
-from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
+from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like, sampled
 from musigan.training.objectives.latents import flow
 
+Views = dict[str, Tensor]  # a critic's inputs: "roll" (B, C, K, T) and "latent" (B, L, Z), or one of them
 
-def _summed_logits(view: str, judgement: Any) -> Tensor:
+
+def _summed_logits(view: str, judgement: Judgement) -> Tensor:
     """Sum a critic's logits on one input, (B, 1): those of a roll and of its pitch classes."""
-    logits: Tensor = judgement.logits[view]
+    logits = judgement.logits[view]
     return logits + judgement.logits["chroma"] if view == "roll" and "chroma" in judgement.logits else logits
 
 
@@ -31,17 +35,17 @@ class Adversarial(Objective):
     numbers per second of music, so most steps are cheap (Musika, arXiv 2208.08706).
     """
 
+    generator: NoiseGenerator
     name = "adversarial"
     title = "generator against critic"
     steers = True  # whether the stage adapts the probability of augmentations, if there are any
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
-        self.augmentation: Any = None
-        if settings.adversarial.adaptive:
-            if "augmentation" not in networks:
-                networks["augmentation"] = Augmentation().to(next(self.critic.parameters()).device)
-            self.augmentation = networks["augmentation"]
+        self.critic, self.encodes = cast(Critic, networks["critic"]), models.family(settings.model).encodes
+        is_augmented = settings.adversarial.adaptive
+        self.augmentation = cast(Augmentation, networks["augmentation"]) if is_augmented else None
+        self._started_latents = BatchCache[Tensor](settings.accumulate)
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return critic and generator; the decoder, already trained, has a lower rate than the transformer."""
@@ -50,7 +54,7 @@ class Adversarial(Objective):
             {"params": parts.get("prior", []), "lr": settings.learning_rate},
             {"params": parts.get("decoder", []), "lr": settings.decoder_learning_rate},
         ]
-        critic = [{"params": list(self.critic.parameters()), "lr": settings.critic_learning_rate}]
+        critic = [{"params": list(self.networks["critic"].parameters()), "lr": settings.critic_learning_rate}]
         return {"critic": critic, "generator": [group for group in generator if group["params"]]}
 
     def sides(self, step: int) -> list[str]:
@@ -71,9 +75,9 @@ class Adversarial(Objective):
             settings = self.settings.adversarial
             self.augmentation.enter(context.step, settings.adaptive_target, settings.adaptive_rolls)
         with torch.no_grad():
-            posterior = self._posterior_of(real, context.conditions) if "latent" in self.critic.views else None
-            truth = {"roll": real if self.whole(context.step) else None}
-            truth["latent"] = None if posterior is None else sampled(posterior, context.rng)
+            truth: Views = {"roll": real} if self.whole(context.step) else {}
+            if "latent" in self.critic.views:
+                truth["latent"] = sampled(self._posterior_of(real, context.conditions), context.rng)
         if side == "critic" or real not in self._started_latents:
             with torch.no_grad():
                 self._started_latents[real] = self._start_latents(real, context)
@@ -96,25 +100,28 @@ class Adversarial(Objective):
         noise = self.generator.draw(len(real), real.shape[-1], context.rng)
         return self.generator.sample_prior(noise, 0, self._frozen_steps(), **context.conditions)
 
-    def _fake(self, real: Tensor, begun: Tensor, context: StepContext) -> dict[str, Tensor | None]:
+    def _fake(self, real: Tensor, begun: Tensor, context: StepContext) -> Views:
         """Finish the latents `begun` (B, L, Z) and, where due, decode them: generated views of B pieces."""
         frames = real.shape[-1]
         latents = self.generator.sample_prior(begun, self._frozen_steps(), **context.conditions)
-        roll = self.generator.decode(latents, frames, **context.conditions).roll if self.whole(context.step) else None
-        return {"roll": roll, "latent": latents if "latent" in self.critic.views else None}
+        views = {"latent": latents} if "latent" in self.critic.views else {}
+        if self.whole(context.step):
+            views["roll"] = self.generator.decode(latents, frames, **context.conditions).roll
+        return views
 
-    def _augmented(self, views: dict[str, Tensor | None], context: StepContext) -> dict[str, Tensor | None]:
+    def _augmented(self, views: Views, context: StepContext) -> Views:
         """Augment the rolls of the views, real or fake, if there is an augmentation."""
-        if self.augmentation is None or views["roll"] is None:
+        if self.augmentation is None or "roll" not in views:
             return views
         return {**views, "roll": self.augmentation(views["roll"], context.rng)}
 
-    def _with_noise(self, views: dict[str, Tensor | None], context: StepContext) -> dict[str, Any]:
+    def _with_noise(self, views: Views, context: StepContext) -> Views:
         """Add instance noise to the views, real or fake (arXiv 1610.04490)."""
         amounts = {"roll": self.settings.adversarial.instance_noise, "latent": self.settings.adversarial.latent_noise}
         return {
-            k: v if v is None or not amounts[k] else v + amounts[k] * noise_like(v, context.rng)
-            for k, v in views.items()
+            k: views[k] + amount * noise_like(views[k], context.rng) if amount else views[k]
+            for k, amount in amounts.items()
+            if k in views
         }
 
     def factor(self, name: str, progress: float) -> float:
@@ -124,20 +131,16 @@ class Adversarial(Objective):
             return 1.0
         return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress / decay, 1.0)))
 
-    def _judge(self, views: dict[str, Any], conditions: Mapping[str, Tensor]) -> Any:
-        return self.critic(views["roll"], views["latent"], **conditions)
+    def _judge(self, views: Views, conditions: Mapping[str, Tensor]) -> Judgement:
+        return self.critic(views.get("roll"), views.get("latent"), per_sample=False, **conditions)
 
-    def _critic_losses(
-        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], context: StepContext
-    ) -> Terms:
+    def _critic_losses(self, truth: Views, fake: Views, context: StepContext) -> Terms:
         """Compute the critic's losses on detached fakes, and its accuracy over real and fake."""
         settings, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[settings.objective]
         truth, fake = self._augmented(truth, context), self._augmented(fake, context)
         inputs_by_side = self._with_noise(truth, context), self._with_noise(fake, context)
-        penalised_views = [
-            v for v, x in inputs_by_side[0].items() if x is not None and self.settings.weight(f"penalty_{v}")
-        ]
+        penalised_views = [view for view in inputs_by_side[0] if self.settings.weight(f"penalty_{view}")]
         for inputs in inputs_by_side:
             inputs.update({view: inputs[view].detach().requires_grad_() for view in penalised_views})
         real_results, fake_results = (
@@ -165,16 +168,16 @@ class Adversarial(Objective):
         terms.losses |= self._head_losses(truth, fake, (real_results, fake_results))
         return terms
 
-    def _head_losses(self, truth: dict[str, Any], fake: dict[str, Any], judgement: Any) -> dict[str, Tensor]:
+    def _head_losses(self, truth: Views, fake: Views, judgements: tuple[Judgement, Judgement]) -> dict[str, Tensor]:
         """Compute the errors of the head predictions on real and fake rolls, against these without instance noise."""
-        real_predictions, fake_predictions = judgement[0].predictions or {}, judgement[1].predictions or {}
+        real_predictions, fake_predictions = (judgement.predictions or {} for judgement in judgements)
         return {
             f"critic_{name}": HEAD_LOSSES[name](real_predictions[name], truth["roll"])
             + HEAD_LOSSES[name](fake_predictions[name], fake["roll"])
             for name in real_predictions
         }
 
-    def _mismatch_loss(self, shown: dict[str, Any], real_logits: Any, context: StepContext) -> dict[str, Tensor]:
+    def _mismatch_loss(self, shown: Views, real_results: Judgement, context: StepContext) -> dict[str, Tensor]:
         """Compute the critic's loss with real rolls under another's conditions as fakes (arXiv 1605.05396)."""
         if not context.conditions or not self.settings.weight("critic_mismatch"):
             return {}
@@ -183,19 +186,16 @@ class Adversarial(Objective):
         smoothing = self.settings.adversarial.label_smoothing
         mismatched_logits = self._judge(shown, other_conditions).logits
         losses = [
-            adversary.critic(real_logits.logits[view], mismatched_logits[view], smoothing) for view in mismatched_logits
+            adversary.critic(real_results.logits[view], mismatched_logits[view], smoothing)
+            for view in mismatched_logits
         ]
         return {"critic_mismatch": torch.stack(losses).mean()}
 
     def _judge_of(self, view: str, conditions: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the critic as a function from one view alone to its logits (B, 1)."""
-        return lambda inputs: _summed_logits(
-            view, self._judge({"roll": None, "latent": None, view: inputs}, conditions)
-        )
+        return lambda inputs: _summed_logits(view, self._judge({view: inputs}, conditions))
 
-    def _generator_losses(
-        self, truth: dict[str, Tensor | None], fake: dict[str, Tensor | None], context: StepContext
-    ) -> Terms:
+    def _generator_losses(self, truth: Views, fake: Views, context: StepContext) -> Terms:
         """Compute the generator's losses: adversarial, feature matching, flow, musical and anchor."""
         settings, terms = self.settings.adversarial, Terms()
         adversary = adversarial.ADVERSARIES[settings.objective]
@@ -208,21 +208,20 @@ class Adversarial(Objective):
                 terms.losses[f"features_{view}"] = adversarial.feature_matching(
                     real_results.features[view], fake_results.features[view]
                 )
-        if truth["latent"] is not None and self.settings.weight("flow"):
-            terms.losses["flow"] = flow(self.generator, truth["latent"], context.rng, context.conditions)
-        if truth["roll"] is not None and fake["roll"] is not None:
+        if "latent" in truth and self.settings.weight("flow"):
+            terms.losses["flow"] = flow(cast(Flow, self.generator), truth["latent"], context.rng, context.conditions)
+        if "roll" in truth and "roll" in fake:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
                     terms.losses[name] = loss(fake["roll"], truth["roll"])
-            terms.losses |= self._anchors(truth, context)
+            terms.losses |= self._anchors(truth["roll"], truth.get("latent"), context)
         return terms
 
-    def _anchors(self, truth: dict[str, Any], context: StepContext) -> dict[str, Tensor]:
+    def _anchors(self, roll: Tensor, latents: Tensor | None, context: StepContext) -> dict[str, Tensor]:
         """Compute the reconstruction losses of real rolls, which keep the decoder from forgetting them."""
         has_anchor = self.settings.weight("anchor") or self.settings.weight("anchor_activity")
-        if not has_anchor or not hasattr(self.generator, "encode"):
+        if not has_anchor or not self.encodes:
             return {}
-        roll, latents = truth["roll"], truth["latent"]
         if latents is None:
             latents = sampled(self._posterior_of(roll, context.conditions), context.rng)
         decoded = self.generator.decode(latents, roll.shape[-1], **context.conditions)
