@@ -15,6 +15,7 @@ import torch
 
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
+from musigan.models.stages import STAGES
 
 if TYPE_CHECKING:
     from musigan.datasets.rolls import RollDataset
@@ -31,7 +32,7 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     Does nothing where a family has no such map, and before the transformer is trained.
     """
     generator: Any = run.average.network
-    if not hasattr(generator, "calibrate") or run.plan[run.position.stage][0] == "variational":
+    if not hasattr(generator, "calibrate") or not STAGES[run.plan[run.position.stage][0]].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn_latents, real_latents = [], []

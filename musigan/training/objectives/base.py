@@ -74,8 +74,7 @@ class BatchCache:
 class Objective(ABC):
     """Networks and the losses that one stage minimises."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]  # for display
+    name: ClassVar[str]  # of the stage in which it is minimised, one of `models.stages.STAGES`
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         self.networks, self.settings = networks, settings

@@ -16,7 +16,6 @@ class Variational(Objective):
     """The autoencoder, real rolls to latents and back: reconstruction, activity and KL (arXiv 1312.6114)."""
 
     name = "variational"
-    title = "learning to encode rolls as latents"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: encoder and decoder."""
@@ -68,7 +67,6 @@ class Prior(Objective):
     """The transformer as a prior: a flow from white noise to the latents of real rolls."""
 
     name = "prior"
-    title = "training the transformer"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: the transformer."""
@@ -91,7 +89,6 @@ class Likelihood(Objective):
     """The generator's own likelihood losses on real rolls, by name."""
 
     name = "likelihood"
-    title = "learning what comes next"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: the generator's part `prior`."""

@@ -21,7 +21,6 @@ class Translation(Objective):
     """
 
     name = "translation"
-    title = "generators in both directions against a critic of each kind"
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
