@@ -117,7 +117,7 @@ def _schema_of(schema: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, 
 def allowed(schema: Mapping[str, Any]) -> str:
     """Say in words which values a JSON Schema allows: "a number, at least 0 and less than 1"."""
     if "anyOf" in schema:
-        return " or ".join(allowed(choice) for choice in schema["anyOf"])
+        return " or ".join(allowed(choice) for choice in reversed(schema["anyOf"]))  # null first
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "prefixItems" in schema:

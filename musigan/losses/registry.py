@@ -63,7 +63,7 @@ _LOSSES = (
     ),
     *(
         Loss(
-            f"penalty_{view}", 0.0, "mean |∇D|² at real and at fake; wgan: mean (|∇D| − 1)² between them",
+            f"penalty_{view}", 0.0, "mean |∇D(real)|² + mean |∇D(fake)|²; wgan: mean (|∇D| − 1)² between real and fake",
             f"Size of the critic's gradient on {VIEWS[view]}.",
         )
         for view in ("roll", "latent")

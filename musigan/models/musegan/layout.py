@@ -36,7 +36,7 @@ class MuseganSettings:
     temporal_layers: int = 4  # of the temporal generator
     temporal_heads: int = 4  # of its attention
     time_dim: Even = 32  # size of the embedding of the flow's time and of the style
-    style_dim: int = 16  # size of the embedding of the style that the critic sees
+    style_dim: int = 16  # size of the embedding of the style that a bar generator is given
     most_styles: Count = 32  # distinct styles, the most frequent first; the others count as none
     kept_dim: int = 32  # features of the given tracks for a bar
     critic_width: int = 32  # channels of the critic's finest feature map
