@@ -1,76 +1,137 @@
-"""Settings as frozen dataclasses: defaults < YAML < flags; an unknown key or a value of the wrong type is an error.
+"""Settings as frozen dataclasses: defaults < preset < YAML file < `--set` < flags; pydantic checks keys, types, ranges.
 
 `build(cls, mapping)` turns plain values into a dataclass (nested ones too), `as_mapping` turns it back into plain
-values: checkpoints store, `--print-config` prints and `--config` reads the same mapping.
+values: checkpoints store, `--print-config` prints and `--config` reads the same mapping. A section of settings is a
+dataclass of pydantic's with `config=CHECKED`; ranges stand in its annotations, what several of its fields must agree on
+in its `__post_init__`, the meaning of each field in a comment beside it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+import difflib
+import json
 import re
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from musigan.errors import SettingsError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Settings = TypeVar("Settings")
+
+CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]  # 0: none
+Even = Annotated[int, Field(ge=2, multiple_of=2)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+# Settings that the training tools have a flag for, by which messages call them.
+FLAGS = ("epochs", "pretrain_epochs", "critic_epochs", "batch_size", "accumulate", "seed", "keep_last")
+
+# Former names, which still work: path -> present name in the same section.
+FORMER_NAMES = {"adversarial.learning_rounds": "learning_flow_steps", "network.rounds": "flow_steps"}
+
+# What JSON Schema calls types, in words.
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "object": "names with values",
+    "null": "null",
+}
+_LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+    "multipleOf": "a multiple of",
+}
 
 
 def build(cls: type[Settings], mapping: Mapping[str, Any], where: str = "") -> Settings:
     """Build settings of type `cls` from plain values; `where` names the section in messages.
 
-    Raises SettingsError for an unknown key, a value of the wrong type, or values that do not fit each other.
+    Raises SettingsError for an unknown key, a value of the wrong type or out of range, or values that do not fit each
+    other. Validation is that of strict JSON: a list stands for a tuple and a mapping for a section, but no text for a
+    number and no number for true or false.
     """
     if not isinstance(mapping, Mapping):
         raise SettingsError(f"settings {where or cls.__name__}: expected names with values, found {mapping!r}")
-    hints = typing.get_type_hints(cls)
-    aliases: Mapping[str, str] = getattr(cls, "ALIASES", {})  # former name -> present one
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    values = {}
+    adapter = TypeAdapter(cls)
+    try:
+        return adapter.validate_json(json.dumps(current_names(mapping, where), default=_plain))
+    except ValidationError as error:
+        raise SettingsError(_sentence(error.errors()[0], adapter.json_schema(), where)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Convert a value that JSON does not know: a section that is built already, or a date of YAML."""
+    return as_mapping(value) if dataclasses.is_dataclass(value) else str(value)
+
+
+def current_names(mapping: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return plain settings under present names, section by section; SettingsError where both names are given."""
+    renamed: dict[str, Any] = {}
     for given_key, value in mapping.items():
-        key = aliases.get(given_key, given_key)
         path = f"{where}.{given_key}" if where else str(given_key)
-        if key in values:
+        key = FORMER_NAMES.get(path, str(given_key))
+        if key != given_key and key in mapping:
             raise SettingsError(f"setting '{path}' is another name of '{key}', which is given too; leave one out")
-        if key not in names:
-            raise SettingsError(f"unknown setting '{path}'; known here: {', '.join(names)}")
-        values[key] = _convert(hints[key], value, path)
-    return cls(**values)
+        renamed[key] = current_names(value, path) if isinstance(value, Mapping) else value
+    return renamed
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Convert `value` to the type `hint`. Raises SettingsError, which names `path`, where it cannot."""
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else build(hint, value, path)  # type: ignore[arg-type]
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, path)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise SettingsError(f"setting '{path}' is {value!r}; expected one of {', '.join(map(str, arguments))}")
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(arguments[0], element, path) for element in value)
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): _convert(arguments[1], element, f"{path}.{key}") for key, element in value.items()}
-    if hint is float and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-        value = float(value)  # PyYAML follows YAML 1.1, which reads 1e-4 as a string
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise SettingsError(f"setting '{path}' is {value}; expected a finite number")
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    expected = getattr(hint, "__name__", str(hint))
-    raise SettingsError(f"setting '{path}' is {value!r}; expected a value of type {expected}")
+def _sentence(error: ErrorDetails, schema: Mapping[str, Any], where: str) -> str:
+    """Return one line for an error of pydantic's: the setting, what was found, what is expected."""
+    names = [name for name in error["loc"] if isinstance(name, str)]  # numbers are places in a list
+    path = ".".join([where, *names] if where else names)
+    if error["type"] == "unexpected_keyword_argument":
+        known = list(_schema_of(schema, names[:-1])["properties"])
+        return f"unknown setting '{path}'; known here: {', '.join(known)}{did_you_mean(names[-1], known)}"
+    expected = allowed(_schema_of(schema, names))
+    if path in FLAGS:
+        return f"--{path.replace('_', '-')} {error['input']}: expected {expected}"
+    verb = "is" if len(names) == len(error["loc"]) or isinstance(error["input"], list) else "holds"
+    return f"setting '{path}' {verb} {error['input']!r}; expected {expected}"
+
+
+def _schema_of(schema: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
+    """Return the JSON Schema of the setting at the path `names` within `schema`, which is a section's."""
+    definitions, node = schema.get("$defs", {}), schema
+    for name in names:
+        node = node["properties"][name] if "properties" in node else node["additionalProperties"]
+        node = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    return node
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """Say in words which values a JSON Schema allows: "a number, at least 0 and less than 1"."""
+    if "anyOf" in schema:
+        return " or ".join(allowed(choice) for choice in reversed(schema["anyOf"]))  # null first
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "prefixItems" in schema:
+        return f"a list of {len(schema['prefixItems'])}, each {allowed(schema['prefixItems'][0])}"
+    if "items" in schema:
+        return f"a list, each {allowed(schema['items'])}"
+    limits = [f"{words} {schema[limit]}" for limit, words in _LIMITS.items() if limit in schema]
+    return ", ".join([_TYPES[schema["type"]], " and ".join(limits)] if limits else [_TYPES[schema["type"]]])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" with the known name nearest to `name`, empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def as_mapping(settings: Any) -> dict[str, Any]:
@@ -114,20 +175,50 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a YAML file. Raises SettingsError if it cannot be read or holds something else."""
-    import yaml
-
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = _parse_yaml(Path(path).read_text(encoding="utf-8"), f"--config {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"--config {path}: cannot be read ({error})") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(f"--config {path}: not YAML ({first_line})") from error
     if document is None:
         return {}
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SettingsError(f"--config {path}: expected names with values, found {type(document).__name__}")
     return document
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    """Return the value of a YAML document; SettingsError, which names `source`, if it is none."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1 as PyYAML reads it, but 1e-4 is a number, as in YAML 1.2."""
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    )
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingsError(f"{source}: not YAML ({first_line})") from error
+
+
+def read_given(config: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the YAML file `config` (empty: none) under `assignments`, each "section.name=value".
+
+    Values are YAML: 3, 1e-4, true, null, [0, 0.1], {melody: 0.5}. Raises SettingsError for what is no assignment.
+    """
+    given = current_names(read_yaml(config)) if config else {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        names = path.strip().split(".")
+        if not equals or not all(names):
+            raise SettingsError(f"--set {assignment}: expected NAME=VALUE, such as adversarial.penalty=exact")
+        value = _parse_yaml(text, f"--set {assignment}")
+        for name in reversed(names):
+            value = {name: value}
+        given = merge(given, current_names(value))
+    return given
 
 
 def write_yaml(settings: Any) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
 from musigan import settings
-from musigan.checkpoints.settings import PRESETS, TrainingSettings, configure, preset_for
+from musigan.checkpoints.settings import PRESETS, AdversarialSettings, TrainingSettings, configure, preset_for
 from musigan.errors import SettingsError
 
 
@@ -123,3 +124,97 @@ def test_preset_by_device() -> None:
     assert preset_for("cuda", "original") == "original"
     assert preset_for("cpu") == "small"
     assert preset_for("cuda:1") == "medium"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"prior": {"drawz": 3}},
+            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws; did you mean 'draws'?",
+        ),
+        ({"prior": {"zzz": 3}}, "unknown setting 'prior.zzz'; known here: learning_rate, betas, draws"),
+        ({"epochs": 0}, "--epochs 0: expected a whole number, at least 1"),
+        ({"pretrain_epochs": -1}, "--pretrain-epochs -1: expected null or a whole number, at least 0"),
+        ({"workers": "two"}, "setting 'workers' is 'two'; expected a whole number, at least 1"),
+        (
+            {"workers": datetime.date(2020, 1, 2)},
+            "setting 'workers' is '2020-01-02'; expected a whole number, at least 1",
+        ),
+        ({"compile": 1}, "setting 'compile' is 1; expected true or false"),
+        ({"augment": 3}, "setting 'augment' is 3; expected names with values"),
+        ({"augment": {"gain": 1.0}}, "setting 'augment.gain' is 1.0; expected a number, at least 0 and less than 1"),
+        ({"precision": "half"}, "setting 'precision' is 'half'; expected one of auto, float32, bfloat16"),
+        ({"loss_weights": {"kl": "x"}}, "setting 'loss_weights.kl' is 'x'; expected a number"),
+        (
+            {"prior": {"betas": [0.9]}},
+            "setting 'prior.betas' is [0.9]; expected a list of 2, each a number, at least 0 and less than 1",
+        ),
+        (
+            {"prior": {"betas": [0.9, 1.5]}},
+            "setting 'prior.betas' holds 1.5; expected a list of 2, each a number, at least 0 and less than 1",
+        ),
+        (
+            {"model": "cyclegan", "preset": "cyclegan", "network": {"dilations": []}},
+            "setting 'network.dilations' is []; expected a list, each a whole number, at least 1",
+        ),
+        (
+            {"network": {"time_dim": 5}},
+            "setting 'network.time_dim' is 5; expected a whole number, at least 2 and a multiple of 2",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_answered_in_one_line(given: dict, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        configure(given.get("preset", "small"), given)
+    assert str(caught.value) == sentence
+
+
+def test_a_misspelt_loss_is_answered_with_the_nearest() -> None:
+    with pytest.raises(
+        SettingsError, match=r"unknown loss 'melodi' in loss_weights; known: .*; did you mean 'melody'\?$"
+    ):
+        configure("small", {"loss_weights": {"melodi": 1.0}})
+
+
+def test_a_section_that_is_built_already_is_taken() -> None:
+    section = AdversarialSettings(critic_steps=3, freeze_critic=(0.25, 0.5))
+    assert settings.build(TrainingSettings, {"adversarial": section}).adversarial == section
+
+
+def test_former_names_still_work(tmp_path: Path) -> None:
+    """In files, under later assignments and in checkpoints' plain values; both names at once are refused."""
+    path = tmp_path / "old.yaml"
+    path.write_text("network: {rounds: 5}\nadversarial: {learning_rounds: 3, critic_steps: 2}\n")
+    chosen = configure("small", settings.read_yaml(path))
+    assert (chosen.network["flow_steps"], chosen.adversarial.learning_flow_steps) == (5, 3)
+    given = settings.read_given(str(path), ["network.rounds=7", "adversarial.learning_flow_steps=4"])
+    assert given == {"network": {"flow_steps": 7}, "adversarial": {"learning_flow_steps": 4, "critic_steps": 2}}
+    with pytest.raises(SettingsError, match=r"'network\.rounds' is another name of 'flow_steps'"):
+        configure("small", {"network": {"rounds": 5, "flow_steps": 6}})
+
+
+def test_assignments_go_above_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("epochs: 30\nprior: {draws: 2, learning_rate: 2e-4}\nloss_weights: {kl: 0.5}\n")
+    given = settings.read_given(
+        str(path),
+        ["prior.draws=3", "prior.betas=[5e-1, 0.75]", "compile=true", "critic_epochs=", "loss_weights={melody: 1e-1}"],
+    )
+    assert given == {
+        "epochs": 30,
+        "prior": {"draws": 3, "learning_rate": 2e-4, "betas": [0.5, 0.75]},
+        "loss_weights": {"kl": 0.5, "melody": 0.1},
+        "compile": True,
+        "critic_epochs": None,
+    }
+    chosen = configure("small", given, {"epochs": 7})
+    assert (chosen.epochs, chosen.prior.draws, chosen.prior.betas, chosen.compile) == (7, 3, (0.5, 0.75), True)
+    assert settings.read_given("", ["seed=1", "seed=2"]) == {"seed": 2}
+    assert settings.read_given("", ["model=a=b"]) == {"model": "a=b"}
+
+
+@pytest.mark.parametrize("assignment", ["prior.draws", "=3", "prior.=3", ".draws=3", "seed=[1", "seed={a: b: c}"])
+def test_what_is_no_assignment_is_refused(assignment: str) -> None:
+    with pytest.raises(SettingsError, match=r"^--set .*(expected NAME=VALUE|not YAML)"):
+        settings.read_given("", [assignment])

@@ -31,6 +31,12 @@ Preset = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Model family; `musigan models` lists them.")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="One setting, above --config, as in adversarial.penalty=exact; repeatable."
+    ),
+]
 Resume = Annotated[str, typer.Option("--resume", metavar="CKPT", help="Go on exactly where a stopped run was saved.")]
 Init = Annotated[
     str,
@@ -82,12 +88,13 @@ class SessionReporter:
         )
 
 
-def settings_of(session: _cli.Session, preset: str, config: str, flags: Mapping[str, Any], device: str) -> Any:
+def settings_of(
+    session: _cli.Session, preset: str, given: Mapping[str, Any], flags: Mapping[str, Any], device: str
+) -> Any:
     """Settings of a run from nothing; without a preset, model and device decide, and the session says so."""
-    from musigan import models, settings
+    from musigan import models
     from musigan.checkpoints.settings import configure, preset_for
 
-    given = settings.read_yaml(config) if config else {}
     model = str(flags.get("model") or given.get("model") or "musigan")
     models.family(model)  # an unknown one is the model's fault, not the preset's
     name = str(preset or given.get("preset") or preset_for(device, model))
@@ -111,6 +118,7 @@ def train(
     force: bool,
     preset: str,
     config: str,
+    assignments: Sequence[str] | None,
     device: str,
     steps_limit: int | None,
     print_config: bool,
@@ -119,6 +127,7 @@ def train(
     """Train, or print what would be trained."""
     from musigan.errors import MusiganError, UsageError
     from musigan.machine.devices import resolve_device
+    from musigan.settings import read_given, write_yaml
 
     if sum(map(bool, (resume, start, init))) > 1:
         raise UsageError(
@@ -126,17 +135,16 @@ def train(
             "with what fits of a checkpoint: give one of them"
         )
     device = resolve_device(device)
+    given = read_given(config, assignments or ())
     saved = _saved(resume or start)
     if saved is not None:
         if resume:
             _refuse_other_tool(saved, resume, adversarial)
-        settings = _settings_over(saved, bool(start), preset, config, flags)
+        settings = _settings_over(saved, bool(start), preset, given, flags)
     else:
-        settings = settings_of(session, preset, config, flags, device)
+        settings = settings_of(session, preset, given, flags, device)
     _check_stages(settings, adversarial, bool(start))
     if print_config:
-        from musigan.settings import write_yaml
-
         for line in write_yaml(settings).splitlines():
             session.print(line)
         return
@@ -184,16 +192,14 @@ def _check_stages(settings: TrainingSettings, adversarial: bool, starting: bool)
 
 
 def _settings_over(
-    saved: Checkpoint, starting: bool, preset: str, config: str, flags: Mapping[str, Any]
+    saved: Checkpoint, starting: bool, preset: str, given: Mapping[str, Any], flags: Mapping[str, Any]
 ) -> TrainingSettings:
     """A checkpoint's settings under those given now; how long it was pretrained says nothing about a game it starts."""
     from musigan.checkpoints.settings import TrainingSettings, settings_to_start
     from musigan.errors import SettingsError
-    from musigan.settings import build, merge, read_yaml
+    from musigan.settings import build, merge
 
-    given = {key: value for key, value in flags.items() if value is not None}
-    file = read_yaml(config) if config else {}
-    preset = preset or str(file.get("preset") or "")
+    preset = preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise SettingsError(
             f"--preset {preset}: the checkpoint was made with {saved.settings.get('preset')}, and a trained network "
@@ -201,7 +207,8 @@ def _settings_over(
         )
     saved.training_settings()
     base = settings_to_start(saved.settings) if starting else saved.settings
-    settings = build(TrainingSettings, merge(merge(base, file), given))
+    flag_settings = {key: value for key, value in flags.items() if value is not None}
+    settings = build(TrainingSettings, merge(merge(base, given), flag_settings))
     if starting and settings.pretrain_epochs is not None:
         raise SettingsError("--pretrain-epochs together with --start: the pretraining is done; leave it out")
     return settings

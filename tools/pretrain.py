@@ -22,6 +22,7 @@ def main(
     preset: _training.Preset = "",
     model: _training.Model = None,
     config: _training.Config = "",
+    assignments: _training.Assignments = None,
     resume: _training.Resume = "",
     init: _training.Init = "",
     keep_last: _training.KeepLast = None,
@@ -50,5 +51,6 @@ def main(
     }
     _training.train(
         session, [source], output, adversarial=False, resume=resume, start="", init=init, force=force,
-        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        preset=preset, config=config, assignments=assignments, device=device, steps_limit=steps_limit,
+        print_config=print_config, flags=flags,
     )  # fmt: skip

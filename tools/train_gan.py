@@ -28,6 +28,7 @@ def main(
     preset: _training.Preset = "",
     model: _training.Model = None,
     config: _training.Config = "",
+    assignments: _training.Assignments = None,
     resume: _training.Resume = "",
     start: Annotated[
         str,
@@ -65,5 +66,6 @@ def main(
     }
     _training.train(
         session, sources or ["-"], output, adversarial=True, resume=resume, start=start, init=init, force=force,
-        preset=preset, config=config, device=device, steps_limit=steps_limit, print_config=print_config, flags=flags,
+        preset=preset, config=config, assignments=assignments, device=device, steps_limit=steps_limit,
+        print_config=print_config, flags=flags,
     )  # fmt: skip

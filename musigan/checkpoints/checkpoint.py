@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 KIND = "musigan checkpoint"
 FORMAT = 2
 
-# What format 1 called differently: settings by section, and parts of the names of parameters.
-_FORMER_SETTINGS = {"network": {"rounds": "flow_steps"}, "adversarial": {"learning_rounds": "learning_flow_steps"}}
+# What format 1 called differently, beside settings: parts of the names of parameters.
 _FORMER_PARAMETERS = {"inward": "in_proj", "outward": "out_proj"}
 
 
@@ -189,11 +188,9 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a checkpoint of format 1 with today's names of settings and parameters."""
-    settings = dict(content["settings"])
-    for section, names in _FORMER_SETTINGS.items():
-        if section in settings:
-            settings[section] = {names.get(name, name): value for name, value in settings[section].items()}
-    renamed: dict[str, Any] = {"settings": settings}
+    from musigan.settings import current_names
+
+    renamed: dict[str, Any] = {"settings": current_names(content["settings"])}
     for part in ("networks", "average"):
         renamed[part] = {name: _renamed_parameters(weights) for name, weights in content[part].items()}
     return content | renamed

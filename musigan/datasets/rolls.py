@@ -14,34 +14,28 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from musigan.datasets.conditions import CONDITIONS, RollSource, style_of, styles_of
 from musigan.datasets.record import TYPICAL_LEVEL, MusicRecord, SongStatistics
-from musigan.errors import MusiganError, SettingsError, StoreError
+from musigan.errors import MusiganError, StoreError
 from musigan.rolls import beats
 from musigan.rolls.loudness import Compression, compress, transpose
 from musigan.rolls.shape import RollShape
 from musigan.rolls.tracks import DRUMS
+from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=CHECKED)
 class AugmentSettings:
     """Random changes to a training roll. With all off, rolls are the chunks as they are in the store."""
 
     crop: bool = True  # start anywhere inside a pair of chunks, not only where a chunk starts
     swap_channels: bool = True  # swap left and right with probability 1/2 (stereo only)
-    gain: float = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
-    transpose_keys: int = 2  # transpose by up to so many keys, up or down; keys that become free are silent
-    silent_question: float = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.gain < 1.0:
-            raise SettingsError(f"augment.gain is {self.gain}; expected 0 or more, and less than 1")
-        if self.transpose_keys < 0:
-            raise SettingsError(f"augment.transpose_keys is {self.transpose_keys}; expected 0 or more")
-        if not 0.0 <= self.silent_question <= 1.0:
-            raise SettingsError(f"augment.silent_question is {self.silent_question}; expected 0 to 1")
+    gain: ShareBelowOne = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
+    transpose_keys: CountOrNone = 2  # transpose by up to so many keys, up or down; keys that become free are silent
+    silent_question: Share = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
 
 
 NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)

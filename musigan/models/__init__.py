@@ -29,7 +29,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Family:
-    """One model family. `stages` names objectives of `musigan.training.objectives`, in the order they run."""
+    """One model family. `stages` names stages of `musigan.models.stages`, in the order they run."""
 
     name: str
     summary: str  # one line: what it is good for
@@ -39,9 +39,7 @@ class Family:
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
     pretrain_share: float = 0.9  # share of the epochs before the adversarial stage
     stores: int = 1  # keys stores it learns from, one for each kind of music
-    parts: Mapping[str, float] = field(
-        default_factory=dict
-    )  # shares of pretraining by stage, where other than PRETRAIN_PARTS
+    parts: Mapping[str, float] = field(default_factory=dict)  # shares of pretraining, where other than `Stage.share`
     draws: bool = True  # makes new music, from noise or from nothing
     extends: bool = False  # continues given music
     morphs: bool = False  # leads from one song to another: its latents are a sequence in time

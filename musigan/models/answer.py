@@ -17,33 +17,25 @@ each the call of the next one, is a piece of any length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.layers.convolution import KeyValueCache, normed
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Judgement, Posterior
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, NotNegative
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class AnswerSettings(musigan.MusiganSettings):
     """Sizes of the networks: musigan's, and how strongly an answer follows its call."""
 
-    guidance: float = 2.0  # guidance scale: above 1, the call weighs more than learned (arXiv 2207.12598)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.guidance < 0:
-            raise SettingsError(
-                f"network.guidance is {self.guidance:g}; expected 0 (ignore the call), 1 (as learned) or more"
-            )
+    guidance: NotNegative = 2.0  # how much the call weighs: 0 not at all, 1 as learned, above 1 more (arXiv 2207.12598)
 
 
 class Generator(musigan.LatentFlow):

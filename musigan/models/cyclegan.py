@@ -12,43 +12,38 @@ exactly 0; and a learned map of the keys, without which a convolution cannot tel
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.layers.convolution import DownBlock, ResidualBlock, normed
 from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import pack, pad_roll, unpack
 from musigan.models import Family
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count, CountOrNone
 
 GATE_LOGIT = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
 BORN = 0.4  # base loudness, in model space, of notes that the generator adds where the roll is silent
 FAINTEST = 0.1  # least loudness of a note, in model space: fainter notes would cost almost nothing and hide the song
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class CycleGanSettings:
     """Sizes of the networks."""
 
-    patch_keys: int = 4  # keys in a patch
-    patch_frames: int = 10  # frames in a patch
-    width: int = 32  # channels of the generators
-    dilations: tuple[int, ...] = (1, 2, 4, 8)  # in time, of the generators' residual blocks
-    critic_width: int = 32  # channels of the critics' finest feature map
-    critic_layers: int = 2  # each halves the feature map
+    patch_keys: Count = 4  # keys in a patch
+    patch_frames: Count = 10  # frames in a patch
+    width: Count = 32  # channels of the generators
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8)  # in time, of the generators' blocks
+    critic_width: Count = 32  # channels of the critics' finest feature map
+    critic_layers: Count = 2  # each halves the feature map
     spectral: bool = False  # spectral normalisation of the critics' layers
-    pool: int = 32  # earlier generated rolls of each kind that the critics are still shown; 0: the latest only
-
-    def __post_init__(self) -> None:
-        sizes = (self.patch_keys, self.patch_frames, self.width, self.critic_width, self.critic_layers)
-        if min(*sizes, *self.dilations, 1) < 1 or not self.dilations:
-            raise SettingsError("network sizes must be at least 1, and network.dilations name one block or more")
-        if self.pool < 0:
-            raise SettingsError(f"setting 'network.pool' is {self.pool}; expected 0 (none) or more")
+    pool: CountOrNone = 32  # earlier generated rolls of each kind that the critics are still shown; 0: the latest only
 
 
 class DirectedGenerator(nn.Module):

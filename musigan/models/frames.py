@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.layers.gates import hard_gate, limit
 from musigan.models.protocol import Decoded
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count, CountOrNone
 
 Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -34,22 +34,15 @@ COUPLING = 30.0  # unit of the coupling from one channel to the next: Adam steps
 BLOCK_STEPS = 100  # steps of noise drawn at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class FrameSettings:
     """Sizes of a recurrent network over frames."""
 
-    width: int = 256  # of the recurrent layers
-    layers: int = 1
-    step_frames: int = 5  # frames of one recurrent step
-    key_width: int = 32  # features of every key
-    reach_keys: int = 12  # keys to either side that a key's features see directly
-
-    def __post_init__(self) -> None:
-        for name in ("width", "layers", "step_frames", "key_width"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"network.{name} is {getattr(self, name)}; expected at least 1")
-        if self.reach_keys < 0:
-            raise SettingsError(f"network.reach_keys is {self.reach_keys}; expected 0 or more")
+    width: Count = 256  # of the recurrent layers
+    layers: Count = 1  # recurrent layers
+    step_frames: Count = 5  # frames of one recurrent step
+    key_width: Count = 32  # features of every key
+    reach_keys: CountOrNone = 12  # keys to either side that a key's features see directly
 
 
 class ChainParameters(NamedTuple):

@@ -19,14 +19,13 @@ little below 1: on 10 s of 15 held-out songs, latents move by .64 from step to s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.layers.convolution import ResidualBlock
 from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import channels_last, pack, pad_roll, unpack
@@ -36,36 +35,27 @@ from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Posterior
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count, NotNegative, Positive
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
 SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder
 WINDOW_STEPS = 512  # steps decoded at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class MdnRnnSettings:
     """Sizes of the networks, and the sampling temperature."""
 
-    step_frames: int = 10  # frames of one latent
-    patch_keys: int = 4  # keys packed into channels
-    width: int = 64  # channels of the fine feature map
-    deep_width: int = 96  # channels of the coarse feature map (half as many rows)
-    latent_dim: int = 32  # numbers in a latent
-    hidden_dim: int = 256  # of the LSTM
-    layers: int = 1  # of the LSTM
-    mixtures: int = 16  # components
-    input_noise: float = 0.1  # deviation of the noise on what the LSTM learns from, latents having 1
-    temperature: float = 0.9  # default for sampling
-
-    def __post_init__(self) -> None:
-        sizes = (self.step_frames, self.patch_keys, self.width, self.deep_width, self.latent_dim, self.hidden_dim)
-        if min(*sizes, self.layers, self.mixtures) < 1:
-            raise SettingsError("network sizes must be at least 1")
-        if self.input_noise < 0 or not self.temperature > 0:
-            raise SettingsError(
-                f"network.input_noise {self.input_noise:g} and network.temperature {self.temperature:g}: expected 0 or "
-                "more, and over 0"
-            )
+    step_frames: Count = 10  # frames of one latent
+    patch_keys: Count = 4  # keys packed into channels
+    width: Count = 64  # channels of the fine feature map
+    deep_width: Count = 96  # channels of the coarse feature map (half as many rows)
+    latent_dim: Count = 32  # numbers in a latent
+    hidden_dim: Count = 256  # of the LSTM
+    layers: Count = 1  # of the LSTM
+    mixtures: Count = 16  # components
+    input_noise: NotNegative = 0.1  # deviation of the noise on what the LSTM learns from, latents having 1
+    temperature: Positive = 0.9  # default for sampling
 
 
 class Mixture(NamedTuple):

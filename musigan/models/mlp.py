@@ -8,33 +8,28 @@ keys, the same in all rolls, each scaled by the roll's own curve over time. The 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.layers.critics import minibatch_deviation
 from musigan.layers.gates import hard_gate, limit
 from musigan.models import Family
 from musigan.models.protocol import Decoded, Judgement, OneShotGenerator
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class MlpSettings:
     """Sizes of the networks."""
 
-    latent_dim: int = 100  # numbers of noise for a roll
-    width: int = 512  # of the hidden layers
-    step_frames: int = 10  # frames from one step of the roll to the next
-    patterns: int = 64  # patterns over keys in the generator, and as many in the critic
-
-    def __post_init__(self) -> None:
-        for name in ("latent_dim", "width", "step_frames", "patterns"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"network.{name} is {getattr(self, name)}; expected at least 1")
+    latent_dim: Count = 100  # numbers of noise for a roll
+    width: Count = 512  # of the hidden layers
+    step_frames: Count = 10  # frames from one step of the roll to the next
+    patterns: Count = 64  # patterns over keys in the generator, and as many in the critic
 
 
 class Generator(OneShotGenerator):

@@ -18,11 +18,10 @@ mixes the samples of a batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,26 +35,25 @@ from musigan.losses.musical import HEAD_LOSSES
 from musigan.models import Family, inpainting
 from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count, Even
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class MusiganSettings:
     """Sizes of the networks."""
 
-    ALIASES: ClassVar[Mapping[str, str]] = {"rounds": "flow_steps"}
-
-    patch_keys: int = 4  # keys packed into channels
-    patch_frames: int = 10  # frames packed into channels; also the time step of one latent
-    width: int = 64  # channels of the fine feature map
+    patch_keys: Count = 4  # keys packed into channels
+    patch_frames: Count = 10  # frames packed into channels; also the time step of one latent
+    width: Count = 64  # channels of the fine feature map
     deep_width: int = 96  # channels of the coarse feature map (half as many rows)
     fine_blocks: int = 1  # residual blocks on the fine feature map, encoder and decoder each
     deep_blocks: int = 1  # residual blocks on the coarse feature map, encoder and decoder each
-    latent_dim: int = 32  # numbers per latent step
-    flow_steps: int = 8  # flow steps, passes through the transformer, from noise to latents
-    time_dim: int = 32  # size of the embedding of the flow's time
-    transformer_width: int = 128
-    transformer_layers: int = 4
-    transformer_heads: int = 4
+    latent_dim: Count = 32  # numbers per latent step
+    flow_steps: Count = 8  # flow steps, passes through the transformer, from noise to latents
+    time_dim: Even = 32  # size of the embedding of the flow's time
+    transformer_width: int = 128  # features of a token, a multiple of twice the heads
+    transformer_layers: int = 4  # of the transformer
+    transformer_heads: int = 4  # of its attention
     critic_width: int = 64  # channels of the critic's finest feature map
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
     chroma_critic_width: int = 0  # channels of the critic's tower over pitch classes; 0 leaves it out
@@ -69,10 +67,6 @@ class MusiganSettings:
                 f"network.transformer_width {self.transformer_width} is not divisible by twice "
                 f"network.transformer_heads ({self.transformer_heads})"
             )
-        if min(self.patch_keys, self.patch_frames, self.width, self.latent_dim, self.flow_steps) < 1:
-            raise SettingsError("network sizes must be at least 1")
-        if self.time_dim < 2 or self.time_dim % 2:
-            raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
 
 
 class LatentFlow(FlowGenerator):

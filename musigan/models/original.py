@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,22 +26,23 @@ from musigan.losses.musical import HEAD_LOSSES
 from musigan.models import Family
 from musigan.models.protocol import Decoded, Judgement, Posterior
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class OriginalSettings:
     """Sizes of the networks; the defaults are the author's."""
 
     width: int = 128  # channels of every convolution of encoder and decoder
     latent_steps: int = 500  # latent steps of a roll
     latent_dim: int = 512  # numbers per latent step
-    transformer_layers: int = 1
-    transformer_heads: int = 8
-    dropout: float = 0.1
+    transformer_layers: int = 1  # of the transformer
+    transformer_heads: int = 8  # of its attention
+    dropout: float = 0.1  # share of the transformer's activations that are left out while it learns
     critic_layers: int = 8  # each halves the row and doubles the channels
     critic_width: int = 2  # channels of the critic's first layer
-    minibatch_projections: int = 10
-    minibatch_width: int = 5
+    minibatch_projections: int = 10  # of the critic's minibatch discrimination
+    minibatch_width: int = 5  # numbers in each of these
     gaussian: bool = False  # smooth the decoder's output over keys and frames, by learned widths
     critic_heads: bool = False  # have the critic predict silence and melodic motion, too
     spectral: bool = True  # spectral normalisation of the critic's convolutions but the first

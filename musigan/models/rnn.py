@@ -10,32 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.errors import SettingsError
 from musigan.models import Family
 from musigan.models.frames import CELLS, Cell, FrameGenerator, FrameSettings
 from musigan.models.protocol import Judgement
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class RnnSettings(FrameSettings):
     """Sizes of both networks."""
 
     cell: Cell = "lstm"  # of generator and critic
-    critic_width: int = 96  # of the critic's recurrent layers, each way
-    critic_layers: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("critic_width", "critic_layers"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"network.{name} is {getattr(self, name)}; expected at least 1")
+    critic_width: Count = 96  # of the critic's recurrent layers, each way
+    critic_layers: Count = 1  # of the critic
 
 
 class Critic(nn.Module):

@@ -14,48 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from musigan.errors import CheckpointError
+from musigan.losses.registry import meaning
 
 POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # of an entry; all its other numbers are plotted
 VALIDATION = "validation_"
 DIGITS = 5
 SAMPLES, FLOOR = "samples", "floor"
-
-VIEWS = {"roll": "rolls", "chroma": "pitch classes", "latent": "latents"}  # the critic's inputs
-
-# The explanation of each loss on the page; %s is one of VIEWS.
-MEANINGS = {
-    "reconstruction": "How far decoded rolls are from the real ones. Lower is better.",
-    "activity": "How often the decoder is wrong about which cells sound. Lower is better.",
-    "kl": "How far the latents are from white noise, in nats.",
-    "overlap": "Agreement of sounding cells with the real roll. 1 is perfect.",
-    "flow": "Error of the flow from white noise to the latents of music. It falls, then levels off.",
-    "frame_nats": "How poorly the sounding keys of a frame were predicted from all before, in nats. Lower is better.",
-    "loudness_nats": "The same for their loudness; a density, which may be below 0. Lower is better.",
-    "nll": "How poorly each step was predicted from all before, in nats; 1.42 is guessing. Lower is better.",
-    "cycle": "Change of a song that was transferred to the other kind and back. Lower is better.",
-    "identity": "Change of a song that was of the target kind already. Lower is better.",
-    "harmony": "Difference between the pitch classes of a song and of its transfer. Lower is better.",
-    "change": "Difference between a song and its transfer, as a share of the sounding loudness.",
-    "density": "Difference of how much each key is used, from real music. Lower is better.",
-    "deviation": "Difference of how much each key's loudness varies, from real music. Lower is better.",
-    "motion": "Difference of how fast loudness changes, from real music. Lower is better.",
-    "no_silence": "How much quieter the quietest stretches are than in real music. Lower is better.",
-    "no_seconds": "Silent seconds beyond those of real music. Lower is better.",
-    "melody": "Difference of how far the melody (top line) moves, from real music. Lower is better.",
-    "statistics": "Difference of each key's least, greatest and mean loudness, from real music. Lower is better.",
-    "song_divergence": "Difference of how unlike one another songs are, from real music. Lower is better.",
-    "critic_silence": "The critic's error about how much of a roll is silent. Lower is better.",
-    "critic_melody": "The critic's error about how far a roll's top line moves. Lower is better.",
-    "critic_mismatch": "The critic's loss on real rolls with their own conditions and with others'.",
-    "anchor": "How far decoded rolls are from the real ones while the critic trains the decoder. Lower is better.",
-    "anchor_activity": "The same for which cells sound. Lower is better.",
-    "accuracy_%s": "Share of %s that the critic classifies correctly. .5 is guessing; long above .95, it has won.",
-    "critic_%s": "The critic's loss on %s, real and generated.",
-    "adversarial_%s": "The generator's loss against the critic, on %s.",
-    "features_%s": "Distance of the critic's features between generated and real %s. Lower is better.",
-    "penalty_%s": "Size of the critic's gradient on %s.",
-    "augmentation": "Probability of each augmentation of the critic's rolls. It rises while the critic is too sure.",
-}
 
 
 @dataclass(frozen=True)
@@ -117,15 +81,6 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "metrics": _metrics(epoch_entries),
         "verdict": next((str(e["verdict"]) for e in _evaluations(reversed(history)) if e.get("verdict")), None),
     }
-
-
-def meaning(name: str) -> str:
-    """Return the explanation of a loss, empty for one that this version does not know."""
-    if name in MEANINGS:
-        return MEANINGS[name]
-    head, _, view = name.rpartition("_")
-    sentence = MEANINGS.get(f"{head}_%s", "")
-    return sentence.replace("%s", VIEWS[view]) if view in VIEWS else ""
 
 
 def rounded(value: Any) -> float | None:

@@ -16,6 +16,7 @@ import torch
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
 from musigan.models.protocol import FlowGenerator
+from musigan.models.stages import STAGES
 
 if TYPE_CHECKING:
     from musigan.datasets.rolls import RollDataset
@@ -32,7 +33,7 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     Does nothing where a family has no such map, and before the transformer is trained.
     """
     generator = run.average.network
-    if not isinstance(generator, FlowGenerator) or run.plan[run.position.stage][0] == "variational":
+    if not isinstance(generator, FlowGenerator) or not STAGES[run.plan[run.position.stage][0]].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn_latents, real_latents = [], []

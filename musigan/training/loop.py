@@ -27,6 +27,7 @@ from musigan.datasets.batches import Batch, batches, steps_per_epoch
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import MusiganError
 from musigan.machine.seeding import seed_of
+from musigan.models.stages import STAGES
 from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Objective, StepContext
@@ -37,17 +38,6 @@ if TYPE_CHECKING:
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
-VALIDATED = ("variational", "likelihood", "translation")  # stages whose losses mean the same on held-out songs
-
-# Time of a step relative to a variational one: measured with the preset small, roughly right for others.
-RELATIVE_COST = {
-    "variational": 1.0,
-    "prior": 0.5,
-    "likelihood": 1.0,
-    "critic": 1.2,
-    "adversarial": 2.0,
-    "translation": 4.0,
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ class Progress:
     steps: int
     losses: Mapping[str, float]  # means over the epoch so far, by name
     rolls_per_second: float  # of this stage and sitting
-    seconds_left: float  # of all stages, estimated from this stage's pace and RELATIVE_COST
+    seconds_left: float  # of all stages, estimated from this stage's pace and the stages' costs
 
 
 @dataclass
@@ -79,10 +69,9 @@ class Pace:
 
     def seconds_left(self, run: Run, steps: int) -> float:
         """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
-        cost = {name: RELATIVE_COST.get(name, 1.0) for name, _ in run.plan}
         (stage, epochs), *later = run.plan[self.stage :]
         cost_left: float = epochs * steps - run.position.step
-        cost_left += sum(epochs * steps * cost[name] / cost[stage] for name, epochs in later)
+        cost_left += sum(epochs * steps * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
         return cost_left * self.seconds / max(self.steps, 1)
 
 
@@ -140,7 +129,7 @@ def _run_epoch(
     stage, epochs = run.plan[position.stage]
     objective = objective_of(run)
     if not run.optimisers:
-        reporter.note(f"{objective.title}: {epochs} epochs of {len(dataset)} rolls")
+        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {len(dataset)} rolls")
         run.optimisers = optimisers_of(objective)
     steps = steps_per_epoch(dataset, settings.rolls_per_step)
     # Stages see different crops, so their epochs have different numbers.
@@ -286,7 +275,7 @@ def _end_epoch(
     entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": epochs_done}
     entry |= {"step": position.total_steps, "seconds": round(position.seconds, 3)}
     entry |= _means(position.tally)
-    if validation is not None and len(validation) and stage in VALIDATED:
+    if validation is not None and len(validation) and STAGES[stage].is_validated:
         entry |= validate(run, validation, stage)
     stage_over = position.epoch + 1 >= epochs
     is_sampled = settings.sample_every and (stage_over or epochs_done % settings.sample_every == 0)
@@ -324,11 +313,11 @@ def _end_epoch(
 def _judged(run: Run, stage: str, done: int) -> bool:
     """Return whether to evaluate samples after epoch `done` of the plan: every `evaluate_every` and at its end.
 
-    Not in the variational stage, before the generator is trained to draw.
+    Not in a stage before the generator is trained to draw.
     """
     every = run.settings.evaluate_every
     is_last = done == sum(epochs for _, epochs in run.plan)
-    return bool(every) and stage != "variational" and (is_last or done % every == 0)
+    return bool(every) and STAGES[stage].can_sample and (is_last or done % every == 0)
 
 
 @torch.no_grad()

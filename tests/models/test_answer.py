@@ -213,7 +213,7 @@ def test_silent_questions_are_for_families_that_hear_them() -> None:
     with pytest.raises(SettingsError, match="takes no call"):
         tiny.settings(augment={"silent_question": 0.1})
     with pytest.raises(SettingsError, match="silent_question"):
-        AugmentSettings(silent_question=1.5)
+        tiny.settings("answer", augment={"silent_question": 1.5})
 
 
 def test_epochs_before_the_game_go_to_rolls_and_flow_alike() -> None:

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from musigan import models, report, store
-from musigan.checkpoints.settings import LOSS_NAMES
+from musigan import report, store
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
 from musigan.pictures import png
 from musigan.report import history, listening, summary
@@ -96,13 +95,6 @@ def test_metrics_have_a_curve_and_the_latest_lines(content: dict[str, Any]) -> N
     assert distance["lines"] == [{"name": "floor", "value": 2.5}, {"name": "silence", "value": 130.0}]
     assert (other["name"], other["lines"]) == ("<b>", [])
     assert content["verdict"] == "learning: <i>nearer</i>: 9 of 10"
-
-
-def test_every_loss_has_a_sentence() -> None:
-    of_families = [name for family in models.FAMILIES for name in models.family(family).losses]
-    assert not [name for name in (*LOSS_NAMES, *of_families) if not history.meaning(name)]
-    assert "pitch classes" in history.meaning("critic_chroma")
-    assert history.meaning("critic_unheard_of") == ""
 
 
 def test_no_history_is_no_error() -> None:

@@ -148,6 +148,26 @@ def test_model_and_preset_are_told_apart(tmp_path: Path) -> None:
     assert (preset[0], preset[2]) == (0, "")
 
 
+def test_a_setting_on_the_command_line_goes_above_the_file(tmp_path: Path) -> None:
+    """And under flags; a misspelt one is answered with the nearest."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("epochs: 30\nprior: {draws: 2, learning_rate: 2e-4}\n")
+    given, misspelt, nothing = calls(
+        "train-gan",
+        ["--print-config", "--config", file, "--set", "prior.draws=3", "--set", "epochs=40", "--epochs", 50],
+        ["--print-config", "--set", "adversarial.critic_step=3"],
+        ["--print-config", "--set", "seed"],
+    )
+    (model,) = calls("pretrain", ["--print-config", "--set", "model=lstm", "--set", "network.width=24"])
+    chosen = yaml.safe_load(given[1])
+    assert (chosen["epochs"], chosen["prior"]["draws"], chosen["prior"]["learning_rate"]) == (50, 3, 2e-4)
+    assert yaml.safe_load(model[1])["preset"] == "lstm"
+    assert yaml.safe_load(model[1])["network"]["width"] == 24
+    assert (misspelt[0], nothing[0]) == (2, 2)
+    assert "did you mean 'critic_steps'?" in one_line(misspelt[2].encode())
+    assert "--set seed: expected NAME=VALUE" in one_line(nothing[2].encode())
+
+
 def test_a_store_that_could_not_be_heard_is_refused_first(folder: Path, tmp_path: Path) -> None:
     blocks = np.full((2, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.5, np.float16)
     lines: list[list[object]] = []

@@ -12,9 +12,9 @@ import torch
 
 from musigan import models
 from musigan.checkpoints import checkpoint
-from musigan.checkpoints.settings import LOSS_NAMES
 from musigan.datasets.batches import batches
 from musigan.errors import SettingsError
+from musigan.losses.registry import LOSSES
 from musigan.rolls.shape import RollShape
 from musigan.training import acceleration, loop
 from musigan.training.acceleration import accelerate, chosen_precision
@@ -68,7 +68,7 @@ def test_bfloat16_runs_through_all_stages_near_float32(
     assert all(value.dtype == plain[key].dtype and torch.isfinite(value).all() for key, value in half.items())
     assert any(not torch.equal(plain[key], half[key]) for key in plain)
     for left, right in zip(before, after, strict=True):
-        for loss in left.keys() & set(LOSS_NAMES):
+        for loss in left.keys() & set(LOSSES):
             assert right[loss] == pytest.approx(left[loss], rel=0.05), (left["stage"], loss)
 
 

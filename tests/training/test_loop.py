@@ -272,7 +272,10 @@ def test_pace_lasts_over_epochs_and_weighs_stages(keys: Path, tmp_path: Path, mo
     monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))
     run, data = start(keys, tiny.settings(epochs=8, pretrain_epochs=4, critic_epochs=2))
     run.plan = [("critic", 2), ("adversarial", 4)]
-    monkeypatch.setattr(loop, "RELATIVE_COST", {"critic": 1.0, "adversarial": 3.0})
+    costs = {"critic": 1.0, "adversarial": 3.0}
+    monkeypatch.setattr(
+        loop, "STAGES", {n: dataclasses.replace(loop.STAGES[n], cost=cost) for n, cost in costs.items()}
+    )
     reporter = tiny.Silent()
     loop.train(run, data, tmp_path / "ckpt.pt", reporter)
     left = [(step.stage, step.seconds_left) for step in reporter.steps]

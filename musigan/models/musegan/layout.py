@@ -5,40 +5,39 @@ B batch, C tracks, K keys, T frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
 from musigan.errors import SettingsError
 from musigan.layers.packing import pack
 from musigan.rolls.shape import RollShape
+from musigan.settings import CHECKED, Count, Even
 
 CLOCK = 4  # sine and cosine of the beat's phase and of the bar's
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=CHECKED)
 class MuseganSettings:
     """Sizes of the networks."""
 
-    ALIASES: ClassVar[Mapping[str, str]] = {"rounds": "flow_steps"}
-
-    structure: Literal["jamming", "composer", "hybrid"] = "hybrid"
-    bar_frames: int = 100  # 2 s, a bar at 120 beats a minute
-    patch_keys: int = 4  # keys packed into channels
-    patch_frames: int = 10  # frames packed into channels
-    latent_dim: int = 16  # numbers of a vector
-    flow_steps: int = 8  # flow steps of the temporal generator, from noise to vectors
-    width: int = 32  # channels of a bar generator's fine feature map
+    structure: Literal["jamming", "composer", "hybrid"] = "hybrid"  # one bar generator a track, one for all, or both
+    bar_frames: Count = 100  # 2 s, a bar at 120 beats a minute
+    patch_keys: Count = 4  # keys packed into channels
+    patch_frames: Count = 10  # frames packed into channels
+    latent_dim: Count = 16  # numbers of a vector
+    flow_steps: Count = 8  # flow steps of the temporal generator, from noise to vectors
+    width: Count = 32  # channels of a bar generator's fine feature map
     deep_width: int = 48  # channels of its coarse feature map (half as many rows and columns)
     temporal_width: int = 128  # of the temporal generator
-    temporal_layers: int = 4
-    temporal_heads: int = 4
-    time_dim: int = 32  # size of the embedding of the flow's time and of the style
-    style_dim: int = 16
-    most_styles: int = 32  # distinct styles, the most frequent first; the others count as none
+    temporal_layers: int = 4  # of the temporal generator
+    temporal_heads: int = 4  # of its attention
+    time_dim: Even = 32  # size of the embedding of the flow's time and of the style
+    style_dim: int = 16  # size of the embedding of the style that a bar generator is given
+    most_styles: Count = 32  # distinct styles, the most frequent first; the others count as none
     kept_dim: int = 32  # features of the given tracks for a bar
     critic_width: int = 32  # channels of the critic's finest feature map
     binary: Literal["deterministic", "stochastic"] = (
@@ -61,10 +60,6 @@ class MuseganSettings:
                 f"network.temporal_width {self.temporal_width} is not divisible by twice network.temporal_heads "
                 f"({self.temporal_heads})"
             )
-        if self.time_dim < 2 or self.time_dim % 2:
-            raise SettingsError(f"network.time_dim is {self.time_dim}; expected an even number")
-        if min(self.patch_keys, self.patch_frames, self.bar_frames, self.latent_dim, self.width, self.most_styles) < 1:
-            raise SettingsError("network sizes must be at least 1")
 
 
 @dataclass(frozen=True)

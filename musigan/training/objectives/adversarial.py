@@ -37,7 +37,6 @@ class Adversarial(Objective):
 
     generator: NoiseGenerator
     name = "adversarial"
-    title = "generator against critic"
     steers = True  # whether the stage adapts the probability of augmentations, if there are any
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
@@ -235,7 +234,6 @@ class CriticOnly(Adversarial):
     """The critic's side of the adversarial stage with a frozen generator: a head start for the critic."""
 
     name = "critic"
-    title = "training the critic"
     steers = False  # against a frozen generator the critic is meant to become sure
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:

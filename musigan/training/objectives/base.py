@@ -67,8 +67,7 @@ class Objective(ABC):
     """Networks and the losses that one stage minimises; subclasses say what they need of the generator."""
 
     generator: Generator
-    name: ClassVar[str]
-    title: ClassVar[str]  # for display
+    name: ClassVar[str]  # of the stage in which it is minimised, one of `models.stages.STAGES`
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         self.networks, self.settings = networks, settings

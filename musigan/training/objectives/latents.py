@@ -18,7 +18,6 @@ class Variational(Objective):
 
     generator: protocol.Autoencoder
     name = "variational"
-    title = "learning to encode rolls as latents"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: encoder and decoder."""
@@ -71,7 +70,6 @@ class Prior(Objective):
 
     generator: protocol.Flow
     name = "prior"
-    title = "training the transformer"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: the transformer."""
@@ -95,7 +93,6 @@ class Likelihood(Objective):
 
     generator: protocol.Likelihood
     name = "likelihood"
-    title = "learning what comes next"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: the generator's part `prior`."""

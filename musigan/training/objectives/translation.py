@@ -23,7 +23,6 @@ class Translation(Objective):
 
     generator: Translator
     name = "translation"
-    title = "generators in both directions against a critic of each kind"
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
