@@ -102,3 +102,9 @@ def test_imports_without_torch(package: str) -> None:
     code += "print(*{'torch', 'librosa', 'matplotlib'} & set(sys.modules))"
     heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.stdout.split() == []
+
+
+def test_tools_are_thin() -> None:
+    """A command is its options, one call of the library, and how it ends."""
+    lengths = {file.name: len(file.read_text().splitlines()) for file in (CHECKOUT / "tools").glob("[!_]*.py")}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     out: Annotated[str, typer.Argument(metavar="OUT", help="A name that ends in .mid; - for a pipe.")],
     source: _cli.Source = "-",
     tempo: Annotated[

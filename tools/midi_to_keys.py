@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from musigan_tools import _cli
+from musigan_tools import _cli, _session
+from musigan_tools._session import Session
 
 SAMPLE_RATE = 12000  # Hz, at which the chain makes rolls into sound: MIDI has none
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="MIDI files, folders of them, or - for a file from a pipe.")
     ],
@@ -70,7 +71,7 @@ def main(
     progress = session.progress(len(found), "songs")
     with session.writer(output, force, "keys", attributes) as writer:
         for one in found:
-            source = one.source if one else _cli.STDIN
+            source = one.source if one else _session.STDIN
             try:
                 with one.path.open("rb") if one else session.stdin() as file:
                     score = reading.read_score(file.read(reading.MAX_BYTES + 1))

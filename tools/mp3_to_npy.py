@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 Channels = Annotated[Literal["stereo", "mono", "keep"], typer.Option(help="stereo doubles mono; keep: as it is.")]
 Dtype = Annotated[Literal["float16", "int16"], typer.Option(help="The samples' type in the store.")]
@@ -13,7 +14,7 @@ Dtype = Annotated[Literal["float16", "int16"], typer.Option(help="The samples' t
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Audio files, and folders of them.")],
     output: _cli.Output = "-",
     sample_rate: Annotated[int, typer.Option(min=1000, max=192000, help="Samples a second, in Hz.")] = 12000,

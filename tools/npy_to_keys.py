@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
     output: _cli.Output = "-",
     band: Annotated[

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
     output: _cli.Output = "-",
     chunk_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Length of a chunk.")] = 10.0,

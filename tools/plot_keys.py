@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 Picture = Annotated[
     str,
@@ -15,7 +16,7 @@ Picture = Annotated[
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
     output: Picture = "-",
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=100, help="How many items, from the first.")] = 4,

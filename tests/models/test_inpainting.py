@@ -10,7 +10,8 @@ import torch
 from musigan import models
 from musigan.models import inpainting
 from musigan.rolls.shape import RollShape
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,7 +104,7 @@ def test_known_latents_are_those_of_the_past_before_calibration() -> None:
 def test_a_sampler_goes_on_from_a_past() -> None:
     sampler = Sampler(torch.nn.ModuleDict({"generator": built()}), SHAPE, {**tiny.HEADER, "level": 0.2}, "sqrt")
     request = Request(past=past(30)[0].numpy() ** 2)
-    sampler.check(request, scored=False)
+    request.check(sampler.capabilities)
     piece = sampler.piece(1, 1, 40, request=request)
     assert piece.roll.shape == (tiny.CHANNELS, tiny.KEYS, 40)
     assert not np.array_equal(piece.roll, sampler.piece(1, 1, 40).roll)
