@@ -46,6 +46,12 @@ Jobs = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same input, same options, same seed: same output.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the best this machine has.")]
+ChunkSeconds = Annotated[float, typer.Option(min=0.1, max=600, help="Length of a chunk.")]
+FrameSeconds = Annotated[float, typer.Option(min=0.001, max=1, help="Length of a frame.")]
+Overlap = Annotated[
+    float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
+]
+Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back, whole songs only.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 _Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: details, warnings, tracebacks.")]
 

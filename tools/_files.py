@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from musigan_tools._session import Session
 
 from musigan.errors import MusiganError, UsageError
 from musigan.files.atomic import replace_whole
 from musigan.store.locations import is_stream, is_url
+
+Picture = Annotated[
+    str, typer.Option("-o", "--output", metavar="PATH", help="A .png, .svg or .pdf, or - for standard output.")
+]
 
 
 def check(session: Session, output: str, force: bool, what: str) -> None:

@@ -35,45 +35,16 @@ def main(
 
     Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
     """
-    from musigan.analysis import preparing
+    from musigan.analysis.stores import DecodingRequest
     from musigan.errors import UsageError
     from musigan.files.finding import find_audio
     from musigan.machine.cores import usable_cores
-    from musigan.sound import audio
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
-    kept = None if whole else seconds
+    request = DecodingRequest(sample_rate, start, None if whole else seconds, min_seconds, channels, dtype)
     session.check_output(output, force)
     found = list(find_audio(paths, session.skip))
-    attributes = {"sample_rate": sample_rate, "expected": len(found)}
-    originals: dict[str, str] = {}
-    duplicates = 0
-    progress = session.progress(len(found), "songs")
-    with session.writer(output, force, "waveform", attributes) as writer:
-        outcomes = audio.decode_many(
-            found,
-            jobs or usable_cores(),
-            sample_rate,
-            start,
-            kept,
-            channels,
-            min(min_seconds, kept or min_seconds),
-        )
-        for outcome in outcomes:
-            source, recording = outcome.found.source, outcome.recording
-            if recording is None:
-                session.skip(source, str(outcome.error), str(outcome.error).split(":")[0])
-                continue
-            for warning in recording.warnings:
-                session.say(f"{source}: {warning}")
-            array, item_attributes = preparing.to_waveform(recording, source, dtype)
-            content = item_attributes["content"]
-            if content in originals:
-                session.detail(f"{source}: the same recording as {originals[content]}, kept once")
-                duplicates += 1
-                continue
-            originals[content] = source
-            writer.add(array, preparing.WAVEFORM, item_attributes)
-            progress.step(source)
+    with session.writer(output, force, "waveform", {"sample_rate": sample_rate, "expected": len(found)}) as writer:
+        duplicates = request.write(found, jobs or usable_cores(), writer, session)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

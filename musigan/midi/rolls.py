@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import MidiError, SettingsError
+from musigan.errors import FieldError, MidiError, SettingsError
 from musigan.midi.events import NoteEvents
 from musigan.midi.instruments import GROUPS
 from musigan.midi.reading import Score
@@ -128,12 +128,19 @@ def content_of(notes: NoteEvents) -> str:
 
 @dataclass(frozen=True)
 class CutSettings:
-    """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence."""
+    """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence.
+
+    Raises FieldError for an overlap of chunks.
+    """
 
     chunk_seconds: float = 10.0
     overlap: float = 0.0
     validation: float = 0.1
     paired: bool = True
+
+    def __post_init__(self) -> None:
+        if self.overlap and not self.paired:
+            raise FieldError("{overlap} is of pairs: leave it or {unpaired} out")
 
     def cut(self, roll: Float, settings: KeySettings) -> tuple[Float, tuple[float, ...], int]:
         """Cut a roll into (pieces, starts in seconds, number of silent pairs left out).
@@ -168,19 +175,6 @@ class SongItem:
     attributes: dict[str, Any]
     silent: int  # pairs left out
     outside_keys: int  # notes outside the keys
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts over songs, for the summary of the tool."""
-
-    pieces: int = 0
-    silent: int = 0
-    held_back: int = 0
-
-    def counting(self, item: SongItem) -> Tally:
-        held_back = self.held_back + (item.attributes["split"] == "validation")
-        return Tally(self.pieces + len(item.array), self.silent + item.silent, held_back)
 
 
 def attributes_from_path(source: str, score: Score, genre: str) -> dict[str, str]:
