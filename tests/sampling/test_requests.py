@@ -62,7 +62,7 @@ def test_what_a_model_can_do() -> None:
     Request(0.5, roll, "ROCK", Beat(90.0), roll).check(ABLE, scored=True)
     Request().check(UNABLE)
     for request, scored, message in (
-        (Request(), True, "best: .* no critic to choose by; draw with count"),
+        (Request(), True, r"best: .* no critic to choose by; draw with count"),
         (Request(temperature=1.0), False, "temperature: .* noise alone"),
         (Request(style="folk"), False, "style: this checkpoint's model does not use it"),
         (Request(beat=Beat(90.0)), False, "tempo: this checkpoint's model does not use it"),
@@ -74,7 +74,7 @@ def test_what_a_model_can_do() -> None:
 
 
 def test_what_a_model_does_not_know() -> None:
-    with pytest.raises(FieldError, match="style jazz: .* it knows folk, rock"):
+    with pytest.raises(FieldError, match=r"style jazz: .* it knows folk, rock"):
         Request(style="jazz").check(ABLE)
     with pytest.raises(FieldError, match="none: no song had a genre"):
         Request(style="jazz").check(Capabilities(3, 7, conditions=("style",)))
