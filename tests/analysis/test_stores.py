@@ -41,7 +41,7 @@ def test_files_become_waveforms(tmp_path: Path) -> None:
     assert (item.array.shape, item.attributes["source"]) == ((1, 16000), "a.wav")
     assert session.details == ["b.wav: the same recording as a.wav, kept once"]
     assert [what for what, _, _ in session.skipped] == ["short.wav", "c.wav"]
-    assert session.skipped[0][1:] == ("too short: 0.5 s, 2 s are needed", "too short")
+    assert session.skipped[0][1:] == ("too short: 0.50 s, at least 2 s are needed", "too short")
     assert (session.counts[0].total, session.counts[0].notes) == (4, ["a.wav"])
 
 

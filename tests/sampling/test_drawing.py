@@ -86,7 +86,7 @@ def test_nothing_is_opened_for_what_cannot_be_drawn(folder: Path, sampler: Sampl
     for fields, error, message in (
         ({"temperature": 1.0}, FieldError, "temperature: "),
         ({"keep": "left", "songs": "keys"}, FieldError, "keep: "),
-        ({"prime": "song.mp3"}, FieldError, "prime: this model cannot go on"),
+        ({"style": "folk", "prime": "song.mp3"}, FieldError, "style: "),
         ({"seconds": 0.001}, FieldError, "seconds 0.001: "),
         ({"morph": str(empty)}, StoreError, "holds no song to begin with"),
     ):
@@ -106,7 +106,7 @@ def test_samples_of_a_checkpoint_are_evaluated_against_a_store(folder: Path, tmp
     options = Options(8, bootstraps=2, splits=0, baselines=(), forest=False)
     table = SampleEvaluation(options, "cpu", session).table(str(keys), str(folder / "ckpt.pt"))
     assert list(table.rows) == ["held-out", "samples", "floor", "same songs"]
-    assert session.statuses == [f"judging: {row}" for row in table.rows]
-    assert table.answers == {}
+    assert session.statuses == [f"judging: {row}" for row in (*table.rows, "answers")]
+    assert bool(table.answers) != bool(session.lines)  # too few songs are a reason to say so
     alone = SampleEvaluation(options, "cpu", session).table(str(keys), "")
     assert "samples" not in alone.rows

@@ -88,11 +88,12 @@ def test_checkpoints_are_gone_on_with_by_their_own_tool(folder: Path) -> None:
         ({"start": pre, "flags": {"pretrain_epochs": 1}}, "pretrain_epochs together with start"),
     ):
         with pytest.raises(FieldError, match=message):
-            Start.of(request(folder, **fields), "cpu", Session())
+            Start.of(TrainingRequest(("keys",), **fields), "cpu", Session())
 
 
 def test_a_game_starts_from_a_pretraining(folder: Path, tmp_path: Path) -> None:
-    started = request(folder, start=str(folder / "pre.pt"), output=str(tmp_path / "a.pt"), steps_limit=1)
+    output, flags = str(tmp_path / "a.pt"), {"epochs": 1}
+    started = request(folder, config="", start=str(folder / "pre.pt"), output=output, steps_limit=1, flags=flags)
     start = Start.of(started, "cpu", Session())
     assert start.saved is not None
     assert start.train(Session()) == ""
