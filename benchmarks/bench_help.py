@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from musigan_tools.musigan import COMMANDS
+from musigan_tools._commands import COMMANDS
 
 MODULES = ("musigan", *(module for module, _ in COMMANDS.values()))
 

@@ -23,7 +23,8 @@ from musigan.metrics.features import musical_features
 from musigan.metrics.twosample import predict
 from musigan.rolls import beats
 from musigan.rolls.loudness import expand
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from musigan.store import open_reader
 
 CLASSIFIERS = ("logistic", "forest")

@@ -110,3 +110,9 @@ def test_names_of_attributes_live_in_store_alone() -> None:
     pattern = re.compile(r'attributes\[["\']|attributes\.get\(|(header|\bstore)\[["\']')
     files = [file for name, file in modules().items() if room(name) != "store"]
     assert [str(file) for file in files if pattern.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_tools_are_thin() -> None:
+    """A command is its options, one call of the library, and how it ends."""
+    lengths = {file.name: len(file.read_text().splitlines()) for file in (CHECKOUT / "tools").glob("[!_]*.py")}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}

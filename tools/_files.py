@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from musigan_tools import _cli
+import typer
+from musigan_tools._session import Session
 
 from musigan.errors import MusiganError, UsageError
 from musigan.files.atomic import replace_whole
 from musigan.store.locations import is_stream, is_url
 
+Picture = Annotated[
+    str, typer.Option("-o", "--output", metavar="PATH", help="A .png, .svg or .pdf, or - for standard output.")
+]
 
-def check(session: _cli.Session, output: str, force: bool, what: str) -> None:
+
+def check(session: Session, output: str, force: bool, what: str) -> None:
     """Refuse, before any work, an output that would be lost, could not be written or would go to a terminal."""
     if not output:
         raise UsageError('the name of the output is empty (""): an unset variable?')
@@ -30,7 +36,7 @@ def check(session: _cli.Session, output: str, force: bool, what: str) -> None:
         raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 
 
-def write(session: _cli.Session, output: str, data: bytes, what: str) -> str:
+def write(session: Session, output: str, data: bytes, what: str) -> str:
     """Write a file that `check` let pass; returns its name for people."""
     if output == "-":
         stream = session.stdout(what)

@@ -11,16 +11,6 @@ from typing import Any
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 class StatusLine:
     """The line at the bottom of the terminal; other lines go above it. A stderr that is gone is no reason to stop."""
 

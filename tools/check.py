@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 NAME = "musigan check"
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Files, folders, URLs, or - for a pipe.")],
 ) -> None:
     """Read stores from front to back and say what they hold.

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 NAME = "musigan demo-music"
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Made if it is not there.")] = None,
     tune: Annotated[list[str] | None, typer.Option(help="Only this tune; may be given several times.")] = None,
     format: Annotated[str, typer.Option(metavar="ENDING", help="mp3, flac, ogg, wav, ...")] = "mp3",

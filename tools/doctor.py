@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 NAME = "musigan doctor"
 
 
 @_cli.tool
-def main(session: _cli.Session) -> None:
+def main(session: Session) -> None:
     """Say what this machine has: decoders, encoders, processors, memory and space.
 
     Example: musigan doctor

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     out: Annotated[str, typer.Argument(metavar="OUT", help="A name that ends in .mid; - for a pipe.")],
     source: _cli.Source = "-",
     tempo: Annotated[
@@ -36,31 +37,16 @@ def main(
 
     Example: sample ckpt.pt | keys-to-midi out.mid
     """
-    from musigan.errors import UsageError
     from musigan.midi import transcription
-    from musigan.midi.tempo import parse_grid
+    from musigan.midi.tempo import parse_grid, tempo_of_file
 
-    if 0 < tempo < 4:
-        raise UsageError(f"--tempo {tempo:g}: a MIDI file has 4 beats a minute or more")
+    file_tempo = tempo_of_file(tempo)
     target = transcription.MidiTarget(out, split=split, force=force)
     target.check(session.stdout if out == "-" else None)
     grid = parse_grid(quantise) if quantise else None
     reader = session.reader(source, "keys")
     transcriber = transcription.Transcriber.of_store(
-        reader.header, min_seconds=min_seconds, tempo=tempo or None, grid_beats=grid, keep_ghosts=keep_ghosts
+        reader.header, min_seconds=min_seconds, tempo=file_tempo, grid_beats=grid, keep_ghosts=keep_ghosts
     )
-    progress = session.progress(reader.header.expected, "pieces")
-    notes = pieces = 0
-
-    def parts():  # type: ignore[no-untyped-def]
-        nonlocal notes, pieces
-        for item in reader:
-            part = transcriber.part(item)
-            notes, pieces = notes + len(part.notes), pieces + 1
-            session.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")
-            progress.step(part.title)
-            yield part
-
     stream = session.stdout(target.what) if out == "-" else None
-    files = transcription.write(parts(), transcriber.track_names, target, stream)
-    session.summary(f"{notes} notes of {pieces} pieces in {', '.join(files)}")
+    session.summary(transcription.write_store(reader, transcriber, target, stream, session))

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     out: Annotated[str, typer.Argument(metavar="OUT", help="mp3, wav, flac, ogg, ... by its ending; - for a pipe.")],
     source: _cli.Source = "-",
     timbre: Annotated[
@@ -41,6 +42,7 @@ def main(
     """
     from musigan.files import targets
     from musigan.machine.cores import usable_cores
+    from musigan.machine.reporting import duration
     from musigan.synthesis import rendering
 
     target = targets.Target(out, bitrate or None, split, force)
@@ -51,4 +53,4 @@ def main(
     pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
     stream = session.stdout("sound") if out == "-" else None
     files = rendering.write(pieces, sound, target, title, stream)
-    session.summary(f"{sound.rendered} pieces, {_cli.duration(sound.seconds)} of sound in {', '.join(files)}")
+    session.summary(f"{sound.rendered} pieces, {duration(sound.seconds)} of sound in {', '.join(files)}")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 Channels = Annotated[Literal["stereo", "mono", "keep"], typer.Option(help="stereo doubles mono; keep: as it is.")]
 Dtype = Annotated[Literal["float16", "int16"], typer.Option(help="The samples' type in the store.")]
@@ -13,7 +14,7 @@ Dtype = Annotated[Literal["float16", "int16"], typer.Option(help="The samples' t
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Audio files, and folders of them.")],
     output: _cli.Output = "-",
     sample_rate: Annotated[int, typer.Option(min=1000, max=192000, help="Samples a second, in Hz.")] = 12000,
@@ -34,45 +35,16 @@ def main(
 
     Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
     """
-    from musigan.analysis import preparing
+    from musigan.analysis.stores import DecodingRequest
     from musigan.errors import UsageError
     from musigan.files.finding import find_audio
     from musigan.machine.cores import usable_cores
-    from musigan.sound import audio
-    from musigan.store import StoreHeader
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
-    kept = None if whole else seconds
+    request = DecodingRequest(sample_rate, start, None if whole else seconds, min_seconds, channels, dtype)
     session.check_output(output, force)
     found = list(find_audio(paths, session.skip))
-    header = StoreHeader("waveform", sample_rate, expected=len(found))
-    originals: dict[str, str] = {}
-    duplicates = 0
-    progress = session.progress(len(found), "songs")
-    with session.writer(output, force, header) as writer:
-        outcomes = audio.decode_many(
-            found,
-            jobs or usable_cores(),
-            sample_rate,
-            start,
-            kept,
-            channels,
-            min(min_seconds, kept or min_seconds),
-        )
-        for outcome in outcomes:
-            source, recording = outcome.found.source, outcome.recording
-            if recording is None:
-                session.skip(source, str(outcome.error), str(outcome.error).split(":")[0])
-                continue
-            for warning in recording.warnings:
-                session.say(f"{source}: {warning}")
-            array, song = preparing.to_waveform(recording, source, dtype)
-            if song.content in originals:
-                session.detail(f"{source}: the same recording as {originals[song.content]}, kept once")
-                duplicates += 1
-                continue
-            originals[song.content] = source
-            writer.add(array, preparing.WAVEFORM, song)
-            progress.step(source)
+    with session.writer(output, force, request.header(len(found))) as writer:
+        duplicates = request.write(found, jobs or usable_cores(), writer, session)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
     output: _cli.Output = "-",
     band: Annotated[
@@ -20,7 +20,7 @@ def main(
     keys: Annotated[
         str, typer.Option(metavar="LOW:HIGH", help="Piano keys, 49 is A4; 1:88, or 27:59 for fixed bands.")
     ] = "",
-    frame_seconds: Annotated[float, typer.Option(min=0.001, max=1, help="Length of a frame.")] = 0.02,
+    frame_seconds: _cli.FrameSeconds = 0.02,
     threshold: Annotated[
         float | None, typer.Option(help="Share of the song's level below which a key is silent.")
     ] = None,
@@ -38,41 +38,14 @@ def main(
 
     Example: mp3-to-npy song.mp3 | npy-to-keys | keys-to-mp3 song-as-keys.mp3
     """
-    from musigan.analysis import preparing
-    from musigan.errors import MusiganError, UsageError
+    from musigan.analysis.stores import AnalysisRequest
     from musigan.machine.cores import usable_cores
     from musigan.machine.devices import resolve_device
-    from musigan.machine.parallel import ordered_map
-    from musigan.rolls.keyboard import KeyRange
-    from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
-    from musigan.store import Item, chunks
 
-    if band not in MEASURED_BANDS:
-        raise UsageError(f"--band {band} is unknown: choose one of {', '.join(MEASURED_BANDS)}")
-    # None: the band's own.
-    chosen: dict[str, Any] = {"keys": KeyRange.parse(keys) if keys else None, "threshold": threshold}
-    settings = KeySettings(band, frame_seconds=frame_seconds, **chosen)
+    request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds)
     reader = session.reader(source, "pairs", "waveform")
-    if reader.kind == "pairs":
-        chunk_seconds = reader.header.chunk_seconds
-    settings.frame_samples(int(reader.header.sample_rate))
-    chunks.chunk_frames(chunk_seconds, settings.frame_seconds)
+    header = request.header(reader.header)
     device = resolve_device(device)
-    header = replace(reader.header.with_keys(settings), chunk_seconds=chunk_seconds)
-
-    def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
-        try:
-            return item, preparing.to_keys(item, reader.header, settings, chunk_seconds, device)
-        except MusiganError as error:
-            return item, error
-
-    progress = session.progress(reader.header.expected, "songs")
     with session.writer(output, force, header) as writer:
-        for item, result in ordered_map(work, reader, jobs or usable_cores()):
-            title = item.song.source or item.name
-            if isinstance(result, MusiganError):
-                session.skip(title, str(result), "that could not be analysed")
-                continue
-            writer.add(*result)
-            progress.step(title)
+        request.write(reader, device, jobs or usable_cores(), writer, session)
     session.summary(f"keys of {writer.items} songs")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 from musigan_tools import _cli
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
     output: _cli.Output = "-",
-    chunk_seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Length of a chunk.")] = 10.0,
-    overlap: Annotated[
-        float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
-    ] = 0.0,
-    validation: Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back, whole songs only.")] = 0.1,
+    chunk_seconds: _cli.ChunkSeconds = 10.0,
+    overlap: _cli.Overlap = 0.0,
+    validation: _cli.Validation = 0.1,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Pairs of a song in a random order.")] = False,
     seed: _cli.Seed = 0,
     strict: _cli.Strict = False,
@@ -31,31 +29,10 @@ def main(
 
     Example: mp3-to-npy ~/Music | pair-chunks | npy-to-keys > keys.zarr
     """
-    from musigan.analysis import preparing
-    from musigan.store import chunks
+    from musigan.analysis.stores import PairingRequest
 
+    request = PairingRequest(chunk_seconds, overlap, validation, seed if shuffle else None)
     reader = session.reader(source, "waveform")
-    chunks.chunk_samples(reader.header.sample_rate, chunk_seconds)
-    header = replace(reader.header, kind="pairs", chunk_seconds=chunk_seconds, overlap=overlap, validation=validation)
-    pairs = silent = held_back = 0
-    progress = session.progress(reader.header.expected, "songs")
-    with session.writer(output, force, header) as writer:
-        for item in reader:
-            cut, song = preparing.to_pairs(item, reader.header, chunk_seconds, overlap, validation)
-            title = song.source or item.name
-            silent += cut.silent
-            if not cut.starts:
-                if cut.silent:
-                    session.skip(title, "silent from end to end", "silent")
-                else:
-                    seconds = item.array.shape[-1] / reader.header.sample_rate
-                    session.skip(title, f"{seconds:.1f} s long, a pair takes {2 * chunk_seconds:g} s", "too short")
-                continue
-            if shuffle:
-                cut = preparing.shuffle_pairs(cut, song.content, seed)
-            writer.add(cut.pairs, preparing.PAIRS, replace(song, starts=cut.starts))
-            pairs += len(cut.starts)
-            held_back += song.is_held_out
-            progress.step(title)
-    dropped = f", {silent} silent pairs dropped" if silent else ""
-    session.summary(f"{pairs} pairs of {writer.items} songs, {held_back} of them held back for validation{dropped}")
+    with session.writer(output, force, request.header(reader.header)) as writer:
+        made = request.write(reader, writer, session)
+    session.summary(made)

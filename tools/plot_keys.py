@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from musigan_tools import _cli
-
-Picture = Annotated[
-    str,
-    typer.Option("-o", "--output", metavar="PATH", help="A .png, .svg or .pdf, or - for standard output."),
-]
+from musigan_tools import _cli, _files
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: _cli.Source = "-",
-    output: Picture = "-",
+    output: _files.Picture = "-",
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=100, help="How many items, from the first.")] = 4,
     items: Annotated[str, typer.Option(metavar="NUMBERS", help="These instead, in this order: 3,7,10:12.")] = "",
     diff: Annotated[str, typer.Option(metavar="OTHER", help="A store to draw beside, and subtract from, IN.")] = "",
@@ -40,8 +36,6 @@ def main(
 
     Example: sample ckpt.pt | plot-keys > rolls.png
     """
-    from musigan_tools import _files
-
     from musigan.errors import UsageError
     from musigan.pictures import gallery, plots
     from musigan.rolls.tracks import number_of_track
@@ -49,17 +43,13 @@ def main(
 
     _files.check(session, output, force, "a picture")
     kind = format or ("png" if output == "-" else plots.format_of(output))
-    numbers = excerpts.parse_numbers(items) if items else list(range(1, count + 1))
-    window = excerpts.Window(start, None if all else seconds)
+    choice = gallery.ItemChoice.parse(items, count, excerpts.Window(start, None if all else seconds), session.skip)
     if diff == "-" == source:
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
     shown = number_of_track(track, reader.header.tracks) if track else channel or None
     style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi)
-    choice = gallery.ItemChoice(numbers, bool(items), window, session.skip)
-    if diff:
-        found = gallery.draw_comparison(reader, session.reader(diff, "keys"), choice, style, session.say)
-    else:
-        found = gallery.draw_items(reader, choice, style)
-    name = _files.write(session, output, found.data, "a picture")
-    session.summary(f"{found.items} items in {name}")
+    other = session.reader(diff, "keys") if diff else None
+    drawn = gallery.draw(reader, other, choice, style, session.say)
+    name = _files.write(session, output, drawn.data, "a picture")
+    session.summary(f"{drawn.items} items in {name}")

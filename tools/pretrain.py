@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli, _training
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     source: Annotated[str, typer.Argument(metavar="[KEYS]", help="A keys store, or - for standard input.")] = "-",
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
@@ -39,18 +40,12 @@ def main(
 
     Example: pretrain keys.zarr --epochs 90 -o pre.pt && train-gan keys.zarr --start pre.pt --epochs 110
     """
+    from musigan.training.requests import TrainingRequest
+
     flags = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "accumulate": accumulate,
-        "critic_epochs": critic_epochs,
-        "seed": seed,
-        "model": model,
-        "keep_last": keep_last,
-        "sample_every": sample_every,
-    }
-    _training.train(
-        session, [source], output, adversarial=False, resume=resume, start="", init=init, force=force,
-        preset=preset, config=config, assignments=assignments, device=device, steps_limit=steps_limit,
-        print_config=print_config, flags=flags,
-    )  # fmt: skip
+        "epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "critic_epochs": critic_epochs,
+        "seed": seed, "model": model, "keep_last": keep_last, "sample_every": sample_every,
+    }  # fmt: skip
+    given = (preset, config, tuple(assignments or ()))
+    request = TrainingRequest((source,), output, False, resume, "", init, force, *given, steps_limit, flags)
+    _training.train(session, request, device, print_config)

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli, _files
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A checkpoint, or the run folder beside it.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="PAGE", help="The page; - is a pipe.")] = "-",
     keys: Annotated[str, typer.Option(metavar="KEYS", help="Keys store for real music beside the drawn.")] = "",
@@ -31,15 +32,13 @@ def main(
     Example: report ckpt.pt --keys keys.zarr -o report.html
     """
     from musigan.machine.cores import usable_cores
-    from musigan.machine.devices import resolve_device
+    from musigan.machine.devices import ready_device
 
     _files.check(session, output, force, "the page")
-    place = resolve_device(device)  # before torch is imported
+    place = ready_device(device)  # before anything imports torch
 
     from musigan import report
-    from musigan.training.runs import prepare_torch
 
-    prepare_torch(place)
     choices = report.MusicSelection(count, of, rounds, seconds, seed)
     reader = session.random_access_reader(keys, "keys") if keys else None
     content = report.gather(report.Run.of(run), choices, reader, place, jobs or usable_cores(), session.progress)

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from musigan_tools import _cli, _training
+from musigan_tools._session import Session
 
 
 @_cli.tool
 def main(
-    session: _cli.Session,
+    session: Session,
     sources: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEYS]...", help="A keys store, or - for standard input; two for --model cyclegan."),
@@ -19,9 +20,7 @@ def main(
     epochs: _training.Epochs = None,
     batch_size: _training.BatchSize = None,
     accumulate: _training.Accumulate = None,
-    pretrain_epochs: Annotated[
-        int | None, typer.Option(min=0, help="Of the epochs, how many come before the game.")
-    ] = None,
+    pretrain_epochs: _training.PretrainEpochs = None,
     critic_epochs: _training.CriticEpochs = None,
     seed: _training.SeedGiven = None,
     device: _cli.Device = "auto",
@@ -30,12 +29,7 @@ def main(
     config: _training.Config = "",
     assignments: _training.Assignments = None,
     resume: _training.Resume = "",
-    start: Annotated[
-        str,
-        typer.Option(
-            metavar="CKPT", help="Only the game, from the networks of a pretrained checkpoint, sizes and all."
-        ),
-    ] = "",
+    start: _training.Start = "",
     init: _training.Init = "",
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
@@ -52,20 +46,15 @@ def main(
 
     Example: train-gan keys.zarr --epochs 200 && sample ckpt.pt | keys-to-mp3 out.mp3
     """
+    from musigan.training.requests import TrainingRequest
+
     flags = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "accumulate": accumulate,
-        "pretrain_epochs": pretrain_epochs,
-        "critic_epochs": critic_epochs,
-        "seed": seed,
-        "model": model,
-        "keep_last": keep_last,
-        "sample_every": sample_every,
-        "evaluate_every": evaluate_every,
-    }
-    _training.train(
-        session, sources or ["-"], output, adversarial=True, resume=resume, start=start, init=init, force=force,
-        preset=preset, config=config, assignments=assignments, device=device, steps_limit=steps_limit,
-        print_config=print_config, flags=flags,
-    )  # fmt: skip
+        "epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "pretrain_epochs": pretrain_epochs,
+        "critic_epochs": critic_epochs, "seed": seed, "model": model, "keep_last": keep_last,
+        "sample_every": sample_every, "evaluate_every": evaluate_every,
+    }  # fmt: skip
+    given = (preset, config, tuple(assignments or ()))
+    request = TrainingRequest(
+        tuple(sources or ["-"]), output, True, resume, start, init, force, *given, steps_limit, flags
+    )
+    _training.train(session, request, device, print_config)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from musigan.errors import SettingsError
+from musigan.machine.cores import usable_cores
+
+if TYPE_CHECKING:
+    import torch
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, Windows' Linux, AMD
 
@@ -36,6 +41,24 @@ def resolve_device(name: str) -> str:
     if kind == "auto":
         return "cpu"
     raise SettingsError(f"--device {name}: this machine has none that torch can use (musigan doctor says more)")
+
+
+def prepare_torch(device: str) -> torch.device:
+    """Set one thread per usable core unless OMP_NUM_THREADS is set, TF32 on GPUs; return the torch device."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(usable_cores())
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
+    return torch.device(device)
+
+
+def ready_device(name: str) -> str:
+    """Return torch's name of the device `name` after making torch ready for it; raise SettingsError as above."""
+    device = resolve_device(name)
+    prepare_torch(device)
+    return device
 
 
 def _gpu_likely() -> bool:

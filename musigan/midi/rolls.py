@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import MidiError, SettingsError
+from musigan.errors import FieldError, MidiError, SettingsError
 from musigan.midi.events import NoteEvents
 from musigan.midi.instruments import GROUPS
 from musigan.midi.reading import Score
@@ -127,12 +127,19 @@ def content_of(notes: NoteEvents) -> str:
 
 @dataclass(frozen=True)
 class CutSettings:
-    """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence."""
+    """Cutting of songs into pairs that share `overlap`, or into chunks, the last padded with silence.
+
+    Raises FieldError for an overlap of chunks.
+    """
 
     chunk_seconds: float = 10.0
     overlap: float = 0.0
     validation: float = 0.1
     paired: bool = True
+
+    def __post_init__(self) -> None:
+        if self.overlap and not self.paired:
+            raise FieldError("{overlap} is of pairs: leave it or {unpaired} out")
 
     def cut(self, roll: Float, settings: KeySettings) -> tuple[Float, tuple[float, ...], int]:
         """Cut a roll into (pieces, starts in seconds, number of silent pairs left out).
@@ -167,19 +174,6 @@ class SongItem:
     song: Song
     silent: int  # pairs left out
     outside_keys: int  # notes outside the keys
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts over songs, for the summary of the tool."""
-
-    pieces: int = 0
-    silent: int = 0
-    held_back: int = 0
-
-    def counting(self, item: SongItem) -> Tally:
-        held_back = self.held_back + item.song.is_held_out
-        return Tally(self.pieces + len(item.array), self.silent + item.silent, held_back)
 
 
 def song_from_path(source: str, score: Score, genre: str) -> Song:

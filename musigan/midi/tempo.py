@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from musigan.errors import SettingsError
+from musigan.errors import FieldError, SettingsError
 from musigan.midi.events import NoteEvents
 from musigan.rolls import beats
+
+LOWEST_TEMPO = 4  # beats a minute: a MIDI file gives a beat's microseconds 24 bits
 
 
 def estimate_tempo(onsets: np.ndarray, weights: np.ndarray) -> float | None:
@@ -24,6 +26,13 @@ def first_beat(onsets: np.ndarray, weights: np.ndarray, tempo: float) -> float:
     if not onsets.size:
         return 0.0
     return beats.find_phase(beats.strength_of_events(onsets, weights), beats.EVENT_STEP, tempo)
+
+
+def tempo_of_file(tempo: float) -> float | None:
+    """Return a tempo that was asked for, None for 0: the piece's own. Raises FieldError where no MIDI file has it."""
+    if 0 < tempo < LOWEST_TEMPO:
+        raise FieldError("{tempo} {0:g}: a MIDI file has {1} beats a minute or more", tempo, LOWEST_TEMPO)
+    return tempo or None
 
 
 def parse_grid(text: str) -> float:

@@ -19,7 +19,7 @@ were chosen on four pieces with known notes (benchmarks/score_transcription.py),
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -30,6 +30,7 @@ import numpy.typing as npt
 from musigan.errors import MusiganError, UsageError
 from musigan.files.atomic import replace_whole
 from musigan.files.targets import Target
+from musigan.machine.reporting import Reporter
 from musigan.midi.events import NoteEvents
 from musigan.midi.reading import DEFAULT_TEMPO, KEYS
 from musigan.midi.tempo import estimate_tempo, first_beat, quantise
@@ -37,7 +38,7 @@ from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes
-from musigan.store import Item, Song, StoreHeader
+from musigan.store import Item, Reader, Song, StoreHeader
 from musigan.store.songs import piece_roll
 
 Float = npt.NDArray[np.float32]
@@ -189,6 +190,26 @@ class MidiTarget(Target):
         if self.out != "-" and Path(self.out).suffix.lower() not in (".mid", ".midi"):
             raise UsageError(f"{self.out}: a MIDI file's name ends in .mid")
         return "midi"
+
+
+def write_store(
+    reader: Reader, transcriber: Transcriber, target: MidiTarget, stream: IO[bytes] | None, reporter: Reporter
+) -> str:
+    """Transcribe a keys store to the target; return in words what was made. Raises MusiganError as `write` does."""
+    progress = reporter.progress(reader.header.expected, "pieces")
+    counts: list[int] = []  # notes, by piece
+
+    def parts() -> Iterator[Part]:
+        """Yield the pieces as they are read."""
+        for item in reader:
+            part = transcriber.part(item)
+            counts.append(len(part.notes))
+            reporter.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")
+            progress.step(part.title)
+            yield part
+
+    files = write(parts(), transcriber.track_names, target, stream)
+    return f"{sum(counts)} notes of {len(counts)} pieces in {', '.join(files)}"
 
 
 def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stream: IO[bytes] | None) -> list[str]:

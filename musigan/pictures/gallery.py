@@ -10,7 +10,7 @@ from musigan.errors import MusiganError, UsageError
 from musigan.pictures import layout, plots
 from musigan.store import Reader
 from musigan.store.alike import COMPARE, require_alike
-from musigan.store.excerpts import Excerpt, Skip, Window, excerpts, pairs_of
+from musigan.store.excerpts import Excerpt, Skip, Window, excerpts, pairs_of, parse_numbers
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,13 @@ class ItemChoice:
     required: bool
     window: Window
     skip: Skip
+
+    @classmethod
+    def parse(cls, numbers: str, count: int, window: Window, skip: Skip) -> ItemChoice:
+        """Choose the items "3,7,10:12"; where none are named, the first `count` of those that there are."""
+        if numbers:
+            return cls(parse_numbers(numbers), True, window, skip)
+        return cls(range(1, count + 1), False, window, skip)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,13 @@ class Picture:
 
     data: bytes
     items: int
+
+
+def draw(
+    reader: Reader, other: Reader | None, choice: ItemChoice, style: PictureStyle, say: Callable[[str], None]
+) -> Picture:
+    """Draw the chosen items of a keys store, beside their counterparts in another one if there is one."""
+    return draw_items(reader, choice, style) if other is None else draw_comparison(reader, other, choice, style, say)
 
 
 def draw_items(reader: Reader, choice: ItemChoice, style: PictureStyle) -> Picture:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from musigan.report.history import Run, curves
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.machine.reporting import Steps
     from musigan.report.listening import Clip
     from musigan.sampling.sampler import Sampler
     from musigan.sampling.transfer import Transfer
@@ -38,20 +39,13 @@ class MusicSelection:
             raise UsageError(f"--count {self.count} --of {self.of}: cannot choose {self.count} among {self.of}")
 
 
-class Progress(Protocol):
-    """A counter of the steps of a task."""
-
-    def step(self) -> None:
-        """Count one more step as done."""
-
-
 def gather(
     run: Run,
     choices: MusicSelection,
     reader: Reader | None,
     device: str,
     jobs: int,
-    progress: Callable[[int, str], Progress],
+    progress: Callable[[int, str], Steps],
 ) -> dict[str, Any]:
     """Gather the page's content. `reader`: keys store for real music; `progress(total, name)` starts a count."""
     from musigan.checkpoints import checkpoint as checkpoints
@@ -113,7 +107,7 @@ def _sampled_music(
     device: str,
     reader: Reader | None,
     choices: MusicSelection,
-    progress: Callable[[int, str], Progress],
+    progress: Callable[[int, str], Steps],
 ) -> PageMusic:
     """Sample music from a checkpoint, with real music of the store for comparison."""
     from musigan.report import listening
@@ -135,7 +129,7 @@ def _transferred_music(
     device: str,
     reader: Reader | None,
     choices: MusicSelection,
-    progress: Callable[[int, str], Progress],
+    progress: Callable[[int, str], Steps],
 ) -> PageMusic:
     """Transfer songs of one kind to the other with a checkpoint, and keep the originals; none without a store.
 
@@ -161,7 +155,7 @@ def _transferred_music(
 
 
 def _ranked_samples(
-    sampler: Sampler, frames: int, choices: MusicSelection, progress: Callable[[int, str], Progress]
+    sampler: Sampler, frames: int, choices: MusicSelection, progress: Callable[[int, str], Steps]
 ) -> tuple[list[Clip], list[Clip], list[Clip]]:
     """Return the best samples, best first; the worst samples, worst first; and samples taken without any choice.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from musigan.machine.reporting import duration
 from musigan.rolls import keyboard
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
         ["parameters", ", ".join(f"{name} {_count(size)}" for name, size in sizes.items())],
     ]
     if seconds is not None:
-        rows.insert(3, ["time spent", length(seconds)])
+        rows.insert(3, ["time spent", duration(seconds)])
     return rows
 
 
@@ -67,7 +68,7 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     lengths = [_seconds(info, chunk_seconds) for info in infos]
     rows = [
         ["songs", f"{len(infos):,}: {len(infos) - validation_count:,} to learn from, {validation_count:,} held back"],
-        ["music", f"{length(sum(lengths))}, {length(sum(lengths) / max(len(lengths), 1))} a song"],
+        ["music", f"{duration(sum(lengths))}, {duration(sum(lengths) / max(len(lengths), 1))} a song"],
     ]
     genres = Counter(info.song.genre or "not said" for info in infos)
     return {
@@ -77,18 +78,6 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
         "genres": [[name, count] for name, count in genres.most_common()],
         "songs": [_song(info, seconds) for info, seconds in zip(infos, lengths, strict=True)],
     }
-
-
-def length(seconds: float) -> str:
-    """Format a duration: 45 s, 3 min 20 s, 2 h 05 min."""
-    whole_seconds = round(seconds)
-    if whole_seconds < 60:
-        return f"{whole_seconds} s"
-    return (
-        f"{whole_seconds // 60} min {whole_seconds % 60:02d} s"
-        if whole_seconds < 3600
-        else f"{whole_seconds // 3600} h {whole_seconds % 3600 // 60:02d} min"
-    )
 
 
 def _song(info: ItemInfo, seconds: float) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musigan.datasets.conditions import TO_GENERATE
-from musigan.errors import UsageError
+from musigan.errors import FieldError
 from musigan.rolls import beats
 from musigan.sampling.sampler import Sampler
 from musigan.store import Reader, Song
@@ -28,13 +28,13 @@ class GivenTrack:
 
 
 def track_number(name: str, sampler: Sampler) -> int:
-    """Return the number of the checkpoint's track `name`, from 0; UsageError, naming its tracks, if there is none."""
-    sampler.check_takes("kept", "--keep")
+    """Return the number of the checkpoint's track `name`, from 0; FieldError, naming its tracks, if there is none."""
+    sampler.capabilities.check_takes("kept")
     count = sampler.shape.channels
     names = sampler.store.header.tracks or (SIDES if count == 2 else ())
     if count < 2 or name not in names:
         known_tracks = ", ".join(names) if count > 1 else "one only, and nothing would be left to make"
-        raise UsageError(f"--keep {name}: no such track in this checkpoint; it has {known_tracks}")
+        raise FieldError("{keep} {0}: no such track in this checkpoint; it has {1}", name, known_tracks)
     return names.index(name)
 
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from musigan.sampling.sampler import Piece, Sampler
 
 
-def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> tuple[np.ndarray, tuple[str, ...], Song]:
+StoreItem = tuple[np.ndarray, tuple[str, ...], Song]  # array, dimension names, song
+
+
+def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> StoreItem:
     """Convert a piece to an item of a keys store: (chunks, C, K, T) float16, dimension names, song."""
     length, frames = sampler.shape.frames, piece.roll.shape[-1]
     count = -(-frames // length)

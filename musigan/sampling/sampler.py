@@ -18,11 +18,12 @@ import numpy as np
 
 from musigan.datasets.conditions import TO_GENERATE, Conditions, style_number
 from musigan.datasets.record import SongStatistics
-from musigan.errors import CheckpointError, StoreError, UsageError
+from musigan.errors import CheckpointError, FieldError, StoreError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import USUAL_TEMPO, Beat
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.runs import remove_fragments
+from musigan.sampling.requests import NO_REQUEST, Capabilities, Request
 
 if TYPE_CHECKING:
     import torch
@@ -50,20 +51,6 @@ class Piece:
     score: float | None = None
     genre: str = ""  # of its conditions
     beat: Beat | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """Request for a piece, beyond its length; `Sampler.check` refuses what a family cannot do."""
-
-    temperature: float | None = None  # of draws from a likelihood; 1 is as trained, None the family's default
-    past: np.ndarray | None = None  # (C, K, P) in linear loudness: music to continue
-    style: str | None = None  # one of the store's; None takes that of a random training song
-    beat: Beat | None = None  # None takes that of a random training song
-    kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks to be generated
-
-
-NO_REQUEST = Request()
 
 
 class Sampler:
@@ -104,10 +91,10 @@ class Sampler:
         return cls(networks, saved.shape, saved.store, settings.compression, family, device)
 
     def frames(self, seconds: float) -> int:
-        """Return the frames in `seconds`; UsageError for less than one frame or more than MAX_SECONDS."""
+        """Return the frames in `seconds`; FieldError for less than one frame or more than MAX_SECONDS."""
         frames = round(seconds / self.store.header.frame_seconds) if 0 < seconds <= MAX_SECONDS else 0
         if frames < 1:
-            raise UsageError(f"--seconds {seconds:g}: expected more than one frame and at most {MAX_SECONDS:.0f}")
+            raise FieldError("{seconds} {0:g}: expected more than one frame and at most {1:.0f}", seconds, MAX_SECONDS)
         return int(frames)
 
     @property
@@ -115,49 +102,18 @@ class Sampler:
         """The header of a keys store of drawn pieces: all that synthesis needs."""
         return self.store.header.of_new_items()
 
-    def check(self, request: Request, scored: bool) -> None:
-        """Raise UsageError where this checkpoint's model cannot fulfil the request."""
-        if scored and self.critic is None:
-            raise UsageError("--best: this checkpoint's model has no critic to choose by; draw with -n")
-        if request.temperature is not None and not self.family.takes_temperature:
-            raise UsageError("--temperature: this checkpoint's model draws from noise alone; leave it out")
-        self._check_conditions(request)
-        if request.past is not None:
-            self.check_extends()
-            self._check_size("music to go on from", request.past)
-
-    def _check_conditions(self, request: Request) -> None:
-        """Raise UsageError for a style, a tempo or a track that the checkpoint's model does not take."""
-        requested = {"style": request.style, "tempo": request.beat, "kept": request.kept}
-        for name, flag in (("style", "--style"), ("tempo", "--tempo"), ("kept", "--keep")):
-            if requested[name] is not None:
-                self.check_takes(name, flag)
-        styles = self.store.styles or ()
-        if request.style is not None and request.style.lower() not in styles:
-            known_styles = ", ".join(styles) or "none: no song had a genre"
-            raise UsageError(
-                f"--style {request.style}: not what this checkpoint has learned from; it knows {known_styles}"
-            )
-        if request.kept is not None:
-            self._check_size("given track", request.kept)
-
-    def check_takes(self, condition: str, flag: str) -> None:
-        """Raise UsageError where this checkpoint's model does not take `condition`, which `flag` asks for."""
-        if condition not in self.family.conditions:
-            raise UsageError(f"{flag}: this checkpoint's model does not use it; train one with --model musegan")
-
-    def _check_size(self, what: str, roll: np.ndarray) -> None:
-        own_size, roll_size = (self.shape.channels, self.shape.keys), roll.shape[:2]
-        if own_size != roll_size:
-            raise StoreError(
-                f"the {what} has {roll_size[0]} channels x {roll_size[1]} keys, the checkpoint {own_size[0]} x "
-                f"{own_size[1]}: make its keys with the settings that it was trained with"
-            )
-
-    def check_extends(self) -> None:
-        """Raise UsageError where this checkpoint's model cannot continue music."""
-        if not self.family.extends:
-            raise UsageError("--prime: this model cannot go on from music; `musigan models` says which can")
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do, for requests to check themselves against."""
+        return Capabilities(
+            self.shape.channels,
+            self.shape.keys,
+            extends=self.family.extends,
+            has_critic=self.critic is not None,
+            takes_temperature=self.family.takes_temperature,
+            conditions=self.family.conditions,
+            styles=self.store.styles or (),
+        )
 
     @property
     def past_seconds(self) -> float:
@@ -179,13 +135,13 @@ class Sampler:
         """Make piece `number` that begins as the roll `first` and ends as `second`, (C, K, T) in linear loudness.
 
         Their latents are mixed, the share of `second` rising linearly over the middle half. The same roll twice gives
-        its reconstruction by the autoencoder. Raises UsageError for a family whose latents are no sequence in time,
+        its reconstruction by the autoencoder. Raises FieldError for a family whose latents are no sequence in time,
         and StoreError for rolls of other channels or keys.
         """
         import torch
 
         if not self.family.morphs:
-            raise UsageError("--morph: this checkpoint's model has no latents in time; train one with --model musigan")
+            raise FieldError("{morph}: this checkpoint's model has no latents in time; train one with --model musigan")
         own_size = (self.shape.channels, self.shape.keys)
         for roll in (first, second):
             if roll.shape[:2] != own_size:

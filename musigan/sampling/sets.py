@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musigan.errors import MusiganError
+from musigan.datasets.domains import domain_names
+from musigan.errors import FieldError, MusiganError
+from musigan.metrics import genre
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.features import musical_features
 from musigan.metrics.genre import TransferredSong, cut_rolls, loudness_similarity
@@ -17,6 +19,27 @@ if TYPE_CHECKING:
     from musigan.sampling.sampler import Sampler
     from musigan.sampling.transfer import Transfer
     from musigan.store import Reader as StoreReader
+    from musigan.store.opening import ToolSession
+
+
+def judge_transfer(transfer: Transfer, sources: Sequence[str], session: ToolSession) -> list[str]:
+    """Return lines that say what kind the held-out songs of the stores `sources` are taken for.
+
+    The stores are called as the kinds are; FieldError where they are not. Raises StoreError for stores of another
+    layout, MusiganError where one holds fewer than two songs back.
+    """
+    names = domain_names(sources)
+    if sorted(names) != sorted(transfer.domains):
+        kinds = " and ".join(transfer.domains)
+        raise FieldError(
+            "{judge} takes a store of each kind, called as in training: {0}; found {1}", kinds, " and ".join(names)
+        )
+    readers = [session.random_access_reader(sources[names.index(name)], "keys") for name in transfer.domains]
+    for reader in readers:
+        transfer.check(reader.header, reader.source)
+    songs = list(held_out_songs(transfer, readers, lambda title: session.status(f"turning {title}")))
+    verdicts = [verdict for kind in genre.CLASSIFIERS for verdict in genre.judge(songs, transfer.domains, kind)]
+    return list(genre.lines(verdicts, songs, transfer.domains))
 
 
 def held_out_songs(

@@ -6,15 +6,14 @@ requires windows, these overlap by the generator's receptive field, so there are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import CheckpointError, MusiganError, UsageError
+from musigan.errors import CheckpointError, FieldError, MusiganError, UsageError
 from musigan.rolls.loudness import Compression, compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.store import chunks
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
 
     from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.datasets.record import MusicRecord
+    from musigan.machine.reporting import Reporter
     from musigan.models.protocol import Translator
     from musigan.rolls.shape import RollShape
-    from musigan.store import Item, Song, StoreHeader
+    from musigan.store import Item, Reader, Song, StoreHeader, Writer
 
 WINDOW_PATCHES = 512  # patches of the generator in time, translated in one pass
 Float = npt.NDArray[np.float32]
@@ -73,10 +73,10 @@ class Transfer:
         return cls(networks, saved.shape, saved.store, settings.compression, device)
 
     def kind(self, name: str) -> int:
-        """Return the number of the kind of music called `name`; UsageError, naming both kinds, if it is neither."""
+        """Return the number of the kind of music called `name`; FieldError, naming both kinds, if it is neither."""
         if name not in self.domains:
-            problem = f"--to {name}: unknown" if name else "--to is missing"
-            raise UsageError(f"{problem}; this checkpoint knows {' and '.join(self.domains)}")
+            problem = "{to} {0}: unknown" if name else "{to} is missing"
+            raise FieldError(problem + "; this checkpoint knows {1}", name, " and ".join(self.domains))
         return self.domains.index(name)
 
     def kind_of(self, store_name: str) -> int:
@@ -137,10 +137,14 @@ class Transfer:
         turned_song = replace(item.song, title=f"{item.title} (to {self.domains[to]})")
         return np.ascontiguousarray(blocks, np.float16), item.dimension_names, turned_song
 
-    def items(self, source: Iterable[Item], to: int) -> Iterator[tuple[Item, Any]]:
-        """Yield each item with the result of `item` for it, or with the MusiganError that it raised."""
-        for item in source:
+    def translate_store(self, reader: Reader, to: int, writer: Writer, reporter: Reporter) -> None:
+        """Write each song of a keys store as kind `to`; songs that do not fit are skipped."""
+        progress = reporter.progress(reader.header.expected, "songs")
+        for item in reader:
             try:
-                yield item, self.item(item, to)
+                translated = self.item(item, to)
             except MusiganError as error:
-                yield item, error
+                reporter.skip(item.title, str(error), "that do not fit")
+                continue
+            writer.add(*translated)
+            progress.step(item.title)

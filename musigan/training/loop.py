@@ -75,7 +75,7 @@ class Pace:
         return cost_left * self.seconds / max(self.steps, 1)
 
 
-class Reporter(Protocol):
+class TrainingReporter(Protocol):
     """Receiver of notes and progress during training."""
 
     def note(self, text: str) -> None:
@@ -89,7 +89,7 @@ def train(
     run: Run,
     dataset: RollDataset,
     target: Path,
-    reporter: Reporter,
+    reporter: TrainingReporter,
     journal: Journal | None = None,
     validation: RollDataset | None = None,
     steps_limit: int | None = None,
@@ -122,7 +122,7 @@ def train(
 
 
 def _run_epoch(
-    run: Run, dataset: RollDataset, reporter: Reporter, stopped: list[int], budget: float, pace: Pace
+    run: Run, dataset: RollDataset, reporter: TrainingReporter, stopped: list[int], budget: float, pace: Pace
 ) -> int:
     """Run the rest of the current epoch, as far as `budget` steps and signals allow; return the steps taken."""
     position, settings = run.position, run.settings
@@ -264,7 +264,7 @@ def _end_epoch(
     run: Run,
     dataset: RollDataset,
     target: Path,
-    reporter: Reporter,
+    reporter: TrainingReporter,
     journal: Journal | None,
     validation: RollDataset | None,
 ) -> None:

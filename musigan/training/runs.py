@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,17 +65,6 @@ class Run:
     def finished(self) -> bool:
         """Whether every stage of the plan is done."""
         return self.position.stage >= len(self.plan)
-
-
-def prepare_torch(device: str) -> torch.device:
-    """Set one thread per usable core unless OMP_NUM_THREADS is set, TF32 on GPUs; return the torch device."""
-    from musigan.machine.cores import usable_cores
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(usable_cores())
-    if device.startswith("cuda"):
-        torch.set_float32_matmul_precision("high")
-    return torch.device(device)
 
 
 def begin(

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from musigan.errors import MidiError, SettingsError, UsageError
+from musigan.errors import FieldError, MidiError, SettingsError, UsageError
 from musigan.midi.events import NoteEvents
 from musigan.midi.reading import read_score
 from musigan.midi.rolls import Arrangement, CutSettings, notes_to_roll, parse_tracks, to_item
-from musigan.midi.tempo import estimate_tempo, first_beat, parse_grid, quantise
+from musigan.midi.tempo import estimate_tempo, first_beat, parse_grid, quantise, tempo_of_file
 from musigan.midi.transcription import MidiTarget, Transcriber, remove_ghosts, roll_to_notes
 from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import KeyRange
@@ -265,3 +265,9 @@ def test_a_midi_files_name_says_so(tmp_path: Any) -> None:
         with pytest.raises(UsageError, match=r"\.mid"):
             MidiTarget(str(tmp_path / name)).check(None)
     MidiTarget(str(tmp_path / "out.MID")).check(None)
+
+
+def test_tempi_that_a_file_can_have() -> None:
+    assert (tempo_of_file(0.0), tempo_of_file(4.0)) == (None, 4.0)
+    with pytest.raises(FieldError, match=r"tempo 3\.5: a MIDI file has 4 beats a minute or more"):
+        tempo_of_file(3.5)

@@ -11,7 +11,8 @@ from musigan import models
 from musigan.datasets.record import MusicRecord
 from musigan.models import inpainting
 from musigan.rolls.shape import RollShape
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -97,7 +98,7 @@ def test_a_sampler_goes_on_from_a_past() -> None:
     networks, record = torch.nn.ModuleDict({"generator": built()}), MusicRecord(tiny.HEADER, 0.2)
     sampler = Sampler(networks, SHAPE, record, "sqrt", models.family("musigan"))
     request = Request(past=past(30)[0].numpy() ** 2)
-    sampler.check(request, scored=False)
+    request.check(sampler.capabilities)
     piece = sampler.piece(1, 1, 40, request=request)
     assert piece.roll.shape == (tiny.CHANNELS, tiny.KEYS, 40)
     assert not np.array_equal(piece.roll, sampler.piece(1, 1, 40).roll)

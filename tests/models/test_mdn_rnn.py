@@ -13,7 +13,8 @@ from musigan.errors import SettingsError
 from musigan.models import mdn_rnn as module
 from musigan.models.mdn_rnn import Mixture, Standardiser
 from musigan.rolls.shape import RollShape
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,7 +21,8 @@ from musigan.rolls import beats
 from musigan.rolls.beats import Beat
 from musigan.rolls.shape import RollShape
 from musigan.sampling.items import as_item
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 
@@ -233,24 +234,24 @@ def test_a_given_track_sounds_through_the_whole_piece() -> None:
     kept = np.full((3, tiny.KEYS, 70), TO_GENERATE, np.float32)
     kept[1] = np.random.default_rng(1).random((tiny.KEYS, 70)) ** 2
     request = Request(kept=kept)
-    drawn.check(request, scored=False)
+    request.check(drawn.capabilities)
     piece = drawn.piece(1, 1, 70, request=request)
     np.testing.assert_allclose(piece.roll[1], kept[1], atol=1e-5)
     assert drawn.header.tracks == ("drums", "piano", "bass")
     with pytest.raises(StoreError, match="the given track has 2 channels"):
-        drawn.check(Request(kept=kept[:2]), scored=False)
+        Request(kept=kept[:2]).check(drawn.capabilities)
 
 
 def test_wishes_that_cannot_be_granted() -> None:
     drawn = sampler(styles=("folk", "rock"))
-    with pytest.raises(UsageError, match=r"--style jazz.* it knows folk, rock"):
-        drawn.check(Request(style="jazz"), scored=False)
+    with pytest.raises(UsageError, match=r"style jazz.* it knows folk, rock"):
+        Request(style="jazz").check(drawn.capabilities)
     torch.manual_seed(1)
     networks, family = models.build("original", tiny.NETWORKS["original"], SHAPE), models.family("original")
     plain = Sampler(networks, SHAPE, MusicRecord(tiny.HEADER), "sqrt", family)
-    for request, flag in ((Request(style="folk"), "--style"), (Request(beat=Beat(90)), "--tempo")):
-        with pytest.raises(UsageError, match=f"{flag}: this checkpoint's model does not use it"):
-            plain.check(request, scored=False)
+    for request, field in ((Request(style="folk"), "style"), (Request(beat=Beat(90)), "tempo")):
+        with pytest.raises(UsageError, match=f"{field}: this checkpoint's model does not use it"):
+            request.check(plain.capabilities)
 
 
 FRAMES, KEYS = 240, 12
@@ -348,5 +349,5 @@ def test_the_tool_accompanies(tmp_path: Path) -> None:
         assert (song.kept[0] == TO_GENERATE).all()
         piece = drawn.piece(1, 1, 75, request=Request(kept=song.kept))
         np.testing.assert_allclose(piece.roll[1], np.minimum(song.kept[1], 1), atol=1e-3)
-    with pytest.raises(UsageError, match=r"--keep piano.* it has left, right"):
+    with pytest.raises(UsageError, match=r"keep piano.* it has left, right"):
         track_number("piano", drawn)

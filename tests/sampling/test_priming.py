@@ -20,7 +20,8 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.shape import RollShape
 from musigan.sampling import priming
-from musigan.sampling.sampler import Request, Sampler
+from musigan.sampling.requests import Request
+from musigan.sampling.sampler import Sampler
 from musigan.training import loop
 from tests import tiny
 from tests.helpers import one_line, run_each
@@ -177,11 +178,11 @@ def test_the_critic_hears_what_sounded_before() -> None:
 
 
 def test_models_that_cannot_go_on() -> None:
-    with pytest.raises(UsageError, match="--prime"):
-        sampler("original").check_extends()
+    with pytest.raises(UsageError, match="prime: "):
+        sampler("original").capabilities.check_extends()
     wide = np.zeros((1, tiny.KEYS, tiny.FRAMES))
     with pytest.raises(StoreError, match="1 channels"):
-        sampler().check(Request(past=wide), scored=False)
+        Request(past=wide).check(sampler().capabilities)
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_umbrella_and_tool_do_the_same(stores: dict[str, Path], tmp_path: Path) 
 def test_every_tool_is_a_script_and_a_command() -> None:
     import tomllib
 
-    from musigan_tools.musigan import COMMANDS
+    from musigan_tools._commands import COMMANDS
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     for script, target in project["scripts"].items():

@@ -12,7 +12,7 @@ from musigan.checkpoints import checkpoint
 from musigan.settings import write_yaml
 from tests import tiny
 from tests.helpers import one_line, run_each
-from tests.test_tools_training import ENVIRONMENT, IMPORTS, calls, plan
+from tests.tools.test_training import ENVIRONMENT, IMPORTS, calls, plan
 
 
 @pytest.fixture(scope="module")

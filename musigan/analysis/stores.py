@@ -1,0 +1,153 @@
+"""Whole stores from step to step: files -> waveforms -> pairs -> keys. Songs that cannot be used are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from musigan.analysis import preparing
+from musigan.errors import FieldError, MusiganError
+from musigan.files.duplicates import Originals
+from musigan.machine.parallel import ordered_map
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
+from musigan.store import StoreHeader, chunks
+
+if TYPE_CHECKING:
+    from musigan.files.finding import MediaFile
+    from musigan.machine.reporting import Reporter
+    from musigan.store import Item, Reader, Writer
+
+
+@dataclass(frozen=True)
+class DecodingRequest:
+    """Request for songs as waveforms: what is kept of each, and how."""
+
+    sample_rate: int = 12000  # hz
+    start_seconds: float = 0.0
+    seconds: float | None = 120.0  # None: to the song's end
+    min_seconds: float = 20.0  # shorter songs are skipped
+    channels: Literal["stereo", "mono", "keep"] = "stereo"
+    dtype: Literal["float16", "int16"] = "float16"
+
+    def header(self, expected: int) -> StoreHeader:
+        """Return the header of the store of waveforms of `expected` files."""
+        return StoreHeader("waveform", self.sample_rate, expected=expected)
+
+    def write(self, found: Sequence[MediaFile], jobs: int, writer: Writer, reporter: Reporter) -> int:
+        """Decode files into a store of waveforms, `jobs` at once; return the number of recordings that came twice."""
+        from musigan.sound import audio
+
+        shortest = min(self.min_seconds, self.seconds or self.min_seconds)
+        originals = Originals("recording", reporter.detail)
+        progress = reporter.progress(len(found), "songs")
+        for outcome in audio.decode_many(
+            found, jobs, self.sample_rate, self.start_seconds, self.seconds, self.channels, shortest
+        ):
+            source, recording = outcome.found.source, outcome.recording
+            if recording is None:
+                reporter.skip(source, str(outcome.error), str(outcome.error).split(":")[0])
+                continue
+            for warning in recording.warnings:
+                reporter.say(f"{source}: {warning}")
+            array, song = preparing.to_waveform(recording, source, self.dtype)
+            if not originals.has(song.content, source):
+                writer.add(array, preparing.WAVEFORM, song)
+                progress.step(source)
+        return originals.duplicates
+
+
+@dataclass(frozen=True)
+class PairingRequest:
+    """Request for pairs of a chunk and its continuation; `shuffle_seed` None: in the song's order."""
+
+    chunk_seconds: float = 10.0
+    overlap: float = 0.0  # share of a pair that the next one repeats
+    validation: float = 0.1  # share of songs held back
+    shuffle_seed: int | None = None
+
+    def header(self, waveforms: StoreHeader) -> StoreHeader:
+        """Return the header of the store of pairs. Raises SettingsError unless a chunk is whole samples long."""
+        chunks.chunk_samples(waveforms.sample_rate, self.chunk_seconds)
+        return replace(
+            waveforms, kind="pairs", chunk_seconds=self.chunk_seconds, overlap=self.overlap, validation=self.validation
+        )
+
+    def write(self, reader: Reader, writer: Writer, reporter: Reporter) -> str:
+        """Cut a store of waveforms into one of pairs; return in words what was made."""
+        header, pairs, silent, held_back = reader.header, 0, 0, 0
+        progress = reporter.progress(header.expected, "songs")
+        for item in reader:
+            cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
+            title = song.source or item.name
+            silent += cut.silent
+            if not cut.starts:
+                if cut.silent:
+                    reporter.skip(title, "silent from end to end", "silent")
+                else:
+                    seconds = item.array.shape[-1] / header.sample_rate
+                    needed = f"a pair takes {2 * self.chunk_seconds:g} s"
+                    reporter.skip(title, f"{seconds:.1f} s long, {needed}", "too short")
+                continue
+            if self.shuffle_seed is not None:
+                cut = preparing.shuffle_pairs(cut, song.content, self.shuffle_seed)
+            writer.add(cut.pairs, preparing.PAIRS, replace(song, starts=cut.starts))
+            pairs += len(cut.starts)
+            held_back += song.is_held_out
+            progress.step(title)
+        dropped = f", {silent} silent pairs dropped" if silent else ""
+        return f"{pairs} pairs of {writer.items} songs, {held_back} of them held back for validation{dropped}"
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    """Request for the keys of sound; fields at None or "" are the band's own. Raises SettingsError where one
+    is out of range, FieldError for another band."""
+
+    band: str = "variable"
+    keys: str = ""  # LOW:HIGH
+    frame_seconds: float = 0.02
+    threshold: float | None = None
+    chunk_seconds: float = 10.0  # of waveforms; pairs have their own
+
+    def __post_init__(self) -> None:
+        if self.band not in MEASURED_BANDS:
+            raise FieldError("{band} {0} is unknown: choose one of {1}", self.band, ", ".join(MEASURED_BANDS))
+        self.settings  # noqa: B018  raises where one is out of range
+
+    @property
+    def settings(self) -> KeySettings:
+        """The settings of the analysis. Raises SettingsError where one is out of range."""
+        keys = KeyRange.parse(self.keys) if self.keys else None
+        return KeySettings(self.band, keys, self.frame_seconds, self.threshold)  # type: ignore[arg-type]
+
+    def header(self, sound: StoreHeader) -> StoreHeader:
+        """Return the header of the keys store of sound. Raises SettingsError unless frames and chunks are whole."""
+        settings, chunk_seconds = self.settings, self._chunk_seconds(sound)
+        settings.frame_samples(int(sound.sample_rate))
+        chunks.chunk_frames(chunk_seconds, settings.frame_seconds)
+        return replace(sound.with_keys(settings), chunk_seconds=chunk_seconds)
+
+    def _chunk_seconds(self, sound: StoreHeader) -> float:
+        return sound.chunk_seconds if sound.kind == "pairs" else self.chunk_seconds
+
+    def write(self, reader: Reader, device: str, jobs: int, writer: Writer, reporter: Reporter) -> None:
+        """Analyse a store of pairs or waveforms into one of keys, `jobs` songs at once."""
+        header, settings, chunk_seconds = reader.header, self.settings, self._chunk_seconds(reader.header)
+
+        def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
+            """Analyse one song, in a thread; its failure becomes its result, so that the others go on."""
+            try:
+                return item, preparing.to_keys(item, header, settings, chunk_seconds, device)
+            except MusiganError as error:
+                return item, error
+
+        progress = reporter.progress(header.expected, "songs")
+        for item, result in ordered_map(work, reader, jobs):
+            title = item.song.source or item.name
+            if isinstance(result, MusiganError):
+                reporter.skip(title, str(result), "that could not be analysed")
+                continue
+            writer.add(*result)
+            progress.step(title)

@@ -1,0 +1,41 @@
+"""Words about long work, and protocols of whoever wants to hear them: a tool's session, a page, a test."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Steps(Protocol):
+    """A count of items done, shown to people."""
+
+    def step(self, note: str = "") -> None:
+        """Count one more item; `note` names it."""
+
+
+class Reporter(Protocol):
+    """Receiver of words about work on many items."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+
+    def detail(self, text: str) -> None:
+        """Show a line to those who want details."""
+
+    def status(self, text: str) -> None:
+        """Show where the work stands, in place of what was shown before."""
+
+    def skip(self, what: str, reason: str, group: str | None = None) -> None:
+        """Take that input `what` is left out; `group` is what it is counted under. May raise, to stop there."""
+
+    def progress(self, total: int | None, unit: str) -> Steps:
+        """Return a new count, of `total` items where that is known."""
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,95 @@
+"""MIDI files as a keys store. Files that cannot be used are skipped, songs that come twice are kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING
+
+from musigan.errors import MidiError
+from musigan.files.duplicates import Originals
+from musigan.files.finding import MediaFile, failure_reason
+from musigan.midi import reading
+from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keysettings import KeySettings
+from musigan.store import StoreHeader
+from musigan.store.chunks import chunk_frames
+
+if TYPE_CHECKING:
+    from musigan.machine.reporting import Reporter
+    from musigan.midi.reading import Score
+    from musigan.store import Writer
+
+SAMPLE_RATE = 12000  # hz, at which the chain makes rolls into sound: MIDI has none
+STDIN = "standard input"
+
+
+@dataclass(frozen=True)
+class MidiRequest:
+    """Request for the keys of MIDI files: which instruments on which keys, and how songs are cut.
+
+    Raises SettingsError unless frames are whole numbers of samples and chunks whole numbers of frames.
+    """
+
+    arrangement: Arrangement
+    settings: KeySettings
+    cutting: CutSettings
+    genre: str = ""  # of all songs; "": the name of a song's folder
+
+    def __post_init__(self) -> None:
+        self.settings.frame_samples(SAMPLE_RATE)
+        chunk_frames(self.cutting.chunk_seconds, self.settings.frame_seconds)
+
+    @classmethod
+    def parse(
+        cls, tracks: str, merge: bool, keys: str, frame_seconds: float, cutting: CutSettings, genre: str
+    ) -> MidiRequest:
+        """Parse `tracks` ("piano,bass" or "all") and `keys` ("LOW:HIGH"). Raises SettingsError."""
+        arrangement = Arrangement(parse_tracks(tracks), merge)
+        return cls(arrangement, KeySettings("midi", KeyRange.parse(keys), frame_seconds), cutting, genre)
+
+    def header(self, expected: int) -> StoreHeader:
+        """Return the header of the keys store of `expected` files."""
+        cutting = self.cutting
+        return replace(
+            StoreHeader("keys", SAMPLE_RATE).with_keys(self.settings), chunk_seconds=cutting.chunk_seconds,
+            overlap=cutting.overlap, validation=cutting.validation, tracks=self.arrangement.tracks, expected=expected,
+        )  # fmt: skip
+
+    def write(
+        self, found: Sequence[MediaFile | None], stdin: Callable[[], IO[bytes]], writer: Writer, reporter: Reporter
+    ) -> str:
+        """Write files into a keys store, None being the file on `stdin`; return in words what was made."""
+        originals = Originals("notes", reporter.detail)
+        pieces = silent = held_back = 0
+        progress = reporter.progress(len(found), "songs")
+        for one in found:
+            source = one.source if one else STDIN
+            try:
+                with one.path.open("rb") if one else stdin() as file:
+                    score = reading.read_score(file.read(reading.MAX_BYTES + 1))
+                item = self._item(score, one)
+            except (MidiError, OSError) as error:
+                reason = failure_reason(error) if isinstance(error, OSError) else str(error)
+                reporter.skip(source, reason, reason.split(":")[0])
+                continue
+            if originals.has(item.song.content, source):
+                continue
+            if score.cut:
+                reporter.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
+            if item.outside_keys:
+                reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
+            writer.add(item.array, item.dimension_names, item.song)
+            pieces, silent = pieces + len(item.array), silent + item.silent
+            held_back += item.song.is_held_out
+            progress.step(source)
+        dropped = f", {silent} silent pairs dropped" if silent else ""
+        dropped += f", {originals.duplicates} duplicates left out" if originals.duplicates else ""
+        kind = "pairs" if self.cutting.paired else "chunks"
+        return f"{pieces} {kind} of {writer.items} songs, {held_back} of them held back for validation{dropped}"
+
+    def _item(self, score: Score, file: MediaFile | None) -> SongItem:
+        """Convert a score to an item, its song named after its path. Raises MidiError if nothing is left."""
+        named = song_from_path(file.source if file else "", score, self.genre)
+        return to_item(score, self.arrangement, self.settings, self.cutting, named)

@@ -1,0 +1,220 @@
+"""Starting of training runs: settings from preset, file and flags; checkpoints to go on from; stores to learn from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from musigan import models
+from musigan.checkpoints import checkpoint as checkpoints
+from musigan.checkpoints.settings import (
+    ADVERSARIAL_STAGES,
+    TrainingSettings,
+    configure,
+    preset_for,
+    settings_to_start,
+)
+from musigan.errors import FieldError, UsageError
+from musigan.machine.reporting import duration
+from musigan.settings import build, merge
+
+if TYPE_CHECKING:
+    from musigan.checkpoints.checkpoint import Checkpoint
+    from musigan.datasets.rolls import RollDataset
+    from musigan.machine.reporting import Reporter
+    from musigan.store.opening import ToolSession
+    from musigan.training.loop import Progress
+    from musigan.training.requests import TrainingRequest
+    from musigan.training.runs import Run
+
+ESTIMATE_SECONDS = 20  # after which the first estimate of the whole training is worth a line
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a requested run starts with: its settings, and the checkpoint that it goes on from, if any."""
+
+    request: TrainingRequest
+    settings: TrainingSettings
+    saved: Checkpoint | None
+    device: str
+
+    @classmethod
+    def of(cls, request: TrainingRequest, device: str, reporter: Reporter) -> Start:
+        """Load the checkpoint and put the settings together, for a device that was resolved.
+
+        Raises UsageError for what the model does not have or the checkpoint's settings rule out, CheckpointError.
+        """
+        path = request.resume or request.start
+        saved = checkpoints.load(path) if path else None
+        if saved is None:
+            settings = _settings_from_nothing(request, device, reporter)
+        else:
+            if request.resume:
+                _refuse_other_tool(saved, request)
+            settings = _settings_over(saved, request)
+        _check_stages(settings, request)
+        return cls(request, settings, saved, device)
+
+    def train(self, session: ToolSession) -> str:
+        """Train; return in words what was made, or "" where the run was stopped before its end."""
+        from musigan.machine.devices import prepare_torch
+        from musigan.training import loop, warmstart
+        from musigan.training.journal import Journal
+
+        request, target = self.request, self.request.target
+        other = checkpoints.load(request.init) if request.init else None
+        checkpoints.check_writable(target)
+        place = prepare_torch(self.device)
+        dataset, validation = self._datasets(session)
+        session.say(
+            f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
+            f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
+        )
+        if not validation.songs:
+            session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
+        run = self._run(dataset, place, session)
+        if other is not None:
+            for match in warmstart.warm_start(run, other):
+                session.say(f"--init: {match}")
+        journal = Journal(target, run.history)
+        try:
+            finished = loop.train(
+                run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit
+            )
+        finally:
+            journal.close()
+        if not finished:
+            return ""
+        kinds = run.store.domains
+        tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
+        return f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3"
+
+    def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
+        """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
+        from musigan.datasets.domains import Domains, domain_names
+        from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+
+        settings, sources = self.settings, self.request.sources
+        family = models.family(settings.model)
+        if len(sources) != family.stores:
+            wanted = {1: "one", 2: "two, one for each kind of music"}[family.stores]
+            raise UsageError(f"keys stores given: {len(sources)}; the model {family.name} learns from {wanted}")
+        names = domain_names(sources) if family.stores > 1 else ()
+        readers = [session.random_access_reader(source, "keys") for source in sources]
+        for reader in readers:
+            reader.header.key_settings.frame_samples(int(reader.header.sample_rate))
+        common = (settings.compression, settings.seed)
+        if names:
+            held_out = Domains(readers, names, "validation", NO_AUGMENT, *common)
+            return Domains(readers, names, "train", settings.augment, *common), held_out
+        styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
+        conditions = (*common, family.conditions, styles)
+        held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *conditions)
+        return RollDataset(readers[0], "train", settings.augment, *conditions), held_back
+
+    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter) -> Run:
+        """Return the run: resumed, begun from pretrained networks, or from nothing."""
+        from musigan.training import runs
+
+        settings, request = self.settings, self.request
+        if self.saved is not None and request.resume:
+            return runs.resume(self.saved, settings, dataset, place)
+        plan = settings.stage_epochs(request.adversarial) if self.saved is None else settings.adversarial_epochs()
+        if request.adversarial and not settings.has_adversarial_stage:
+            reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
+        elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
+            reporter.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
+        return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
+
+
+class ProgressLines:
+    """Progress of training in words: one line, rewritten on a terminal, and an estimate early on."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter, self._estimated, self._since = reporter, False, time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Show a message on a line of its own."""
+        self._reporter.say(text)
+
+    def progress(self, progress: Progress) -> None:
+        """Show where training stands."""
+        if not self._estimated and time.monotonic() - self._since > ESTIMATE_SECONDS:
+            self._estimated = True
+            self.note(
+                f"{progress.rolls_per_second:.0f} rolls/s: about {duration(progress.seconds_left)} to go; "
+                "Ctrl-C saves and stops, --resume goes on"
+            )
+        losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+        self._reporter.status(
+            f"{progress.stage} epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps}, "
+            f"{progress.rolls_per_second:.0f} rolls/s, {duration(progress.seconds_left)} left  {losses}"
+        )
+
+
+def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Reporter) -> TrainingSettings:
+    """Return the settings of a run from nothing; without a preset, model and device decide, which is reported."""
+    given = request.given
+    model = str(request.flags.get("model") or given.get("model") or "musigan")
+    models.family(model)  # an unknown one is the model's fault, not the preset's
+    preset = request.preset or given.get("preset")
+    name = str(preset or preset_for(device, model))
+    if not preset and model == "musigan":
+        reporter.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or large chooses")
+    elif not preset:
+        reporter.say(f"the settings of the model {model}; --print-config shows them, --config FILE changes them")
+    return configure(name, {key: value for key, value in given.items() if key != "preset"}, request.flags)
+
+
+def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSettings:
+    """Return a checkpoint's settings under those of the request.
+
+    How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
+    """
+    flags = {key: value for key, value in request.flags.items() if value is not None}
+    given = request.given
+    preset = request.preset or str(given.get("preset") or "")
+    if preset and preset != saved.settings.get("preset"):
+        raise FieldError(
+            "{preset} {0}: the checkpoint was made with {1}, and a trained network keeps its sizes: leave {preset} "
+            "out, or train from nothing",
+            preset,
+            saved.settings.get("preset"),
+        )
+    saved.training_settings()
+    base = settings_to_start(saved.settings) if request.start else saved.settings
+    settings = build(TrainingSettings, merge(merge(base, given), flags))
+    if request.start and settings.pretrain_epochs is not None:
+        raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
+    return settings
+
+
+def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
+    """Raise FieldError where a pretraining would be resumed as a run with a game, or such a run as a pretraining.
+
+    What never has a game is resumed as either.
+    """
+    if not saved.training_settings().has_adversarial_stage:
+        return
+    has_adversarial_stage = any(stage in ADVERSARIAL_STAGES for stage, _ in saved.plan)
+    if request.adversarial and not has_adversarial_stage:
+        raise FieldError(
+            "{0} is a pretraining without a game: {start} {0} begins the game from it (pretrain {resume} {0} goes on "
+            "with the pretraining)",
+            request.resume,
+        )
+    if has_adversarial_stage and not request.adversarial:
+        raise FieldError("{0} is a run of train-gan: train-gan {resume} {0} goes on with it", request.resume)
+
+
+def _check_stages(settings: TrainingSettings, request: TrainingRequest) -> None:
+    """Raise UsageError where the run would begin what the model does not have: a game, or anything before it."""
+    model, is_single_stage = settings.model, len(models.family(settings.model).stages) == 1
+    if request.start and not settings.has_adversarial_stage:
+        raise FieldError("{start} begins a game, and {0} has none: {resume} goes on with its training", model)
+    if not request.adversarial and settings.has_adversarial_stage and is_single_stage:
+        raise UsageError(f"{model} learns nothing before its game: train-gan trains it")
+    if settings.pretrain_epochs and is_single_stage:
+        raise FieldError("{pretrain_epochs}: {0} learns in one stage; leave it out", model)

@@ -1,0 +1,54 @@
+"""MIDI files as a keys store."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from musigan.errors import FieldError, SettingsError
+from musigan.files.finding import MediaFile
+from musigan.midi.rolls import CutSettings
+from musigan.midi.stores import MidiRequest
+from tests import midifiles
+from tests.sessions import Session, writer
+from tests.stores import items
+
+
+def request(**cutting: object) -> MidiRequest:
+    settings = CutSettings(**{"chunk_seconds": 5.0, "validation": 1.0, **cutting})  # type: ignore[arg-type]
+    return MidiRequest.parse("piano,bass", False, "20:70", 0.05, settings, "")
+
+
+def test_files_become_keys(tmp_path: Path) -> None:
+    folder = midifiles.folder(tmp_path / "in", {
+        "jazz/a.mid": midifiles.song(1), "b.mid": midifiles.song(1), "c.mid": b"no notes", "d.mid": midifiles.song(2),
+    })  # fmt: skip
+    found = [MediaFile(folder / name, name) for name in ("jazz/a.mid", "b.mid", "c.mid", "gone.mid")]
+    session = Session()
+    with writer(tmp_path / "keys", "keys", request().header(5)) as target:
+        made = request().write([*found, None], lambda: io.BytesIO(midifiles.song(2)), target, session)
+    first, second = items(tmp_path / "keys")
+    pieces = len(first.array) + len(second.array)
+    assert made == f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicates left out"
+    assert (first.attributes["source"], first.attributes["genre"]) == ("jazz/a.mid", "jazz")
+    assert first.array.shape[1:] == (2, 2, 51, 100)
+    assert "source" not in second.attributes
+    assert "b.mid: the same notes as jazz/a.mid, kept once" in session.details
+    assert [what for what, _, _ in session.skipped] == ["c.mid", "gone.mid"]
+    assert session.skipped[1][1] == "no such file or folder"
+    assert (session.counts[0].total, session.counts[0].notes) == (5, ["jazz/a.mid", "standard input"])
+
+
+def test_the_header_says_how_it_was_made() -> None:
+    header = request(overlap=0.25).header(3)
+    assert (header["tracks"], header["low_key"], header["high_key"]) == (["piano", "bass"], 20, 70)
+    assert (header["chunk_seconds"], header["overlap"], header["validation"], header["expected"]) == (5.0, 0.25, 1.0, 3)
+
+
+def test_what_does_not_go_together() -> None:
+    with pytest.raises(FieldError, match="overlap is of pairs: leave it or unpaired out"):
+        CutSettings(overlap=0.5, paired=False)
+    with pytest.raises(SettingsError, match="whole number of frames"):
+        request(chunk_seconds=5.02)

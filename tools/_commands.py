@@ -1,0 +1,24 @@
+"""The commands of musigan: a table, so that only the chosen one is imported."""
+
+from __future__ import annotations
+
+# Command: module and one line for the listing.
+COMMANDS = {
+    "mp3-to-npy": ("mp3_to_npy", "audio files and folders -> waveforms"),
+    "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
+    "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),
+    "keys-to-mp3": ("keys_to_mp3", "keys -> an audio file"),
+    "midi-to-keys": ("midi_to_keys", "MIDI files and folders -> keys, a track for each group of instruments"),
+    "keys-to-midi": ("keys_to_midi", "keys -> a MIDI file"),
+    "pretrain": ("pretrain", "the non-adversarial stage of a model"),
+    "train-gan": ("train_gan", "the adversarial stage (both, when started from nothing)"),
+    "sample": ("sample", "a checkpoint -> new keys"),
+    "transfer": ("transfer", "keys of one kind of music -> the same songs as another kind"),
+    "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
+    "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
+    "report": ("report", "a checkpoint -> a page to hear and see the run"),
+    "check": ("check", "whether a store is whole, and what is in it"),
+    "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
+    "models": ("models", "the model families, what each is good for"),
+    "demo-music": ("demo_music", "render a small folder of public-domain tunes"),
+}
