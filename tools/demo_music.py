@@ -32,6 +32,7 @@ def main(
     from musigan.errors import UsageError
     from musigan.machine.cores import usable_cores
     from musigan.machine.parallel import ordered_map
+    from musigan.synthesis import demo
 
     if show:
         for name in tunes.names():
@@ -48,7 +49,7 @@ def main(
     written = 0
 
     def write(name: str) -> Path | None:
-        return tunes.write_tune(name, folder, format, force)
+        return demo.write_tune(name, folder, format, force)
 
     for path in ordered_map(write, chosen, jobs or usable_cores()):
         written += path is not None

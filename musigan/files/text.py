@@ -13,10 +13,10 @@ def encodable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """Return `path` on one line, safe to print on a terminal: control characters, undecodable bytes are escaped."""
-    text = encodable(os.fspath(path))
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+def printable(text: str | os.PathLike[str]) -> str:
+    """Return a text or path on one line, safe to print: control characters and undecodable bytes are escaped."""
+    encodable_text = os.fspath(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in encodable_text)
 
 
 def clean_text(text: str) -> str | None:

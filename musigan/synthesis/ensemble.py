@@ -14,8 +14,8 @@ from musigan.rolls.keyboard import A4_KEY
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.tracks import DRUMS
 from musigan.synthesis import drumkit
-from musigan.synthesis.oscillators import synthesise
-from musigan.synthesis.timbre import ages_seconds
+from musigan.synthesis.oscillators import Block, in_blocks
+from musigan.synthesis.timbre import ages_seconds, timbre_named
 
 DRUM_GAIN = 3.0  # a stroke's peak against the RMS of a held note of the same velocity
 DECAY_KEYS = 24  # a note this many keys lower takes twice as long to decay
@@ -37,6 +37,17 @@ PLAYERS = {
     "guitar": TrackPlayer("plucked", 0.7, 0.35, 0.9),
     "bass": TrackPlayer("bass", 0.9, 0.0, 1.2),
     "strings": TrackPlayer("strings", 0.45, -0.4, None, 0.15),
+    # Those of the tunes, beyond the groups of General MIDI.
+    "accordion": TrackPlayer("reed", 0.55, 0.2),
+    "banjo": TrackPlayer("plucked", 0.7, 0.4, 0.4),
+    "bells": TrackPlayer("flute", 0.7, 0.3, 0.8, 0.2),
+    "brass": TrackPlayer("harmonic", 0.55, 0.15),
+    "clarinet": TrackPlayer("reed", 0.6, -0.15),
+    "fiddle": TrackPlayer("strings", 0.6, -0.25),
+    "flute": TrackPlayer("flute", 0.75, -0.3),
+    "harp": TrackPlayer("flute", 0.6, 0.3, 1.4, 0.3),
+    "harpsichord": TrackPlayer("harmonic", 0.7, -0.3, 0.7),
+    "organ": TrackPlayer("organ", 0.45, 0.25, None, 0.1),
 }
 
 
@@ -47,17 +58,27 @@ def perform(
 
     Raises SettingsError for an unknown timbre, or a roll that does not fit the settings.
     """
-    sound = np.zeros((2, roll.shape[-1] * settings.frame_samples(sample_rate)), np.float32)
+    playing = [
+        (PLAYERS.get(name, PLAYERS["piano"]), plane)
+        for name, plane in zip(tracks, roll, strict=True)
+        if name != DRUMS and plane.any()
+    ]
+    pitched = np.zeros((len(playing), *roll.shape[1:]), np.float32)
+    for number, (player, plane) in enumerate(playing):
+        pitched[number] = apply_envelopes(plane, player, settings) if settings.band == "midi" else plane
+
+    def mixed(block: Block, part: np.ndarray) -> np.ndarray:
+        """Add up the spectra of all players in stereo, so that one transform makes them sound: (2, S)."""
+        spectrum = np.zeros((2, block.bins), np.complex64)
+        for (player, _), plane in zip(playing, part, strict=True):
+            gains = player.gain * drumkit.pan_gains(player.pan)
+            spectrum += gains[:, None] * block.refined_spectrum(plane[None], timbre_named(timbre or player.timbre))
+        return block.signal(spectrum)
+
+    sound = in_blocks(pitched, settings, sample_rate, 2, mixed)
     for name, plane in zip(tracks, roll, strict=True):
-        if not plane.any():
-            continue
         if name == DRUMS:
             sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
-            continue
-        player = PLAYERS.get(name, PLAYERS["piano"])
-        loudness = apply_envelopes(plane, player, settings) if settings.band == "midi" else plane
-        mono = synthesise(loudness[None], settings, sample_rate, timbre or player.timbre)
-        sound += player.gain * drumkit.pan_gains(player.pan)[:, None] * mono
     return sound
 
 

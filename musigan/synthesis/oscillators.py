@@ -15,7 +15,7 @@ in tune. Finally, notes that the cleaning of the analysis would drop are made a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,38 +52,55 @@ def synthesise(
         roll: (C, K, T), RMS over level, 0 where nothing sounds.
         settings: those of the roll's analysis.
         sample_rate: Hz; partials above the Nyquist frequency are left out.
-        timbre: a name from `musigan.timbre.TIMBRES`.
+        timbre: a name from `musigan.synthesis.timbre.TIMBRES`.
         level: factor from the roll's values to full scale.
-        rounds: refinement iterations, 0 for none; None takes the default for pure tones and 0 for timbres with
+        iterations: of refinement, 0 for none; None takes the default for pure tones and 0 for timbres with
             overtones, which lie in other keys' bands on purpose.
 
     Returns:
-        (C, S) float32; its peak is not limited, see `musigan.mastering`.
+        (C, S) float32; its peak is not limited, see `musigan.sound.mastering`.
 
     Raises:
         SettingsError: an unknown timbre, or a roll that does not fit the settings.
     """
     roll = np.asarray(roll, dtype=np.float32)
+    profile = timbre_named(timbre)
+
+    def sound(block: Block, part: np.ndarray) -> np.ndarray:
+        return block.sound(part, profile, iterations)
+
+    signal = in_blocks(roll, settings, sample_rate, len(roll), sound)
+    signal *= np.float32(level)
+    return signal
+
+
+def in_blocks(
+    roll: np.ndarray,
+    settings: KeySettings,
+    sample_rate: int,
+    channels: int,
+    sound: Callable[[Block, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Join what `sound` makes of the blocks of a roll (C, K, T), each (channels, S), by crossfades: (channels, S).
+
+    Raises SettingsError for a roll that does not fit the settings.
+    """
     if roll.ndim != 3 or roll.shape[1] != settings.keys.count:
         expected_shape = f"(channels, {settings.keys.count} keys, frames)"
         raise SettingsError(
             f"the roll is {roll.shape}, keys {settings.keys} need {expected_shape}: check the store's key range"
         )
-    profile = timbre_named(timbre)
-    if iterations is None:
-        iterations = REFINEMENT_ITERATIONS if profile.pure else 0
     frame_samples = settings.frame_samples(sample_rate)
-    channels, _, frames = roll.shape
+    frames = roll.shape[2]
     signal = np.zeros((channels, frames * frame_samples), dtype=np.float32)
     for first in range(0, frames, BLOCK_FRAMES):
         begin, end = max(first - OVERLAP_FRAMES, 0), min(first + BLOCK_FRAMES + OVERLAP_FRAMES, frames)
-        block = Block(settings, sample_rate, begin, end - begin).sound(roll[:, :, begin:end], profile, iterations)
+        part = sound(Block(settings, sample_rate, begin, end - begin), roll[:, :, begin:end])
         if begin:
-            fade = np.linspace(0, 1, 2 * OVERLAP_FRAMES * frame_samples, dtype=np.float32)[: block.shape[1]]
-            block[:, : fade.size] *= fade
+            fade = np.linspace(0, 1, 2 * OVERLAP_FRAMES * frame_samples, dtype=np.float32)[: part.shape[1]]
+            part[:, : fade.size] *= fade
             signal[:, begin * frame_samples : begin * frame_samples + fade.size] *= 1 - fade
-        signal[:, begin * frame_samples : end * frame_samples] += block
-    signal *= np.float32(level)
+        signal[:, begin * frame_samples : end * frame_samples] += part
     return signal
 
 
@@ -112,8 +129,19 @@ class Block:
 
         return scipy.fft.next_fast_len(self.frames + 2 * self.context, real=True)
 
-    def sound(self, roll: np.ndarray, timbre: Timbre, iterations: int) -> np.ndarray:
-        """Synthesise the block: (C, K, T) -> (C, S)."""
+    @property
+    def bins(self) -> int:
+        """Bins of the block's spectrum."""
+        return self.padded * self.frame_samples // 2 + 1
+
+    def sound(self, roll: np.ndarray, timbre: Timbre, iterations: int | None = None) -> np.ndarray:
+        """Synthesise the block: (C, K, T) -> (C, S); `iterations` as of `synthesise`."""
+        return self.signal(self.refined_spectrum(roll, timbre, iterations))
+
+    def refined_spectrum(self, roll: np.ndarray, timbre: Timbre, iterations: int | None = None) -> np.ndarray:
+        """Return the spectrum, complex64 (C, bins), of a roll (C, K, T) after refinement."""
+        if iterations is None:
+            iterations = REFINEMENT_ITERATIONS if timbre.pure else 0
         is_sounding = roll.max(axis=(0, 2), initial=0.0) > 0
         bands = [band for band in key_bands(self.settings, self.sample_rate, self.padded) if is_sounding[band.index]]
         spectrum = self.spectrum(roll, bands, timbre)
@@ -125,7 +153,7 @@ class Block:
             is_audible = note_loudness(self.signal(spectrum), self.sample_rate, self.settings).max(axis=0) > 0
             envelopes[:, ~is_audible] *= MISSED_NOTE_GAIN
             spectrum = self.spectrum(envelopes, bands, timbre)
-        return self.signal(spectrum)
+        return spectrum
 
     def signal(self, spectrum: np.ndarray) -> np.ndarray:
         """Transform a spectrum back to the block's samples, context cut off: (C, bins) -> (C, S)."""
@@ -137,7 +165,7 @@ class Block:
 
     def spectrum(self, envelopes: np.ndarray, bands: Sequence[KeyBand], timbre: Timbre) -> np.ndarray:
         """Return the spectrum of all oscillators, complex64 (C, bins), from their RMS in every frame, (C, K, T)."""
-        spectrum = np.zeros((envelopes.shape[0], self.padded * self.frame_samples // 2 + 1), dtype=np.complex64)
+        spectrum = np.zeros((envelopes.shape[0], self.bins), dtype=np.complex64)
         fundamentals, deviations = self.settings.keys.frequencies_hz(), self.settings.deviations_hz()
         for band in bands:
             loudness = envelopes[:, band.index]
@@ -157,19 +185,21 @@ class Block:
 
         bin_hz = 1 / (self.padded * self.settings.frame_seconds)
         half_width_bins = math.ceil(MASK_DEVIATIONS * width_hz / bin_hz)
-        first = max(round(frequency_hz / bin_hz) - half_width_bins, 0)
-        stop = min(round(frequency_hz / bin_hz) + half_width_bins + 1, spectrum.shape[1])
+        center = round(frequency_hz / bin_hz)
+        first, stop = max(center - half_width_bins, 0), min(center + half_width_bins + 1, spectrum.shape[1])
         oversampling = scipy.fft.next_fast_len(max(2, math.ceil((2 * half_width_bins + 1) / self.padded)))
         envelope = interpolate(self.pad_edges(loudness), oversampling)
-        position = np.arange(envelope.shape[1]) / envelope.shape[1]
-        # Placing the spectrum at bin `first` shifts by whole bins; rotating the envelope's phase adds the remainder.
+        # Placing the spectrum at bin `center` shifts by whole bins; rotating the envelope's phase adds the remainder.
         start_seconds = (self.first_frame - self.context) * self.settings.frame_seconds
-        turns = (frequency_hz / bin_hz - first) * position + frequency_hz * start_seconds + start_turns
-        angle = (2 * np.pi * (turns % 1.0)).astype(np.float32)
-        rotation = np.empty(angle.size, dtype=np.complex64)
-        np.cos(angle, out=rotation.real)
-        np.sin(angle, out=rotation.imag)
-        tone_spectrum = scipy.fft.fft(envelope * rotation)[:, : stop - first]
+        start_radians = 2 * np.pi * ((frequency_hz * start_seconds + start_turns) % 1.0)
+        remainder_radians = 2 * np.pi * (frequency_hz / bin_hz - center)
+        last_radians = start_radians + remainder_radians * (1 - 1 / envelope.shape[1])
+        angle = np.linspace(start_radians, last_radians, envelope.shape[1], dtype=np.float32)
+        rotated = np.empty(envelope.shape, dtype=np.complex64)
+        np.multiply(envelope, np.cos(angle), out=rotated.real)
+        np.multiply(envelope, np.sin(angle), out=rotated.imag)
+        baseband = scipy.fft.fft(rotated, overwrite_x=True)  # 0 is bin `center`, the last ones are those below
+        tone_spectrum = np.roll(baseband, center - first, axis=1)[:, : stop - first]
         gaussian = np.exp(-0.5 * ((np.arange(first, stop) * bin_hz - frequency_hz) / width_hz) ** 2)
         # As `rms_scale` in the analysis: a sine of RMS r has r / sqrt(2) in the bins of positive frequency.
         scale = self.frame_samples / (oversampling * math.sqrt(2))
@@ -193,9 +223,12 @@ class Block:
 
 def interpolate(values: np.ndarray, oversampling: int) -> np.ndarray:
     """Interpolate linearly from frame centres, (C, T), to (C, T * oversampling), from the start of the first frame."""
-    previous = np.concatenate((values[:, :1], values[:, :-1]), axis=1)[:, :, None]
-    following = np.concatenate((values[:, 1:], values[:, -1:]), axis=1)[:, :, None]
-    current = values[:, :, None]
+    padded = np.pad(values, ((0, 0), (1, 1)), mode="edge")
+    rises = np.diff(padded)[:, :, None]  # from each frame's neighbour before it, then to the one behind it
     from_center = np.arange(oversampling, dtype=np.float32) / oversampling - np.float32(0.5)
-    neighbour = np.where(from_center < 0, previous, following)
-    return (current + np.abs(from_center) * (neighbour - current)).reshape(values.shape[0], -1)
+    half = -(-oversampling // 2)  # of a frame's instants, those before its centre
+    result = np.empty((*values.shape, oversampling), np.result_type(values, np.float32))
+    np.multiply(from_center[:half], rises[:, :-1], out=result[..., :half])
+    np.multiply(from_center[half:], rises[:, 1:], out=result[..., half:])
+    result += values[:, :, None]
+    return result.reshape(values.shape[0], -1)

@@ -20,6 +20,7 @@ from musigan.rolls.shape import Geometry
 from musigan.rolls.tracks import mix_channels, number_of_track, pitched_channels
 from musigan.store import Song, StoreHeader, open_reader, write
 from musigan.synthesis import drumkit, ensemble
+from musigan.synthesis.oscillators import synthesise
 
 RATE = 22050
 MIDI = KeySettings("midi")
@@ -175,3 +176,20 @@ def test_metrics_hear_instruments_together_and_drums_apart() -> None:
     as_sound = described(np.maximum(roll[1], roll[2])[None], ())
     np.testing.assert_allclose(with_drums["musical"], as_sound["musical"])
     np.testing.assert_allclose(with_drums["notes"], as_sound["notes"])
+
+
+@pytest.mark.parametrize("timbre", ["sine", "organ"])
+def test_tracks_add_up_in_stereo_as_each_is_synthesised(timbre: str) -> None:
+    """One transform for all tracks sounds like the sum of each alone, refinement of pure tones included."""
+    roll = np.zeros((2, 88, 40), np.float32)
+    roll[0, 48, 5:30], roll[1, 30, 12:20] = 0.5, 0.25
+    bass, strings = (
+        ensemble.apply_envelopes(roll[n], ensemble.PLAYERS[name], MIDI) for n, name in ((0, "bass"), (1, "strings"))
+    )
+    expected = sum(
+        player.gain * drumkit.pan_gains(player.pan)[:, None] * synthesise(loudness[None], MIDI, RATE, timbre)
+        for player, loudness in ((ensemble.PLAYERS["bass"], bass), (ensemble.PLAYERS["strings"], strings))
+    )
+    sound = ensemble.perform(roll, ("bass", "strings"), MIDI, RATE, timbre)
+    np.testing.assert_allclose(sound, expected, atol=1e-5)
+    assert not ensemble.perform(np.zeros((1, 88, 3), np.float32), ("piano",), MIDI, RATE).any()

@@ -56,7 +56,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("key", [1, 10, 30, 49, 66, 88])
-@pytest.mark.parametrize("rounds", [0, 1, 3])
+@pytest.mark.parametrize("iterations", [0, 1, 3])
 def test_a_key_is_in_tune_and_as_loud_as_asked(key: int, iterations: int) -> None:
     sound = synthesise(held(key), KEYS, RATE, level=0.2, iterations=iterations)
     assert sound.shape == (2, 200 * 240)
