@@ -27,7 +27,7 @@ END_FRAMES = 25
 
 
 def literal(signal: np.ndarray, settings: KeySettings) -> np.ndarray:
-    """The definition in NumPy, (C, S) -> (C, K, T)."""
+    """Compute loudness by its definition, in NumPy, (C, S) -> (C, K, T)."""
     samples = settings.frame_samples(RATE)
     frames = signal.shape[1] // samples
     spectrum = np.fft.rfft(signal)

@@ -33,7 +33,7 @@ FULL, NARROW = RollShape(2, 88, 500), RollShape(2, 33, 500)
 def rolls_per_second(
     settings: TrainingSettings, shape: RollShape, steps: int, stage: str = "adversarial", device: str = "cpu"
 ) -> tuple[float, float]:
-    """The best of the cycles that `steps` steps hold, after one to warm up, and millions of parameters.
+    """Return the best pace of the cycles that `steps` steps hold, after one to warm up, and millions of parameters.
 
     The best, because what slows a cycle down on a shared machine is not the network.
     """
@@ -72,7 +72,7 @@ def rolls_per_second(
 
 
 def portrait(name: str, batch: int | None, steps: int, threads: int, device: str) -> str:
-    """A line about the preset `name`, for a process of its own."""
+    """Return a line about the preset `name`, for a process of its own."""
     torch.set_num_threads(threads)
     settings = configure(name, {"batch_size": batch} if batch else {})
     before, paces, parameters = _memory(device), {}, 0.0
@@ -85,7 +85,7 @@ def portrait(name: str, batch: int | None, steps: int, threads: int, device: str
 
 
 def _memory(device: str) -> float:
-    """The most memory taken so far, in GiB: of the process, or of the GPU."""
+    """Return the most memory taken so far, in GiB: of the process, or of the GPU."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_reserved(device) / 2**30
     unit = 1 if sys.platform == "darwin" else 2**10

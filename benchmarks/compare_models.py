@@ -45,7 +45,7 @@ def described(saved: Checkpoint) -> tuple[str, ...]:
 def rows(
     work: Evaluation, music: Collection, paths: list[Path], seeds: int
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Estimate]]]:
-    """What is known of each row, and its figures."""
+    """Yield what is known of each row, and its figures."""
     yield ("held-out", "", "", ""), work.reference()[0]
     yield ("floor", "", "", ""), work.floor()[0]
     for path in paths:

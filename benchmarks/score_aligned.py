@@ -45,7 +45,7 @@ def decoded(path: Path, seconds: float | None = None) -> np.ndarray:
 
 
 def by_cqt(signal: np.ndarray) -> np.ndarray:
-    """librosa's constant-Q transform at the same hop, one bin a key."""
+    """Compute librosa's constant-Q transform at the same hop, one bin a key."""
     import librosa
 
     hop = int(RATE * FRAME_SECONDS)

@@ -37,7 +37,6 @@ def doctor_report() -> dict[str, str]:
 
 def report() -> Iterator[tuple[str, str]]:
     """Yield (name, one line of text) for each part of the report."""
-
     yield "musigan", f"{__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     yield from doctor_report().items()

@@ -139,7 +139,7 @@ class Browser:
         )
 
     def theme(self, name: str) -> None:
-        """dark or light, as the system would say; the page has been told when this returns."""
+        """Dark or light, as the system would say; the page has been told when this returns."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
 

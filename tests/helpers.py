@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import atexit
+import functools
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from musigan import store
+from tests import forking
 
 RATE = 12000
 MODULES = {
@@ -48,49 +52,42 @@ def run(tool: str, *arguments: object, data: bytes | None = None, **options: Any
     if data is None and "stdin" not in options:
         options["stdin"] = subprocess.DEVNULL
     options.setdefault("timeout", 120)
-    return subprocess.run(command(tool, *arguments), input=data, capture_output=True, check=False, **options)
+    begin = forked if _need_no_start(options.get("env", {})) else command
+    return subprocess.run(begin(tool, *arguments), input=data, capture_output=True, check=False, **options)
 
 
-_FORKS = """
-import importlib, json, os, sys
-module, folder, lines = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-main = importlib.import_module(f"musigan_tools.{module}").main
-for name in sys.argv[4].split():
-    importlib.import_module(name)
-for number, line in enumerate(lines):
-    if not os.fork():
-        for descriptor, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), descriptor)
-        sys.argv[1:] = line
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code or 0
-        sys.stdout.flush()
-        os._exit(code)
-    with open(f"{folder}/{number}.code", "w") as file:
-        file.write(str(os.waitstatus_to_exitcode(os.wait()[1])))
-"""
+def run_each(tool: str, *lines: Sequence[object], **options: Any) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run a tool once for each line of arguments."""
+    return [run(tool, *line, **options) for line in lines]
 
 
-def run_each(
-    tool: str, *lines: Sequence[object], imports: str = "zarr", **options: Any
-) -> list[subprocess.CompletedProcess[bytes]]:
-    """Run a tool once for each line of arguments, in forks of one process: most of a short run is importing modules."""
-    words = [[str(word) for word in line] for line in lines]
-    with tempfile.TemporaryDirectory() as name:
-        call = [sys.executable, "-c", _FORKS, MODULES[tool], name, json.dumps(words), imports]
-        subprocess.run(call, stdin=subprocess.DEVNULL, timeout=120, check=True, **options)
-        return [
-            subprocess.CompletedProcess(
-                line,
-                int(Path(name, f"{number}.code").read_text()),
-                Path(name, f"{number}.out").read_bytes(),
-                Path(name, f"{number}.err").read_bytes(),
-            )
-            for number, line in enumerate(words)
-        ]
+def forked(tool: str, *arguments: object) -> list[str]:
+    """Return the words that run a tool in a fork of one process, all of whose imports are done."""
+    return [sys.executable, "-IS", forking.__file__, _forks(), MODULES[tool], *map(str, arguments)]
+
+
+def _need_no_start(environment: Mapping[str, str]) -> bool:
+    """Whether what imports read from the environment is what it is here."""
+    return all(os.environ.get(name) == value for name, value in environment.items() if name != "OMP_NUM_THREADS")
+
+
+@functools.cache
+def _forks() -> str:
+    """Start the process that forks, once in a session; return the address of its socket."""
+    folder = Path(tempfile.mkdtemp(prefix="musigan-tests-"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.forking", str(folder / "socket")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+    def end() -> None:
+        process.communicate()
+        shutil.rmtree(folder)
+
+    atexit.register(end)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return str(folder / "socket")
 
 
 def one_line(stderr: bytes) -> str:

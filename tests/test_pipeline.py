@@ -16,7 +16,7 @@ from tests.helpers import run, start
 
 
 def first_line(music: Path, target: Path) -> None:
-    """mp3-to-npy MUSIC | pair-chunks | npy-to-keys > TARGET"""
+    """Run mp3-to-npy MUSIC | pair-chunks | npy-to-keys > TARGET."""
     with target.open("wb") as file:
         first = start("mp3-to-npy", music, "-q", stdout=subprocess.PIPE)
         second = start("pair-chunks", "-q", stdin=first.stdout, stdout=subprocess.PIPE)

@@ -102,8 +102,10 @@ class PairingRequest:
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """Request for the keys of sound; fields at None or "" are the band's own. Raises SettingsError where one
-    is out of range, FieldError for another band."""
+    """Request for the keys of sound; fields at None or "" are the band's own.
+
+    Raises SettingsError where one is out of range, FieldError for another band.
+    """
 
     band: str = "variable"
     keys: str = ""  # LOW:HIGH

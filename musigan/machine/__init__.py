@@ -1,1 +1,1 @@
-"""This machine: cores, devices, threads, seeds, what native libraries print."""
+"""The machine that runs this: cores, devices, threads, seeds, what native libraries print."""

@@ -186,6 +186,7 @@ def _splits(reader: Reader) -> Sequence[Any]:
 
 
 def require_alike(name: str, shape: RollShape, geometry: Geometry, like: Collection) -> None:
+    """Raise MusiganError unless rolls of this shape and geometry can be compared with those of `like`."""
     for property_name, ours, theirs in (
         ("channels, keys and frames", shape, like.shape),
         ("frame length, lowest key and tracks", geometry, like.geometry),

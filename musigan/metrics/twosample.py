@@ -1,4 +1,4 @@
-"""Classifier two-sample test: can a classifier tell the samples from real rolls? (Lopez-Paz and Oquab, 1610.06545.)
+"""Classifier two-sample test (Lopez-Paz and Oquab, 1610.06545): can a classifier tell the samples from real rolls?
 
 The cross-validated accuracy is the metric: 0.5 is chance, 1.0 trivial to tell apart. Folds keep songs whole on both
 sides; otherwise the classifier would win by recognising the song. Classes have equal weight.

@@ -186,7 +186,7 @@ class MidiTarget(Target):
 
     @property
     def format(self) -> str:
-        """ "midi". Raises UsageError where the name ends otherwise."""
+        """Always "midi". Raises UsageError where the name ends otherwise."""
         if self.out != "-" and Path(self.out).suffix.lower() not in (".mid", ".midi"):
             raise UsageError(f"{self.out}: a MIDI file's name ends in .mid")
         return "midi"

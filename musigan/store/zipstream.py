@@ -1,10 +1,10 @@
-"""The ZIP format of a store on a pipe: stored (uncompressed) entries, written and read from front to back.
+r"""The ZIP format of a store on a pipe: stored (uncompressed) entries, written and read from front to back.
 
 Every entry carries its size and CRC in its local header, so a reader needs no seek; the archive ends with an
 ordinary central directory, so the same bytes saved to a file open in any ZIP reader. The directory proves that a
 stream is complete: a program that dies never writes it, and `read_entries` requires it.
 
-    PK\\3\\4 header name padding data | PK\\3\\4 ... | PK\\1\\2 directory ... | PK\\5\\6 end
+    PK\3\4 header name padding data | PK\3\4 ... | PK\1\2 directory ... | PK\5\6 end
 
 Data starts at multiples of 64 bytes (padding in an extra field), so that a saved entry can be memory-mapped.
 Format: PKWARE APPNOTE 6.3.10, the subset named above.

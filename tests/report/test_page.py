@@ -301,7 +301,6 @@ def test_the_tool_writes_a_page_whole_or_not_at_all(folder: Path, tmp_path: Path
         [folder / "ckpt.pt", *small, "--seconds", 0, "--force", "-o", other],
         [folder / "ckpt.pt", *small, "--keys", tmp_path / "no.zarr", "--force", "-o", other],
         [folder / "ckpt.pt", *small],
-        imports="zarr musigan.report musigan.training.loop musigan.synthesis scipy.special scipy.ndimage soxr",
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

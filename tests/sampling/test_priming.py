@@ -199,9 +199,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tool(name: str, *lines: list[object], cwd: Path) -> list[tuple[int, str, bytes]]:
-    done = run_each(
-        name, *[[*line, "--device", "cpu"] for line in lines], env=ENVIRONMENT, cwd=cwd, imports="torch zarr"
-    )
+    done = run_each(name, *[[*line, "--device", "cpu"] for line in lines], env=ENVIRONMENT, cwd=cwd)
     return [(each.returncode, each.stdout.decode(errors="replace"), each.stderr) for each in done]
 
 

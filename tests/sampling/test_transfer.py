@@ -204,7 +204,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(folder: Path, *lines: list[object], tool: str = "transfer") -> list[subprocess.CompletedProcess[bytes]]:
-    return run_each(tool, *lines, imports="zarr torch", cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return run_each(tool, *lines, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_file_folder_stdin_and_pipe_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_data_is_aligned_for_memory_maps() -> None:
     for length in range(1, 70):
         archive = zipped({"n" * length: b"data", "other": b"more"})
         for entry, needle in zip(zipstream.read_directory(memoryview(archive)), (b"data", b"more"), strict=True):
-            assert archive.index(needle, entry.offset) % zipstream.ALIGNMENT == 0
+            assert archive.index(needle, entry.offset) % 64 == 0
 
 
 @pytest.mark.parametrize("buffering", [0, -1], ids=["raw", "buffered"])
@@ -291,37 +291,52 @@ def test_zip64_for_many_entries(count: int, tmp_path: Path) -> None:
 
 
 class Discarding(io.RawIOBase):
-    """Keeps the directory and forgets the data, so that 5 GiB fit anywhere."""
+    """A file that keeps the small writes and forgets the large ones, but for where each began: 5 GiB fit anywhere."""
 
     def __init__(self) -> None:
-        self.kept = b""
+        self.small = b""
+        self.large_offsets: list[int] = []
+        self.position = 0
 
     def write(self, data: object) -> int:
         view = memoryview(data)  # type: ignore[arg-type]
         if view.nbytes < 4096:
-            self.kept += bytes(view)
+            self.small += bytes(view)
+        else:
+            self.large_offsets.append(self.position)
+        self.position += view.nbytes
         return view.nbytes
 
 
 def test_zip64_for_offsets_beyond_4_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of every entry is aligned and the directory says where, on both sides of 4 GiB and across it."""
     file = Discarding()
     writer = zipstream.EntryWriter(file)  # type: ignore[arg-type]
-    block = bytes(1 << 28)
     monkeypatch.setattr(zipstream.zlib, "crc32", lambda data: len(data))
-    for number in range(17):
-        writer.add(f"big{number}", block)
+    largest = memoryview(bytes((1 << 28) + 80))
+    blocks = [largest[: (1 << 28) + 5 * number] for number in range(17)]  # each ends elsewhere between multiples of 64
+    for number, block in enumerate(blocks):
+        writer.add("big" * (number + 1), block)
     writer.add("last", b"12345")
     writer.finish()
-    start = file.kept.index(b"PK\x01\x02")
-    directory = io.BytesIO(file.kept[start:])
-    found = []
+    headers = [zipstream._LOCAL.size + 3 * (number + 1) + 4 for number in range(17)]  # bytes, without the padding
+    offsets, position = [], 0
+    for header, block, data_offset in zip(headers, blocks, file.large_offsets, strict=True):
+        offsets.append(position)
+        assert data_offset % 64 == 0
+        assert position + header <= data_offset < position + header + 64
+        position = data_offset + len(block)
+    offsets.append(position)
+    assert offsets[15] < 1 << 32 < offsets[16]
+    start = file.small.index(b"PK\x01\x02")
+    directory = io.BytesIO(file.small[start:])
+    entries = []
     while directory.read(4) == b"PK\x01\x02":
-        found.append(zipstream._central_record(directory)[0])
-    _, size, tail = zipstream._read_directory(io.BytesIO(file.kept[start + 4 :]), b"PK\x01\x02", 99)
-    assert [entry.name for entry in found][-2:] == ["big16", "last"]
-    assert found[-2].offset < 1 << 32 or found[-2].offset == 16 * ((1 << 28) + 64)
-    assert found[-1].offset == 17 * ((1 << 28) + 64)
-    assert zipstream._parse_end(tail) == (18, size, 17 * ((1 << 28) + 64) + 64 + 5)
+        entries.append(zipstream._central_record(directory)[0])
+    assert [entry.offset for entry in entries] == offsets
+    _, size, tail = zipstream._read_directory(io.BytesIO(file.small[start + 4 :]), b"PK\x01\x02", 99)
+    assert zipstream._parse_end(tail) == (18, size, file.position - size - len(tail))
+    assert (file.position - size - len(tail) - 5) % 64 == 0  # the last entry's data, beyond 4 GiB
 
 
 def test_zip64_small_through_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:

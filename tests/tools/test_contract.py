@@ -56,7 +56,7 @@ def left_behind(folder: Path) -> list[str]:
 @pytest.mark.parametrize("tool", TOOLS)
 def test_help_version_and_wrong_usage(tool: str) -> None:
     long, short, version, unknown, valueless = run_each(
-        tool, ["--help"], ["-h"], ["--version"], ["--no-such-option"], ["--quiet=1"], imports=""
+        tool, ["--help"], ["-h"], ["--version"], ["--no-such-option"], ["--quiet=1"]
     )
     assert (long.returncode, long.stdout, long.stderr) == (0, short.stdout, b"")
     text = long.stdout.decode()
@@ -72,7 +72,7 @@ def test_help_version_and_wrong_usage(tool: str) -> None:
 
 
 def test_umbrella_lists_every_tool_and_suggests() -> None:
-    listing, version, typo, nothing = run_each("musigan", ["--help"], ["--version"], ["trian-gan"], [], imports="")
+    listing, version, typo, nothing = run_each("musigan", ["--help"], ["--version"], ["trian-gan"], [])
     assert all(tool.removeprefix("musigan ") in listing.stdout.decode() for tool in TOOLS)
     assert version.stdout.split()[0] == b"musigan"
     assert typo.returncode == 2

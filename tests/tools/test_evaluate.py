@@ -19,7 +19,6 @@ from tests.helpers import one_line, run, run_each
 from tests.musicstores import song, write_songs
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-IMPORTS = "zarr musigan.metrics.evaluation sklearn.ensemble sklearn.cluster scipy.stats torch"
 FAST = ("--bootstraps", 10, "--splits", 2)
 BARE = ("--bootstraps", 10, "--splits", 0, "--no-baselines")
 ROWS = ["held-out", "floor", "song splits", "same songs"]
@@ -42,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(*lines: list[object], cwd: Path) -> list[tuple[int, str, str]]:
     """(exit code, stdout, stderr) of each call."""
     calls = [[*line, "--device", "cpu", "-j", 1] for line in lines]
-    done = run_each("evaluate", *calls, imports=IMPORTS, env=ENVIRONMENT, cwd=cwd)
+    done = run_each("evaluate", *calls, env=ENVIRONMENT, cwd=cwd)
     return [(each.returncode, each.stdout.decode(), each.stderr.decode()) for each in done]
 
 

@@ -12,7 +12,7 @@ from musigan.checkpoints import checkpoint
 from musigan.settings import write_yaml
 from tests import tiny
 from tests.helpers import one_line, run_each
-from tests.tools.test_training import ENVIRONMENT, IMPORTS, calls, plan
+from tests.tools.test_training import ENVIRONMENT, calls, plan
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,6 @@ def test_temperature(folder: Path, tmp_path: Path) -> None:
         [lstm, "--temperature", 1, "--morph", folder / "keys"],
         [mlp, "--temperature", 1],
         [lstm, "--best", 2],
-        imports=IMPORTS,
         env=ENVIRONMENT,
     )
     assert [each.returncode for each in done] == [0, 0, 0, 2, 2, 2, 2, 2], [each.stderr for each in done]
@@ -103,7 +102,7 @@ def test_a_report_without_a_critic_plays_what_comes(folder: Path, tmp_path: Path
         "-o",
         tmp_path / "page.html",
     ]
-    (done,) = run_each("report", line, imports=IMPORTS, env=ENVIRONMENT)
+    (done,) = run_each("report", line, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert '"critic":false' in page.replace(" ", "")

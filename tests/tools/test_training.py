@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from musigan.settings import write_yaml
 from tests import tiny
 from tests.helpers import one_line, run_each
 
-IMPORTS = "zarr musigan.training.loop torch._dynamo" + " torch.utils.tensorboard" * bool(find_spec("tensorboard"))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 QUIET = ("--sample-every", 0, "--device", "cpu")
 
 
 def calls(tool: str, *lines: list[object]) -> list[tuple[int, str, str]]:
     """(exit code, stdout, stderr) of each call."""
-    done = run_each(tool, *[[*line, *QUIET] for line in lines], imports=IMPORTS, env=ENVIRONMENT)
+    done = run_each(tool, *[[*line, *QUIET] for line in lines], env=ENVIRONMENT)
     return [(each.returncode, each.stdout.decode(), each.stderr.decode()) for each in done]
 
 
@@ -63,7 +61,7 @@ def test_resume_by_another_spelling_of_the_path(folder: Path) -> None:
     line = ["keys", "--resume", "./game.pt", "-o", f"../{folder.name}/game.pt", "--steps-limit", 1]
     before = checkpoint.load(folder / "game.pt").position.total_steps
     done = run_each("train-gan", [*line, *QUIET], ["keys", "--resume", "./game.pt", "--steps-limit", 1, *QUIET],
-                    imports=IMPORTS, env=ENVIRONMENT, cwd=folder)  # fmt: skip
+                    env=ENVIRONMENT, cwd=folder)  # fmt: skip
     assert [each.returncode for each in done] == [0, 0], done[0].stderr
     assert checkpoint.load(folder / "game.pt").position.total_steps == before + 2
 
@@ -204,7 +202,7 @@ def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
         [*morph, tmp_path / "wrong", "--morph", other],
         [*morph, tmp_path / "nothing", "--morph", none],
         [*morph, tmp_path / "many", "--morph", one, "-n", 3],
-        imports=IMPORTS, env=ENVIRONMENT,
+        env=ENVIRONMENT,
     )  # fmt: skip
     assert [each.returncode for each in done] == [0, 0, 1, 1, 2]
     assert "low_key 29, the checkpoint 30" in one_line(done[2].stderr)

@@ -1,0 +1,1 @@
+"""Settings of the presets, a YAML file each."""
