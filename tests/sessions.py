@@ -50,5 +50,5 @@ class Count:
         self.notes.append(note)
 
 
-def writer(path: Path, kind: str, header: store.Attributes) -> AbstractContextManager[store.Writer]:
-    return store.write(str(path), kind, header)
+def writer(path: Path, header: store.StoreHeader) -> AbstractContextManager[store.Writer]:
+    return store.write(str(path), header)

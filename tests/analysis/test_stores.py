@@ -19,12 +19,14 @@ from tests.stores import items
 
 def waveforms(path: Path, seconds: tuple[float, ...], silent: bool = False) -> Path:
     """A store of tunes of these lengths, and a silent one of 9 s."""
-    with writer(path, "waveform", {"sample_rate": helpers.RATE, "expected": 5}) as target:
+    with writer(path, store.StoreHeader("waveform", helpers.RATE, expected=5)) as target:
         for number, length in enumerate(seconds):
             signal = helpers.tune(length, [40 + number, 47], number).astype(np.float16)
-            target.add(signal, ("channels", "samples"), {"source": f"{number}.wav"})
+            target.add(signal, ("channels", "samples"), store.Song(source=f"{number}.wav"))
         if silent:
-            target.add(np.zeros((2, 9 * helpers.RATE), np.float16), ("channels", "samples"), {"source": "hush.wav"})
+            target.add(
+                np.zeros((2, 9 * helpers.RATE), np.float16), ("channels", "samples"), store.Song(source="hush.wav")
+            )
     return path
 
 
@@ -35,10 +37,10 @@ def test_files_become_waveforms(tmp_path: Path) -> None:
     (tmp_path / "c.wav").write_text("no music")
     found = [MediaFile(tmp_path / f"{name}.wav", f"{name}.wav") for name in ("a", "short", "b", "c")]
     session, request = Session(), DecodingRequest(8000, 0.5, 2.0, 20.0, "mono")
-    with writer(tmp_path / "out", "waveform", {"sample_rate": 8000}) as target:
+    with writer(tmp_path / "out", {"sample_rate": 8000}) as target:
         assert request.write(found, 2, target, session) == 1
     (item,) = items(tmp_path / "out")
-    assert (item.array.shape, item.attributes["source"]) == ((1, 16000), "a.wav")
+    assert (item.array.shape, item.song.source) == ((1, 16000), "a.wav")
     assert session.details == ["b.wav: the same recording as a.wav, kept once"]
     assert [what for what, _, _ in session.skipped] == ["short.wav", "c.wav"]
     assert session.skipped[0][1:] == ("too short: 0.50 s, at least 2 s are needed", "too short")
@@ -48,16 +50,16 @@ def test_files_become_waveforms(tmp_path: Path) -> None:
 def test_waveforms_become_pairs(tmp_path: Path) -> None:
     reader = store.open_reader(str(waveforms(tmp_path / "waveforms", (7.0, 1.5), silent=True)), ("waveform",))
     request, session = PairingRequest(1.0, 0.5, validation=1.0), Session()
-    header = request.header(reader.attributes)
-    assert (header["chunk_seconds"], header["overlap"], header["validation"]) == (1.0, 0.5, 1.0)
-    with writer(tmp_path / "pairs", "pairs", header) as target:
+    header = request.header(reader.header)
+    assert (header.chunk_seconds, header.overlap, header.validation) == (1.0, 0.5, 1.0)
+    with writer(tmp_path / "pairs", header) as target:
         made = request.write(reader, target, session)
     assert made == "6 pairs of 1 songs, 1 of them held back for validation, 8 silent pairs dropped"
     assert session.skipped == [
         ("1.wav", "1.5 s long, a pair takes 2 s", "too short"),
         ("hush.wav", "silent from end to end", "silent"),
     ]
-    assert items(tmp_path / "pairs")[0].attributes["starts"] == [0, 1, 2, 3, 4, 5]
+    assert items(tmp_path / "pairs")[0].song.starts == (0, 1, 2, 3, 4, 5)
 
 
 def test_pairs_are_shuffled_by_a_seed(tmp_path: Path) -> None:
@@ -65,19 +67,19 @@ def test_pairs_are_shuffled_by_a_seed(tmp_path: Path) -> None:
     starts = []
     for number, seed in enumerate((None, 4, 4, 5)):
         reader, request = store.open_reader(source, ("waveform",)), PairingRequest(1.0, shuffle_seed=seed)
-        with writer(tmp_path / str(number), "pairs", request.header(reader.attributes)) as target:
+        with writer(tmp_path / str(number), request.header(reader.header)) as target:
             request.write(reader, target, Session())
-        starts.append(items(tmp_path / str(number))[0].attributes["starts"])
-    assert starts[0] == sorted(starts[1]) == [0, 2, 4, 6, 8, 10]
+        starts.append(items(tmp_path / str(number))[0].song.starts)
+    assert list(starts[0]) == sorted(starts[1]) == [0, 2, 4, 6, 8, 10]
     assert starts[1] == starts[2] != starts[3]
 
 
 def test_sound_becomes_keys(tmp_path: Path) -> None:
     reader = store.open_reader(str(waveforms(tmp_path / "waveforms", (5.0, 1.5))), ("waveform",))
     request, session = AnalysisRequest(keys="30:60", frame_seconds=0.05, chunk_seconds=2.0), Session()
-    header = request.header(reader.attributes)
-    assert (header["low_key"], header["high_key"], header["chunk_seconds"]) == (30, 60, 2.0)
-    with writer(tmp_path / "keys", "keys", header) as target:
+    header = request.header(reader.header)
+    assert (header.low_key, header.high_key, header.chunk_seconds) == (30, 60, 2.0)
+    with writer(tmp_path / "keys", header) as target:
         request.write(reader, "cpu", 2, target, session)
     assert [item.array.shape for item in items(tmp_path / "keys")] == [(2, 2, 31, 40)]
     reason = "1.5 s long, shorter than a chunk of 2 s"
@@ -86,8 +88,8 @@ def test_sound_becomes_keys(tmp_path: Path) -> None:
 
 
 def test_pairs_keep_their_chunks() -> None:
-    header = {"kind": "pairs", "sample_rate": 12000, "chunk_seconds": 3}
-    assert AnalysisRequest(chunk_seconds=7.0).header(header)["chunk_seconds"] == 3
+    header = store.StoreHeader("pairs", 12000, 3)
+    assert AnalysisRequest(chunk_seconds=7.0).header(header).chunk_seconds == 3
     with pytest.raises(SettingsError, match="whole number of frames"):
         AnalysisRequest(frame_seconds=0.7).header(header)
 

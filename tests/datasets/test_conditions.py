@@ -56,7 +56,7 @@ def test_conditions_of_a_roll(tmp_path: Path) -> None:
 
 
 def test_one_track_is_given_now_and_then(tmp_path: Path) -> None:
-    data = dataset(write(tmp_path / "keys", [{}]), augment=AugmentSettings())
+    data = dataset(write(tmp_path / "keys", [Song()]), augment=AugmentSettings())
     found = []
     for epoch in range(200):
         roll, given = data.example(epoch, 0)
@@ -73,7 +73,7 @@ def test_one_track_is_given_now_and_then(tmp_path: Path) -> None:
 
 
 def test_instruments_are_not_swapped_nor_drums_moved(tmp_path: Path) -> None:
-    path = write(tmp_path / "keys", [{}], ["drums", "piano"])
+    path = write(tmp_path / "keys", [Song()], ("drums", "piano"))
     data = dataset(path, augment=AugmentSettings(crop=False, transpose_keys=3))
     lowest = set()
     for epoch in range(30):
@@ -97,5 +97,5 @@ def test_what_is_asked_for_is_cut_into_stretches() -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_both_splits_number_styles_alike(split: Any, tmp_path: Path) -> None:
-    songs = [{"genre": "Rock", "split": "validation"}, {"genre": "Folk"}, {"genre": "Folk"}]
+    songs = [Song(genre="Rock", split="validation"), Song(genre="Folk"), Song(genre="Folk")]
     assert dataset(write(tmp_path / "keys", songs), split=split).styles == ("folk", "rock")

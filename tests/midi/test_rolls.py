@@ -126,7 +126,7 @@ def test_songs_that_are_too_short_or_empty_are_refused_in_words() -> None:
         (Arrangement(("bass",)), KeyRange(70, 88), "no notes on keys 70:88"),
     ):
         with pytest.raises(MidiError, match=reason):
-            to_item(score, arrangement, KeySettings("midi", keys), CutSettings(), {})
+            to_item(score, arrangement, KeySettings("midi", keys), CutSettings(), Song())
 
 
 def test_tracks_are_chosen_in_one_order_and_merged_without_drums() -> None:
@@ -149,7 +149,7 @@ def test_the_sides_of_a_recording_are_one_track_for_the_piano() -> None:
     roll[0, 48, 10:40] = 0.5
     roll[1, 48, 10:40] = 0.14  # .32 together
     roll[1, 60, 20:22] = 0.9  # shorter than a note of a recording
-    part = Transcriber(KeySettings()).part(item_of(roll[None], ("chunks", "channels", "keys", "frames"), {}))
+    part = Transcriber(KeySettings()).part(item_of(roll[None], ("chunks", "channels", "keys", "frames"), Song()))
     assert [tuple(map(float, row)) for row in zip(*vars(part.notes).values(), strict=True)] == [
         (0.0, 69.0, 0.2, 0.8, round(127 * np.sqrt(0.32)))
     ]

@@ -27,14 +27,14 @@ def test_files_become_keys(tmp_path: Path) -> None:
     })  # fmt: skip
     found = [MediaFile(folder / name, name) for name in ("jazz/a.mid", "b.mid", "c.mid", "gone.mid")]
     session = Session()
-    with writer(tmp_path / "keys", "keys", request().header(5)) as target:
+    with writer(tmp_path / "keys", request().header(5)) as target:
         made = request().write([*found, None], lambda: io.BytesIO(midifiles.song(2)), target, session)
     first, second = items(tmp_path / "keys")
     pieces = len(first.array) + len(second.array)
     assert made == f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicates left out"
-    assert (first.attributes["source"], first.attributes["genre"]) == ("jazz/a.mid", "jazz")
+    assert (first.song.source, first.song.genre) == ("jazz/a.mid", "jazz")
     assert first.array.shape[1:] == (2, 2, 51, 100)
-    assert "source" not in second.attributes
+    assert second.song.source == ""
     assert "b.mid: the same notes as jazz/a.mid, kept once" in session.details
     assert [what for what, _, _ in session.skipped] == ["c.mid", "gone.mid"]
     assert session.skipped[1][1] == "no such file or folder"
@@ -43,8 +43,8 @@ def test_files_become_keys(tmp_path: Path) -> None:
 
 def test_the_header_says_how_it_was_made() -> None:
     header = request(overlap=0.25).header(3)
-    assert (header["tracks"], header["low_key"], header["high_key"]) == (["piano", "bass"], 20, 70)
-    assert (header["chunk_seconds"], header["overlap"], header["validation"], header["expected"]) == (5.0, 0.25, 1.0, 3)
+    assert (header.tracks, header.low_key, header.high_key) == (("piano", "bass"), 20, 70)
+    assert (header.chunk_seconds, header.overlap, header.validation, header.expected) == (5.0, 0.25, 1.0, 3)
 
 
 def test_what_does_not_go_together() -> None:

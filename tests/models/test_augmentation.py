@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,14 +234,14 @@ def test_the_run_brings_it_where_a_stage_needs_it(keys: Path) -> None:
     """With the names of the store's tracks; to look at the networks of a stage adds none."""
     settings = tiny.settings(adversarial={"adaptive": True})
     data = tiny.dataset(keys, settings)
-    header = {**data.store_attributes(), "tracks": ["drums", "bass"]}
-    run = runs.begin(settings, data, header, {"variational": 1, "critic": 1}, tiny.CPU)
+    record = replace(data.record(), header=replace(data.reader.header, tracks=("drums", "bass")))
+    run = runs.begin(settings, data, record, {"variational": 1, "critic": 1}, tiny.CPU)
     assert run.networks["augmentation"].tracks == ("drums", "bass")
     runs.objective_of(run)
     assert set(run.networks) == {"generator", "critic", "augmentation"}
     saved = run.snapshot()
     assert checkpoint.build_networks(saved)["augmentation"].tracks == ("drums", "bass")
-    assert "augmentation" not in runs.begin(settings, data, header, {"variational": 1}, tiny.CPU).networks
+    assert "augmentation" not in runs.begin(settings, data, record, {"variational": 1}, tiny.CPU).networks
 
 
 EVERYTHING: dict[str, Any] = {

@@ -44,7 +44,7 @@ def draw(sampler: Sampler, out: Path, **fields: Any) -> tuple[str, list[store.It
     session = Session()
 
     def open_writer(header: store.Attributes) -> AbstractContextManager[store.Writer]:
-        return writer(out, "keys", header)
+        return writer(out, header)
 
     said = Drawing(DrawingRequest(**fields), sampler, "net", session, open_writer).draw()
     return said, items(out), session
@@ -53,8 +53,8 @@ def draw(sampler: Sampler, out: Path, **fields: Any) -> tuple[str, list[store.It
 def test_pieces_are_numbered(sampler: Sampler, tmp_path: Path) -> None:
     said, found, session = draw(sampler, tmp_path / "out", seconds=0.6, seed=7, count=3)
     assert said == "3 pieces of 0.6 s"
-    assert [item.attributes["title"] for item in found] == ["net 1", "net 2", "net 3"]
-    assert found[1].attributes["source"] == "net, seed 7, piece 2"
+    assert [item.song.title for item in found] == ["net 1", "net 2", "net 3"]
+    assert found[1].song.source == "net, seed 7, piece 2"
     np.testing.assert_array_equal(
         np.concatenate(tuple(found[2].array), -1)[..., :30], np.float16(sampler.piece(7, 3, 30).roll)
     )
@@ -64,24 +64,24 @@ def test_pieces_are_numbered(sampler: Sampler, tmp_path: Path) -> None:
 def test_the_best_come_first(sampler: Sampler, tmp_path: Path) -> None:
     said, found, session = draw(sampler, tmp_path / "out", seconds=0.6, best=2, of=5)
     scores = dict(sampler.scores(5, 30, 1))
-    assert [item.attributes["score"] for item in found] == sorted(scores.values(), reverse=True)[:2]
+    assert [item.song.score for item in found] == sorted(scores.values(), reverse=True)[:2]
     assert [(count.total, count.unit) for count in session.counts] == [(2, "pieces"), (5, "pieces judged")]
     assert said.startswith("2 pieces")
 
 
 def test_from_song_to_song(folder: Path, sampler: Sampler, tmp_path: Path) -> None:
     said, found, _ = draw(sampler, tmp_path / "out", seconds=0.4, morph=str(folder / "keys"))
-    songs = [item.attributes["title"] for item in items(folder / "keys")]
+    songs = [item.song.title for item in items(folder / "keys")]
     titles = [f"{one} -> {other}" for one, other in itertools.pairwise(songs)]
-    assert [item.attributes["title"] for item in found] == titles
-    assert found[0].attributes["source"] == f"net, {titles[0]}"
-    assert "seed" not in found[0].attributes
+    assert [item.song.title for item in found] == titles
+    assert found[0].song.source == f"net, {titles[0]}"
+    assert found[0].song.seed is None
     assert said == f"{len(titles)} pieces of at most 0.4 s"
 
 
 def test_nothing_is_opened_for_what_cannot_be_drawn(folder: Path, sampler: Sampler, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
-    with writer(empty, "keys", store.open_reader(str(folder / "keys"), ("keys",)).attributes):
+    with writer(empty, store.open_reader(str(folder / "keys"), ("keys",)).header):
         pass
     for fields, error, message in (
         ({"temperature": 1.0}, FieldError, "temperature: "),

@@ -75,14 +75,14 @@ def test_round_trip(where: str, tmp_path_factory: pytest.TempPathFactory, drawn:
 def test_values_that_are_no_numbers_and_zeros_stay(where: str, tmp_path: Path) -> None:
     array = np.zeros((2, 1, 4, 3), np.float16)
     array[1, 0, 1] = [np.nan, -np.inf, -0.0]
-    (found,) = there_and_back(where, tmp_path, "keys", [(array, {})])
+    (found,) = there_and_back(where, tmp_path, "keys", [(array, Song())])
     assert found.array.tobytes() == array.tobytes()
 
 
 def test_arrays_of_any_layout(tmp_path: Path) -> None:
     plain = songs((2, 2, 1, 4, 3))[0][0]
     for array in (np.asfortranarray(plain), plain.astype(">f2"), np.repeat(plain, 2, axis=0)[::2]):
-        (found,) = there_and_back("file", tmp_path, "keys", [(array, {})])
+        (found,) = there_and_back("file", tmp_path, "keys", [(array, Song())])
         np.testing.assert_array_equal(found.array, plain)
         assert found.array.dtype == np.dtype("<f2")
 

@@ -126,16 +126,16 @@ def store_of(path: Path, tracks: tuple[str, ...]) -> Path:
 
 
 def test_training_neither_swaps_instruments_nor_transposes_drums(tmp_path: Path) -> None:
-    def low_keys(tracks: list[str]) -> set[int]:
+    def low_keys(tracks: tuple[str, ...]) -> set[int]:
         name = str(len(list(tmp_path.iterdir())))
         with open_reader(str(store_of(tmp_path / name, tracks))) as reader:
             data = RollDataset(reader, "train", AugmentSettings(crop=False, transpose_keys=2), seed=3)
             rolls = [data.roll(epoch, index) for epoch in range(8) for index in range(8)]
         return {int(roll[0].sum(axis=1).argmax()) for roll in rolls}
 
-    assert low_keys(["drums", "bass"]) == {6}
-    assert low_keys(["piano", "bass"]) == {4, 5, 6, 7, 8}
-    assert low_keys([]) == {4, 5, 6, 7, 8, 13, 14, 15, 16, 17}
+    assert low_keys(("drums", "bass")) == {6}
+    assert low_keys(("piano", "bass")) == {4, 5, 6, 7, 8}
+    assert low_keys(()) == {4, 5, 6, 7, 8, 13, 14, 15, 16, 17}
 
 
 def test_augmentation_neither_swaps_instruments_nor_transposes_drums() -> None:
