@@ -101,7 +101,7 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
 
 @contextmanager
 def plain_answers(name: str) -> Iterator[None]:
-    """Around what is done before there is a session: help, version, wrong usage. One line for whatever goes wrong."""
+    """Turn what goes wrong before there is a session (help, version, wrong usage) into one line and an exit code."""
     try:
         yield
         if sys.stdout is not None:
@@ -164,14 +164,14 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
 
 
 def _check_finite(options: dict[str, Any]) -> None:
-    """Python takes "nan" and "inf" for numbers, and NaN passes any comparison that is meant to refuse it."""
+    """Refuse "nan" and "inf": Python takes them for numbers, and NaN passes comparisons that are to refuse it."""
     for option, value in options.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{_flag(option)} is {value}, expected a finite number")
 
 
 def _explained(error: Exception) -> tuple[str, int]:
-    """What an error is in a line, and the exit code it means."""
+    """Return an error in one line, and its exit code."""
     if isinstance(error, FieldError):
         return error.naming(_flag), error.exit_code
     if isinstance(error, MusiganError):

@@ -41,33 +41,33 @@ class Session:
     # -- words ------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """One line on stderr, unless -q."""
+        """Write a line on stderr, unless -q."""
         if not self.quiet:
             self._status.line(f"{self.name}: {text}")
 
     def detail(self, text: str) -> None:
-        """One line on stderr with -v."""
+        """Write a line on stderr with -v."""
         if self.verbose:
             self.say(text)
 
     def error(self, text: str) -> None:
-        """One line on stderr, always."""
+        """Write a line on stderr, always."""
         self._status.line(f"{self.name}: {text}")
 
     def print(self, text: str) -> None:
-        """One line of the tool's answer, on standard output."""
+        """Write a line of the tool's answer on standard output."""
         self._status.clear()
         if self._stdout is not None:
             self._stdout.write(_words.one_line(text).encode("utf-8", "backslashreplace") + b"\n")
             self._stdout.flush()
 
     def status(self, text: str) -> None:
-        """Where the work stands: on a terminal a line that is rewritten, else a line now and then."""
+        """Show where the work stands: on a terminal a line that is rewritten, else a line now and then."""
         if self._shows_progress:
             self._status.show(f"{self.name}: {text}")
 
     def skip(self, what: str, reason: str, group: str | None = None) -> None:
-        """Say that an input is passed over, and why; `group` is what the summary counts it under."""
+        """Report that an input is passed over, and why; `group` is what the summary counts it under."""
         if self.strict:
             raise MusiganError(f"{what}: {reason} (--strict)")
         self.skipped[group or reason] += 1
@@ -75,7 +75,7 @@ class Session:
             self._status.line(f"{self.name}: skipped {what}: {reason}")
 
     def summary(self, done: str) -> None:
-        """The last line: what was done, and what was skipped, counted by reason."""
+        """Write the last line: what was done, and what was skipped, counted by reason."""
         if self.skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
             done += f"; skipped {sum(self.skipped.values())}: {reasons}"
@@ -149,7 +149,7 @@ class Session:
                 raise MusiganError("nothing usable came in" + (f" ({reasons})" if reasons else ""))
 
     def close(self) -> None:
-        """Let go of what was opened; the last words of the answer go out, or raise OSError."""
+        """Close what was opened and flush the answer. Raises OSError where its last words cannot be written."""
         self._status.clear()
         self._stack.close()
         if self._stdout is not None:

@@ -56,6 +56,6 @@ def _columns() -> int:
 
 
 def one_line(text: str) -> str:
-    """Control characters of file names and tags do not reach the terminal."""
+    """Escape control characters of file names and tags, which must not reach the terminal."""
     shown = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

@@ -5,12 +5,12 @@ Key n of a piano (1 to 88) sounds at f(n) = 440 * 2 ** ((n - 49) / 12) Hz. Frame
 t * frame_samples to (t + 1) * frame_samples; samples after the last whole frame only serve as context.
 
 The loudness of a key's band in a frame is the RMS of the signal behind a Gaussian band-pass of standard deviation s(n)
-around f(n) (musigan/keysettings.py has both). One forward FFT of a block serves all keys: a key's own few thousand
+around f(n) (both stand in rolls/keysettings.py). One forward FFT of a block serves all keys: a key's own few thousand
 bins, weighted and inverted at a few samples a frame, are its analytic signal, whose squared modulus is twice the power.
 Zero padding at the ends keeps the end from wrapping around into the beginning (circular convolution). The power that
 the zeros take from the first and last frames is restored (normalised convolution).
 
-By default the bands are then cleaned into notes (musigan/cleaning.py): a note's loudness is that of its fundamental and
+By default the bands are then cleaned into notes (cleaning.py): a note's loudness is that of its fundamental and
 of the overtones assigned to it, and everything else is exactly 0.
 
 The transforms use only function names that SciPy and torch share, so the same code runs on a GPU.

@@ -75,7 +75,8 @@ def field_comments(section: type) -> dict[str, str]:
             if token.type == tokenize.COMMENT
         }
         (definition,) = ast.parse(source).body
-        for node in ast.walk(definition):
+        assert isinstance(definition, ast.ClassDef)
+        for node in definition.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 beside = [by_line[line] for line in range(node.lineno, (node.end_lineno or 0) + 1) if line in by_line]
                 comments[node.target.id] = " ".join(beside)

@@ -53,7 +53,7 @@ class RollPlace:
 class RollDataset:
     """The rolls of one split of a keys store, one per chunk; `reader` must stay open as long as this is used.
 
-    `needs` names the conditions of each roll (`musigan.conditions`); `styles` lists the styles that get a number, by
+    `needs` names the conditions of each roll (see conditions.py); `styles` lists the styles that get a number, by
     default the store's own. Raises StoreError for items of another shape than the first, MusiganError where there is
     nothing to train on or the store cannot provide a condition.
     """

@@ -1,6 +1,6 @@
 """Musical features of a roll, by name, of the kind that a listener would count.
 
-They come from the loudness of frames, the keys that sound, and the notes found by two thresholds (musigan/notes.py). A
+They come from the loudness of frames, the keys that sound, and the notes found by two thresholds (rolls/notes.py). A
 feature that a roll has no material for (the length of notes where there are none) is 0.
 """
 

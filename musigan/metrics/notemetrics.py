@@ -1,4 +1,4 @@
-"""Metrics of symbolic music on the notes of a roll (musigan/notes.py), as the papers and libraries define them.
+"""Metrics of symbolic music on the notes of a roll (musigan/rolls/notes.py), as the papers and libraries define them.
 
 A recording has no written bars, so bars of 2 s are assumed, four beats at 120 a minute.
 

@@ -1,4 +1,4 @@
-"""Conversion of MIDI notes to rolls; musigan/transcription.py converts rolls to notes.
+"""Conversion of MIDI notes to rolls; musigan/midi/transcription.py converts rolls to notes.
 
 Conventions: a roll is (C, K, T), C tracks named by the store's `tracks`, linear loudness, 1 being the song's level. A
 note of velocity v has the loudness v / 127 in all its frames. A frame belongs to a note that sounds at its centre, so
@@ -28,7 +28,7 @@ from musigan.store.chunks import chunk_frames
 Float = npt.NDArray[np.float32]
 PAIRS_OF_TRACKS = ("pairs", "part", "tracks", "keys", "frames")
 CHUNKS_OF_TRACKS = ("chunks", "tracks", "keys", "frames")
-QUIETEST_VELOCITY = 7  # softer notes get this velocity: musigan.notes.ONSET is .05, and they must be found again
+QUIETEST_VELOCITY = 7  # softer notes get this velocity: musigan.rolls.notes.ONSET is .05, and they must be found again
 SHORTEST_SECONDS = 0.06  # shorter runs are removed from rolls that networks generate, so no note here may be shorter
 DRUM_SECONDS = 0.1  # a drum rings freely, so the time of its release means nothing
 TYPICAL_LEVEL = 0.1  # factor back to full scale, typical of recordings

@@ -3,7 +3,7 @@
 Conventions: a roll is (C, K, T), linear loudness, 1 being the song's level. With the store's `tracks` each channel is a
 track of its own; without, channels are sides of a recording, and their mean is one track, for the piano.
 
-A note's velocity is 127 times its loudness where the roll came from MIDI files, which inverts musigan/midirolls.py. For
+A note's velocity is 127 times its loudness where the roll came from MIDI files, which inverts midi/rolls.py. For
 a recording velocity is the square root of amplitude, as in synthesisers (General MIDI level 2: 40 lg(v / 127) dB).
 
 In a recording a key that is struck again while it sounds leaves no gap. Its note is divided where the loudness passes
@@ -42,7 +42,7 @@ from musigan.store import Item, Reader, Song, StoreHeader
 from musigan.store.songs import piece_roll
 
 Float = npt.NDArray[np.float32]
-SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/cleaning.py)
+SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/analysis/cleaning.py)
 ATTACK_RATIO = 2.2
 ATTACK_SECONDS = 0.06
 ATTACK_SHARE = 0.5
@@ -56,7 +56,7 @@ GHOST_RATIO = 0.64  # of the loudness of the note below
 def roll_to_notes(
     roll: Float, settings: KeySettings, min_seconds: float = 0.0, onset: float = ONSET, release: float = RELEASE
 ) -> NoteEvents:
-    """Find the notes of a roll (C, K, T) by hysteresis (musigan/notes.py), at least `min_seconds` long."""
+    """Find the notes of a roll (C, K, T) by hysteresis (musigan/rolls/notes.py), at least `min_seconds` long."""
     shortest = max(math.ceil(min_seconds / settings.frame_seconds - 1e-6), 1)
     rows: list[tuple[float, ...]] = []
     for track, plane in enumerate(roll):

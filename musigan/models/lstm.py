@@ -1,7 +1,7 @@
 """LSTM frame prediction: learns the next frames by likelihood alone, and samples them at any temperature.
 
 Hochreiter and Schmidhuber 1997, as in Boulanger-Lewandowski et al. (arXiv 1206.6392) and Graves (arXiv 1308.0850).
-Departures: a recurrent step takes several frames, which follow Markov chains of their own (`musigan.recurrent`); every
+Departures: a recurrent step takes several frames, which follow Markov chains of their own (frames.py); every
 key also sees itself and its neighbours directly, in weights that all keys share; loudness has a density of its own.
 """
 

@@ -2,7 +2,7 @@
 
 As there, the generator's input at every step is noise and its previous sample, and it is first trained to predict the
 next step of real music. The critic is bidirectional and averages its logits over all steps, and the generator learns
-to match its features. Departures: frames of a roll instead of single notes, sampled from chains (`musigan.recurrent`),
+to match its features. Departures: frames of a roll instead of single notes, sampled from chains (frames.py),
 with one chain for each key; no gradient through samples that are fed back; the cell can be chosen.
 """
 

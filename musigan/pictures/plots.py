@@ -1,7 +1,7 @@
 """Pictures of rolls.
 
 A roll is (C, K, T): channels, keys from low to high, frames; a plane is (K, T), one channel or several combined.
-Planes are in model space, [0, 1]: loudness relative to the song's level, compressed (musigan.data.compress). Cells are
+Planes are in model space, [0, 1]: loudness relative to the song's level, compressed by `rolls.loudness`. Cells are
 coloured here, pixel by pixel, and only placed by matplotlib, so that no resampling smears a note or loses one.
 """
 

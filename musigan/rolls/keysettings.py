@@ -48,7 +48,7 @@ class KeySettings:
     keys: KeyRange = None  # type: ignore[assignment]  # filled in below
     frame_seconds: float = 0.02
     threshold: float = None  # type: ignore[assignment]  # share of the song's level (variable) or maximum (fixed)
-    cleaned: bool = None  # type: ignore[assignment]  # True: notes without ghosts (musigan/cleaning.py); False: every band as it is
+    cleaned: bool = None  # type: ignore[assignment]  # True: notes without ghosts (musigan/analysis/cleaning.py); False: every band as it is
     base_hz: float = None  # type: ignore[assignment]  # s(n) = base_hz + slope * f(n)
     slope: float = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""MIDI notes as rolls and back: musigan/midirolls.py, musigan/transcription.py and musigan/tempo.py."""
+"""MIDI notes as rolls and back: musigan/midi/rolls.py, musigan/midi/transcription.py and musigan/midi/tempo.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instruments as sound: musigan/ensemble.py and musigan/drumkit.py; and who must know them from left and right."""
+"""Instruments as sound: synthesis/ensemble.py and synthesis/drumkit.py; and who must know them from left and right."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_setting_on_the_command_line_goes_above_the_file(tmp_path: Path) -> No
     given, misspelt, nothing = calls(
         "train-gan",
         ["--print-config", "--config", file, "--set", "prior.draws=3", "--set", "epochs=40", "--epochs", 50],
-        ["--print-config", "--set", "adversarial.critic_step=3"],
+        ["--print-config", "--preset", "small", "--set", "adversarial.critic_step=3"],
         ["--print-config", "--set", "seed"],
     )
     (model,) = calls("pretrain", ["--print-config", "--set", "model=lstm", "--set", "network.width=24"])
