@@ -81,7 +81,8 @@ def test_modules_import_in_no_circle() -> None:
     """Within a package, too: a module's face (__init__) left out, which its own modules may be imported by."""
     known = modules()
     faces = {name for name, file in known.items() if file.name == "__init__.py"}
-    below = {name: {other for one, other in edges() if one == name and other not in faces} for name in known}
+    arrows = edges()
+    below = {name: {other for one, other in arrows if one == name and other not in faces} for name in known}
     done: set[str] = set()
 
     def descend(name: str, path: tuple[str, ...]) -> None:
