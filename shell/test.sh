@@ -2,6 +2,7 @@
 # Makes the environment if need be, then lints, checks types and runs the tests. Arguments go to pytest:
 #
 #   shell/test.sh -k tunes
+#   shell/test.sh --cov     how much of the code the tests run, too; by half slower
 set -euo pipefail
 # shellcheck source=_environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The machines that run these tests differ in speed; the same code is to give the same verdict everywhere.
-settings.register_profile("musigan", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile(
+    "musigan", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("musigan")
 
 

@@ -24,7 +24,7 @@ SHORT = {
 }
 # What earlier blocks leave behind for later ones, made as they make it, of less.
 PREPARE = """
-mp3-to-npy ~/Music | pair-chunks --validation 0.2 > pairs.zarr
+mp3-to-npy ~/Music | pair-chunks --overlap 0.5 --validation 0.2 > pairs.zarr
 npy-to-keys pairs.zarr > keys.zarr
 mp3-to-npy song.flac --seconds 20 | npy-to-keys > song.zarr
 train-gan keys.zarr --epochs 200 --batch-size 2
