@@ -25,7 +25,7 @@ LIMIT_SECONDS = 240
 
 def blocks() -> list[list[str]]:
     """The commands of each fenced block that holds any, in order."""
-    fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
     tools = tuple(f"{tool} " for tool in (*helpers.MODULES, "python"))
     commands = [[line for line in block.splitlines() if line.startswith(tools)] for block in fenced]
     return [[line for line in lines if not ELSEWHERE.search(line)] for lines in commands if lines]

@@ -30,6 +30,7 @@ from musigan_tools._words import duration as duration
 
 from musigan import __version__
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Session:
         """One line of the tool's answer, on standard output."""
         self._status.clear()
         if self._stdout is not None:
-            self._stdout.write(_words.one_line(text).encode("utf-8", "backslashreplace") + b"\n")
+            self._stdout.write(printable(text).encode() + b"\n")
             self._stdout.flush()
 
     def status(self, text: str) -> None:

@@ -246,7 +246,7 @@ def _train(
     if init is not None:
         for match in warmstart.warm_start(run, init):
             session.say(f"--init: {match}")
-    journal = Journal(target, run.history)
+    journal = Journal(target, run.history, session.say)
     try:
         finished = loop.train(run, dataset, target, SessionReporter(session), journal, validation, steps_limit)
     finally:
