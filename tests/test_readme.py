@@ -35,7 +35,7 @@ LIMIT_SECONDS = 240
 
 def blocks() -> list[list[str]]:
     """Return the commands of each fenced block that holds any, in order."""
-    fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```\w*\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
     tools = tuple(f"{tool} " for tool in (*helpers.MODULES, "python"))
     commands = [[line for line in block.splitlines() if line.startswith(tools)] for block in fenced]
     return [lines for block in commands if (lines := [line for line in block if not ELSEWHERE.search(line)])]

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from musigan_tools import _streams, _words
 
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
 from musigan.machine.reporting import duration
 
@@ -58,7 +59,7 @@ class Session:
         """Write a line of the tool's answer on standard output."""
         self._status.clear()
         if self._stdout is not None:
-            self._stdout.write(_words.one_line(text).encode("utf-8", "backslashreplace") + b"\n")
+            self._stdout.write(printable(text).encode() + b"\n")
             self._stdout.flush()
 
     def status(self, text: str) -> None:

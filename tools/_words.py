@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from musigan.files.text import printable
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -25,15 +27,15 @@ class StatusLine:
         if self._tty:
             if now - self._last > 0.1 or not self._shown:
                 columns = _columns()
-                self._write("\r\x1b[K" + one_line(text)[: columns - 1])
+                self._write("\r\x1b[K" + printable(text)[: columns - 1])
                 self._shown, self._last = True, now
         elif now - self._last > _SECONDS_BETWEEN_LINES:
-            self._write(one_line(text) + "\n")
+            self._write(printable(text) + "\n")
             self._last = now
 
     def line(self, text: str) -> None:
         self.clear()
-        self._write(one_line(text) + "\n")
+        self._write(printable(text) + "\n")
 
     def clear(self) -> None:
         if self._shown:
@@ -53,9 +55,3 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
-
-
-def one_line(text: str) -> str:
-    """Escape control characters of file names and tags, which must not reach the terminal."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

@@ -69,6 +69,7 @@ def key_bands(settings: KeySettings, sample_rate: int, padded_frames: int) -> tu
     return tuple(bands)
 
 
+@lru_cache(maxsize=4)
 def context_frames(settings: KeySettings) -> int:
     """Return the frames of context that the filters need on either side of a block."""
     seconds = CONTEXT_DEVIATIONS / (2 * math.pi * float(settings.deviations_hz().min()))

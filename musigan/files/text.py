@@ -9,14 +9,14 @@ _MAX_CHARACTERS = 200  # characters; a longer text is a comment or damage
 
 
 def encodable(name: str) -> str:
-    r"""Return `name` with bytes that are not UTF-8 (lone surrogates in Python) written out as \xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
+    r"""Return `name` with bytes that are not UTF-8 (surrogates of their own in Python) written out as \xNN."""
+    return "".join(f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 def printable(text: str | os.PathLike[str]) -> str:
     """Return a text or path on one line, safe to print: control characters and undecodable bytes are escaped."""
-    encodable_text = os.fspath(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in encodable_text)
+    letters = encodable(os.fspath(text))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in letters)
 
 
 def clean_text(text: str) -> str | None:

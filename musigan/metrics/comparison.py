@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musigan.metrics.description import Description
+from musigan.metrics.describing import Description
 from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 
 COMPONENTS = 48

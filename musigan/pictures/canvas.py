@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from musigan.files.text import clean_text
+
 
 @contextmanager
 def isolated() -> Iterator[None]:
@@ -51,7 +53,7 @@ def write(figure: Any, text: str, place: tuple[float, float], max_width: float, 
     """
     figure_width, figure_height = figure.bbox.size
     left, bottom = place
-    line = printable(text)
+    line = clean_text(text) or ""
     label = figure.text(
         left / figure_width, 1 - bottom / figure_height, line, fontsize=fontsize, va="bottom", parse_math=False
     )
@@ -66,9 +68,3 @@ def write(figure: Any, text: str, place: tuple[float, float], max_width: float, 
         else:
             fitting_length = middle
     label.set_text(line[:fitting_length].rstrip() + "…")
-
-
-def printable(text: str) -> str:
-    """Return text on one line, without control and other unprintable characters; half surrogates become `?`."""
-    spaced = " ".join(text.encode("utf-8", "replace").decode().split())
-    return "".join(letter for letter in spaced if letter.isprintable())

@@ -166,6 +166,10 @@ class Sampler:
             return remove_fragments(loudness, self.store.header.frame_seconds)
         return loudness
 
+    def sample(self, count: int, seconds: float, seed: int = 0) -> list[Piece]:
+        """Draw `count` pieces of `seconds`, the same for the same seed; UsageError for a length that cannot be."""
+        return list(self.pieces(count, self.frames(seconds), seed))
+
     def pieces(self, count: int, frames: int, seed: int) -> Iterator[Piece]:
         """Yield `count` pieces in order of their numbers."""
         for number in range(1, count + 1):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from musigan.errors import AudioError
+from musigan.files.text import clean_text
 
 INSTALL_HINT = 'pip install "musigan[ffmpeg]"'
 _BLOCK_BYTES = 1 << 21
@@ -121,4 +122,4 @@ def _error_line(words: str) -> str:
     lines = [line.split("] ", 1)[-1].strip() for line in words.splitlines() if line.strip()]
     informative_lines = [line for line in lines if not line.startswith("Error opening input file")]
     text = (informative_lines or ["no reason given"])[0].removeprefix("Error opening input: ")
-    return "".join(c for c in text if c.isprintable())[:160].rstrip(".")
+    return (clean_text(text) or "no reason given").rstrip(".")

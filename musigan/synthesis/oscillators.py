@@ -168,8 +168,8 @@ class Block:
         spectrum = np.zeros((envelopes.shape[0], self.bins), dtype=np.complex64)
         fundamentals, deviations = self.settings.keys.frequencies_hz(), self.settings.deviations_hz()
         for band in bands:
-            loudness = envelopes[:, band.index]
-            ages = ages_seconds(loudness, self.settings.frame_seconds)
+            ages = self.pad_edges(ages_seconds(envelopes[:, band.index], self.settings.frame_seconds))
+            loudness = self.pad_edges(envelopes[:, band.index])
             start_turns = GOLDEN_RATIO * (band.index + self.settings.keys.low)
             for number, share in timbre.shares(float(fundamentals[band.index]), self.sample_rate / 2, ages):
                 frequency = number * float(fundamentals[band.index])
@@ -180,7 +180,7 @@ class Block:
     def add_oscillator(
         self, spectrum: np.ndarray, loudness: np.ndarray, frequency_hz: float, width_hz: float, start_turns: float
     ) -> None:
-        """Add one tone of RMS (C, T) to a spectrum; a Gaussian of `width_hz` smooths its envelope."""
+        """Add one tone of RMS (C, padded) to a spectrum; a Gaussian of `width_hz` smooths its envelope."""
         import scipy.fft
 
         bin_hz = 1 / (self.padded * self.settings.frame_seconds)
@@ -188,7 +188,7 @@ class Block:
         center = round(frequency_hz / bin_hz)
         first, stop = max(center - half_width_bins, 0), min(center + half_width_bins + 1, spectrum.shape[1])
         oversampling = scipy.fft.next_fast_len(max(2, math.ceil((2 * half_width_bins + 1) / self.padded)))
-        envelope = interpolate(self.pad_edges(loudness), oversampling)
+        envelope = interpolate(loudness, oversampling)
         # Placing the spectrum at bin `center` shifts by whole bins; rotating the envelope's phase adds the remainder.
         start_seconds = (self.first_frame - self.context) * self.settings.frame_seconds
         start_radians = 2 * np.pi * ((frequency_hz * start_seconds + start_turns) % 1.0)
@@ -223,8 +223,8 @@ class Block:
 
 def interpolate(values: np.ndarray, oversampling: int) -> np.ndarray:
     """Interpolate linearly from frame centres, (C, T), to (C, T * oversampling), from the start of the first frame."""
-    padded = np.pad(values, ((0, 0), (1, 1)), mode="edge")
-    rises = np.diff(padded)[:, :, None]  # from each frame's neighbour before it, then to the one behind it
+    rises = np.zeros((values.shape[0], values.shape[1] + 1, 1), values.dtype)  # to each frame from the one before
+    rises[:, 1:-1, 0] = np.diff(values)
     from_center = np.arange(oversampling, dtype=np.float32) / oversampling - np.float32(0.5)
     half = -(-oversampling // 2)  # of a frame's instants, those before its centre
     result = np.empty((*values.shape, oversampling), np.result_type(values, np.float32))

@@ -43,7 +43,10 @@ class Journal:
     _judge: TrainingJudge | None = None
     _too_little = False  # held-out music to evaluate with: reported once, not at every evaluation
 
-    def __init__(self, target: Path, history: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, target: Path, history: list[dict[str, Any]], note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Begin or go on with the folder; `note` is told where there are no TensorBoard events."""
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
         try:
             self.folder.mkdir(exist_ok=True)
@@ -55,6 +58,9 @@ class Journal:
             raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
         self._numbered = Numbered(self.folder)
         self._events = _event_writer(self.folder, history[-1]["step"] + 1 if history else 0)
+        if self._events is None:
+            install_hint = 'for TensorBoard\'s curves, too: pip install "musigan[tensorboard]"'
+            note(f"figures of each epoch go to {self.folder / 'metrics.jsonl'}; {install_hint}")
 
     def record(self, entry: dict[str, Any]) -> None:
         """Append one epoch's figures to metrics.jsonl and the TensorBoard events."""

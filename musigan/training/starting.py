@@ -78,7 +78,7 @@ class Start:
         if other is not None:
             for match in warmstart.warm_start(run, other):
                 session.say(f"--init: {match}")
-        journal = Journal(target, run.history)
+        journal = Journal(target, run.history, session.say)
         try:
             finished = loop.train(
                 run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from musigan.errors import UsageError
-from musigan.pictures import canvas, plots
+from musigan.pictures import plots
 from musigan.pictures.layout import Layout
 from musigan.pictures.plots import Panel
 from musigan.rolls import keyboard
@@ -198,10 +198,6 @@ def test_long_titles_end_where_their_roll_ends() -> None:
     ink = np.nonzero((lightness(image[: top - 3]) < 128).any(0))[0]
     assert left <= ink.min()
     assert left + 0.9 * width < ink.max() <= left + width
-
-
-def test_printable_keeps_letters_and_nothing_else() -> None:
-    assert canvas.printable(" a\tb\n\x1b[0m $x$ _é日\ud800 ") == "a b [0m $x$ _é日?"
 
 
 def test_what_cannot_be_drawn_is_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,21 @@ def test_tensorboard_shows_repeated_steps_once(tmp_path: Path) -> None:
     found = events.EventAccumulator(str(tmp_path / "ckpt.run"))
     found.Reload()
     assert [(e.step, e.value) for e in found.Scalars("prior/flow")] == [(1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0)]
+
+
+def test_without_tensorboard_the_figures_are_in_a_file_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it raises ImportError
+    notes: list[str] = []
+    journal = Journal(tmp_path / "ckpt.pt", [], notes.append)
+    journal.record({"stage": "prior", "step": 7, "flow": 0.25})
+    journal.close()
+    [note] = notes
+    assert "metrics.jsonl" in note
+    assert 'pip install "musigan[tensorboard]"' in note
+    assert [path.name for path in (tmp_path / "ckpt.run").iterdir()] == ["metrics.jsonl"]
+    assert json.loads((tmp_path / "ckpt.run" / "metrics.jsonl").read_text())["flow"] == 0.25
 
 
 def test_samples_sound(tmp_path: Path) -> None:
