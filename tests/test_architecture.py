@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,6 @@ def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield whole if whole in known else node.module
 
 
-@cache
 def edges() -> set[tuple[str, str]]:
     """Return (importer, imported) of every import between modules of ours."""
     known = modules()
