@@ -53,7 +53,7 @@ def load(checkpoint: str | os.PathLike[str], device: str = "cpu") -> Sampler:
 def read(store: str | os.PathLike[str] | IO[bytes]) -> Reader:
     """Open a store of songs, a file, folder, URL or binary stream; use it in a `with` statement and iterate over it.
 
-    Each song has a `name`, an `array` and `attributes` such as its title. Raises StoreError for what is no store.
+    Each item has a `title`, an `array` and a `song`: artist, genre, tempo and more. Raises StoreError for no store.
     """
     import os
 

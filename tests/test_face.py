@@ -24,7 +24,7 @@ RATE = 44_100
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a store of all 88 keys, an untrained checkpoint of it, and a song in stereo: A4 and A5."""
     monkeypatch.setattr(tiny, "KEYS", 88)
-    monkeypatch.setattr(tiny, "HEADER", {**tiny.HEADER, **KeySettings().to_attributes()})
+    monkeypatch.setattr(tiny, "HEADER", tiny.HEADER.with_keys(KeySettings()))
     store = tiny.write_keys(tmp_path / "keys.zarr")
     run, _ = start(store, tiny.settings())
     checkpoint.save(tmp_path / "ckpt.pt", run.snapshot())
@@ -77,7 +77,7 @@ def test_a_checkpoint_draws_the_same_for_the_same_seed(home: Path) -> None:
 def test_a_store_is_read_song_by_song(home: Path, as_text: bool) -> None:
     path = home / "keys.zarr"
     with musigan.read(str(path) if as_text else path) as songs:
-        assert [song.attributes["title"] for song in songs] == ["Song 0", "Song 1", "Song 2"]
+        assert [song.title for song in songs] == ["Song 0", "Song 1", "Song 2"]
 
 
 def test_a_file_and_its_samples_give_the_same_notes(home: Path) -> None:

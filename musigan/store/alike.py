@@ -7,6 +7,7 @@ from musigan.store.header import StoreHeader
 
 AXES = ("frame_seconds", "low_key", "high_key")  # what the axes of a roll mean, but for its tracks
 COMPARE = "such rolls cannot be compared; make both with the same --keys and --frame-seconds"
+WORDS = {"frame_seconds": "frames of {} s", "low_key": "keys from {}", "high_key": "keys up to {}", "band": "bands {}"}
 TRAINED = "make the keys with the settings that it was trained with"
 
 
@@ -23,11 +24,12 @@ def require_alike(
 ) -> None:
     """Raise StoreError, with both values and `next_step`, where two stores, each (name, header), differ."""
     if difference := alike(one[1], other[1], settings):
-        (name, value), (other_name, other_value) = ((name, _value(header, difference)) for name, header in (one, other))
-        raise StoreError(f"{name} has {difference} {value}, {other_name} {other_value}: {next_step}")
+        (name, value), (other_name, other_value) = ((name, _words(header, difference)) for name, header in (one, other))
+        raise StoreError(f"{name} has {value}, {other_name} {other_value}: {next_step}")
 
 
-def _value(header: StoreHeader, name: str) -> str:
-    if name == "tracks":
-        return " ".join(header.tracks) or "of a recording"
-    return str(getattr(header, name))
+def _words(header: StoreHeader, setting: str) -> str:
+    """Describe a setting of a store to a musician."""
+    if setting == "tracks":
+        return f"the tracks {' '.join(header.tracks)}" if header.tracks else "the two sides of a recording"
+    return WORDS.get(setting, setting + " {}").format(getattr(header, setting))

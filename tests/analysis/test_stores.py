@@ -37,7 +37,7 @@ def test_files_become_waveforms(tmp_path: Path) -> None:
     (tmp_path / "c.wav").write_text("no music")
     found = [MediaFile(tmp_path / f"{name}.wav", f"{name}.wav") for name in ("a", "short", "b", "c")]
     session, request = Session(), DecodingRequest(8000, 0.5, 2.0, 20.0, "mono")
-    with writer(tmp_path / "out", {"sample_rate": 8000}) as target:
+    with writer(tmp_path / "out", request.header(4)) as target:
         assert request.write(found, 2, target, session) == 1
     (item,) = items(tmp_path / "out")
     assert (item.array.shape, item.song.source) == ((1, 16000), "a.wav")

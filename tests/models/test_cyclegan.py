@@ -334,7 +334,7 @@ def test_stores_that_were_not_made_alike_are_refused(stores: tuple[Path, Path], 
             np.ones((1, 2, 2, 11, 25), np.float16), ("pairs", "part", "channels", "keys", "frames"), store.Song()
         )
     settings = tiny.settings("cyclegan", pretrain_epochs=None, critic_epochs=None)
-    with pytest.raises(StoreError, match=r"frame_seconds 0\.02, .*other 0\.04"):
+    with pytest.raises(StoreError, match=r"frames of 0\.02 s, .*other frames of 0\.04 s"):
         domains((stores[0], other), settings)
     with pytest.raises(StoreError, match=r"\(2, 11, 24\), .*\(2, 11, 25\)"):
         domains((stores[0], longer), settings)

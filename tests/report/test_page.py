@@ -208,7 +208,7 @@ def test_stores_that_do_not_fit_are_refused(folder: Path) -> None:
     write_songs(folder / "low.zip", replace(tiny.HEADER, low_key=20, high_key=30))
     with pytest.raises(StoreError, match=r"mono\.zip has 1 channels .* the checkpoint 2"):
         gather(folder, "mono.zip")
-    with pytest.raises(StoreError, match="low_key 20, the checkpoint 30"):
+    with pytest.raises(StoreError, match="keys from 20, the checkpoint keys from 30"):
         gather(folder, "low.zip")
     with pytest.raises(MusiganError, match="fewer --seconds"):
         gather(folder, choices=dataclasses.replace(CHOICES, seconds=3.0))

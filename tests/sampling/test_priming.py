@@ -128,7 +128,7 @@ def test_a_store_on_other_keys(tmp_path: Path) -> None:
         names = ("chunks", "channels", "keys", "frames")
         writer.add(np.ones((2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), np.float16), names, store.Song())
     reader = store.open_reader(str(tmp_path / "k"), ("keys",))
-    with pytest.raises(StoreError, match="low_key 29, the checkpoint 30"):
+    with pytest.raises(StoreError, match="keys from 29, the checkpoint keys from 30"):
         priming.of_items(reader, sampler(), None, lambda *what: None)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from musigan import models, store
 from musigan.datasets.record import MusicRecord
-from musigan.errors import CheckpointError, StoreError, UsageError
+from musigan.errors import StoreError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.shape import RollShape
 from musigan.sampling import items
@@ -110,14 +110,6 @@ def test_item_carries_all_that_synthesis_needs(tmp_path: Path) -> None:
     joined = np.concatenate(list(reader.read(info.name)), axis=-1)
     np.testing.assert_allclose(joined[..., :61], piece.roll, atol=1e-3)
     assert not joined[..., 61:].any()
-
-
-def test_checkpoint_without_store_settings_is_refused() -> None:
-    from musigan.checkpoints.checkpoint import Checkpoint, Position
-
-    saved = Checkpoint({}, SHAPE, {"sample_rate": 1}, {}, [], Position(), {}, {}, {}, None)
-    with pytest.raises(CheckpointError, match="frame_seconds"):
-        Sampler.from_checkpoint(saved)
 
 
 def songs(frames: tuple[int, int]) -> list[np.ndarray]:

@@ -52,7 +52,8 @@ def item(whole: np.ndarray, begins: list[int], **about: Any) -> Item:
     pairs = np.stack(
         [np.stack([whole[..., b : b + T], whole[..., b + T : b + 2 * T]]) for b in begins]
     )  # (P, 2, C, K, T)
-    said = store.Song(starts=tuple(begin * 0.02 for begin in begins), title="Air", artist="Bach", level=0.2, **about)
+    about.setdefault("starts", tuple(begin * 0.02 for begin in begins))
+    said = store.Song(title="Air", artist="Bach", level=0.2, **about)
     shape = pairs.shape
     return Item(store.ItemInfo("000001", shape, "float16", (1, *shape[1:]), PAIRED, said), pairs.astype(np.float16))
 
@@ -111,10 +112,10 @@ def test_what_does_not_fit_is_said() -> None:
         with pytest.raises(MusiganError, match=word):
             there.item(wrong, 0)
     with pytest.raises(MusiganError, match="2 starts for 1"):
-        there.item(item(song(2 * T), [0], starts=[0.0, 1.0]), 0)
+        there.item(item(song(2 * T), [0], starts=(0.0, 1.0)), 0)
     with pytest.raises(UsageError, match=r"^to jazz: unknown; this checkpoint knows folk and rock"):
         there.kind("jazz")
-    with pytest.raises(StoreError, match="low_key 29"):
+    with pytest.raises(StoreError, match="keys from 29"):
         there.check(replace(tiny.HEADER, low_key=29), "x")
 
 

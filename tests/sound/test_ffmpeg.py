@@ -98,7 +98,7 @@ def test_the_program_ends_when_enough_is_read(unknown: Path, tmp_path: Path, mon
 def test_its_standard_input_is_closed(unknown: Path, tmp_path: Path) -> None:
     script = f"""
 import sys
-from musigan import audio, ffmpeg
+from musigan.sound import audio, ffmpeg
 ffmpeg.find_ffmpeg = lambda: ({str(tmp_path / "eater")!r}, "")
 try: audio.decode({str(unknown)!r})
 except audio.AudioError: pass

@@ -81,10 +81,10 @@ def test_tracks_are_names(tracks: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("frame_seconds", 0.05, "one has frame_seconds 0.02, two 0.05: make the keys"),
-        ("low_key", 29, "one has low_key 30, two 29: "),
-        ("high_key", 50, "one has high_key 41, two 50: "),
-        ("tracks", (), "one has tracks drums bass, two of a recording: "),
+        ("frame_seconds", 0.05, "one has frames of 0.02 s, two frames of 0.05 s: make the keys"),
+        ("low_key", 29, "one has keys from 30, two keys from 29: "),
+        ("high_key", 50, "one has keys up to 41, two keys up to 50: "),
+        ("tracks", (), "one has the tracks drums bass, two the two sides of a recording: "),
     ],
 )
 def test_stores_that_were_not_made_alike(name: str, value: Any, message: str) -> None:

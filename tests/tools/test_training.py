@@ -205,7 +205,7 @@ def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
         env=ENVIRONMENT,
     )  # fmt: skip
     assert [each.returncode for each in done] == [0, 0, 1, 1, 2]
-    assert "low_key 29, the checkpoint 30" in one_line(done[2].stderr)
+    assert "keys from 29, the checkpoint keys from 30" in one_line(done[2].stderr)
     assert "no song to begin with" in one_line(done[3].stderr)
     with store.open_reader(str(tmp_path / "all")) as reader:
         found = list(reader)

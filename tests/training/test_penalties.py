@@ -103,7 +103,7 @@ def test_exact_penalties_see_through_a_whole_critic(name: str) -> None:
     torch.manual_seed(1)
     shape = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
     critic: Any = models.build(name, {**tiny.NETWORKS[name], "spectral": False}, shape)["critic"].double()
-    weight = dict(critic.named_parameters())["roll.inward.weight" if name == "musigan" else "layers.0.weight"]
+    weight = dict(critic.named_parameters())["roll.in_proj.weight" if name == "musigan" else "layers.0.weight"]
     roll = torch.rand(3, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES, generator=rng(), dtype=torch.float64)
 
     def squared_gradient_norm() -> Tensor:
