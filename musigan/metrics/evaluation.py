@@ -10,8 +10,8 @@ import numpy as np
 from musigan.errors import MusiganError
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES
-from musigan.metrics.comparison import Comparison, Coordinates, Judge
-from musigan.metrics.describing import Description, describe, picture_frames
+from musigan.metrics.comparison import Comparison, Coordinates, Description, Judge
+from musigan.metrics.describing import describe, picture_frames
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.memorisation import CopyFinder
 from musigan.metrics.sets import Collection, RollSet, evenly

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES, crossfaded_copies
-from musigan.metrics.describing import Description, describe, picture
+from musigan.metrics.comparison import Description
+from musigan.metrics.describing import describe, picture
 from musigan.metrics.estimates import Estimate, Metric, Resampler
 from musigan.metrics.features import musical_features
 from musigan.metrics.memorisation import CopyFinder
