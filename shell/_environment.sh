@@ -52,7 +52,7 @@ find_python() {
 
 # What an environment is made from: when this changes it is made again.
 fingerprint() {
-    cat "$CHECKOUT/pyproject.toml" "$CHECKOUT/constraints.txt" | cksum
+    cat "$CHECKOUT/pyproject.toml" "$CHECKOUT/setup.py" "$CHECKOUT/constraints.txt" | cksum
     printf '%s\n' "$CHECKOUT"
 }
 
