@@ -70,6 +70,11 @@ class Beats:
         kept = self.seconds >= seconds
         return Beats(self.seconds[kept] - seconds, self.numbers[kept], self.confidence)
 
+    def until(self, seconds: float) -> Beats:
+        """Return the beats before `seconds`."""
+        kept = self.seconds < seconds
+        return Beats(self.seconds[kept], self.numbers[kept], self.confidence)
+
     def steady(self) -> Beat | None:
         """Return their median tempo, first downbeat (or beat) and usual bar; None for less than two, or free music."""
         if len(self) < 2 or self.is_free:
