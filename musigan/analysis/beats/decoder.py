@@ -15,9 +15,9 @@ import numpy as np
 from musigan.rolls.beats import TEMPI, Beats
 
 FRAME_SECONDS = 0.02
-TEMPO_STEP = 0.03  # between two intervals, as a share
+TEMPO_STEP = 0.045  # between two intervals, as a share
 TEMPO_COST = 40.0  # for a change of tempo by a factor e
-LARGEST_CHANGE = 2  # steps from one beat to the next
+LARGEST_CHANGE = 1  # steps from one beat to the next
 BEAT_LIMIT = 4.0  # logits beyond this count as this
 BEAT_BIAS = 0.5  # added to each beat's logit
 TEMPO_WEIGHT = 4.0  # of the logarithm of a tempo's probability, a second

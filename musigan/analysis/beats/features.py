@@ -102,9 +102,10 @@ def harmonic_novelty(chroma: np.ndarray, length: int) -> np.ndarray:
     """Return the cosine distance, (T,), of mean pitch classes (T, 12) `length` frames before and after each frame."""
     frames = len(chroma)
     total = np.concatenate((np.zeros((1, chroma.shape[1])), np.cumsum(chroma, axis=0, dtype=np.float64)))
-    at = np.arange(frames)
-    before = total[at] - total[np.maximum(at - length, 0)]
-    after = total[np.minimum(at + length, frames)] - total[at]
+    padded = np.pad(total, ((length, length), (0, 0)), mode="edge")
+    sums = (padded[length:] - padded[:-length]).astype(np.float32)  # of `length` frames, beginning `length` early
+    before, after = sums[:frames], sums[length : length + frames]
     product = np.einsum("tk,tk->t", before, after)
-    norms = np.sqrt(np.einsum("tk,tk->t", before, before) * np.einsum("tk,tk->t", after, after))
+    squares = np.einsum("tk,tk->t", sums, sums)
+    norms = np.sqrt(squares[:frames] * squares[length : length + frames])
     return np.where(norms > 1e-3, 1 - product / (norms + 1e-9), 0.0).astype(np.float32)

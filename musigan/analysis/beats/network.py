@@ -63,4 +63,8 @@ def convolve(inputs: np.ndarray, weight: np.ndarray, dilation: int) -> np.ndarra
 
 def elu(values: np.ndarray) -> np.ndarray:
     """Return max(x, 0) + min(exp(x) - 1, 0)."""
-    return np.maximum(values, 0) + np.exp(np.minimum(values, 0)) - 1
+    result = np.minimum(values, 0)
+    np.exp(result, out=result)
+    result -= 1
+    result += np.maximum(values, 0)
+    return result
