@@ -5,7 +5,8 @@
 RENDERED holds recordings and truth.json with the `beats` [second, number in the bar] of each. LIST is a JSON file of
 names, or of lists of names by part, the part called "test" then. Scores are those of mir_eval.beat (pip install
 mir_eval), beats before 5 s left out as it does: F within 70 ms, CMLt (beats in right stretches at the right tempo),
-AMLt (also at half or twice the tempo, or off the beat) and F of the downbeats: means with 95 % bootstrap intervals over the pieces.
+AMLt (also at half or twice the tempo, or off the beat) and F of the downbeats: means with 95 % bootstrap intervals
+over the pieces.
 librosa and the autocorrelation know no bars: every fourth of their beats is a downbeat, for the latter the best
 of four.
 """
