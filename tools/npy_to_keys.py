@@ -27,6 +27,9 @@ def main(
     chunk_seconds: Annotated[
         float, typer.Option(min=0.1, max=600, help="Length of a chunk, for waveforms; pairs have theirs.")
     ] = 10.0,
+    beats: Annotated[
+        str, typer.Option(metavar="none|FILE", help="Beats: found if not given, none, or a text file's (one song).")
+    ] = "find",
     device: _cli.Device = "auto",
     jobs: _cli.Jobs = 0,
     strict: _cli.Strict = False,
@@ -42,7 +45,7 @@ def main(
     from musigan.machine.cores import usable_cores
     from musigan.machine.devices import resolve_device
 
-    request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds)
+    request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds, beats)
     reader = session.reader(source, "pairs", "waveform")
     header = request.header(reader.header)
     device = resolve_device(device)

@@ -24,6 +24,7 @@ def main(
     channel: Annotated[int, typer.Option(min=0, help="1, 2, ...: that channel alone; 0: the mean of all.")] = 0,
     track: Annotated[str, typer.Option(metavar="NAME", help="That track alone; else the loudest shows.")] = "",
     scale: Annotated[str, typer.Option(help="How loudness becomes colour: sqrt, log or linear.")] = "sqrt",
+    beats: Annotated[bool, typer.Option("--beats", help="Thin lines at beats, stronger ones at downbeats.")] = False,
     format: Annotated[str, typer.Option(help="png, svg or pdf.  [default: by the ending of -o, or png]")] = "",
     dpi: Annotated[int, typer.Option(min=40, max=600, help="Pixels an inch; an item is 6 inches wide.")] = 120,
     strict: _cli.Strict = False,
@@ -48,7 +49,7 @@ def main(
         raise UsageError("IN and --diff cannot both be standard input: name one of them")
     reader = session.reader(source, "keys")
     shown = number_of_track(track, reader.header.tracks) if track else channel or None
-    style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi)
+    style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi, beats)
     other = session.reader(diff, "keys") if diff else None
     drawn = gallery.draw(reader, other, choice, style, session.say)
     name = _files.write(session, output, drawn.data, "a picture")

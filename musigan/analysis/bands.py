@@ -259,12 +259,27 @@ def analyse(
         AudioError: the signal is not (C, S), or holds NaN or infinite values.
     """
     settings = settings or KeySettings()
+    return roll_of(analysed_bands(signal, sample_rate, settings, device), sample_rate, settings)
+
+
+def analysed_bands(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
+    """Return the loudness of the bands that a roll is made of, before cleaning, float32 (C, K, T) of full scale.
+
+    To be cleaned, the whole keyboard is analysed whichever keys are asked for: a note below the range still owns
+    overtones within it.
+    """
     if settings.cleaned:
-        loudness = note_loudness(signal, sample_rate, settings, device)
+        settings = replace(settings, keys=KeyRange())
+    return band_loudness(signal, sample_rate, settings, device)
+
+
+def roll_of(bands: np.ndarray, sample_rate: int, settings: KeySettings) -> tuple[np.ndarray, float]:
+    """Return the roll and level of `analyse` from what `analysed_bands` returned, which is left as it is."""
+    if settings.cleaned:
+        loudness = cleaned(bands, sample_rate, settings)
     else:
-        loudness = band_loudness(signal, sample_rate, settings, device)
-        loudest = float(loudness.max(initial=0.0))
-        loudness[loudness < max(settings.threshold * loudest, SILENCE)] = 0.0
+        loudest = float(bands.max(initial=0.0))
+        loudness = np.where(bands < max(settings.threshold * loudest, SILENCE), np.float32(0.0), bands)
     level = sounding_level(loudness)
     if level:
         loudness /= np.float32(level)
@@ -272,12 +287,14 @@ def analyse(
 
 
 def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
-    """Return the cleaned loudness, float32 (C, K, T) of full scale.
+    """Return the cleaned loudness of a signal (C, S), float32 (C, K, T) of full scale."""
+    settings = replace(settings, cleaned=True)
+    return cleaned(analysed_bands(signal, sample_rate, settings, device), sample_rate, settings)
 
-    The whole keyboard is analysed whichever keys are asked for: a note below the range still owns overtones within it.
-    """
+
+def cleaned(bands: np.ndarray, sample_rate: int, settings: KeySettings) -> np.ndarray:
+    """Return the notes of all keys' bands (C, 88, T), on the keys of `settings`: float32 (C, K, T)."""
     full_settings = replace(settings, keys=KeyRange())
-    bands = band_loudness(signal, sample_rate, full_settings, device)
     keys_below_nyquist = int(np.searchsorted(full_settings.keys.frequencies_hz(), sample_rate / 2))
     cleaner = Cleaner(
         full_settings.keys.frequencies_hz()[:keys_below_nyquist],

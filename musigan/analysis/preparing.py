@@ -17,6 +17,7 @@ from musigan.store import Song, chunks
 from musigan.store.chunks import chunk_frames
 
 if TYPE_CHECKING:
+    from musigan.rolls.beats import Beats
     from musigan.rolls.keysettings import KeySettings
     from musigan.sound.audio import Recording
     from musigan.store import Item, StoreHeader
@@ -84,13 +85,20 @@ def shuffle_pairs(cut: chunks.Cut, content: str, seed: int) -> chunks.Cut:
     return chunks.Cut(cut.pairs[order], tuple(cut.starts[i] for i in order), cut.silent)
 
 
-def to_keys(item: Item, header: StoreHeader, settings: KeySettings, chunk_seconds: float, device: str) -> KeysItem:
+def to_keys(
+    item: Item,
+    header: StoreHeader,
+    settings: KeySettings,
+    chunk_seconds: float,
+    device: str,
+    beats: Beats | bool = True,
+) -> KeysItem:
     """Analyse an item into rolls, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
-    The song is analysed as a whole, so that chunks have no edges of their own and share one level. Raises
-    MusiganError where it is shorter than a chunk.
+    The song is analysed as a whole, so that chunks have no edges of their own and share one level. Its beats are
+    found (True), those given, or left out (False). Raises MusiganError where it is shorter than a chunk.
     """
-    from musigan.analysis.bands import analyse
+    from musigan.analysis.bands import analysed_bands, roll_of
 
     sample_rate = int(header.sample_rate)
     paired = header.kind == "pairs"
@@ -104,9 +112,22 @@ def to_keys(item: Item, header: StoreHeader, settings: KeySettings, chunk_second
             seconds = song.shape[-1] / sample_rate
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
         starts = tuple(i * chunk_seconds for i in range(count))
-    loudness, level = analyse(song, sample_rate, settings, device)
+    bands = analysed_bands(song, sample_rate, settings, device)
+    loudness, level = roll_of(bands, sample_rate, settings)
     rolls = chunks.cut_at(
         loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
     )
     song_of_keys = replace(item.song, level=float(level), starts=starts)
+    if beats is not False:
+        end_seconds = min(starts) + song.shape[-1] / sample_rate
+        found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
+        song_of_keys = song_of_keys.with_beats(found.until(end_seconds))
     return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, song_of_keys
+
+
+def _beats_found(song: Float, sample_rate: int, bands: Float, settings: KeySettings, begin_seconds: float) -> Beats:
+    """Find the beats of a signal (C, S) that begins at a second of the song, on the song's clock."""
+    from musigan.analysis.beats.finding import can_use_bands, find_beats
+
+    found = find_beats(song, sample_rate, bands if can_use_bands(settings) else None)
+    return found.counted_from(-begin_seconds)

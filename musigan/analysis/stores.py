@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
+from musigan.analysis.beats.annotations import read_beats
 from musigan.errors import FieldError, MusiganError
 from musigan.files.duplicates import Originals
 from musigan.machine.parallel import ordered_map
@@ -112,6 +113,7 @@ class AnalysisRequest:
     frame_seconds: float = 0.02
     threshold: float | None = None
     chunk_seconds: float = 10.0  # of waveforms; pairs have their own
+    beats: str = "find"  # "none", or a file that has them
 
     def __post_init__(self) -> None:
         if self.band not in MEASURED_BANDS:
@@ -134,19 +136,30 @@ class AnalysisRequest:
     def _chunk_seconds(self, sound: StoreHeader) -> float:
         return sound.chunk_seconds if sound.kind == "pairs" else self.chunk_seconds
 
+    def _only_song(self, reader: Reader) -> Iterator[Item]:
+        """Yield the item of a store that has one. Raises FieldError at a second."""
+        for number, item in enumerate(reader):
+            if number:
+                raise FieldError(
+                    "{beats} {0} has the beats of one song, and {1} holds several: give it one song at a time",
+                    self.beats, reader.source,
+                )  # fmt: skip
+            yield item
+
     def write(self, reader: Reader, device: str, jobs: int, writer: Writer, reporter: Reporter) -> None:
         """Analyse a store of pairs or waveforms into one of keys, `jobs` songs at once."""
         header, settings, chunk_seconds = reader.header, self.settings, self._chunk_seconds(reader.header)
+        beats = read_beats(self.beats) if self.beats not in ("find", "none") else self.beats == "find"
 
         def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
             """Analyse one song, in a thread; its failure becomes its result, so that the others go on."""
             try:
-                return item, preparing.to_keys(item, header, settings, chunk_seconds, device)
+                return item, preparing.to_keys(item, header, settings, chunk_seconds, device, beats)
             except MusiganError as error:
                 return item, error
 
         progress = reporter.progress(header.expected, "songs")
-        for item, result in ordered_map(work, reader, jobs):
+        for item, result in ordered_map(work, reader if isinstance(beats, bool) else self._only_song(reader), jobs):
             title = item.song.source or item.name
             if isinstance(result, MusiganError):
                 reporter.skip(title, str(result), "that could not be analysed")

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from musigan.errors import MidiError
 from musigan.files.text import clean_text
 from musigan.midi.events import NoteEvents
 from musigan.midi.instruments import DRUM_CHANNEL, GROUPS, group_of
+from musigan.rolls.beats import Beats
 
 MAX_BYTES = 2 << 20  # a long piece has .5 MB; reading takes 200 times as much memory
 MAX_SECONDS = 3600.0
+MAX_BEATS = 40_000  # eleven a second for an hour: a file with more does not mean its tempo
 TICKS_PER_BEAT = 960
 # Key signatures that a file can have: tonics along the circle of fifths, from seven flats to seven sharps.
 _MAJOR = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
@@ -51,6 +54,7 @@ class Score:
     first_beat: float | None = None  # seconds at which the first bar with this tempo begins
     time_signature: tuple[int, int] = (4, 4)  # the one that lasts longest
     key: str | None = None  # such as "C" or "F#m": the first in the file
+    beats: Beats | None = None
     cut: bool = False  # whether notes after MAX_SECONDS were left out
 
 
@@ -80,6 +84,7 @@ def read_score(data: bytes) -> Score:
         first_beat,
         meter.longest_signature(),
         keys[0] if keys else None,
+        None if seconds_per_tick else meter.beats(),
         not is_within.all(),
     )
 
@@ -288,6 +293,31 @@ class _Meter:
         tempo = _longest(tempi, np.diff(begins, append=self.end_seconds))
         bar = self._bar_from(float(self.times.ticks[tempi.index(tempo)]))
         return tempo, float(self.times.at(bar))
+
+    def beats(self) -> Beats | None:
+        """Return every beat before the end of the last note; None where there are more than MAX_BEATS.
+
+        A beat is the time signature's denominator, or three of them where eighths (or less) come in threes: 6/8, 9/8.
+        """
+        changes = [*self.signatures, self._end_tick()]
+        ticks, numbers = [], []
+        for (numerator, denominator), (first, stop) in zip(self.signatures.values(), pairwise(changes), strict=True):
+            grouped = 3 if denominator >= 8 and numerator > 3 and numerator % 3 == 0 else 1
+            step = self.ticks_per_beat * 4 * grouped / denominator
+            if (min(stop, changes[-1]) - first) / step > MAX_BEATS:
+                return None
+            ticks.append(np.arange(first, min(stop, changes[-1]), step))
+            numbers.append(np.arange(len(ticks[-1])) % (numerator // grouped) + 1)
+        seconds = np.round(self.times.at(np.concatenate(ticks)), 3)
+        is_later = np.diff(seconds, prepend=-1.0) > 0  # a change of time signature may follow a beat at once
+        beats = Beats(seconds[is_later], np.concatenate(numbers)[is_later], 1.0)
+        return beats if len(beats) <= MAX_BEATS else None
+
+    def _end_tick(self) -> float:
+        stretch = int(np.searchsorted(self.times.seconds, self.end_seconds, side="left")) - 1
+        begin = max(stretch, 0)
+        rate = self.times.seconds_per_tick[begin]
+        return float(self.times.ticks[begin] + (self.end_seconds - self.times.seconds[begin]) / rate)
 
     def _bar_from(self, tick: float) -> float:
         """Return the tick of the first bar line at `tick` or after it; a time signature begins a bar."""

@@ -195,6 +195,9 @@ def to_item(
     pieces, starts, silent = cutting.cut(roll, settings)
     content = content_of(score.notes)
     split = "validation" if chunks.is_validation(content, cutting.validation) else "train"
+    if score.beats is not None:
+        song = song.with_beats(score.beats)
+    # The file's own words: a tempo in quarter notes, whatever its beats are.
     song = replace(
         song, content=content, split=split, level=TYPICAL_LEVEL, starts=starts, time_signature=score.time_signature
     )

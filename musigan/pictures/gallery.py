@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musigan.errors import MusiganError, UsageError
 from musigan.pictures import layout, plots
+from musigan.rolls.beats import Beats
 from musigan.store import Reader
 from musigan.store.alike import COMPARE, require_alike
 from musigan.store.excerpts import Excerpt, Skip, Window, excerpts, pairs_of, parse_numbers
@@ -39,6 +40,11 @@ class PictureStyle:
     scale: str = "sqrt"
     format: str = "png"
     dpi: int = layout.DPI
+    beats: bool = False  # whether lines mark them, in songs that are not free of beat
+
+    def lines(self, excerpt: Excerpt) -> Beats:
+        """Return the beats of an excerpt to draw."""
+        return excerpt.beats if self.beats and not excerpt.beats.is_free else Beats.none()
 
     def __post_init__(self) -> None:
         if self.scale not in plots.SCALES:
@@ -70,7 +76,12 @@ def draw_items(reader: Reader, choice: ItemChoice, style: PictureStyle) -> Pictu
     for excerpt in _chosen_excerpts(reader, choice):
         plane = plots.plane_of(excerpt.roll, style.channel, style.scale, reader.header.tracks)
         panels[excerpt.number] = plots.Panel.of(
-            plane, frame_seconds, layout.roll_width, title=_title(excerpt), start_seconds=excerpt.start_seconds
+            plane,
+            frame_seconds,
+            layout.roll_width,
+            title=_title(excerpt),
+            start_seconds=excerpt.start_seconds,
+            beats=style.lines(excerpt),
         )
     ordered = [panels[number] for number in choice.numbers if number in panels]
     return Picture(_picture(reader, ordered, style.columns, style), len(ordered))
@@ -99,7 +110,13 @@ def draw_comparison(
         titles = (_title(excerpt), f"{excerpt.number} in {name}", agreement)
         panels[excerpt.number] = [
             plots.Panel.of(
-                plane, frame_seconds, layout.roll_width, title=title, start_seconds=excerpt.start_seconds, signed=signed
+                plane,
+                frame_seconds,
+                layout.roll_width,
+                title=title,
+                start_seconds=excerpt.start_seconds,
+                signed=signed,
+                beats=style.lines(excerpt),
             )
             for plane, title, signed in zip((*planes, planes[0] - planes[1]), titles, (False, False, True), strict=True)
         ]

@@ -8,7 +8,7 @@ coloured here, pixel by pixel, and only placed by matplotlib, so that no resampl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from musigan.errors import UsageError
 from musigan.pictures import canvas
 from musigan.pictures.layout import DPI, Layout
+from musigan.rolls.beats import Beats
 from musigan.rolls.keyboard import NOTE_NAMES, is_black, key_name
 from musigan.rolls.loudness import compress
 from musigan.rolls.tracks import mix_channels
@@ -75,6 +76,7 @@ class Panel:
     start_seconds: float = 0.0
     seconds: float = 1.0  # duration of the T columns
     signed: bool = False
+    beats: Beats = field(default_factory=Beats.none)  # drawn as lines, on the clock of `start_seconds`
 
     @classmethod
     def of(cls, plane: Float, frame_seconds: float, columns: int, **described: Any) -> Panel:
@@ -225,6 +227,9 @@ def _draw_roll(axes: Any, panel: Panel, colours: npt.NDArray[np.uint8], low_key:
     for key in range(low_key + 1, low_key + keys):
         if key_name(key).startswith("C") and not is_black(key):
             axes.axhline(key - 0.5, color="0.3", alpha=0.3, linewidth=0.4)
+    for seconds, alpha, width in ((panel.beats.seconds, 0.35, 0.4), (panel.beats.downbeats, 0.8, 0.8)):
+        is_shown = (seconds >= panel.start_seconds) & (seconds < end)
+        axes.vlines(seconds[is_shown], low_key - 0.5, low_key + keys - 0.5, color="C0", alpha=alpha, linewidth=width)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from musigan.errors import StoreError
+from musigan.rolls.beats import Beat
 from musigan.store.reading import Reader
 
 
@@ -16,6 +17,7 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     items = first_axis = 0
     splits: Counter[str] = Counter()
     item_bytes = 0
+    beats: list[Beat | None] = []
     for item in reader:
         if not np.isfinite(item.array.astype(np.float32)).all():
             raise StoreError(
@@ -25,6 +27,7 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
         items += 1
         first_axis += item.array.shape[0]
         item_bytes += item.array.nbytes
+        beats += [item.song.every_beat.steady()] if item.song.beat_confidence is not None else []
         splits[item.song.split or "not split"] += 1
         on_item(items, item.song.source or item.name)
     if not items:
@@ -32,5 +35,15 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     yield f"{reader.source}: whole, {reader.header.describe()}"
     unit = "songs" if reader.kind == "waveform" else f"songs with {first_axis} {item.dimension_names[0]}"
     yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
+    if beats:
+        yield "  " + _describe_beats([beat.tempo for beat in beats if beat], beats.count(None))
     if reader.header.tool:
         yield "  written with " + ", ".join(f"{name} {version}" for name, version in reader.header.tool.items())
+
+
+def _describe_beats(tempi: list[float], free: int) -> str:
+    """Say how many songs have a beat, how fast they are, and how many are free of beat."""
+    if not tempi:
+        return f"no song with a beat, {free} free of beat"
+    range_text = f"{min(tempi):.0f} to {max(tempi):.0f} a minute, median {np.median(tempi):.0f}"
+    return f"{len(tempi)} songs with a beat, {range_text}; {free} free of beat"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import UsageError
+from musigan.rolls.beats import Beats
 from musigan.store import Array, Item, ItemInfo, Reader, Song
 from musigan.store.songs import piece_roll
 
@@ -37,6 +38,7 @@ class Excerpt:
     title: str
     roll: npt.NDArray[np.float32]
     start_seconds: float
+    beats: Beats = field(default_factory=Beats.none)  # their times from the item's first frame on
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -79,7 +81,8 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
         if not np.isfinite(roll).all():
             skip(name, "holds values that are not finite")
             continue
-        yield Excerpt(number, info.title, roll, start * frame_seconds)
+        beats = info.song.every_beat.counted_from(info.song.begin_seconds)
+        yield Excerpt(number, info.title, roll, start * frame_seconds, beats)
 
 
 def pairs_of(

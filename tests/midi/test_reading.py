@@ -173,3 +173,29 @@ def test_every_key_that_is_named_can_be_written() -> None:
     notes = NoteEvents.of([(0, 60, 0.0, 1.0, 64)])
     for key in reading.KEYS:
         assert read_score(write_score([Part(notes, 1.0, key=key)], ("piano",))).key == key
+
+
+def test_beats_follow_tempo_and_meter() -> None:
+    """Two bars of 3/4 at 120, the second at 60; then 6/8 (dotted quarters), then one bar of 5/8."""
+    head: list[Row] = [
+        tempo(120),
+        tempo(60, 3 * 480),
+        (0, "time_signature", {"numerator": 3, "denominator": 4}),
+        (6 * 480, "time_signature", {"numerator": 6, "denominator": 8}),
+        (12 * 480, "time_signature", {"numerator": 5, "denominator": 8}),
+    ]
+    found = read_score(midi_file(head, note(240, 12 * 480 + 600, 60))).beats
+    assert found is not None
+    expected = [0, 0.5, 1, 1.5, 2.5, 3.5, 4.5, 6, 7.5, 9, 10.5, 11, 11.5]
+    assert found.seconds.tolist() == pytest.approx(expected)
+    assert found.numbers.tolist() == [1, 2, 3, 1, 2, 3, 1, 2, 1, 2, 1, 2, 3]
+    assert found.confidence == 1.0
+
+
+def test_beats_that_nobody_could_count_are_left_out() -> None:
+    racing: list[Row] = [(0, "set_tempo", {"tempo": 1})]
+    score = read_score(midi_file(racing, note(0, 480 * (reading.MAX_BEATS + 9), 60)))
+    assert score.beats is None
+    data = bytearray(midi_file([tempo(50)], note(100, 350, 60, 80), ticks_per_beat=480))
+    data[12:14] = struct.pack(">bB", -25, 40)
+    assert read_score(bytes(data)).beats is None

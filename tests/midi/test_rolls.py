@@ -21,7 +21,8 @@ from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.store import Item, ItemInfo, Song
-from tests.midifiles import song
+from tests.midifiles import midi as midi_file
+from tests.midifiles import note, song, tempo
 
 MIDI = KeySettings("midi")
 FRAME = 0.02
@@ -271,3 +272,13 @@ def test_tempi_that_a_file_can_have() -> None:
     assert (tempo_of_file(0.0), tempo_of_file(4.0)) == (None, 4.0)
     with pytest.raises(FieldError, match=r"tempo 3\.5: a MIDI file has 4 beats a minute or more"):
         tempo_of_file(3.5)
+
+
+def test_a_song_has_its_beats_and_the_files_own_tempo() -> None:
+    """In 6/8 at 90 quarters a minute a dotted quarter lasts a second."""
+    head = [tempo(90), (0, "time_signature", {"numerator": 6, "denominator": 8})]
+    score = read_score(midi_file(head, note(0, 5 * 480, 60)))
+    item = to_item(score, Arrangement(), KeySettings("midi"), CutSettings(2.0, paired=False), Song())
+    song = item.song
+    assert (song.beats, song.beat_numbers, song.beat_confidence) == ((0, 1, 2, 3), (1, 2, 1, 2), 1)
+    assert (song.tempo, song.first_beat, song.time_signature) == (90.0, 0.0, (6, 8))

@@ -16,6 +16,7 @@ from musigan.pictures import plots
 from musigan.pictures.layout import Layout
 from musigan.pictures.plots import Panel
 from musigan.rolls import keyboard
+from musigan.rolls.beats import Beats
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -225,3 +226,20 @@ def test_rolls_of_samples_are_drawn_to_a_file(tmp_path: Path) -> None:
     middle = image[top + height - int(2.5 * layout.row_height), left + width // 2]
     expected = plots.colour_cells(Panel(np.array([[0.5]], np.float32)), 30)[0, 0]
     assert middle.tolist() == expected.tolist()
+
+
+def test_beats_are_lines_and_downbeats_stronger_ones() -> None:
+    beats = Beats(np.array([1.0, 5.0, 7.5, 22.0]), np.array([2, 1, 2, 1]), 1.0)
+    layout = Layout(1, 13, 1)
+    left, top, width, height = layout.roll(0)
+
+    def row(lines: Beats) -> np.ndarray:
+        panel = Panel(np.zeros((13, 40), np.float32), start_seconds=4.0, seconds=10.0, beats=lines)
+        image = pixels(plots.picture([panel], 40, 1))
+        return lightness(image[top + height - layout.row_height // 2, left + 3 : left + width - 3])
+
+    darkened = row(Beats.none()) - row(beats)
+    found = np.flatnonzero(darkened > 5) + 3
+    assert {round(10 * x / width, 1) for x in found} <= {1.0, 3.5}
+    strong, thin = (darkened[round(x * width / 10) - 8 : round(x * width / 10) + 3].max() for x in (1.0, 3.5))
+    assert strong > 1.5 * thin > 15

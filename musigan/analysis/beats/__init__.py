@@ -1,0 +1,1 @@
+"""Beats and downbeats of recordings: features, a small network, a decoder; and annotations in text files."""

@@ -1,0 +1,37 @@
+"""What `musigan check` says of the beats in a store."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from musigan import store
+from musigan.rolls.beats import Beats
+from musigan.store import Song
+from musigan.store.checking import check_store
+from tests.stores import fill
+
+
+def checked(*songs: Song) -> list[str]:
+    file = io.BytesIO()
+    fill(file, "keys", [(np.zeros((3, 1, 4, 3), np.float16), song) for song in songs])
+    file.seek(0)
+    return list(check_store(store.open_reader(file, name="x")))
+
+
+def steady(tempo: float, confidence: float = 0.9) -> Song:
+    return Song().with_beats(Beats(1 + np.arange(5) * 60 / tempo, np.arange(5) % 4 + 1, confidence))
+
+
+def test_tempi_and_free_songs() -> None:
+    lines = checked(steady(75), steady(100, 0.2), steady(150), steady(120), Song().with_beats(Beats.none()))
+    assert lines[2] == "  3 songs with a beat, 75 to 150 a minute, median 120; 2 free of beat"
+
+
+def test_free_songs_alone() -> None:
+    assert checked(steady(75, 0.1))[2] == "  no song with a beat, 1 free of beat"
+
+
+def test_a_store_without_beats_says_nothing_of_them() -> None:
+    assert not any("beat" in line for line in checked(Song(tempo=90.0)))
