@@ -24,9 +24,10 @@ LAGS = (1, 2, 4, 8, 16)  # bars
 NOVELTY_BARS = 4  # on either side of a boundary
 LEAST_NOVELTY = 0.05  # of the likeness's range
 RETURN_BARS = 4  # the least lag of bars that come back
-RETURN_LIKENESS = 0.5  # of the way from the piece's mean likeness to 1
+RETURN_LIKENESS = 0.6  # more than one bar of the phrase alone can give; of the way from the piece's mean likeness to 1
 PHRASE_BARS = 2  # that come back together
 EDGE_BARS = 2
+TINY = 1e-6  # the norm of what differs from nothing by rounding alone
 
 
 def repetition(loudness: np.ndarray, frame_seconds: float) -> float:
@@ -52,7 +53,8 @@ def mean_between(loudness: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _units(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norms > TINY, norms, np.inf))
 
 
 def bar_vectors(loudness: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -226,7 +226,8 @@ def test_polyphony_scale_and_groove_are_muspys() -> None:
     classes = (np.arange(20) + 3) % 12  # row 0 is C: three above A
     assert notemetrics.polyphony(roll) == pytest.approx(muspy.polyphony(music))
     assert notemetrics.scale_consistency(classes[found.keys]) == pytest.approx(muspy.scale_consistency(music))
-    assert notemetrics.groove_consistency(found.starts, np.arange(0, 65, 16)) == pytest.approx(muspy.groove_consistency(music, 16))
+    bar_edges = np.arange(0, 65, 16)
+    assert notemetrics.groove_consistency(found.starts, bar_edges) == pytest.approx(muspy.groove_consistency(music, 16))
     assert notemetrics.empty_bars(roll, 16) == muspy.empty_measure_rate(music, 16)
 
 
