@@ -24,7 +24,8 @@ LAGS = (1, 2, 4, 8, 16)  # bars
 NOVELTY_BARS = 4  # on either side of a boundary
 LEAST_NOVELTY = 0.05  # of the likeness's range
 RETURN_BARS = 4  # the least lag of bars that come back
-RETURN_LIKENESS = 0.6  # more than one bar of the phrase alone can give; of the way from the piece's mean likeness to 1
+RETURN_LIKENESS = 0.6  # of the way from the mean likeness to 1: more than one bar of a phrase alone can give
+SAME_LIKENESS = 0.95  # at which music has come back however alike the whole piece is
 PHRASE_BARS = 2  # that come back together
 EDGE_BARS = 2
 TINY = 1e-6  # the norm of what differs from nothing by rounding alone
@@ -122,7 +123,7 @@ def share_coming_back(bars: np.ndarray) -> float:
     is_far = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) >= RETURN_BARS
     usual = float(phrases[is_far].mean())
     best = np.where(is_far, phrases, -1.0).max(axis=1)
-    return float((best >= usual + RETURN_LIKENESS * (1 - usual) - 1e-9).mean())
+    return float((best >= min(usual + RETURN_LIKENESS * (1 - usual), SAME_LIKENESS)).mean())
 
 
 def edge_loudness(loudness: np.ndarray, edges: np.ndarray) -> tuple[float, float]:
