@@ -70,7 +70,7 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: S
             qualified_notes(notes, frame_seconds),
             polyphony(is_sounding),
             scale_consistency(classes[notes.keys]),
-            groove_consistency(notes.starts[notes.starts > 0], loudness.shape[1], bar_frames),
+            groove_consistency(notes.starts[notes.starts > 0], np.arange(0, loudness.shape[1] + 1, bar_frames)),
             tonal_distance(_blocks(_by_class(is_sounding, classes), half_second_frames)),
             np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
             distance_of_tracks(
@@ -150,14 +150,20 @@ def scale_consistency(classes: np.ndarray) -> float:
     return float(max(counts[scale].sum() for scale in scales) / classes.size)
 
 
-def groove_consistency(starts: np.ndarray, frames: int, bar: int) -> float:
-    """Return the similarity of successive bars' onset patterns; NaN for fewer than two bars or no onsets."""
-    bar_count = frames // bar
-    starts = starts[starts < bar_count * bar]
+def groove_consistency(starts: np.ndarray, edges: np.ndarray) -> float:
+    """Return the similarity of successive bars' onset patterns; NaN for fewer than two bars or no onsets.
+
+    starts: frames of onsets (N,). edges: of the bars, in frames, rising (bars + 1,); what lies outside does not count.
+    """
+    bar_count = len(edges) - 1
+    bars = np.searchsorted(edges, starts, side="right") - 1
+    is_inside = (bars >= 0) & (bars < bar_count)
+    starts, bars = starts[is_inside], bars[is_inside]
     if bar_count < 2 or not starts.size:
         return np.nan
+    steps = ((starts - edges[bars]) * GROOVE_STEPS / np.diff(edges)[bars] + 1e-9).astype(int)
     patterns = np.zeros((bar_count, GROOVE_STEPS), bool)
-    patterns[starts // bar, starts % bar * GROOVE_STEPS // bar] = True
+    patterns[bars, np.minimum(steps, GROOVE_STEPS - 1)] = True
     return float(1 - (patterns[1:] != patterns[:-1]).mean())
 
 
