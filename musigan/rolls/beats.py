@@ -1,4 +1,4 @@
-"""Beats and bars: their estimation from onsets, and clock signals of them as input of networks.
+"""Beats and bars: a steady beat or every single one, estimation from onsets, clock signals as input of networks.
 
 Conventions: a tempo is beats (quarter notes) a minute, a phase runs from 0 to 1 over a beat or a bar, rolls are
 (C, K, T) in linear loudness or any measure that rises with it.
@@ -17,6 +17,7 @@ REFINEMENT_SHARE = 0.04  # share of the tempo, within which it is refined
 LEAST_AUTOCORRELATION = 0.05  # autocorrelation score below which nothing repeats
 SHORTEST_SECONDS = 2.0  # of music in which a tempo can be found
 EVENT_STEP = 0.01  # seconds, to which events are rounded
+FREE_UNDER = 0.5  # confidence under which music counts as free of beat
 _LAG_WEIGHTS = {1: 1.0, 2: 0.5, 4: 0.25}  # {beats: weight of the autocorrelation at this lag}
 _RATE_WEIGHTS = {1: 1.0, 2: 1.0, 4: 0.5}  # {onsets a beat: weight of the Fourier component at this rate}
 
@@ -36,6 +37,47 @@ class Beat:
     def counted_from(self, seconds: float) -> Beat:
         """Return the same beat with its time counted from `seconds` on."""
         return Beat(self.tempo, self.first_beat - seconds, self.beats)
+
+
+@dataclass(frozen=True)
+class Beats:
+    """Every beat of a song: seconds (N,), rising; numbers (N,) in the bar, 1 a downbeat; confidence in them, 0 to 1."""
+
+    seconds: np.ndarray
+    numbers: np.ndarray
+    confidence: float
+
+    @classmethod
+    def none(cls) -> Beats:
+        """Return the beats of silence."""
+        return cls(np.zeros(0), np.zeros(0, int), 0.0)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the music counts as free of beat."""
+        return self.confidence < FREE_UNDER
+
+    @property
+    def downbeats(self) -> np.ndarray:
+        """Seconds of the downbeats."""
+        return self.seconds[self.numbers == 1]
+
+    def counted_from(self, seconds: float) -> Beats:
+        """Return the beats with their times counted from `seconds` on, those before it left out."""
+        kept = self.seconds >= seconds
+        return Beats(self.seconds[kept] - seconds, self.numbers[kept], self.confidence)
+
+    def steady(self) -> Beat | None:
+        """Return their median tempo, first downbeat (or beat) and usual bar; None for less than two, or free music."""
+        if len(self) < 2 or self.is_free:
+            return None
+        downbeats, bars = self.downbeats, np.diff(np.flatnonzero(self.numbers == 1))
+        first = downbeats[0] if downbeats.size else self.seconds[0]
+        beats_a_bar = int(np.bincount(bars).argmax()) if bars.size else int(max(self.numbers.max(), 1))
+        return Beat(round(float(60 / np.median(np.diff(self.seconds))), 2), float(first), beats_a_bar)
 
 
 def clock(beat: Beat, frames: int, frame_seconds: float) -> np.ndarray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import Any
 
+import numpy as np
+
 from musigan.errors import StoreError
-from musigan.rolls.beats import Beat
+from musigan.rolls.beats import Beat, Beats
 from musigan.store.attributes import Attributes, is_number
 
 MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
@@ -32,6 +35,9 @@ class Song(Attributes):
     seed: int | None = None  # of a drawn piece
     genre: str = ""
     year: str = ""
+    beats: tuple[float, ...] = ()  # second of each beat, on the clock of `starts`
+    beat_numbers: tuple[int, ...] = ()  # of each beat in its bar, 1 a downbeat
+    beat_confidence: float | None = None  # 0 to 1; None: nobody looked for beats
     tempo: float | None = None  # beats (quarter notes) a minute
     first_beat: float | None = None  # second of a bar's beginning
     time_signature: tuple[int, int] | None = None
@@ -43,15 +49,15 @@ class Song(Attributes):
     def parse(cls, values: Mapping[str, Any], name: str, count: int, kind: str) -> Song:
         """Parse the plain values of item `name` of a store of `kind`, cut in `count` pairs or chunks.
 
-        Raises StoreError for impossible values of what is computed with: `level`, `seconds` and `starts`. Other
-        values that their fields cannot hold are carried along as they are.
+        Raises StoreError for impossible values of what is computed with: `level`, `seconds`, `starts` and the beats.
+        Other values that their fields cannot hold are carried along as they are.
         """
         level, starts, seconds = values.get("level", 1.0), values.get("starts"), values.get("seconds", 1.0)
         if not is_number(level) or not 0 <= level < math.inf:
             raise StoreError(f"{name} has the level {shown(level)}, expected a number")
         if not is_number(seconds) or not 0 < seconds < math.inf:
             raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
-        known: dict[str, Any] = {}
+        known = _parse_beats(values, name)
         if kind != "waveform" and starts is not None:
             if not isinstance(starts, list) or not all(is_number(s) and 0 <= s <= MAX_START_SECONDS for s in starts):
                 raise StoreError(f"{name} starts at {shown(starts)}, expected seconds from 0 to {MAX_START_SECONDS}")
@@ -92,6 +98,22 @@ class Song(Attributes):
         return self.starts or tuple(index * span_seconds for index in range(count))
 
     @property
+    def every_beat(self) -> Beats:
+        """All beats, their times counted from the song's beginning; none where nobody looked for them."""
+        return Beats(np.array(self.beats, float), np.array(self.beat_numbers, int), self.beat_confidence or 0.0)
+
+    def with_beats(self, beats: Beats) -> Song:
+        """Return the song with its beats, to the millisecond, and tempo, first downbeat and meter as they have them."""
+        seconds = tuple(round(float(second), 3) for second in beats.seconds)
+        song = replace(
+            self, beats=seconds, beat_numbers=tuple(map(int, beats.numbers)), beat_confidence=round(beats.confidence, 3)
+        )
+        steady = song.every_beat.steady()
+        if steady is None:
+            return replace(song, tempo=None, first_beat=None, time_signature=None)
+        return replace(song, tempo=steady.tempo, first_beat=steady.first_beat, time_signature=(steady.beats, 4))
+
+    @property
     def beat(self) -> Beat | None:
         """The beat, its times counted from the song's beginning; None without a tempo."""
         if self.tempo is None or not 1 <= self.tempo <= 1000:
@@ -99,3 +121,21 @@ class Song(Attributes):
         numerator, denominator = self.time_signature or (4, 4)
         quarters = round(4 * numerator / denominator)  # beats are quarter notes
         return Beat(float(self.tempo), float(self.first_beat or 0.0), max(quarters, 1))
+
+
+def _parse_beats(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the fields of the beats among the plain values of item `name`. Raises StoreError for impossible ones."""
+    beats, numbers = values.get("beats", []), values.get("beat_numbers", [])
+    confidence = values.get("beat_confidence", 0.0)
+    if not isinstance(beats, list) or not all(is_number(b) and 0 <= b <= MAX_START_SECONDS for b in beats):
+        raise StoreError(f"{name} has beats at {shown(beats)}, expected seconds from 0 to {MAX_START_SECONDS}")
+    if any(later <= earlier for earlier, later in pairwise(beats)):
+        raise StoreError(f"{name} has beats at {shown(beats)}, expected each later than the one before")
+    if not isinstance(numbers, list) or not all(type(number) is int and number >= 1 for number in numbers):
+        raise StoreError(f"{name} has the beat numbers {shown(numbers)}, expected whole numbers from 1 on")
+    if len(numbers) != len(beats):
+        raise StoreError(f"{name} has {len(numbers)} beat numbers for {len(beats)} beats")
+    if not is_number(confidence) or not 0 <= confidence <= 1:
+        raise StoreError(f"{name} has the beat confidence {shown(confidence)}, expected 0 to 1")
+    known = {"beats": tuple(beats), "beat_numbers": tuple(numbers), "beat_confidence": confidence}
+    return {field: value for field, value in known.items() if field in values}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musigan.rolls import beats
-from musigan.rolls.beats import Beat
+from musigan.rolls.beats import Beat, Beats
 
 FRAME = 0.02
 
@@ -54,3 +54,20 @@ def test_seen_from_later_is_the_same_beat() -> None:
     whole = beats.clock(Beat(91.0, 0.3), 400, FRAME)
     later = beats.clock(Beat(91.0, 0.3).counted_from(3.5), 100, FRAME)
     np.testing.assert_allclose(later, whole[:, 175:275], atol=1e-4)
+
+
+def test_steady_beat_of_single_ones() -> None:
+    """Beats .5 s apart, one of them late; bars of three after an upbeat of two."""
+    seconds = np.array([0.2, 0.7, 1.2, 1.7, 2.2, 2.7, 3.3, 3.8])
+    numbers = np.array([2, 3, 1, 2, 3, 1, 2, 3])
+    assert Beats(seconds, numbers, 0.5).steady() == Beat(120.0, 1.2, 3)
+    assert Beats(seconds, numbers, 0.49).steady() is None
+    assert Beats(seconds[:1], numbers[:1], 1.0).steady() is None
+    assert Beats.none().steady() is None
+    assert Beats(seconds[3:5], numbers[3:5], 1.0).steady() == Beat(120.0, 1.7, 3)  # no downbeat among them
+
+
+def test_single_beats_seen_from_later() -> None:
+    later = Beats(np.array([0.5, 1.25, 2.0]), np.array([4, 1, 2]), 0.75).counted_from(1.0)
+    assert (later.seconds.tolist(), later.numbers.tolist(), later.confidence) == ([0.25, 1.0], [1, 2], 0.75)
+    assert later.downbeats.tolist() == [0.25]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from musigan.errors import StoreError
-from musigan.rolls.beats import Beat
+from musigan.rolls.beats import Beat, Beats
 from musigan.store import Song
 
 VALUES = {"level": 1, "mood": None, "source": "a/b.mp3", "starts": [4, 0.5], "time_signature": [6, 8], "year": 1999}
@@ -46,6 +47,17 @@ def test_values_that_make_no_sense_are_passed_over_and_on(odd: dict[str, Any]) -
         ({"seconds": 0}, "lasts 0 seconds"),
         ({"starts": [0.0]}, "1 starts for 2"),
         ({"starts": [0.0, -1]}, "starts at"),
+        ({"beats": 3}, "beats at 3"),
+        ({"beats": [0.5, float("nan")], "beat_numbers": [1, 2]}, "expected seconds"),
+        ({"beats": [-0.1, 2], "beat_numbers": [1, 2]}, "expected seconds"),
+        ({"beats": [0, 2e5 + 1], "beat_numbers": [1, 2]}, "expected seconds"),
+        ({"beats": [1, 1.0], "beat_numbers": [1, 2]}, "later than the one before"),
+        ({"beats": [1, 2], "beat_numbers": [1]}, "1 beat numbers for 2 beats"),
+        ({"beats": [1, 2], "beat_numbers": [1, 0]}, "whole numbers"),
+        ({"beats": [1, 2], "beat_numbers": [1, 2.0]}, "whole numbers"),
+        ({"beats": [1, 2]}, "0 beat numbers"),
+        ({"beat_confidence": 1.5}, "confidence 1.5"),
+        ({"beat_confidence": None}, "confidence None"),
     ],
 )
 def test_what_is_computed_with_is_checked(values: dict[str, Any], message: str) -> None:
@@ -73,6 +85,27 @@ def test_start_times() -> None:
     assert Song().begin_seconds == 0.0
     with pytest.raises(StoreError, match="2 starts for 3 chunks"):
         song.start_times(3, 4.0)
+
+
+def test_beats_there_and_back() -> None:
+    found = Beats(np.array([0.51234, 1.1, 1.7, 2.3]), np.array([3, 1, 2, 3]), 0.87654)
+    song = Song(title="T").with_beats(found)
+    assert (song.beats, song.beat_numbers, song.beat_confidence) == ((0.512, 1.1, 1.7, 2.3), (3, 1, 2, 3), 0.877)
+    assert (song.tempo, song.first_beat, song.time_signature) == (100.0, 1.1, (3, 4))
+    assert parsed(**song.to_attributes()) == song
+    assert song.every_beat.seconds.tolist() == list(song.beats)
+
+
+def test_free_music_has_no_tempo() -> None:
+    free = Song(tempo=90.0).with_beats(Beats(np.array([1.0, 2.0]), np.array([1, 2]), 0.4))
+    assert (free.beats, free.beat_numbers) == ((1.0, 2.0), (1, 2))
+    assert (free.tempo, free.first_beat, free.time_signature) == (None, None, None)
+
+
+def test_a_song_of_before_has_no_beats() -> None:
+    assert parsed(tempo=90).every_beat.seconds.tolist() == []
+    assert parsed(tempo=90).beat_confidence is None
+    assert parsed(beat_confidence=0.0).beat_confidence == 0.0  # someone looked, and found none
 
 
 def test_beat() -> None:
