@@ -16,38 +16,54 @@ from musigan.errors import MusiganError
 from musigan.machine.parallel import ordered_map
 from musigan.metrics.bars import Piece, bar_edges, beats_of
 from musigan.metrics.describing import as_sides
-from musigan.metrics.estimates import Estimate, Metric, Resampler, deviation_of, mean_of
+from musigan.metrics.drawing import evenly
+from musigan.metrics.estimates import UNDEFINED, Estimate, Metric, Resampler, deviation_of, is_told_apart, mean_of
 from musigan.metrics.form import LAGS, bar_vectors, form_values
 from musigan.metrics.piecebaselines import PIECE_BASELINES
+from musigan.metrics.piecewords import rhythm_and_form
 from musigan.metrics.rhythm import jensen_shannon, rhythm_values
-from musigan.metrics.sets import evenly
 from musigan.rolls.loudness import compress
 from musigan.rolls.notes import find_notes
 from musigan.rolls.shape import Geometry
 from musigan.rolls.tracks import mix_channels
 
 RHYTHM = (
-    Metric("pulse", "rhythm", "reference", -1, 1),
-    Metric("grid", "rhythm", "reference", 0, 1),
-    Metric("grid share", "rhythm", "reference", -1, 1),
-    Metric("tempo steadiness", "rhythm", "reference", -1, 1),
-    Metric("onset places", "rhythm", "low", 0, 1),
-    Metric("accents", "rhythm", "reference", 0, 1),
-    Metric("swing", "rhythm", "reference"),
-    Metric("sharpness", "rhythm", "reference", 0, 1),
-    Metric("groove consistency", "rhythm", "reference", 0, 1),
+    Metric("pulse", "rhythm", "reference", -1, 1, "How regularly onsets come back, .25 to 2 s later. .25 is no beat."),
+    Metric("grid", "rhythm", "reference", 0, 1, "How well notes meet the best steady eighths. .17 is chance."),
+    Metric(
+        "grid share", "rhythm", "reference", -1, 1, "How many notes meet an eighth of the found beats. 0 is chance."
+    ),
+    Metric("tempo steadiness", "rhythm", "reference", -1, 1, "How much the pulse stays the same. 1 is one tempo."),
+    Metric("onset places", "rhythm", "low", 0, 1, "How unlike the songs' are places in the bar. Lower is better."),
+    Metric("accents", "rhythm", "reference", 0, 1, "How unequal the places of a bar are. 0 is all alike."),
+    Metric(
+        "swing", "rhythm", "reference", meaning="A beat's first eighth over its second. 1 is straight, 2 a shuffle."
+    ),
+    Metric(
+        "sharpness", "rhythm", "reference", 0, 1, "How much begins in the strongest 5 % of frames. .05 is no attack."
+    ),
+    Metric(
+        "groove consistency", "rhythm", "reference", 0, 1, "How alike onsets of successive bars are. 1 is the same."
+    ),
 )
 FORM = (
-    Metric("repetition", "form", "reference", -1, 1),
-    *(Metric(f"likeness {lag}", "form", "reference", -1, 1) for lag in LAGS),
-    Metric("novelty", "form", "reference"),
-    Metric("coming back", "form", "reference", 0, 1),
-    Metric("beginning", "form", "reference"),
-    Metric("ending", "form", "reference"),
-)
+    Metric("repetition", "form", "reference", -1, 1, "How alike the music is to itself at the best lag of 2 to 15 s."),
+    *(
+        Metric(
+            f"likeness {lag}", "form", "reference", -1, 1,
+            f"How alike bars are that are {lag} apart, over bars of different songs.",
+        )
+        for lag in LAGS
+    ),
+    Metric("novelty", "form", "reference", meaning="How often a minute something new begins."),
+    Metric("coming back", "form", "reference", 0, 1, "How much of a piece comes back, four bars later or more."),
+    Metric("beginning", "form", "reference", meaning="How loud a song begins. 1 is as loud as its middle."),
+    Metric("ending", "form", "reference", meaning="How loud a song ends. 1 is as loud as its middle."),
+)  # fmt: skip
 METRICS = (*RHYTHM, *FORM)
+MEANINGS = {metric.name: metric.meaning for metric in METRICS}
+LOGGED = ("pulse", "grid", "sharpness", "repetition")  # during training: they need no beats
 LIKENESSES = tuple(f"likeness {lag}" for lag in LAGS)
-UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 REFERENCE, FLOOR, SAMPLES = "held-out", "floor", "samples"
 FEWEST_PIECES = 4
 
@@ -56,7 +72,7 @@ FEWEST_PIECES = 4
 class PieceOptions:
     """The size and thoroughness of an evaluation of pieces."""
 
-    count: int = 100  # pieces a set, at most
+    count: int = 24  # pieces a set, at most; in memory a stereo piece is 1 MB for 30 s, 4 MB for 2 minutes
     seed: int = 1
     bootstraps: int = 100
     baselines: tuple[str, ...] = tuple(PIECE_BASELINES)
@@ -147,27 +163,25 @@ class PieceTable:
     pieces: int  # in every set
     seconds: float  # of each
     rows: dict[str, dict[str, Estimate]]
+    songs: dict[str, int]  # by row
+
+    def words(self) -> str:
+        """Return what the samples' rhythm and form are like beside the held-out songs'; "" without samples."""
+        if SAMPLES not in self.rows:
+            return ""
+        samples, songs = ({name: e.value for name, e in self.rows[row].items()} for row in (SAMPLES, REFERENCE))
+        return rhythm_and_form(samples, songs)
 
     def caught(self) -> dict[str, list[str]]:
         """Return, for the samples and each baseline, the metrics that tell it from the floor."""
         floor = self.rows[FLOOR]
         return {
             row: [
-                metric.name for metric in METRICS if is_told_apart(metric, estimates[metric.name], floor[metric.name])
+                metric.name for metric in METRICS if is_told_apart(metric, estimates[metric.name], [floor[metric.name]])
             ]
             for row, estimates in self.rows.items()
             if row not in (REFERENCE, FLOOR)
         }
-
-
-def is_told_apart(metric: Metric, estimate: Estimate, floor: Estimate) -> bool:
-    """Whether an interval lies, on its bad side, completely beyond the floor's, or has no value where the floor has."""
-    if not np.isfinite(floor.value):
-        return False
-    if not np.isfinite(estimate.value):
-        return True
-    is_above, is_below = estimate.low > floor.high, estimate.high < floor.low
-    return {"low": is_above, "high": is_below, "reference": is_above or is_below}[metric.good]
 
 
 def evaluate_pieces(
@@ -193,11 +207,13 @@ def evaluate_pieces(
         """Measure one row."""
         step(row)
         measured = measure_pieces(pieces, geometry, reference, options.jobs)
+        songs[row] = _songs(measured)
         return compare_pieces(reference, measured, options.seed, options.bootstraps)
 
     step(REFERENCE)
     chosen = [_drawn(pieces, count, generator) for pieces in sets]
     reference = measure_pieces(chosen[0], geometry, jobs=options.jobs)
+    songs = {REFERENCE: _songs(reference)}
     rows = {REFERENCE: compare_pieces(reference, reference, options.seed, options.bootstraps)}
     if samples is not None:
         rows[SAMPLES] = compared(SAMPLES, chosen[2])
@@ -205,7 +221,11 @@ def evaluate_pieces(
     for name in options.baselines:
         rows[name] = compared(name, PIECE_BASELINES[name](chosen[1], geometry, np.random.default_rng(options.seed)))
     frames = held_out[0].roll.shape[-1]
-    return PieceTable(count, frames * geometry.frame_seconds, rows)
+    return PieceTable(count, frames * geometry.frame_seconds, rows, songs)
+
+
+def _songs(measured: MeasuredPieces) -> int:
+    return len(np.unique(measured.songs))
 
 
 def _drawn(pieces: Sequence[Piece], count: int, generator: np.random.Generator) -> list[Piece]:

@@ -8,7 +8,6 @@ import pytest
 from musigan.errors import MusiganError
 from musigan.metrics import pieces as judge
 from musigan.metrics.bars import BeatGrid, Piece
-from musigan.metrics.estimates import Estimate, Metric
 from musigan.metrics.piecebaselines import PIECE_BASELINES, jittered_onsets, looped_bar, shuffled_bars, strung_bars
 from musigan.metrics.piecewords import AS_SONGS, rhythm_and_form
 from musigan.rolls.notes import find_notes
@@ -139,16 +138,6 @@ def test_comparison_is_the_mean_with_an_interval_over_songs() -> None:
     assert estimates["onset places"].value > 0.05
     silent = judge.measure_pieces([Piece(np.zeros((2, KEYS, 1200), np.float32), "silent")], GEOMETRY, songs)
     assert np.isnan(judge.compare_pieces(songs, silent)["onset places"].value)
-
-
-def test_a_row_is_told_apart_on_its_bad_side_only() -> None:
-    floor, above, below = Estimate(5, 4, 6), Estimate(7, 6.5, 8), Estimate(2, 1, 3)
-    undefined = Estimate(np.nan, np.nan, np.nan)
-    low, alike = Metric("x", "form", "low"), Metric("x", "form", "reference")
-    assert [judge.is_told_apart(low, row, floor) for row in (above, below, floor)] == [True, False, False]
-    assert [judge.is_told_apart(alike, row, floor) for row in (above, below, floor)] == [True, True, False]
-    assert judge.is_told_apart(low, undefined, floor)
-    assert not judge.is_told_apart(low, above, undefined)
 
 
 def test_the_table_catches_every_baseline() -> None:
