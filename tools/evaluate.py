@@ -17,6 +17,8 @@ def main(
         str, typer.Argument(metavar="[SAMPLES]", help="A keys store of samples, - for standard input, or a checkpoint.")
     ] = "",
     count: Annotated[int, typer.Option("-n", "--count", min=8, help="Rolls in each set, at most.")] = 500,
+    pieces: Annotated[int, typer.Option(min=0, help="Half-minute pieces in each set, for rhythm and form.")] = 24,
+    long: Annotated[bool, typer.Option("--long", help="Also draw pieces of 2 minutes from a checkpoint.")] = False,
     seed: _cli.Seed = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of the table.")] = False,
@@ -50,7 +52,7 @@ def main(
         raise UsageError("standard input holds one store: name a file for the other")
     chosen = tuple(BASELINES) if baselines else ()
     options = Options(count, seed, bootstraps, splits, chosen, network=network, jobs=jobs or usable_cores())
-    table = SampleEvaluation(options, device, session).table(real, fake)
+    table = SampleEvaluation(options, pieces, long, device, session).table(real, fake)
     text = tables.to_json(table) if as_json else tables.to_csv(table) if as_csv else "\n".join(tables.lines(table))
     for line in text.splitlines():
         session.print(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ class Metric:
     good: Good
     least: float = 0.0
     most: float = np.inf
+    meaning: str = ""  # a sentence for people, where the name does not say it
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,24 @@ class Estimate:
     def of(cls, value: float, deviation: float) -> Estimate:
         """Return the estimate `value` plus and minus 1.96 standard deviations."""
         return cls(float(value), float(value - 1.96 * deviation), float(value + 1.96 * deviation))
+
+
+UNDEFINED = Estimate(np.nan, np.nan, np.nan)
+
+
+def is_told_apart(metric: Metric, estimate: Estimate, floors: Sequence[Estimate]) -> bool:
+    """Whether an interval lies, on its bad side, completely beyond all floors', or has no value where one has.
+
+    Floors without a value do not count; where none has one, nothing is told apart.
+    """
+    known = [floor for floor in floors if np.isfinite(floor.value)]
+    if not known:
+        return False
+    if not np.isfinite(estimate.value):
+        return True
+    is_above = estimate.low > max(floor.high for floor in known)
+    is_below = estimate.high < min(floor.low for floor in known)
+    return {"low": is_above, "high": is_below, "reference": is_above or is_below}[metric.good]
 
 
 class Resampler:

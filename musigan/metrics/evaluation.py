@@ -12,15 +12,17 @@ from musigan.metrics import distances, diversity, memorisation, notemetrics, two
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.comparison import Comparison, Coordinates, Description, Judge
 from musigan.metrics.describing import describe, picture_frames
-from musigan.metrics.estimates import Estimate, Metric
+from musigan.metrics.drawing import evenly
+from musigan.metrics.estimates import UNDEFINED, Estimate, Metric, is_told_apart
 from musigan.metrics.memorisation import CopyFinder
-from musigan.metrics.sets import Collection, RollSet, evenly
+from musigan.metrics.pieces import PieceTable
+from musigan.metrics.sets import Collection, RollSet
+from musigan.metrics.verdict import verdict_once
 
 JUDGES = (distances, twosample, notemetrics, memorisation, diversity)
 METRICS: tuple[Metric, ...] = tuple(metric for family in JUDGES for metric in family.METRICS)
 REFERENCE, FLOOR, SAME_SONGS, SPLITS, SAMPLES = "held-out", "floor", "same songs", "song splits", "samples"
 FEWEST_ROLLS = 8
-UNDEFINED = Estimate(np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ class Table:
     split: str
     rows: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     answers: dict[str, Estimate] = field(default_factory=dict)  # of matching.match, for models that continue music
+    notes: list[str] = field(default_factory=list)  # what was left out, and why
+    pieces: list[PieceTable] = field(default_factory=list)  # rhythm and form, of half a minute and of 2 minutes
+
+    def verdict(self) -> str:
+        """Return one line on the samples: how near they are to songs, what is wrong, their rhythm and form."""
+        if SAMPLES not in self.rows:
+            return "no samples: what the judge can tell on this music"
+        values: dict[str, dict[str, float | None]] = {}
+        for row, estimates in self.rows.items():
+            for name, estimate in estimates.items():
+                values.setdefault(name, {})[row] = estimate.value if np.isfinite(estimate.value) else None
+        words = [words for words in (table.words() for table in self.pieces[:1]) if words]
+        return "; ".join((verdict_once(values), *words))
 
     def caught(self) -> dict[str, list[str]]:
         """Return, for the samples and each baseline, the metrics that tell it from the floor.
@@ -63,15 +78,8 @@ class Table:
 
     def _catches(self, metric: Metric, row: str) -> bool:
         floors = [self.rows[name].get(metric.name, UNDEFINED) for name in (FLOOR, SPLITS) if name in self.rows]
-        floors = [floor for floor in floors if np.isfinite(floor.value)]
         estimate = self.rows[row].get(metric.name)
-        if not floors or estimate is None:
-            return False
-        if not np.isfinite(estimate.value):
-            return True
-        is_above = estimate.low > max(floor.high for floor in floors)
-        is_below = estimate.high < min(floor.low for floor in floors)
-        return {"low": is_above, "high": is_below, "reference": is_above or is_below}[metric.good]
+        return estimate is not None and is_told_apart(metric, estimate, floors)
 
 
 def measure(judge: Judge, real: Description, fake: Description) -> dict[str, Estimate]:

@@ -1,6 +1,7 @@
 """Metrics of symbolic music on the notes of a roll (musigan/rolls/notes.py), as the papers and libraries define them.
 
-A recording has no written bars, so bars of 2 s are assumed, four beats at 120 a minute.
+A recording has no written bars, so bars of 2 s are assumed, four beats at 120 a minute; only groove consistency, of
+pieces long enough to find their bars in (rhythm.py), goes by those.
 
     empty bars            share of bars in which no note sounds (MuseGAN, 1709.06298; muspy `empty_measure_rate`)
     used pitch classes    mean number of pitch classes in a bar that has notes (MuseGAN)
@@ -40,7 +41,7 @@ GROOVE_STEPS = 16  # a bar
 QUALIFIED_SECONDS = 0.06
 NAMES = (
     "empty bars", "used pitch classes", "qualified notes", "polyphony",
-    "scale consistency", "groove consistency", "tonal distance", "drum pattern", "distance of tracks",
+    "scale consistency", "tonal distance", "drum pattern", "distance of tracks",
 )  # fmt: skip
 OF_TRACKS = ("drum pattern", "distance of tracks")
 METRICS = tuple(Metric(name, "notes", "reference") for name in NAMES)
@@ -70,7 +71,6 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: S
             qualified_notes(notes, frame_seconds),
             polyphony(is_sounding),
             scale_consistency(classes[notes.keys]),
-            groove_consistency(notes.starts[notes.starts > 0], loudness.shape[1], bar_frames),
             tonal_distance(_blocks(_by_class(is_sounding, classes), half_second_frames)),
             np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
             distance_of_tracks(
@@ -150,14 +150,20 @@ def scale_consistency(classes: np.ndarray) -> float:
     return float(max(counts[scale].sum() for scale in scales) / classes.size)
 
 
-def groove_consistency(starts: np.ndarray, frames: int, bar: int) -> float:
-    """Return the similarity of successive bars' onset patterns; NaN for fewer than two bars or no onsets."""
-    bar_count = frames // bar
-    starts = starts[starts < bar_count * bar]
+def groove_consistency(starts: np.ndarray, edges: np.ndarray) -> float:
+    """Return the similarity of successive bars' onset patterns; NaN for fewer than two bars or no onsets.
+
+    starts: frames of onsets (N,). edges: of the bars, in frames, rising (bars + 1,); what lies outside does not count.
+    """
+    bar_count = len(edges) - 1
+    bars = np.searchsorted(edges, starts, side="right") - 1
+    is_inside = (bars >= 0) & (bars < bar_count)
+    starts, bars = starts[is_inside], bars[is_inside]
     if bar_count < 2 or not starts.size:
         return np.nan
+    steps = ((starts - edges[bars]) * GROOVE_STEPS / np.diff(edges)[bars] + 1e-9).astype(int)
     patterns = np.zeros((bar_count, GROOVE_STEPS), bool)
-    patterns[starts // bar, starts % bar * GROOVE_STEPS // bar] = True
+    patterns[bars, np.minimum(steps, GROOVE_STEPS - 1)] = True
     return float(1 - (patterns[1:] != patterns[:-1]).mean())
 
 

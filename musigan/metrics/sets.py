@@ -11,7 +11,9 @@ import numpy as np
 from musigan.datasets.rolls import NO_AUGMENT, RollDataset
 from musigan.errors import MusiganError, StoreError
 from musigan.metrics.describing import as_sides, picture
+from musigan.metrics.drawing import evenly
 from musigan.metrics.matching import PairSet
+from musigan.metrics.piecesets import PieceMusic, store_source
 from musigan.rolls.loudness import expand
 from musigan.rolls.shape import Geometry
 from musigan.store import Item, Reader
@@ -22,17 +24,6 @@ if TYPE_CHECKING:
     from musigan.rolls.shape import RollShape
 
 Songs = Callable[[], Iterator[tuple[str, np.ndarray]]]
-
-
-def evenly(songs: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return at most `count` numbers of rolls in a random order, the songs (N,) taking turns."""
-    order = generator.permutation(len(songs))
-    _, inverse = np.unique(songs[order], return_inverse=True)
-    turns = np.zeros(len(order), int)  # how many rolls of the same song come before
-    for song in range(inverse.max(initial=-1) + 1):
-        in_song = inverse == song
-        turns[in_song] = np.arange(in_song.sum())
-    return np.asarray(order[np.argsort(turns, kind="stable")][:count])
 
 
 @dataclass(frozen=True)
@@ -81,6 +72,7 @@ class Collection:
     held_out: RollSet
     training_songs: Songs
     split: str  # how the songs were divided, in words
+    pieces: PieceMusic
     pairs: tuple[PairSet, PairSet] | None = None  # training and held-out calls and answers, of songs cut in pairs
 
 
@@ -112,7 +104,9 @@ def collection_of(reader: Reader) -> Collection:
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
-    return Collection(geometry, shape, training, held_out, songs, split, _pairs_of(reader, held_out_names))
+    names = [[info.name for info in infos if (info.name in held_out_names) == side] for side in (False, True)]
+    pieces = PieceMusic(*(store_source(reader, of_side) for of_side in names))
+    return Collection(geometry, shape, training, held_out, songs, split, pieces, _pairs_of(reader, held_out_names))
 
 
 def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:

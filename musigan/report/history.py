@@ -15,6 +15,7 @@ from typing import Any
 
 from musigan.errors import CheckpointError
 from musigan.losses.registry import meaning
+from musigan.metrics.pieces import MEANINGS
 
 POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # of an entry; all its other numbers are plotted
 VALIDATION = "validation_"
@@ -148,6 +149,7 @@ def _metrics(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, 
     return [
         {
             "name": name,
+            "about": MEANINGS.get(name, ""),
             "series": [{"name": SAMPLES, "points": chart["points"]}],
             "lines": [{"name": row, "value": value} for row, value in _floor_first(chart["lines"])],
         }

@@ -134,7 +134,7 @@ def find_tempo(strength: np.ndarray, step_seconds: float) -> float | None:
     """
     if not strength.any():
         return None
-    curve = _autocorrelation(_blurred(strength, step_seconds))
+    curve = autocorrelation(blurred(strength, step_seconds))
     tempi = np.geomspace(*TEMPI, 500)
     lags = 60 / tempi / step_seconds
     tempo_prior = np.exp(-0.5 * (np.log2(tempi / USUAL_TEMPO) / USUAL_OCTAVES) ** 2)
@@ -167,13 +167,14 @@ def find_phase(strength: np.ndarray, step_seconds: float, tempo: float) -> float
     return float((phase + offsets @ nearby / nearby.sum()) % beat_seconds) if nearby.sum() else phase
 
 
-def _blurred(strength: np.ndarray, step_seconds: float) -> np.ndarray:
+def blurred(strength: np.ndarray, step_seconds: float) -> np.ndarray:
+    """Smooth onset strength (N,) by a Gaussian with a standard deviation of BLUR_SECONDS."""
     half_width = max(int(np.ceil(3 * BLUR_SECONDS / step_seconds)), 1)
     window = np.exp(-0.5 * (np.arange(-half_width, half_width + 1) * step_seconds / BLUR_SECONDS) ** 2)
     return np.convolve(strength, window / window.sum())[half_width:-half_width]
 
 
-def _autocorrelation(strength: np.ndarray) -> np.ndarray:
+def autocorrelation(strength: np.ndarray) -> np.ndarray:
     """Return the autocorrelation of (N,) at each lag in steps: mean removed, 1 at lag 0, corrected for the overlap."""
     centred, length = strength - strength.mean(), len(strength)
     spectrum = np.fft.rfft(centred, 2 * length)

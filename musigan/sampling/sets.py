@@ -13,6 +13,7 @@ from musigan.metrics import genre
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.features import musical_features
 from musigan.metrics.genre import TransferredSong, cut_rolls, loudness_similarity
+from musigan.metrics.piecesets import SHORT_SECONDS, PieceMusic, PieceSource, drawn_source
 from musigan.metrics.sets import Collection, RollSet, require_alike
 
 if TYPE_CHECKING:
@@ -89,7 +90,18 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
         for name, roll in zip(training.songs, training.rolls(), strict=True):
             yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
-    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn")
+    pieces = PieceMusic(sampled_pieces(sampler, seed, first=count), sampled_pieces(sampler, seed))
+    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn", pieces)
+
+
+def sampled_pieces(sampler: Sampler, seed: int, first: int = 0, longest: float = SHORT_SECONDS) -> PieceSource:
+    """Return pieces of a checkpoint, drawn on demand, from number `first` + 1 on, of at most `longest` seconds."""
+
+    def piece(number: int, frames: int) -> np.ndarray:
+        """Draw one piece."""
+        return sampler.piece(seed, first + number, frames).roll
+
+    return drawn_source(piece, sampler.store.header.frame_seconds, longest)
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:

@@ -13,10 +13,10 @@ import torch
 from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings
 from musigan.metrics.baselines import BASELINES
+from musigan.metrics.verdict import DISTANCES
 from musigan.sampling.sampler import Sampler
 from musigan.training import judging, loop
 from musigan.training.journal import Journal
-from musigan.training.judging import DISTANCES
 from tests import tiny
 from tests.tiny import assert_same_weights, dataset, go_on, start
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from musigan.training.judging import DISTANCES, distance, verdict
+from musigan.metrics.verdict import DISTANCES, distance, verdict, verdict_once
 
 Metrics = dict[str, dict[str, float | None]]
 
@@ -128,3 +128,18 @@ def test_settings_of_the_advice_exist() -> None:
     )
     assert changed.augment.transpose_keys == 5
     assert configure("medium", {}).preset == "medium"
+
+
+@pytest.mark.parametrize(
+    ("figures", "word", "says"),
+    [
+        (at(9.0), "far", "9 times as far from held-out songs"),
+        (at(1.2), "close", "1.2 times"),
+        (at(9.0, copies=0.3), "memorising", "30%"),
+        (at(None), "unknown", "could not be measured"),
+    ],
+)
+def test_samples_by_themselves_have_a_verdict_too(figures: Metrics, word: str, says: str) -> None:
+    said = verdict_once(figures)
+    assert said.split(":")[0] == word
+    assert says in said
