@@ -58,6 +58,7 @@ class Checkout:
         shutil.copytree(CHECKOUT / "shell", self.root / "shell")
         (self.root / "pyproject.toml").write_text("[project]\n")
         (self.root / "constraints.txt").write_text("numpy==2\n")
+        (self.root / "setup.py").write_text("")
         self.python = executable(folder / "a python" / "python3", FAKE_PYTHON)
         self.venv = self.root / ".venv"
 
@@ -115,7 +116,9 @@ def test_scripts_parse(script: Path) -> None:
     assert not re.search(r"mapfile|readarray|declare -A|local -A|\$\{\w+,,|\$\{\w+\^\^|BASHPID|&>>|\|&", text)
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml", *(f"shell/{s.name}" for s in SCRIPTS[:-1])])
+@pytest.mark.parametrize(
+    "name", ["constraints.txt", "pyproject.toml", "setup.py", *(f"shell/{s.name}" for s in SCRIPTS[:-1])]
+)
 def test_packages_come_from_whatever_index_pip_is_set_to(name: str) -> None:
     text = (CHECKOUT / name).read_text(encoding="utf-8")
     assert not re.search(r"index-url|find-links|trusted-host|://[^ ]*(pypi|pythonhosted|pytorch)", text)
@@ -159,7 +162,7 @@ def test_environment_is_made_once(checkout: Checkout) -> None:
     assert len(checkout.calls()) == 1
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
+@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml", "setup.py"])
 def test_environment_is_made_again_after_a_change(checkout: Checkout, name: str) -> None:
     checkout.make_environment()
     checkout.calls()

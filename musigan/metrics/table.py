@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from musigan.metrics.estimates import Estimate, Metric
@@ -15,6 +16,7 @@ from musigan.metrics.pieces import METRICS as PIECE_METRICS
 
 ROW_WIDTH, CELL_WIDTH, MARK_WIDTH = 14, 25, 13
 MOST_COLUMNS = 4
+MOST_WIDTH = 120
 LEGEND = (
     f"{REFERENCE}: songs nobody learned from, which all rows are held against; {FLOOR}: songs that were learned from;",
     f"{SPLITS}: other divisions of the same songs; {SAME_SONGS}: two halves of the rolls of the same songs",
@@ -90,7 +92,8 @@ def _block(family: str, shown: Sequence[Metric], rows: Rows, caught: Caught) -> 
             reason = _reason(row, is_measured)
             folded.setdefault(reason, []).append(row + "*" * any(told))
     if folded:
-        yield "without a value: " + "; ".join(f"{', '.join(names)} ({reason})" for reason, names in folded.items())
+        reasons = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in folded.items())
+        yield from wrap(f"without a value: {reasons}", MOST_WIDTH)
 
 
 def _reason(row: str, is_measured: bool) -> str:

@@ -85,7 +85,7 @@ def _fault_or_success(metrics: Metrics) -> str:
     if math.isnan(distance(metrics)):
         return "unknown: the distance to held-out songs could not be measured"
     if distance(metrics) <= NEAR:
-        return f"close: {_distance_text(distance(metrics))}; listen, and compare with evaluate"
+        return f"close: {_distance_text(distance(metrics))}; listen to it"
     return ""
 
 

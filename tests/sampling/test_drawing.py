@@ -104,9 +104,9 @@ def test_samples_of_a_checkpoint_are_evaluated_against_a_store(folder: Path, tmp
     keys = tiny.write_keys(tmp_path / "keys", songs=9, validation=4)
     session = Session()
     options = Options(8, bootstraps=2, splits=0, baselines=(), forest=False)
-    table = SampleEvaluation(options, "cpu", session).table(str(keys), str(folder / "ckpt.pt"))
+    table = SampleEvaluation(options, 0, False, "cpu", session).table(str(keys), str(folder / "ckpt.pt"))
     assert list(table.rows) == ["held-out", "samples", "floor", "same songs"]
     assert session.statuses == [f"judging: {row}" for row in (*table.rows, "answers")]
     assert bool(table.answers) != bool(session.lines)  # too few songs are a reason to say so
-    alone = SampleEvaluation(options, "cpu", session).table(str(keys), "")
+    alone = SampleEvaluation(options, 0, False, "cpu", session).table(str(keys), "")
     assert "samples" not in alone.rows
