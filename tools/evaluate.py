@@ -17,7 +17,9 @@ def main(
         str, typer.Argument(metavar="[SAMPLES]", help="A keys store of samples, - for standard input, or a checkpoint.")
     ] = "",
     count: Annotated[int, typer.Option("-n", "--count", min=8, help="Rolls in each set, at most.")] = 500,
-    pieces: Annotated[int, typer.Option(min=0, help="Half-minute pieces in each set, for rhythm and form.")] = 24,
+    pieces: Annotated[
+        int, typer.Option(min=0, help="Half-minute pieces to draw for rhythm and form; 0: not judged.")
+    ] = 24,
     long: Annotated[bool, typer.Option("--long", help="Also draw pieces of 2 minutes from a checkpoint.")] = False,
     seed: _cli.Seed = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,

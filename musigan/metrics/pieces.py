@@ -72,7 +72,7 @@ FEWEST_PIECES = 4
 class PieceOptions:
     """The size and thoroughness of an evaluation of pieces."""
 
-    count: int = 24  # pieces a set, at most; in memory a stereo piece is 1 MB for 30 s, 4 MB for 2 minutes
+    count: int = 96  # pieces a set, at most; half a minute of stereo is 1 MB
     seed: int = 1
     bootstraps: int = 100
     baselines: tuple[str, ...] = tuple(PIECE_BASELINES)
@@ -160,10 +160,11 @@ def _statistic(values: np.ndarray, reference: np.ndarray) -> float:
 class PieceTable:
     """Estimates by row and metric; the first row is the reference itself."""
 
-    pieces: int  # in every set
+    pieces: int  # in every set of songs
     seconds: float  # of each
     rows: dict[str, dict[str, Estimate]]
     songs: dict[str, int]  # by row
+    samples: int = 0  # pieces of samples
 
     def words(self) -> str:
         """Return what the samples' rhythm and form are like beside the held-out songs'; "" without samples."""
@@ -194,13 +195,15 @@ def evaluate_pieces(
 ) -> PieceTable:
     """Return the table of pieces of equal length: held-out songs', the floor, samples (None: none), and baselines.
 
+    All sets are of one size but for the samples, which may be fewer: values are means, whatever the number.
     Baselines are made of the training pieces. `step` is called with each row's name before the row is measured. Raises
     MusiganError where a set has too few pieces.
     """
     sets = [pieces for pieces in (held_out, training, samples) if pieces is not None]
-    count = min(options.count, *map(len, sets))
-    if count < FEWEST_PIECES:
-        raise MusiganError(f"sets of {count} pieces are too small to judge by; at least {FEWEST_PIECES} are needed")
+    count = min(options.count, len(held_out), len(training))
+    fewest = min(map(len, sets))
+    if fewest < FEWEST_PIECES:
+        raise MusiganError(f"sets of {fewest} pieces are too small to judge by; at least {FEWEST_PIECES} are needed")
     generator = np.random.default_rng(options.seed)
 
     def compared(row: str, pieces: Iterable[Piece]) -> dict[str, Estimate]:
@@ -221,7 +224,7 @@ def evaluate_pieces(
     for name in options.baselines:
         rows[name] = compared(name, PIECE_BASELINES[name](chosen[1], geometry, np.random.default_rng(options.seed)))
     frames = held_out[0].roll.shape[-1]
-    return PieceTable(count, frames * geometry.frame_seconds, rows, songs)
+    return PieceTable(count, frames * geometry.frame_seconds, rows, songs, min(count, len(samples or ())))
 
 
 def _songs(measured: MeasuredPieces) -> int:

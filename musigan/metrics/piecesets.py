@@ -49,7 +49,8 @@ class PieceMusic:
         knows_beats = all(source.has_beats for source in sources)
 
         def cut(source: PieceSource, seconds: float) -> list[Piece]:
-            pieces = source.cut(seconds, options.count, options.seed)
+            count = max(FEWEST_PIECES, round(options.count * SHORT_SECONDS / seconds))  # as much music of any length
+            pieces = source.cut(seconds, count, options.seed)
             return pieces if knows_beats else [replace(piece, beats=None) for piece in pieces]
 
         def table(seconds: float) -> PieceTable | None:
@@ -114,12 +115,14 @@ def _piece(info: ItemInfo, reader: Reader, prefix: str) -> Piece:
     return Piece(roll, prefix + info.name, beats, not song.begin_seconds and not primed_seconds, ends)
 
 
-def drawn_source(piece: Callable[[int, int], np.ndarray], frame_seconds: float, longest: float) -> PieceSource:
-    """Return pieces drawn by `piece(number, frames)` as a source; none of more than `longest` seconds."""
+def drawn_source(
+    piece: Callable[[int, int], np.ndarray], frame_seconds: float, longest: float, most: int
+) -> PieceSource:
+    """Return pieces drawn by `piece(number, frames)` as a source: at most `most`, and of `longest` seconds."""
 
     def cut(seconds: float, count: int, seed: int) -> list[Piece]:
         """Draw one after another."""
-        numbers = range(1, count + 1) if seconds <= longest else ()
+        numbers = range(1, min(count, most) + 1) if seconds <= longest else ()
         return [Piece(piece(number, round(seconds / frame_seconds)), f"piece {number}") for number in numbers]
 
     return PieceSource(cut)

@@ -39,7 +39,8 @@ def lines(table: Table) -> Iterator[str]:
     yield from _blocks(METRICS, table.rows, table.caught())
     for pieces in table.pieces:
         yield ""
-        yield f"{pieces.pieces} pieces of {pieces.seconds:g} s in each set"
+        of_samples = f", {pieces.samples} of samples" if pieces.samples else ""
+        yield f"pieces of {pieces.seconds:g} s: {pieces.pieces} in each set of songs{of_samples}"
         yield from _blocks(PIECE_METRICS, pieces.rows, pieces.caught())
     if table.notes:
         yield ""
@@ -146,6 +147,7 @@ def to_json(table: Table) -> str:
         "pieces": [
             {
                 "pieces": pieces.pieces,
+                "samples": pieces.samples,
                 "seconds": pieces.seconds,
                 "rows": _rows(pieces.rows, pieces.songs),
                 "told from the floor": pieces.caught(),

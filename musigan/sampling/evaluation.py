@@ -32,7 +32,7 @@ class SampleEvaluation:
     """An evaluation of what lies under two names, those of stores or of checkpoints."""
 
     options: Options
-    pieces: int  # in each set, to judge rhythm and form by; 0: none
+    pieces: int  # that a checkpoint draws to be judged by rhythm and form; 0: neither is judged
     draws_long: bool  # whether checkpoints draw those of 2 minutes, too
     device: str
     session: ToolSession
@@ -52,7 +52,7 @@ class SampleEvaluation:
         if self.pieces:
             baselines = tuple(PIECE_BASELINES) if self.options.baselines else ()
             options = PieceOptions(
-                self.pieces, self.options.seed, self.options.bootstraps, baselines, self.options.jobs
+                seed=self.options.seed, bootstraps=self.options.bootstraps, baselines=baselines, jobs=self.options.jobs
             )
             pieces = replace(music.pieces, samples=self._pieces(sampler, reader))
             table.pieces = pieces.tables(music.geometry, options, step, table.notes.append)
@@ -82,9 +82,8 @@ class SampleEvaluation:
     def _pieces(self, sampler: Sampler | None, reader: Reader | None) -> PieceSource | None:
         """Return the same as longer pieces."""
         if sampler is not None:
-            return sampled_pieces(
-                sampler, self.options.seed, longest=LONG_SECONDS if self.draws_long else SHORT_SECONDS
-            )
+            longest = LONG_SECONDS if self.draws_long else SHORT_SECONDS
+            return sampled_pieces(sampler, self.options.seed, longest=longest, most=self.pieces)
         # Every store numbers its songs from 000001, but a sample is not of the real song with its number.
         return store_source(reader, prefix="sample ") if reader is not None else None
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from musigan.store import Reader as StoreReader
     from musigan.store.opening import ToolSession
 
+DRAWN_PIECES = 24  # for rhythm and form
+
 
 def judge_transfer(transfer: Transfer, sources: Sequence[str], session: ToolSession) -> list[str]:
     """Return lines that say what kind the held-out songs of the stores `sources` are taken for.
@@ -94,14 +96,16 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn", pieces)
 
 
-def sampled_pieces(sampler: Sampler, seed: int, first: int = 0, longest: float = SHORT_SECONDS) -> PieceSource:
-    """Return pieces of a checkpoint, drawn on demand, from number `first` + 1 on, of at most `longest` seconds."""
+def sampled_pieces(
+    sampler: Sampler, seed: int, first: int = 0, longest: float = SHORT_SECONDS, most: int = DRAWN_PIECES
+) -> PieceSource:
+    """Return pieces of a checkpoint as a source: `most` at most, from number `first` + 1 on, of `longest` seconds."""
 
     def piece(number: int, frames: int) -> np.ndarray:
         """Draw one piece."""
         return sampler.piece(seed, first + number, frames).roll
 
-    return drawn_source(piece, sampler.store.header.frame_seconds, longest)
+    return drawn_source(piece, sampler.store.header.frame_seconds, longest, most)
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
