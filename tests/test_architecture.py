@@ -98,6 +98,15 @@ def test_modules_import_in_no_circle() -> None:
         descend(name, ())
 
 
+def test_the_help_of_tools_costs_the_import_of_the_cli_library_alone() -> None:
+    """Modules of tools import numpy, and what needs it, in the function that uses it."""
+    names = [name for name in modules() if room(name) == "tools"]
+    code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
+    code += "print(*{'numpy', 'zarr', 'torch', 'pydantic'} & set(sys.modules))"
+    heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy.stdout.split() == []
+
+
 @pytest.mark.parametrize("package", WITHOUT_TORCH)
 def test_imports_without_torch(package: str) -> None:
     """Every module of the package, imported in a process of its own, leaves torch, librosa and matplotlib alone."""

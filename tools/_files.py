@@ -10,8 +10,6 @@ import typer
 from musigan_tools._session import Session
 
 from musigan.errors import MusiganError, UsageError
-from musigan.files.atomic import replace_whole
-from musigan.store.locations import is_stream, is_url
 
 Picture = Annotated[
     str, typer.Option("-o", "--output", metavar="PATH", help="A .png, .svg or .pdf, or - for standard output.")
@@ -20,6 +18,8 @@ Picture = Annotated[
 
 def check(session: Session, output: str, force: bool, what: str) -> None:
     """Refuse, before any work, an output that would be lost, could not be written or would go to a terminal."""
+    from musigan.store.locations import is_stream, is_url
+
     if not output:
         raise UsageError('the name of the output is empty (""): an unset variable?')
     if output == "-":
@@ -37,7 +37,10 @@ def check(session: Session, output: str, force: bool, what: str) -> None:
 
 
 def write(session: Session, output: str, data: bytes, what: str) -> str:
-    """Write a file that `check` let pass; returns its name for people."""
+    """Write a file that `check` let pass; return its name for people."""
+    from musigan.files.atomic import replace_whole
+    from musigan.store.locations import is_stream
+
     if output == "-":
         stream = session.stdout(what)
         stream.write(data)
