@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from musigan.datasets.outlines import Outline
 from musigan.errors import CheckpointError, StoreError
 from musigan.store import StoreHeader
 
@@ -30,13 +31,14 @@ class MusicRecord:
     styles: tuple[str, ...] | None = None  # in the order of their numbers, from 1
     songs: tuple[SongStatistics, ...] | None = None
     domains: tuple[str, ...] = ()  # names of the two kinds of music of a model that translates
+    outlines: tuple[Outline, ...] = ()  # of the songs' stretches, for models that think in beats
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> MusicRecord:
         """Parse the plain values of a checkpoint. Raises CheckpointError where a store's settings are missing."""
         if missing := [name for name in REQUIRED if name not in values]:
             raise CheckpointError(f"the checkpoint lacks its store's {', '.join(missing)}; train it again")
-        extras = ("level", "styles", "manners", "domains")
+        extras = ("level", "styles", "manners", "domains", "outlines")
         try:
             header = StoreHeader.parse({name: value for name, value in values.items() if name not in extras})
             styles, songs = values.get("styles"), values.get("manners")
@@ -46,6 +48,7 @@ class MusicRecord:
                 None if styles is None else tuple(map(str, styles)),
                 None if songs is None else tuple(SongStatistics(str(s), float(t), int(n)) for s, t, n in songs),
                 tuple(map(str, values.get("domains") or ())),
+                tuple(map(Outline.parse, values.get("outlines") or ())),
             )
         except (StoreError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's store is damaged ({error}); train it again") from error
@@ -57,4 +60,6 @@ class MusicRecord:
             values["styles"] = list(self.styles)
         if self.songs is not None:
             values["manners"] = [list(song) for song in self.songs]
+        if self.outlines:
+            values["outlines"] = [outline.to_values() for outline in self.outlines]
         return {**values, "level": self.level} | ({"domains": list(self.domains)} if self.domains else {})

@@ -1,0 +1,146 @@
+"""Outlines: all that is known of a stretch of music besides its notes, beat for beat.
+
+They are conditions of models that think in beats. In training they are read from songs; a drawn piece follows the
+outline of a song that was learned from, or parts of it that were asked for. The plan says which earlier bar each bar is
+like, and how much: it is what songs' form is drawn from. Notes are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from musigan.errors import CheckpointError
+from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
+
+LEAST_GAIN = 0.02  # by how much a farther bar must be more alike than a nearer one
+QUARTERS = 4  # profiles of keys in a beat, by which bars are compared
+COUNTERS = 8  # sines and cosines of the place: periods of 2 to 2^8 beats
+NEARNESS = (4.0, 16.0)  # beats over which a beginning or an ending is felt
+FEATURES = 2 * MAX_METER + 2 * COUNTERS + 3 + 2 * len(NEARNESS)
+USUAL_TEMPO = 120.0
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Numbers in the bar, plan and circumstances of N beats. `lags` (N,) beats back to the like bar, 0 where none is."""
+
+    numbers: np.ndarray  # (N,), 1 a downbeat
+    lags: np.ndarray  # (N,)
+    likeness: np.ndarray  # (N,) of the bar and the one `lags` before, 0 to 1
+    tempo: float = USUAL_TEMPO  # beats a minute
+    meter: int = USUAL_METER
+    is_free: bool = False  # of beat
+    style: str = ""
+    begins: bool = True  # where its song does
+    ends: bool = False  # where its song does
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def part(self, first: int, count: int) -> Outline:
+        """Return `count` beats from `first` on; plans that lead back to before it are none."""
+        chosen = slice(first, first + count)
+        stop = min(first + count, len(self))
+        lags = self.lags[chosen]
+        is_inside = (lags > 0) & (lags <= np.arange(len(lags)))
+        return replace(
+            self, numbers=self.numbers[chosen], lags=np.where(is_inside, lags, 0),
+            likeness=np.where(is_inside, self.likeness[chosen], 0.0), begins=self.begins and first == 0,
+            ends=self.ends and stop == len(self),
+        )  # fmt: skip
+
+    def lasting(self, count: int) -> Outline:
+        """Return an outline of `count` beats: cut, or going on as its second half does, again and again."""
+        if count <= len(self):
+            return replace(self.part(0, count), ends=self.ends)
+        half = self._downbeat(len(self) // 2)
+        places = np.arange(count)
+        places[len(self) :] = half + (places[len(self) :] - len(self)) % max(len(self) - half, 1)
+        lags = self.lags[places]
+        numbers = self.numbers.copy()
+        numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
+        return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
+                       likeness=self.likeness[places])  # fmt: skip
+
+    def _downbeat(self, place: int) -> int:
+        """Return the last downbeat before or at `place`; the first beat where there is none."""
+        downbeats = np.flatnonzero(self.numbers[: place + 1] == 1)
+        return int(downbeats[-1]) if downbeats.size else 0
+
+    def features(self) -> np.ndarray:
+        """Return what a network is told of each beat, (N, FEATURES) float32."""
+        count, places = len(self), np.arange(len(self))
+        rows = np.zeros((count, FEATURES), np.float32)
+        rows[places, np.clip(self.numbers, 1, MAX_METER) - 1] = 1
+        rows[:, MAX_METER + min(self.meter, MAX_METER) - 1] = 1
+        angles = 2 * np.pi * places[:, None] / 2.0 ** np.arange(1, COUNTERS + 1)
+        column = 2 * MAX_METER
+        rows[:, column : column + COUNTERS] = np.sin(angles)
+        rows[:, column + COUNTERS : column + 2 * COUNTERS] = np.cos(angles)
+        column += 2 * COUNTERS
+        rows[:, column] = np.log2(self.tempo / USUAL_TEMPO)
+        rows[:, column + 1] = self.is_free
+        rows[:, column + 2] = self.likeness
+        for number, reach in enumerate(NEARNESS):
+            rows[:, column + 3 + 2 * number] = np.exp(-places / reach) * self.begins
+            rows[:, column + 4 + 2 * number] = np.exp(-(count - 1 - places) / reach) * self.ends
+        return rows
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the outline as plain values; likeness to the hundredth."""
+        return {
+            "numbers": self.numbers.tolist(), "lags": self.lags.tolist(),
+            "likeness": [round(float(value), 2) for value in self.likeness], "tempo": round(self.tempo, 3),
+            "meter": self.meter, "free": self.is_free, "style": self.style, "begins": self.begins, "ends": self.ends,
+        }  # fmt: skip
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Outline:
+        """Parse plain values. Raises CheckpointError where they are none of an outline."""
+        try:
+            numbers, lags = np.array(values["numbers"], int), np.array(values["lags"], int)
+            outline = cls(
+                numbers, lags, np.array(values["likeness"], float), float(values["tempo"]), int(values["meter"]),
+                bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint's outlines of songs are damaged ({error}); train it again") from error
+        same_length = numbers.shape == lags.shape == outline.likeness.shape == (numbers.size,) and numbers.size > 0
+        if not same_length or not 1 <= outline.meter <= MAX_METER or not 1 <= outline.tempo <= 1000:
+            raise CheckpointError("the checkpoint's outlines of songs are damaged; train it again")
+        return outline
+
+
+def outline_of(roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False) -> Outline:
+    """Return the outline of a roll (C, K, N * GRID_FRAMES) on its grid."""
+    lags, likeness = plan_of(roll, grid)
+    return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends)
+
+
+def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each beat of a roll on the grid how many beats back the like bar is, and how alike; (N,) each.
+
+    Likeness is the cosine of two bars' key profiles, a profile a quarter of a beat, without the song's mean profile.
+    Of bars that are equally alike the nearest counts. Lags are whole bars of the usual meter.
+    """
+    count = len(grid)
+    profiles = np.asarray(roll, np.float32).mean(0).reshape(-1, count * QUARTERS, GRID_FRAMES // QUARTERS).mean(-1)
+    profiles -= profiles.mean(1, keepdims=True)
+    beats = profiles.reshape(len(profiles), count, QUARTERS).transpose(1, 0, 2).reshape(count, -1)  # (N, K * 4)
+    products = beats @ beats.T
+    starts = np.flatnonzero(grid.numbers == 1)
+    edges = np.concatenate(([0], starts[starts > 0], [count]))
+    lags, likeness = np.zeros(count, int), np.zeros(count)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        bar = np.arange(low, high)
+        norm = np.sqrt(products[bar, bar].sum()) + 1e-6
+        for lag in range(grid.meter, low + 1, grid.meter):
+            earlier = bar - lag
+            cosine = products[bar, earlier].sum() / (norm * (np.sqrt(products[earlier, earlier].sum()) + 1e-6))
+            if cosine > likeness[low] + LEAST_GAIN:
+                lags[bar], likeness[bar] = lag, min(float(cosine), 1.0)
+    return lags, likeness

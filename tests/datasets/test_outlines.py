@@ -1,0 +1,69 @@
+"""Outlines of songs: bars, plan and circumstances, beat for beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from musigan.datasets.outlines import FEATURES, Outline, outline_of, plan_of
+from musigan.errors import CheckpointError
+from musigan.rolls.grid import GRID_FRAMES, Grid
+
+
+def song(bars: str, meter: int = 3) -> tuple[np.ndarray, Grid]:
+    """A roll whose bars of the same letter are the same, and its grid."""
+    content = {
+        letter: np.random.default_rng(ord(letter)).random((2, 9, meter * GRID_FRAMES)).astype(np.float32) ** 6
+        for letter in bars
+    }
+    roll = np.concatenate([content[letter] for letter in bars], axis=-1)
+    return roll, Grid.steady(100, meter * len(bars), meter)
+
+
+def test_a_plan_leads_back_to_the_nearest_like_bar() -> None:
+    lags, likeness = plan_of(*song("ABCABCCD"))
+    assert list(lags[::3] // 3)[3:7] == [3, 3, 3, 1]
+    np.testing.assert_allclose(likeness[9:21], 1.0, atol=1e-3)
+    assert likeness[0] == lags[0] == 0
+    assert likeness[-1] < 0.6
+
+
+def test_an_outline_of_values_is_the_same_outline() -> None:
+    outline = outline_of(*song("ABAB"), style="waltz", begins=True, ends=True)
+    again = Outline.parse(outline.to_values())
+    assert again.style == "waltz"
+    assert again.ends
+    np.testing.assert_array_equal(again.lags, outline.lags)
+    np.testing.assert_allclose(again.features(), outline.features(), atol=0.01)
+    assert outline.features().shape == (12, FEATURES)
+
+
+@pytest.mark.parametrize(
+    "change", [{"lags": [1]}, {"meter": 0}, {"tempo": "fast"}, {"numbers": []}, {"likeness": None}]
+)
+def test_damaged_values_are_said_to_be(change: dict[str, object]) -> None:
+    values = outline_of(*song("AB")).to_values()
+    with pytest.raises(CheckpointError, match="outlines"):
+        Outline.parse({**values, **change})
+
+
+def test_a_part_forgets_what_lies_before_it() -> None:
+    outline = outline_of(*song("ABCABC"))
+    part = outline.part(6, 9)
+    assert len(part) == 9
+    assert not part.begins
+    assert list(part.lags) == [0] * 9  # C, A, B: all like bars lie 9 beats back, before the part or at its beginning
+    later = outline.part(3, 15)
+    assert list(later.lags[9:]) == [9] * 6
+
+
+@pytest.mark.parametrize("count", [1, 7, 18, 29, 60])
+def test_an_outline_lasts_as_long_as_is_asked(count: int) -> None:
+    outline = outline_of(*song("ABCABC"))
+    longer = outline.lasting(count)
+    assert len(longer) == count
+    assert (longer.lags <= np.arange(count)).all()
+    expected = np.arange(count) % 3 + 1
+    np.testing.assert_array_equal(longer.numbers, expected)
+    if count > 18:
+        assert (longer.likeness[18:] > 0.9).all()  # goes on repeating
