@@ -44,6 +44,7 @@ class PriorSettings:
     learning_rate: Positive = 1e-3  # Adam's largest
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
     draws: Count = 4  # noise samples per roll and step: encoding a roll costs more than a transformer pass
+    past_noise: NotNegative = 0.4  # largest deviation of the noise on what came before, of models that compose
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -105,7 +106,7 @@ class AdversarialSettings:
 class TrainingSettings:
     """All settings of a training run: with the data they determine it."""
 
-    model: str = "musigan"  # the model family: what `musigan models` lists
+    model: str = "bars"  # the model family: what `musigan models` lists
     preset: str = "small"  # sizes to begin from: small, medium, large or original
     epochs: Count = 200  # passes over the rolls, all stages together
     pretrain_epochs: CountOrNone | None = None  # of these before the adversarial stage; null: the family's share
@@ -232,9 +233,9 @@ def preset(name: str) -> dict[str, Any]:
         return {**settings.read_yaml(path), "preset": name}
 
 
-def preset_for(device: str, model: str = "musigan") -> str:
+def preset_for(device: str, model: str = "bars") -> str:
     """Return the preset of a family that trains in reasonable time on `device`."""
-    if model != "musigan":
+    if model != "bars":
         return model
     return "medium" if device.startswith("cuda") else "small"
 

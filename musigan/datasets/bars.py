@@ -1,6 +1,6 @@
 """Rolls for training on the music's own clock: excerpts of whole beats, the same number of frames in each.
 
-Every stretch of a song is a grid of beats (`musigan.rolls.grid`); its excerpts begin on downbeats where these are known.
+Every stretch of a song is a grid of beats (`musigan.rolls.grid`); its excerpts begin on downbeats where they can.
 Whole stretches are what models learn that think in beats, an `Outline` beside each.
 """
 
@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musigan.datasets.conditions import style_of
-from musigan.datasets.outlines import Outline, outline_of
+from musigan.datasets.conditions import style_number, style_of
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError
 from musigan.rolls.grid import GRID_FRAMES, Grid, to_grid
 from musigan.rolls.loudness import Compression, compress
+from musigan.rolls.outlines import Outline, context_arrays, outline_of
 from musigan.rolls.shape import RollShape
 from musigan.store import Reader
 from musigan.store.stretches import Stretch, stretches_of
@@ -58,8 +58,10 @@ class BarDataset(RollDataset):
         self.store_shape = self.shape
         self.shape = RollShape(self.shape.channels, self.shape.keys, EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]
-        self.excerpts = [
-            (part, first) for part in self.parts for first in range(0, len(part.grid), EXCERPT_BEATS)
+        self.excerpts = [  # the number of a part, and a beat of it
+            (number, first)
+            for number, part in enumerate(self.parts)
+            for first in range(0, len(part.grid), EXCERPT_BEATS)
         ]
 
     def __len__(self) -> int:
@@ -82,12 +84,15 @@ class BarDataset(RollDataset):
 
         Raises StoreError for values that are not finite.
         """
-        (part, first), rng = self.excerpts[index], np.random.default_rng([self.seed, epoch, index])
+        (number, first), rng = self.excerpts[index], np.random.default_rng([self.seed, epoch, index])
+        part = self.parts[number]
         if self.augment.crop:
             first += int(rng.integers(0, EXCERPT_BEATS))
         first = self._downbeat_near(part.grid, min(first, max(len(part.grid) - EXCERPT_BEATS, 0)))
         loudness = self._augment(self.on_grid(part, first, EXCERPT_BEATS), rng)
-        return compress(loudness, self.compression), {}
+        outline = self.outlines[number].part(first, EXCERPT_BEATS)
+        style = int(style_number(outline.style, self.styles))
+        return compress(loudness, self.compression), dict(context_arrays(outline, style, EXCERPT_BEATS))
 
     def on_grid(self, part: Part, first: int = 0, count: int | None = None) -> np.ndarray:
         """Return `count` beats of a part from beat `first` on, (C, K, count * GRID_FRAMES), linear loudness.
@@ -132,5 +137,3 @@ class BarDataset(RollDataset):
         values = super().fingerprint()
         beats = [round(float(part.grid.edges.sum()), 3) for part in self.parts]
         return {**values, "beats": sum(len(part.grid) for part in self.parts), "beat times": round(sum(beats), 2)}
-
-

@@ -7,15 +7,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from musigan.datasets.rolls import RollDataset
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,26 @@ class Batch:
         return [Batch(roll, {k: v[i] for k, v in conditions.items()}) for i, roll in enumerate(self.roll.chunk(parts))]
 
 
-def steps_per_epoch(dataset: RollDataset, batch_size: int) -> int:
+class Examples(Protocol):
+    """What a stage learns from: examples by number, others in each epoch."""
+
+    seed: int
+    name: str  # what they are, in the plural
+    rolls_each: float  # rolls that an example counts for, where rates and averages are in rolls
+
+    def __len__(self) -> int:
+        """Return the number of examples in an epoch."""
+
+    def example(self, epoch: int, index: int) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        """Return example `index` of epoch `epoch` and its conditions; the same arguments give the same example."""
+
+
+def steps_per_epoch(dataset: Examples, batch_size: int) -> int:
     """Return the number of batches in one pass over the rolls."""
     return -(-len(dataset) // batch_size)
 
 
-def batch_indices(dataset: RollDataset, batch_size: int, epoch: int) -> list[np.ndarray]:
+def batch_indices(dataset: Examples, batch_size: int, epoch: int) -> list[np.ndarray]:
     """Shuffle the rolls into batches of exactly `batch_size` indices; the last is filled from the pass's start."""
     order = np.random.default_rng([dataset.seed, epoch, 1 << 20]).permutation(len(dataset))
     indices = np.resize(order, steps_per_epoch(dataset, batch_size) * batch_size)
@@ -64,7 +76,7 @@ def stack_examples(examples: Sequence[tuple[np.ndarray, Mapping[str, np.ndarray]
 
 
 def batches(
-    dataset: RollDataset,
+    dataset: Examples,
     batch_size: int,
     epoch: int,
     first: int = 0,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from musigan.datasets.outlines import Outline
 from musigan.errors import CheckpointError, StoreError
+from musigan.rolls.outlines import Outline
 from musigan.store import StoreHeader
 
 REQUIRED = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")

@@ -58,6 +58,8 @@ class RollDataset:
     nothing to train on or the store cannot provide a condition.
     """
 
+    name, rolls_each = "rolls", 1.0  # as examples: musigan.datasets.batches
+
     def __init__(
         self,
         reader: Reader,

@@ -22,9 +22,29 @@ def reconstruction(roll: Tensor, target: Tensor, beta: float = 0.1) -> Tensor:
     return error / (target.mean() + 0.01)
 
 
-def activity(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the binary cross-entropy, in nats per cell, of "this key sounds" (target > 0); both (B, C, K, T)."""
-    return F.binary_cross_entropy_with_logits(logits, (target > 0).to(logits.dtype))
+def activity(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the binary cross-entropy, in nats per cell, of "this key sounds" (target > 0); all (B, C, K, T)."""
+    return F.binary_cross_entropy_with_logits(logits, (target > 0).to(logits.dtype), weight=weights)
+
+
+ATTACK_WEIGHT = 4.0  # in addition to 1
+
+
+def attack_weights(onsets: Tensor) -> Tensor:
+    """Return weights of cells, (B, C, K, T), from onsets (1 where a key is struck): an attack is two frames of many.
+
+    The frame of the onset and the one before it weigh 1 + ATTACK_WEIGHT, all others 1.
+    """
+    return 1 + ATTACK_WEIGHT * torch.maximum(onsets, F.pad(onsets, (0, 1))[..., 1:])
+
+
+def loudness(values: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return the Huber error (0.1) of loudness where the target sounds, relative to its loudness; all (B, C, K, T).
+
+    Of cells that are silent in the target the activity alone decides.
+    """
+    error = F.smooth_l1_loss(values * (target > 0), target, beta=0.1, reduction="none")
+    return (error * weights).mean() / (target.mean() + 0.01)
 
 
 def flow_matching(velocity: Tensor, noise: Tensor, latents: Tensor) -> Tensor:

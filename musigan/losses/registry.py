@@ -116,6 +116,18 @@ _LOSSES = (
         "Difference of each key's least, greatest and mean loudness, from real music. Lower is better.",
     ),
     Loss(
+        "loudness", None, "as `reconstruction`, before the gate, over cells that sound, attacks weighted 5 times",
+        "How far the loudness of decoded cells is from the real one. Lower is better.",
+    ),
+    Loss(
+        "sounding", None, "as `activity`, attacks and the frames before them weighted 5 times",
+        "How often the decoder is wrong about which cells sound. Lower is better.",
+    ),
+    Loss(
+        "onsets", None, "mean binary cross-entropy of \"a key is struck\"",
+        "How often the decoder is wrong about where keys are struck. Lower is better.",
+    ),
+    Loss(
         "frame_nats", None, "−log p(which keys sound in a frame | all before)",
         "How poorly the sounding keys of a frame were predicted from all before, in nats. Lower is better.",
     ),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FAMILIES = {
+    "bars": "musigan.models.bars.generator",
     "musigan": "musigan.models.musigan",
     "original": "musigan.models.original",
     "mlp": "musigan.models.mlp",
@@ -41,6 +42,7 @@ class Family:
     stores: int = 1  # keys stores it learns from, one for each kind of music
     parts: Mapping[str, float] = field(default_factory=dict)  # shares of pretraining, where other than `Stage.share`
     draws: bool = True  # makes new music, from noise or from nothing
+    on_beats: bool = False  # learns and draws on the music's own clock: rolls on the grid, an outline of beats
     extends: bool = False  # continues given music
     morphs: bool = False  # leads from one song to another: its latents are a sequence in time
     translates: bool = False  # turns songs of one kind of music into another

@@ -24,10 +24,16 @@ class Posterior(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Decoded music: `roll` (B, C, K, T) in [0, 1] and `logits` (B, C, K, T); a key sounds where they are above 0."""
+    """Decoded music: `roll` (B, C, K, T) in [0, 1] and `logits` (B, C, K, T); a key sounds where they are above 0.
+
+    Where the decoder has these planes, `loudness` is that of cells if they sound, and a key is struck where `onsets`
+    are above 0; (B, C, K, T) each.
+    """
 
     roll: Tensor
     logits: Tensor
+    loudness: Tensor | None = None
+    onsets: Tensor | None = None
 
 
 class Judgement(NamedTuple):

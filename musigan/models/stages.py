@@ -14,7 +14,7 @@ class Stage:
 
     name: str  # in plans, logs and checkpoints
     title: str  # for people, when it begins
-    cost: float  # time of a step relative to a variational one: of the preset small, roughly right for others
+    cost: float  # time of an epoch relative to a variational one: of the preset small, roughly right for others
     share: float = 0.0  # weight in the division of the epochs before the adversarial stage; 0 for those counted apart
     is_validated: bool = False  # whether its losses mean the same on held-out songs
     is_adversarial: bool = False  # whether several sides, each with its own losses, are trained against each other
@@ -27,6 +27,8 @@ STAGES = {
     for stage in (
         Stage("variational", "learning to encode rolls as latents", 1.0, share=2, is_validated=True, can_sample=False),
         Stage("prior", "training the transformer", 0.5, share=3),
+        Stage("codec", "learning to write bars as latents", 1.0, share=1, is_validated=True, can_sample=False),
+        Stage("composer", "learning how music goes on", 0.3, share=4, is_validated=True),
         Stage("likelihood", "learning what comes next", 1.0, share=3, is_validated=True),
         Stage("critic", "training the critic", 1.2),
         Stage("adversarial", "generator against critic", 2.0, is_adversarial=True),

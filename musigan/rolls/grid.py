@@ -68,7 +68,9 @@ class Grid:
 
     def part(self, first: int, count: int) -> Grid:
         """Return `count` beats from beat `first` on, on the same clock."""
-        return Grid(self.edges[first : first + count + 1], self.numbers[first : first + count], self.meter, self.is_free)
+        return Grid(
+            self.edges[first : first + count + 1], self.numbers[first : first + count], self.meter, self.is_free
+        )
 
     def beats(self, seconds: float) -> Beats:
         """Return the beats before `seconds` as a song's; those of free music have no confidence."""
@@ -98,7 +100,9 @@ def to_grid(roll: np.ndarray, grid: Grid, frame_seconds: float, start_seconds: f
     return _resampled(roll, (seconds_at(grid.edges, middles) - start_seconds) / frame_seconds)
 
 
-def from_grid(roll: np.ndarray, grid: Grid, frame_seconds: float, frames: int, start_seconds: float = 0.0) -> np.ndarray:
+def from_grid(
+    roll: np.ndarray, grid: Grid, frame_seconds: float, frames: int, start_seconds: float = 0.0
+) -> np.ndarray:
     """Undo `to_grid`: roll (C, K, beats * GRID_FRAMES) -> (C, K, frames), beginning at `start_seconds`."""
     middles = start_seconds + (np.arange(frames) + 0.5) * frame_seconds
     return _resampled(roll, positions(grid.edges, middles) * GRID_FRAMES)

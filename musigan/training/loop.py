@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from musigan.checkpoints import checkpoint as checkpoints
-from musigan.datasets.batches import Batch, batches, steps_per_epoch
+from musigan.datasets.batches import Batch, Examples, batches, steps_per_epoch
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import MusiganError
 from musigan.machine.seeding import seed_of
@@ -70,9 +70,9 @@ class Pace:
     def seconds_left(self, run: Run, steps: int) -> float:
         """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
         (stage, epochs), *later = run.plan[self.stage :]
-        cost_left: float = epochs * steps - run.position.step
-        cost_left += sum(epochs * steps * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
-        return cost_left * self.seconds / max(self.steps, 1)
+        epochs_left: float = epochs - run.position.step / steps
+        epochs_left += sum(epochs * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
+        return epochs_left * steps * self.seconds / max(self.steps, 1)
 
 
 class TrainingReporter(Protocol):
@@ -110,8 +110,10 @@ def train(
         steps_left = math.inf if steps_limit is None else steps_limit
         pace = Pace()
         while not run.finished:
-            steps_left -= _run_epoch(run, dataset, reporter, signals, steps_left, pace)
-            if run.position.step_in_epoch >= steps_per_epoch(dataset, run.settings.rolls_per_step):
+            objective = objective_of(run)
+            examples = _examples_of(run, objective, dataset)
+            steps_left -= _run_epoch(run, objective, examples, reporter, signals, steps_left, pace)
+            if run.position.step_in_epoch >= steps_per_epoch(examples, run.settings.rolls_per_step):
                 _end_epoch(run, dataset, target, reporter, journal, validation)
             if (signals or steps_left <= 0) and not run.finished:
                 calibrate(run, dataset)
@@ -121,25 +123,42 @@ def train(
     return run.finished
 
 
+def _examples_of(run: Run, objective: Objective, dataset: RollDataset) -> Examples:
+    """Return what the current stage learns from, made once a stage; before its first step, prepare the networks."""
+    stage = run.position.stage
+    if run.examples is None or run.examples[0] != stage:
+        if run.position.step == 0:
+            objective.begin(dataset)
+        run.examples = stage, objective.examples(dataset)
+        if run.position.step == 0:
+            run.average.network.load_state_dict(run.networks["generator"].state_dict())
+    return run.examples[1]
+
+
 def _run_epoch(
-    run: Run, dataset: RollDataset, reporter: TrainingReporter, stopped: list[int], budget: float, pace: Pace
+    run: Run,
+    objective: Objective,
+    examples: Examples,
+    reporter: TrainingReporter,
+    stopped: list[int],
+    budget: float,
+    pace: Pace,
 ) -> int:
     """Run the rest of the current epoch, as far as `budget` steps and signals allow; return the steps taken."""
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
-    objective = objective_of(run)
     if not run.optimisers:
-        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {len(dataset)} rolls")
+        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {len(examples)} {examples.name}")
         run.optimisers = optimisers_of(objective)
-    steps = steps_per_epoch(dataset, settings.rolls_per_step)
+    steps = steps_per_epoch(examples, settings.rolls_per_step)
     # Stages see different crops, so their epochs have different numbers.
     crop_epoch = position.stage * 1_000_000 + position.epoch
     steps_done = 0
     pace.enter(position.stage)
     step_start = time.monotonic()
     first, size = position.step_in_epoch, settings.rolls_per_step
-    for batch in batches(dataset, size, crop_epoch, first, settings.workers, run.device):
-        _step(run, objective, batch, epochs * steps)
+    for batch in batches(examples, size, crop_epoch, first, settings.workers, run.device):
+        _step(run, objective, batch, epochs * steps, examples.rolls_each)
         steps_done += 1
         previous_start, step_start = step_start, time.monotonic()
         position.seconds += step_start - previous_start
@@ -147,7 +166,8 @@ def _run_epoch(
         reporter.progress(
             Progress(
                 stage=stage, epoch=position.epoch + 1, epochs=epochs, step=position.step_in_epoch, steps=steps,
-                losses=_means(position.tally), rolls_per_second=pace.steps * len(batch.roll) / max(pace.seconds, 1e-9),
+                losses=_means(position.tally),
+                rolls_per_second=pace.steps * size * examples.rolls_each / max(pace.seconds, 1e-9),
                 seconds_left=pace.seconds_left(run, steps),
             )
         )  # fmt: skip
@@ -156,8 +176,11 @@ def _run_epoch(
     return steps_done
 
 
-def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
-    """Run one step of every side that is due, on R real rolls, split into `accumulate` equal batches."""
+def _step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: float = 1.0) -> None:
+    """Run one step of every side that is due, on R examples, split into `accumulate` equal batches.
+
+    An example counts for `rolls_each` rolls.
+    """
     position, settings = run.position, run.settings
     progress = min(position.step / total, 1.0)
     batches_of_step = whole.chunk(settings.accumulate)
@@ -186,7 +209,7 @@ def _step(run: Run, objective: Objective, whole: Batch, total: int) -> None:
     position.step += 1
     position.step_in_epoch += 1
     position.total_steps += 1
-    size = len(whole.roll)
+    size = len(whole.roll) * rolls_each
     run.average.update(run.networks["generator"], size, position.step * size)
 
 
@@ -325,9 +348,10 @@ def validate(run: Run, validation: RollDataset, stage: str = "variational") -> d
     """Compute the losses of `stage` of the averaged generator on held-out songs, without augmentation."""
     networks = nn.ModuleDict({**run.accelerated, "generator": run.average.network})
     objective = OBJECTIVES[stage](networks, run.settings)
-    size = min(run.settings.batch_size, len(validation))
+    examples = objective.examples(validation)
+    size = min(run.settings.batch_size, len(examples))
     tally: dict[str, list[float]] = {}
-    held_out = batches(validation, size, epoch=0, device=run.device)
+    held_out = batches(examples, size, epoch=0, device=run.device)
     for number, batch in zip(range(VALIDATION_BATCHES), held_out, strict=False):
         context = StepContext(number, 1.0, torch.Generator().manual_seed(number), batch.conditions)
         terms = objective.losses("generator", batch.roll, context)

@@ -13,7 +13,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint, Position
 from musigan.checkpoints.settings import TrainingSettings
-from musigan.datasets.batches import steps_per_epoch
+from musigan.datasets.batches import Examples, steps_per_epoch
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
@@ -43,6 +43,7 @@ class Run:
     position: Position = field(default_factory=Position)
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    examples: tuple[int, Examples] | None = None  # what a stage learns from, and its number in the plan
     saved: bool = False  # whether a checkpoint of it exists, from this sitting or an earlier one
 
     def snapshot(self) -> Checkpoint:

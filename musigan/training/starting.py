@@ -93,6 +93,7 @@ class Start:
 
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
+        from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
         from musigan.datasets.rolls import NO_AUGMENT, RollDataset
 
@@ -111,8 +112,9 @@ class Start:
             return Domains(readers, names, "train", settings.augment, *common), held_out
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
         conditions = (*common, family.conditions, styles)
-        held_back = RollDataset(readers[0], "validation", NO_AUGMENT, *conditions)
-        return RollDataset(readers[0], "train", settings.augment, *conditions), held_back
+        kind = BarDataset if family.on_beats else RollDataset
+        held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
+        return kind(readers[0], "train", settings.augment, *conditions), held_back
 
     def _run(self, dataset: RollDataset, place: Any, reporter: Reporter) -> Run:
         """Return the run: resumed, begun from pretrained networks, or from nothing."""
@@ -157,11 +159,11 @@ class ProgressLines:
 def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Reporter) -> TrainingSettings:
     """Return the settings of a run from nothing; without a preset, model and device decide, which is reported."""
     given = request.given
-    model = str(request.flags.get("model") or given.get("model") or "musigan")
+    model = str(request.flags.get("model") or given.get("model") or "bars")
     models.family(model)  # an unknown one is the model's fault, not the preset's
     preset = request.preset or given.get("preset")
     name = str(preset or preset_for(device, model))
-    if not preset and model == "musigan":
+    if not preset and model == "bars":
         reporter.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or large chooses")
     elif not preset:
         reporter.say(f"the settings of the model {model}; --print-config shows them, --config FILE changes them")

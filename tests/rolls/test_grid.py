@@ -57,9 +57,7 @@ def test_positions_and_seconds_undo_each_other_beyond_both_ends() -> None:
     tempi=st.lists(st.floats(55, 200), min_size=6, max_size=6),
     notes=st.lists(st.tuples(st.integers(0, 4), st.integers(10, 130), st.integers(4, 40)), min_size=1, max_size=6),
 )
-def test_onsets_and_ends_come_back_to_half_a_grid_frame(
-    tempi: list[float], notes: list[tuple[int, int, int]]
-) -> None:
+def test_onsets_and_ends_come_back_to_half_a_grid_frame(tempi: list[float], notes: list[tuple[int, int, int]]) -> None:
     edges = np.concatenate(([-0.1], -0.1 + np.cumsum(60 / np.array(tempi))))
     grid = Grid(edges, np.arange(6) % 4 + 1)
     frames = int(min(edges[-1], 3.0) / FRAME)

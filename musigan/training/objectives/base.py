@@ -86,6 +86,16 @@ class Objective(ABC):
         object for the same batch, which is the key to values shared between turns (`BatchCache`).
         """
 
+    def begin(self, dataset: Any) -> None:
+        """Prepare the networks for the stage, once, before its first step."""
+
+    def examples(self, dataset: Any) -> Any:
+        """Return what the stage learns from: the dataset itself, or examples made of it by the networks as they are.
+
+        They have what batches need: a length, `seed`, and `example(epoch, index)`.
+        """
+        return dataset
+
     @property
     def betas(self) -> tuple[float, float]:
         """Adam's betas."""

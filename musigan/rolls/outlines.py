@@ -108,7 +108,9 @@ class Outline:
                 bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint's outlines of songs are damaged ({error}); train it again") from error
+            raise CheckpointError(
+                f"the checkpoint's outlines of songs are damaged ({error}); train it again"
+            ) from error
         same_length = numbers.shape == lags.shape == outline.likeness.shape == (numbers.size,) and numbers.size > 0
         if not same_length or not 1 <= outline.meter <= MAX_METER or not 1 <= outline.tempo <= 1000:
             raise CheckpointError("the checkpoint's outlines of songs are damaged; train it again")
@@ -144,3 +146,14 @@ def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
             if cosine > likeness[low] + LEAST_GAIN:
                 lags[bar], likeness[bar] = lag, min(float(cosine), 1.0)
     return lags, likeness
+
+
+def context_arrays(outline: Outline, style: int, count: int) -> Mapping[str, np.ndarray]:
+    """Return what a composer is told of an outline, by name, filled up to `count` beats."""
+    missing = count - len(outline)
+    return {
+        "features": np.pad(outline.features(), ((0, missing), (0, 0))),
+        "lags": np.pad(outline.lags.astype(np.int64), (0, missing)),
+        "meter": np.asarray(outline.meter, np.int64),
+        "style": np.asarray(style, np.int64),
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musigan.datasets.outlines import FEATURES, Outline, outline_of, plan_of
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, Grid
+from musigan.rolls.outlines import FEATURES, Outline, outline_of, plan_of
 
 
 def song(bars: str, meter: int = 3) -> tuple[np.ndarray, Grid]:

@@ -1,0 +1,1 @@
+"""Bars: the default model, which thinks in beats."""

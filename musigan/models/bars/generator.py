@@ -1,0 +1,150 @@
+"""Bars, the default model: codec of rolls on the beat's grid, composer of beats, and critics of bars.
+
+    real roll -> encoder -> latents -> composer (all beats before) -> flow -> next beat's latents
+                               |                                                   |
+                               +-------------------- decoder <---------------------+ -> roll, onsets -> critic
+
+A piece is composed from beginning to end, any length, each beat once all before it are finished. In the game the
+composer answers real music, a beat at a time; what it draws is decoded and judged in stretches of EXCERPT_BEATS beats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musigan.layers.packing import channels_last
+from musigan.models import Family, musigan
+from musigan.models.bars.codec import TOKEN_FRAMES, Codec
+from musigan.models.bars.composer import BEAT_STEPS, Composer, Context
+from musigan.models.bars.settings import BarSettings
+from musigan.models.protocol import Decoded, Posterior
+from musigan.rolls.shape import RollShape
+
+
+class Generator(nn.Module):
+    """Codec and composer; latents (B, L, Z) are those of 16ths, beats (B, N, 4 Z) the same, standardised."""
+
+    temperature = 1.0  # deviation of the noise that beats are drawn from
+    token_frames = TOKEN_FRAMES
+    latent_mean: Tensor
+    latent_deviation: Tensor
+
+    def __init__(self, settings: BarSettings, shape: RollShape) -> None:
+        super().__init__()
+        self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
+        self.codec = Codec(settings, shape)
+        self.composer = Composer(settings, self.codec.latent_dim)
+        # Of the latents of real music, known once the codec is trained.
+        self.register_buffer("latent_mean", torch.zeros(self.codec.latent_dim))
+        self.register_buffer("latent_deviation", torch.ones(()))
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return all parameters by their role."""
+        return {
+            "encoder": self.codec.encoder_parameters(),
+            "prior": list(self.composer.parameters()),
+            "decoder": self.codec.decoder_parameters(),
+        }
+
+    @property
+    def decoder_receptive_field(self) -> int:
+        """Latent steps on either side on which a decoded step depends; at least the encoder's."""
+        return self.codec.receptive_field
+
+    def steps(self, frames: int) -> int:
+        """Return the number of latent steps that cover `frames` frames: whole beats."""
+        return -(-frames // (BEAT_STEPS * TOKEN_FRAMES)) * BEAT_STEPS
+
+    def encode(self, roll: Tensor, **conditions: Tensor) -> Posterior:
+        """Encode a roll (B, C, K, T) on the grid as a Gaussian of its latents, (B, L, Z) each."""
+        return self.codec.encode(roll)
+
+    def decode(self, latents: Tensor, frames: int, **conditions: Tensor) -> Decoded:
+        """Decode latents (B, L, Z) to a roll (B, C, K, frames) on the grid."""
+        return self.codec.decode(latents, frames)
+
+    def as_beats(self, latents: Tensor) -> Tensor:
+        """Standardise latents (B, L, Z) and put the four of a beat side by side: (B, L / 4, 4 Z)."""
+        standard = (latents - self.latent_mean) / self.latent_deviation
+        return standard.unflatten(1, (-1, BEAT_STEPS)).flatten(2)
+
+    def as_latents(self, beats: Tensor) -> Tensor:
+        """Undo `as_beats`: (B, N, 4 Z) -> (B, 4 N, Z)."""
+        standard = beats.unflatten(2, (BEAT_STEPS, -1)).flatten(1, 2)
+        return standard * self.latent_deviation + self.latent_mean
+
+    def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
+        """Draw the white noise of the beats of `batch` pieces of `frames` frames, (B, N, 4 Z)."""
+        beats = self.steps(frames) // BEAT_STEPS
+        return torch.randn(batch, beats, self.composer.beat_dim, generator=rng).to(self.latent_mean.device)
+
+    def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, /, **conditions: Tensor) -> Tensor:
+        """Run the flow steps `first` to `last` on beats (B, N, 4 Z), each after the real ones before it.
+
+        Those are the latents (B, L, Z) called `past`, with the conditions of a `Context`. After the last step the
+        result is latents (B, L, Z).
+        """
+        last = self.flow_steps if last is None else last
+        heard = self.composer.hear(self.as_beats(conditions["past"]), Context.of(conditions))
+        beats = self._flow(latents, heard, first, last)
+        return self.as_latents(beats) if last == self.flow_steps else beats
+
+    def _flow(self, beats: Tensor, heard: Tensor, first: int, last: int) -> Tensor:
+        for index in range(first, last):
+            time = beats.new_full(beats.shape[:2], index / self.flow_steps)
+            beats = beats + self.composer.head(beats, time, heard) / self.flow_steps
+        return beats
+
+    def compose(
+        self, context: Context, rng: torch.Generator, temperature: float = 1.0, past: Tensor | None = None
+    ) -> Tensor:
+        """Draw the beats that `context` (1, N) tells of: latents (1, 4 N, Z), the first of which are `past` (1, L, Z)."""
+        count, beat_dim = context.lags.shape[1], self.composer.beat_dim
+        beats = self.latent_mean.new_zeros(1, 0, beat_dim) if past is None else self.as_beats(past)
+        memory, finished = self.composer.memory(), beats.shape[1]
+        for number in range(count):
+            here = Context(context.features[:, number, None], context.lags[:, number, None], *context[2:])
+            heard = self.composer.hear_next(beats[:, :number], here, memory)
+            if number >= finished:
+                noise = temperature * torch.randn(1, 1, beat_dim, generator=rng).to(beats.device)
+                beats = torch.cat((beats, self._flow(noise, heard, 0, self.flow_steps)), 1)
+        return self.as_latents(beats)
+
+
+class Critic(musigan.Critic):
+    """Critic of rolls on the grid, their pitch classes and their latents; conditions are the generator's alone."""
+
+    def forward(
+        self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False, **conditions: Tensor
+    ) -> Any:
+        """Judge roll (B, C, K, T) and latents (B, L, Z); a view that is None is not judged."""
+        return super().forward(roll, latents, per_sample)
+
+
+def build(settings: BarSettings, shape: RollShape) -> nn.ModuleDict:
+    """Build generator and critic for rolls of `shape` on the grid."""
+    generator = Generator(settings, shape)
+    judged = musigan.MusiganSettings(
+        patch_keys=settings.patch_keys, patch_frames=TOKEN_FRAMES, latent_dim=generator.codec.latent_dim,
+        critic_width=settings.critic_width, latent_critic_width=settings.latent_critic_width,
+        chroma_critic_width=settings.chroma_critic_width, spectral=settings.spectral,
+    )  # fmt: skip
+    return channels_last(nn.ModuleDict({"generator": generator, "critic": Critic(judged, shape)}))
+
+
+FAMILY = Family(
+    name="bars",
+    stages=("codec", "composer", "critic", "adversarial"),
+    summary="thinks in beats: rolls on the grid of bars, composed beat after beat, against critics of bars",
+    paper="Vlasenko, MusiGAN (github.com/Vlasenko2006/MusiGAN), on the music's own clock",
+    settings=BarSettings,
+    build=build,
+    on_beats=True,
+    extends=True,
+    morphs=True,
+    takes_temperature=True,
+    conditions=("outline",),
+)

@@ -1,0 +1,38 @@
+"""Sizes of the networks of the model `bars`."""
+
+from __future__ import annotations
+
+from pydantic.dataclasses import dataclass
+
+from musigan.errors import SettingsError
+from musigan.settings import CHECKED, Count, ShareBelowOne
+
+
+@dataclass(frozen=True, config=CHECKED)
+class BarSettings:
+    """Sizes of the networks."""
+
+    patch_keys: Count = 4  # keys packed into channels; a row of latents has twice as many
+    row_latents: Count = 8  # numbers for a row of keys in a 16th
+    width: Count = 48  # channels of the codec's fine feature map
+    deep_width: Count = 64  # channels of its coarse feature map (half as many rows)
+    fine_blocks: Count = 1  # residual blocks on the fine feature map, encoder and decoder each
+    deep_blocks: Count = 1  # residual blocks on the coarse feature map, encoder and decoder each
+    composer_width: Count = 256  # features of a beat
+    composer_layers: Count = 4  # of the transformer over beats
+    composer_heads: Count = 4  # of its attention
+    composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
+    head_width: Count = 384  # features of the flow that draws a beat
+    head_layers: Count = 3  # of the flow
+    flow_steps: Count = 12  # passes through the flow's head, from noise to a beat
+    critic_width: Count = 48  # channels of the critic's finest feature map
+    latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
+    chroma_critic_width: int = 64  # channels of the critic's tower over pitch classes; 0 leaves it out
+    spectral: bool = True  # spectral normalisation of the critic's layers
+
+    def __post_init__(self) -> None:
+        if self.composer_width % (2 * self.composer_heads):
+            raise SettingsError(
+                f"network.composer_width {self.composer_width} is not divisible by twice network.composer_heads "
+                f"({self.composer_heads})"
+            )

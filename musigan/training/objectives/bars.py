@@ -1,0 +1,110 @@
+"""Stages of models that think in beats: the codec of rolls on the grid, and the composer of its latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musigan.datasets.bars import BarDataset
+from musigan.datasets.batches import stack_examples
+from musigan.losses import likelihood
+from musigan.models.bars.codec import onsets_of
+from musigan.models.bars.composer import Context
+from musigan.models.bars.generator import Generator
+from musigan.training.objectives.base import Objective, StepContext, Terms, sampled
+from musigan.training.objectives.latents import Variational
+from musigan.training.songlatents import SongLatents
+
+FIRST_ROLLS = 96  # real excerpts, from which the codec's first weights are computed
+
+
+class Codec(Variational):
+    """The autoencoder of rolls on the grid: loudness of what sounds, what sounds, onsets and KL."""
+
+    generator: Generator  # type: ignore[assignment]
+    name = "codec"
+
+    def begin(self, dataset: Any) -> None:
+        """Set the first weights from excerpts spread evenly over the music."""
+        numbers = np.linspace(0, len(dataset) - 1, min(FIRST_ROLLS, len(dataset))).round().astype(int)
+        rolls = stack_examples([dataset.example(0, int(number)) for number in numbers]).roll
+        self.generator.codec.begin_with(rolls.to(self.generator.latent_mean.device))
+
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
+        """Compute the losses of the codec on real (B, C, K, T), and the overlap of active cells."""
+        posterior = self.generator.encode(real)
+        decoded = self.generator.decode(sampled(posterior, context.rng), real.shape[-1])
+        assert decoded.loudness is not None
+        assert decoded.onsets is not None
+        onsets = onsets_of(real)
+        weights = likelihood.attack_weights(onsets)
+        free_bits = self.settings.variational.free_bits
+        terms = Terms(
+            {
+                "loudness": likelihood.loudness(decoded.loudness, real, weights),
+                "sounding": likelihood.activity(decoded.logits, real, weights),
+                "onsets": likelihood.activity(decoded.onsets, onsets),
+                "kl": likelihood.kl_divergence(posterior.mean, posterior.log_variance, free_bits),
+            }
+        )
+        with torch.no_grad():
+            shared_cells = ((decoded.logits > 0) & (real > 0)).sum()
+            terms.figures["overlap"] = 2 * shared_cells / ((decoded.logits > 0).sum() + (real > 0).sum() + 1)
+        return terms
+
+
+class Composition(Objective):
+    """The composer: which beat follows all before it, by flow matching on the latents of whole songs."""
+
+    generator: Generator  # type: ignore[assignment]
+    name = "composer"
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Return one side: the composer."""
+        return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's betas."""
+        first, second = self.settings.prior.betas
+        return first, second
+
+    def examples(self, dataset: BarDataset) -> SongLatents:
+        """Return the latents of whole songs, in all keys that the settings allow; sets their mean and deviation."""
+        return SongLatents(dataset, self.generator, learns=bool(dataset.augment.crop))
+
+    def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
+        """Compute the flow-matching loss on the latents of songs, (B, L, Z)."""
+        settings, known = self.settings.prior, context.conditions["known"]
+        loss = composition(
+            self.generator, real, context.conditions, context.rng, settings.draws, settings.past_noise, known
+        )
+        return Terms({"flow": loss})
+
+
+def composition(
+    generator: Generator, latents: Tensor, conditions: Mapping[str, Tensor], rng: torch.Generator, draws: int = 1,
+    past_noise: float = 0.0, known: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Compute the flow-matching loss of each beat of latents (B, L, Z) after those before it, over `known` (B, N) ones.
+
+    The past is blurred by noise of a deviation between 0 and `past_noise`, another for each piece. Each beat is drawn
+    at `draws` times of the flow, logistic-normal (arXiv 2403.03206).
+    """
+    beats = generator.as_beats(latents)
+    blur = past_noise * torch.rand(len(beats), 1, 1, generator=rng)
+    past = beats + (blur * torch.randn(beats.shape, generator=rng)).to(beats.device)
+    heard = generator.composer.hear(past, Context.of(conditions))
+    share = torch.ones(beats.shape[:2], device=beats.device) if known is None else known
+    total = beats.new_zeros(())
+    for _ in range(draws):
+        time = torch.sigmoid(torch.randn(beats.shape[:2], generator=rng)).to(beats.device)
+        noise = torch.randn(beats.shape, generator=rng).to(beats.device)
+        velocity = generator.composer.head(noise + time[..., None] * (beats - noise), time, heard)
+        error = (velocity - (beats - noise)).square().mean(-1)
+        total = total + (error * share).sum() / share.sum()
+    return total / draws

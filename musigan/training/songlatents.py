@@ -1,0 +1,86 @@
+"""Latents of whole songs, encoded once in every key and kept in a file in memory's stead: what a composer learns from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from musigan.datasets.conditions import style_number
+from musigan.models.bars.composer import BEAT_STEPS, MEMORY_BEATS
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.loudness import compress, transpose
+from musigan.rolls.outlines import context_arrays
+
+if TYPE_CHECKING:
+    from musigan.datasets.bars import BarDataset
+    from musigan.models.bars.generator import Generator
+
+OPEN_STYLE = 0.2  # share of examples whose style is left open
+SMALLEST_DEVIATION = 1e-3
+
+
+class SongLatents:
+    """Examples of whole songs: the means of their latents, (L, Z), and the conditions of their beats.
+
+    One example a part of a song and pass, in a random key and, of longer parts, a random stretch of `beats` beats.
+    """
+
+    name = "songs"
+
+    def __init__(self, dataset: BarDataset, generator: Generator, learns: bool = True) -> None:
+        self.seed, self.songs = dataset.seed, dataset.songs
+        self.outlines, self.styles = dataset.outlines, dataset.styles
+        span = dataset.augment.transpose_keys
+        self.keys = tuple(range(-span, span + 1))
+        counts = np.array([len(outline) for outline in self.outlines])
+        self.beats = int(min(counts.max(), MEMORY_BEATS))
+        self.starts = np.concatenate(([0], np.cumsum(counts)))  # of each part, in beats
+        self.rolls_each = self.beats * GRID_FRAMES / dataset.shape.frames  # what an example counts for, in excerpts
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this does; nothing is left of it)
+        shape = (len(self.keys), int(self.starts[-1]), BEAT_STEPS, generator.codec.latent_dim)
+        self.latents = np.memmap(self._file, np.float16, "w+", shape=shape)
+        for number, encoded in enumerate(self._encoded(dataset, generator)):
+            self.latents[:, self.starts[number] : self.starts[number + 1]] = encoded
+        if learns:
+            self._measure(generator)
+
+    def __len__(self) -> int:
+        return len(self.outlines)
+
+    @torch.no_grad()
+    def _encoded(self, dataset: BarDataset, generator: Generator) -> Iterator[np.ndarray]:
+        """Yield the latents of each part in all keys: (keys, N, 4, Z)."""
+        device = generator.latent_mean.device
+        for part in dataset.parts:
+            roll, in_keys = compress(dataset.on_grid(part), dataset.compression), []
+            for keys in self.keys:
+                mean = generator.encode(torch.from_numpy(transpose(roll, keys))[None].to(device)).mean[0]  # (L, Z)
+                in_keys.append(mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy())
+            yield np.stack(in_keys)
+
+    def _measure(self, generator: Generator) -> None:
+        """Tell the generator the latents' mean by dimension, and the deviation that all of them have together.
+
+        One deviation for all: dimensions that hardly vary say little, and need not be learned as well as the others.
+        """
+        latents = self.latents[len(self.keys) // 2].reshape(-1, self.latents.shape[-1]).astype(np.float32)
+        generator.latent_mean.copy_(torch.from_numpy(latents.mean(0)))
+        generator.latent_deviation.fill_(max(float(np.sqrt(latents.var(0).mean())), SMALLEST_DEVIATION))
+
+    def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return example `index` of pass `epoch`; `known` (N,) is 1 where there is music, 0 after its end."""
+        rng = np.random.default_rng([self.seed, epoch, index, 1])
+        outline, key = self.outlines[index], int(rng.integers(len(self.keys)))
+        first = int(rng.integers(max(len(outline) - self.beats, 0) + 1))
+        count = min(self.beats, len(outline))
+        begin = self.starts[index] + first
+        latents = np.zeros((self.beats, *self.latents.shape[2:]), np.float32)
+        latents[:count] = self.latents[key, begin : begin + count]
+        style = 0 if rng.random() < OPEN_STYLE else int(style_number(outline.style, self.styles))
+        part = outline if count == len(outline) else outline.part(first, count)
+        known = (np.arange(self.beats) < count).astype(np.float32)
+        return latents.reshape(-1, latents.shape[-1]), {**context_arrays(part, style, self.beats), "known": known}
