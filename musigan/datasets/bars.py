@@ -53,7 +53,7 @@ class BarDataset(RollDataset):
         needs: Sequence[str] = (),
         styles: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(reader, split, augment, compression, seed, needs, styles)
+        super().__init__(reader, split, augment, compression, seed, (), styles)  # an outline says all that is needed
         names = dict.fromkeys(place.item for place in self.places)
         self.store_shape = self.shape
         self.shape = RollShape(self.shape.channels, self.shape.keys, EXCERPT_BEATS * GRID_FRAMES)

@@ -54,7 +54,7 @@ class Family:
     @property
     def encodes(self) -> bool:
         """Whether it encodes rolls as latents: its stages train an autoencoder."""
-        return "variational" in self.stages
+        return "variational" in self.stages or "codec" in self.stages
 
 
 def family(name: str) -> Family:

@@ -321,4 +321,7 @@ FAMILY = Family(
     build=build,
     extends=True,
     morphs=True,
+    defaults={
+        "epochs": 200, "batch_size": 8, "variational": {"learning_rate": 0.002}, "network": {"chroma_critic_width": 64}
+    },
 )

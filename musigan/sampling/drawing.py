@@ -67,7 +67,8 @@ class Drawing:
 
     def _after(self, prime: Prime | None, frames: int) -> Iterator[Piece]:
         """Yield the requested pieces after a prime, or the best of them, best first."""
-        request = replace(self.request.piece, past=None if prime is None else prime.past)
+        request = replace(self.request.piece, past=None if prime is None else prime.past,
+            past_beats=None if prime is None else prime.beats)
         best, seed = self.request.best, self.request.seed
         request.check(self.sampler.capabilities, scored=bool(best))
         for number in self._best(request, frames) if best else range(1, self.request.pieces + 1):
@@ -105,7 +106,8 @@ class Drawing:
                 after = next(songs, None)
                 if after is None and writer.items:
                     break
-                piece = sampler.morph(before.roll, (after or before).roll, writer.items + 1)
+                beats = before.beats, (after or before).beats
+                piece = sampler.morph(before.roll, (after or before).roll, writer.items + 1, beats)
                 title = before.title if after is None else f"{before.title} -> {after.title}"
                 item, names, song = self._titled(piece, title)
                 writer.add(item, names, replace(song, seed=None))

@@ -93,7 +93,7 @@ class SampleEvaluation:
 
         def answer(number: int, question: np.ndarray) -> np.ndarray:
             """Draw piece `number` of the seed, after `question`."""
-            return sampler.piece(seed, number, sampler.shape.frames, request=Request(past=question)).roll
+            return sampler.piece(seed, number, sampler.roll_shape.frames, request=Request(past=question)).roll
 
         assert music.pairs is not None
         try:

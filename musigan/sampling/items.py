@@ -17,7 +17,7 @@ StoreItem = tuple[np.ndarray, tuple[str, ...], Song]  # array, dimension names, 
 
 def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> StoreItem:
     """Convert a piece to an item of a keys store: (chunks, C, K, T) float16, dimension names, song."""
-    length, frames = sampler.shape.frames, piece.roll.shape[-1]
+    length, frames = sampler.roll_shape.frames, piece.roll.shape[-1]
     count = -(-frames // length)
     padded = np.zeros((*piece.roll.shape[:2], count * length), np.float32)
     padded[..., :frames] = piece.roll
@@ -37,5 +37,7 @@ def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> StoreItem:
         time_signature=None if beat is None else (beat.beats, 4),
         score=piece.score,
     )
+    if piece.beats is not None:
+        song = song.with_beats(piece.beats)
     channels = "tracks" if header.tracks else "channels"
     return np.ascontiguousarray(blocks, np.float16), ("chunks", channels, "keys", "frames"), song

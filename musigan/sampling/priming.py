@@ -32,6 +32,7 @@ class Prime:
     title: str
     past: np.ndarray
     level: float | None = None  # factor back to full scale
+    beats: Beats | None = None  # from the past's first frame on, where the model goes by them
 
 
 def is_recording(source: str) -> bool:
@@ -99,7 +100,7 @@ def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> n
 
     Raises AudioError where there are not as many, all are silent, or they hold values that are not finite.
     """
-    frame_seconds, frames = sampler.store.header.frame_seconds, sampler.shape.frames
+    frame_seconds, frames = sampler.frame_seconds, sampler.roll_shape.frames
     total_frames = roll.shape[-1]
     start = max(total_frames - frames, 0) if from_seconds is None else round(from_seconds / frame_seconds)
     if start + frames > total_frames:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musigan.errors import FieldError, StoreError
-from musigan.rolls.beats import Beat
+from musigan.rolls.beats import Beat, Beats
 
 MAX_TEMPERATURE = 10.0
 FIELD_OF_CONDITION = {"style": "style", "tempo": "tempo", "kept": "keep"}  # what a condition is asked for by
@@ -51,6 +51,7 @@ class Request:
 
     temperature: float | None = None  # of draws from a likelihood; 1 is as trained, None the family's default
     past: np.ndarray | None = None  # (C, K, P) in linear loudness: music to continue
+    past_beats: Beats | None = None  # its beats, from its first frame on
     style: str | None = None  # one of the store's; None takes that of a random training song
     beat: Beat | None = None  # None takes that of a random training song
     kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks to be generated

@@ -20,9 +20,11 @@ from musigan.datasets.conditions import TO_GENERATE, Conditions, style_number
 from musigan.datasets.record import SongStatistics
 from musigan.errors import CheckpointError, FieldError, StoreError
 from musigan.machine.seeding import seed_of
-from musigan.rolls.beats import USUAL_TEMPO, Beat
+from musigan.rolls.beats import USUAL_TEMPO, Beat, Beats
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.runs import remove_fragments
+from musigan.rolls.shape import RollShape
+from musigan.store.chunks import chunk_frames
 from musigan.sampling.requests import NO_REQUEST, Capabilities, Request
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from musigan.models import Family
     from musigan.models.protocol import Continuation, Critic, Generator, NoiseGenerator, TimeGenerator
     from musigan.rolls.loudness import Compression
-    from musigan.rolls.shape import RollShape
     from musigan.store import StoreHeader
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
@@ -51,6 +52,7 @@ class Piece:
     score: float | None = None
     genre: str = ""  # of its conditions
     beat: Beat | None = None
+    beats: Beats | None = None  # every one, where the model knows them; of a continued piece those of its past, too
 
 
 class Sampler:
@@ -118,20 +120,51 @@ class Sampler:
     @property
     def past_seconds(self) -> float:
         """Seconds of a song that a piece continues: the length of a training roll."""
-        return float(self.shape.frames * self.store.header.frame_seconds)
+        return self.roll_shape.frames * self.frame_seconds
+
+    @property
+    def frame_seconds(self) -> float:
+        """Duration of a frame of drawn pieces, in seconds."""
+        return float(self.store.header.frame_seconds)
+
+    @property
+    def roll_shape(self) -> RollShape:
+        """Shape of a chunk of the store that was learned from; a training roll on the grid has other frames."""
+        if not self.family.on_beats:
+            return self.shape
+        frames = chunk_frames(self.store.header.chunk_seconds, self.frame_seconds)
+        return RollShape(self.shape.channels, self.shape.keys, frames)
 
     def piece(self, seed: int, number: int, frames: int, scored: bool = False, request: Request = NO_REQUEST) -> Piece:
         """Draw piece `number` (from 1) of `seed`, `frames` frames long, not counting the request's past, if any."""
         import torch
 
         rng = torch.Generator().manual_seed(seed_of(seed, number))
+        if self.family.on_beats:
+            return self._composed(number, frames, rng, scored, request)
         with torch.no_grad():
             tensors = self._complete(rng, request)
             roll, latents = self._draw(frames, rng, request, tensors)
             score = self._score(roll, latents, request, tensors) if scored else None
         return Piece(number, self._loudness(roll), score, self._genre(tensors), self._beat(tensors))
 
-    def morph(self, first: np.ndarray, second: np.ndarray, number: int = 1) -> Piece:
+    def _composed(self, number: int, frames: int, rng: torch.Generator, scored: bool, request: Request) -> Piece:
+        """Compose piece `number`, beat after beat."""
+        import torch
+
+        from musigan.sampling import composing
+
+        with torch.no_grad():
+            composed = composing.compose(self, frames, rng, request)
+            score = None
+            if scored:
+                score = self._score(composed.on_grid, composed.latents, request, Conditions())
+        style = composed.style if composed.style in (self.store.styles or ()) else ""
+        return Piece(number, self._cleaned(composed.roll), score, style, beats=composed.beats)
+
+    def morph(
+        self, first: np.ndarray, second: np.ndarray, number: int = 1, beats: tuple[Beats, Beats] | None = None
+    ) -> Piece:
         """Make piece `number` that begins as the roll `first` and ends as `second`, (C, K, T) in linear loudness.
 
         Their latents are mixed, the share of `second` rising linearly over the middle half. The same roll twice gives
@@ -149,6 +182,12 @@ class Sampler:
                     f"the songs have {roll.shape[0]} channels x {roll.shape[1]} keys, the checkpoint {own_size[0]} x "
                     f"{own_size[1]}: make the keys with the settings that it was trained with"
                 )
+        if self.family.on_beats:
+            from musigan.sampling import composing
+
+            with torch.no_grad():
+                roll, mixed = composing.morph(self, (first, second), beats or (Beats.none(), Beats.none()))
+            return Piece(number, self._cleaned(roll), beats=mixed)
         frames = min(first.shape[-1], second.shape[-1])
         generator, ends = cast("TimeGenerator", self.generator), []
         with torch.no_grad():
@@ -161,7 +200,11 @@ class Sampler:
 
     def _loudness(self, roll: Tensor) -> np.ndarray:
         """Convert a roll (1, C, K, T) in model space to linear loudness (C, K, T), cleaned as its store was."""
-        loudness = expand(roll[0].cpu().numpy(), self.compression)
+        return self._cleaned(roll[0].cpu().numpy())
+
+    def _cleaned(self, roll: np.ndarray) -> np.ndarray:
+        """Convert a roll (C, K, T) in model space to linear loudness, cleaned as its store was."""
+        loudness = expand(roll, self.compression)
         if self.store.header.key_settings.cleaned:
             return remove_fragments(loudness, self.store.header.frame_seconds)
         return loudness
@@ -213,7 +256,7 @@ class Sampler:
         import torch
 
         needed = self.family.conditions
-        if not needed:
+        if not needed or self.family.on_beats:
             return {}
         shape = (self.shape.channels, self.shape.keys, frames)
         tensors = conditions.at_frames(start, shape, self.store.header.frame_seconds)
@@ -289,7 +332,7 @@ class Sampler:
         assert self.critic is not None
         length, frames, scores = self.shape.frames, roll.shape[-1], []
         generator = cast("TimeGenerator", self.generator)  # where there are latents
-        past = self._past(request)
+        past = None if self.family.on_beats else self._past(request)
         past_window = roll[..., :0] if past is None else past[..., -length:]
         with_past = torch.cat((F.pad(past_window, (length - past_window.shape[-1], 0)), roll), -1)
         starts = list(range(0, max(frames - length, 0) + 1, length))

@@ -82,7 +82,7 @@ def held_out_songs(
 def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
     """Draw pieces of a checkpoint in place of real music: `count` held out, twice as many to learn from."""
     geometry = sampler.store.header.geometry
-    frames = sampler.shape.frames
+    frames = sampler.roll_shape.frames
     songs = np.array([f"piece {number}" for number in range(1, 3 * count + 1)])
     rolls = RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
     training, held_out = rolls.chosen(np.arange(count, 3 * count)), rolls.chosen(np.arange(count))
@@ -93,7 +93,7 @@ def sampled_collection(sampler: Sampler, count: int, seed: int) -> Collection:
             yield str(name), picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     pieces = PieceMusic(sampled_pieces(sampler, seed, first=count), sampled_pieces(sampler, seed))
-    return Collection(geometry, sampler.shape, training, held_out, pictures, "by piece, all of them drawn", pieces)
+    return Collection(geometry, sampler.roll_shape, training, held_out, pictures, "by piece, all of them drawn", pieces)
 
 
 def sampled_pieces(
@@ -111,7 +111,7 @@ def sampled_pieces(
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
     """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
     geometry = sampler.store.header.geometry
-    require_alike(name, sampler.shape, geometry, like)
+    require_alike(name, sampler.roll_shape, geometry, like)
     frames = like.shape.frames
     songs = np.array([f"piece {number}" for number in range(1, count + 1)])
     return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)

@@ -161,7 +161,7 @@ class Composer(nn.Module):
         def back(lags: Tensor) -> Tensor:
             """Return the beats `lags` (B) back, (B, 1, D); silence where there is none."""
             places = count - lags
-            found = past[torch.arange(len(lags)), places.clamp(min=0)] if count else before[:, 0]
+            found = past[torch.arange(len(lags)), places.clamp(0, count - 1)] if count else before[:, 0]
             return (found * ((lags > 0) & (places >= 0))[:, None])[:, None]
 
         sources = [back(bars * context.meter) for bars in LOOKBACK_BARS]

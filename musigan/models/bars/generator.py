@@ -146,5 +146,8 @@ FAMILY = Family(
     extends=True,
     morphs=True,
     takes_temperature=True,
-    conditions=("outline",),
+    conditions=("style", "tempo"),
+    parts={"codec": 1, "composer": 9},
+    pretrain_share=0.95,
+    losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.15},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from musigan.losses.musical import HEAD_LOSSES, MUSICAL
 from musigan.models.augmentation import Augmentation
 from musigan.models.protocol import Critic, Flow, Judgement, NoiseGenerator
 from musigan.training import penalties
+from musigan.training.objectives import bars
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like, sampled
 from musigan.training.objectives.latents import flow
 
@@ -41,7 +43,8 @@ class Adversarial(Objective):
 
     def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
         super().__init__(networks, settings)
-        self.critic, self.encodes = cast(Critic, networks["critic"]), models.family(settings.model).encodes
+        family = models.family(settings.model)
+        self.critic, self.encodes, self.composes = cast(Critic, networks["critic"]), family.encodes, family.on_beats
         is_augmented = settings.adversarial.adaptive
         self.augmentation = cast(Augmentation, networks["augmentation"]) if is_augmented else None
         self._started_latents = BatchCache[Tensor](settings.accumulate)
@@ -70,12 +73,15 @@ class Adversarial(Objective):
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the losses of one side on real (B, C, K, T)."""
+        context = self._with_past(real, context)
         if self.augmentation is not None:
             settings = self.settings.adversarial
             self.augmentation.enter(context.step, settings.adaptive_target, settings.adaptive_rolls)
         with torch.no_grad():
             truth: Views = {"roll": real} if self.whole(context.step) else {}
-            if "latent" in self.critic.views:
+            if "latent" in self.critic.views and self.composes:
+                truth["latent"] = context.conditions["past"]
+            elif "latent" in self.critic.views:
                 truth["latent"] = sampled(self._posterior_of(real, context.conditions), context.rng)
         if side == "critic" or real not in self._started_latents:
             with torch.no_grad():
@@ -86,6 +92,13 @@ class Adversarial(Objective):
             return self._critic_losses(truth, fake, context)
         fake = self._fake(real, self._started_latents.pop(real), context)
         return self._generator_losses(truth, fake, context)
+
+    def _with_past(self, real: Tensor, context: StepContext) -> StepContext:
+        """Return the context with the latents of real, which a generator that composes answers beat by beat."""
+        if not self.composes:
+            return context
+        posterior = self._posterior_of(real, {})
+        return replace(context, conditions={**context.conditions, "past": posterior.mean})
 
     def _frozen_steps(self) -> int:
         """Return the number of the generator's first flow steps, which this stage does not train."""
@@ -208,13 +221,20 @@ class Adversarial(Objective):
                     real_results.features[view], fake_results.features[view]
                 )
         if "latent" in truth and self.settings.weight("flow"):
-            terms.losses["flow"] = flow(cast(Flow, self.generator), truth["latent"], context.rng, context.conditions)
+            terms.losses["flow"] = self._flow(truth["latent"], context)
         if "roll" in truth and "roll" in fake:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
                     terms.losses[name] = loss(fake["roll"], truth["roll"])
             terms.losses |= self._anchors(truth["roll"], truth.get("latent"), context)
         return terms
+
+    def _flow(self, latents: Tensor, context: StepContext) -> Tensor:
+        """Compute the loss of the stage before on latents (B, L, Z), which keeps the prior from forgetting."""
+        if self.composes:
+            composer = cast(bars.Generator, self.generator)
+            return bars.composition(composer, context.conditions["past"], context.conditions, context.rng)
+        return flow(cast(Flow, self.generator), latents, context.rng, context.conditions)
 
     def _anchors(self, roll: Tensor, latents: Tensor | None, context: StepContext) -> dict[str, Tensor]:
         """Compute the reconstruction losses of real rolls, which keep the decoder from forgetting them."""

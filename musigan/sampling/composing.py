@@ -1,0 +1,159 @@
+"""Drawing by models that think in beats: outlines for pieces, composition on the grid, and the way back to seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musigan.datasets.conditions import style_number
+from musigan.models.bars.composer import Context
+from musigan.models.inpainting import joined
+from musigan.models.windows import decode_in_windows
+from musigan.rolls.beats import Beats
+from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
+from musigan.rolls.loudness import compress
+from musigan.rolls.outlines import Outline, context_arrays, outline_of
+
+if TYPE_CHECKING:
+    from musigan.models.bars.generator import Generator
+    from musigan.sampling.requests import Request
+    from musigan.sampling.sampler import Sampler
+
+WINDOW_STEPS = 512  # latent steps decoded in one pass
+FEWEST_PAST_BEATS = 2  # fewer whole beats are no past to go on from
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed piece: `roll` (C, K, T) in model space, in seconds; the same and its latents on the grid; its beats."""
+
+    roll: np.ndarray
+    on_grid: Tensor  # (1, C, K, T')
+    latents: Tensor  # (1, L, Z)
+    beats: Beats
+    style: str
+
+
+def compose(sampler: Sampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
+    """Compose `frames` frames that follow the outline of a song that was learned from, as far as none is asked for."""
+    frame_seconds, seconds = sampler.frame_seconds, frames * sampler.frame_seconds
+    outline = _outline(sampler, request, rng)
+    if request.past is not None:
+        return _continue(sampler, outline, frames, rng, request)
+    count = max(int(np.ceil(seconds * outline.tempo / 60 - 1e-6)), 1)
+    outline = outline.lasting(count)
+    grid = Grid.steady(outline.tempo, count, outline.meter, outline.is_free)
+    latents = _latents(sampler, outline, rng, request)
+    on_grid = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
+    roll = from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames)
+    return Composition(roll, on_grid, latents, grid.beats(seconds), outline.style)
+
+
+def morph(
+    sampler: Sampler, rolls: tuple[np.ndarray, np.ndarray], beats: tuple[Beats, Beats]
+) -> tuple[np.ndarray, Beats]:
+    """Lead from one roll (C, K, T) in linear loudness to another, beat by beat: (C, K, T) in model space, and its beats.
+
+    Latents and the duration of beats are mixed, the share of the second rising linearly over the middle half.
+    """
+    frame_seconds = sampler.frame_seconds
+    grids = [Grid.of(b, r.shape[-1] * frame_seconds) for r, b in zip(rolls, beats, strict=True)]
+    count, generator = min(map(len, grids)), _generator(sampler)
+    ends = [
+        generator.encode(_on_grid(sampler, roll, grid.part(0, count))).mean
+        for roll, grid in zip(rolls, grids, strict=True)
+    ]
+    shares = torch.linspace(-0.5, 1.5, ends[0].shape[1], device=sampler.device).clamp(0, 1)
+    on_grid = decode_in_windows(generator, torch.lerp(*ends, shares[None, :, None]), WINDOW_STEPS)
+    durations = [np.diff(grid.edges[: count + 1]) for grid in grids]
+    of_second = shares.cpu().numpy().reshape(count, -1).mean(1)
+    edges = grids[0].edges[0] + np.append(0, np.cumsum((1 - of_second) * durations[0] + of_second * durations[1]))
+    grid = replace(grids[0].part(0, count), edges=edges)
+    frames = min(int(edges[-1] / frame_seconds + 1e-6), *(roll.shape[-1] for roll in rolls))
+    return from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames), grid.beats(frames * frame_seconds)
+
+
+def _generator(sampler: Sampler) -> Generator:
+    return cast("Generator", sampler.generator)
+
+
+def _outline(sampler: Sampler, request: Request, rng: torch.Generator) -> Outline:
+    """Return the outline of a random song: of the style that is asked for, with a beat where a tempo is."""
+    outlines = sampler.store.outlines
+    if request.style is not None:
+        style = request.style.lower()
+        outlines = tuple(outline for outline in outlines if outline.style == style) or outlines
+    if request.beat is not None:
+        outlines = tuple(outline for outline in outlines if not outline.is_free) or outlines
+    weights = torch.tensor([float(len(outline)) / outline.tempo for outline in outlines])  # by their minutes
+    outline = outlines[int(torch.multinomial(weights, 1, generator=rng))]
+    if request.style is not None:
+        outline = replace(outline, style=request.style.lower())
+    return outline if request.beat is None else replace(outline, tempo=request.beat.tempo, is_free=False)
+
+
+def _latents(
+    sampler: Sampler, outline: Outline, rng: torch.Generator, request: Request, past: Tensor | None = None
+) -> Tensor:
+    """Draw the latents of all beats of an outline, (1, L, Z), `past` (1, L, Z) being the first of them."""
+    generator = _generator(sampler)
+    temperature = generator.temperature if request.temperature is None else request.temperature
+    style = int(style_number(outline.style, sampler.store.styles or ()))
+    arrays = context_arrays(outline, style, len(outline))
+    context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
+    return generator.compose(context, rng, temperature, past)
+
+
+def _on_grid(sampler: Sampler, roll: np.ndarray, grid: Grid) -> Tensor:
+    """Return a roll (C, K, T) in linear loudness as a tensor on the grid, in model space: (1, C, K, T')."""
+    on_grid = to_grid(compress(roll, sampler.compression), grid, sampler.frame_seconds)
+    return torch.from_numpy(on_grid)[None].to(sampler.device)
+
+
+def _continue(
+    sampler: Sampler, outline: Outline, frames: int, rng: torch.Generator, request: Request
+) -> Composition:
+    """Compose what follows the request's past, from its last whole beat on, on its own beats."""
+    assert request.past is not None
+    past, frame_seconds = request.past, sampler.frame_seconds
+    past_seconds = past.shape[-1] * frame_seconds
+    grid = _whole_beats(request.past_beats or Beats.none(), past_seconds)
+    tempo = grid.tempo if request.beat is None else request.beat.tempo
+    count = max(int(np.ceil((past_seconds + frames * frame_seconds - grid.edges[-1]) * tempo / 60 - 1e-6)), 1)
+    on_grid = _on_grid(sampler, past, grid)
+    own = outline_of(on_grid[0].cpu().numpy(), grid, outline.style, begins=False)
+    known, total = len(grid), len(grid) + count
+    plan = outline.lasting(total) if outline.meter == grid.meter else None
+    whole = replace(
+        own, tempo=tempo,
+        numbers=np.concatenate((grid.numbers, (grid.numbers[-1] + np.arange(count)) % grid.meter + 1)),
+        lags=np.concatenate((own.lags, np.zeros(count, int) if plan is None else plan.lags[known:])),
+        likeness=np.concatenate((own.likeness, np.zeros(count) if plan is None else plan.likeness[known:])),
+    )  # fmt: skip
+    edges = np.concatenate((grid.edges, grid.edges[-1] + np.arange(1, count + 1) * 60 / tempo))
+    longer = Grid(edges, whole.numbers, grid.meter, grid.is_free)
+    generator = _generator(sampler)
+    latents = _latents(sampler, whole, rng, request, generator.encode(on_grid).mean)
+    decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
+    before = past_seconds - frame_seconds
+    written = from_grid(decoded[0].cpu().numpy(), longer, frame_seconds, 1 + frames, before)
+    heard = torch.from_numpy(compress(past, sampler.compression))[None]
+    roll = joined(heard, torch.from_numpy(written)[None])[0].numpy()
+    new = known * GRID_FRAMES
+    steps = new // generator.token_frames
+    beats = longer.beats(past_seconds + frames * frame_seconds)
+    return Composition(roll, decoded[..., new:], latents[:, steps:], beats, outline.style)
+
+
+def _whole_beats(beats: Beats, seconds: float) -> Grid:
+    """Return the grid of the whole beats within `seconds` of music; a clock where there are too few."""
+    for known in (beats, Beats.none()):
+        grid = Grid.of(known, seconds)
+        inside = np.flatnonzero((grid.edges[:-1] > -1e-6) & (grid.edges[1:] < seconds + 1e-6))
+        if len(inside) >= FEWEST_PAST_BEATS:
+            break
+    return grid.part(int(inside[0]), len(inside)) if len(inside) else grid.part(0, 1)
