@@ -11,6 +11,7 @@ import torch
 from musigan import models, store
 from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings, configure
+from musigan.datasets.bars import BarDataset
 from musigan.datasets.rolls import RollDataset
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
@@ -20,6 +21,11 @@ CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24
 HEADER = store.StoreHeader("keys", 12000, FRAMES * 0.02).with_keys(KeySettings(keys=KeyRange(30, 40)))
 NETWORKS: dict[str, dict[str, Any]] = {
+    "bars": {
+        "patch_keys": 2, "row_latents": 3, "width": 6, "deep_width": 8, "composer_width": 16, "composer_layers": 2,
+        "composer_heads": 2, "head_width": 16, "head_layers": 1, "flow_steps": 3, "critic_width": 6,
+        "latent_critic_width": 6, "chroma_critic_width": 4,
+    },
     "musigan": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
@@ -78,8 +84,9 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
 def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
     """The rolls of a store as `settings` see them."""
     reader = store.open_reader(str(path), ("keys",))
-    conditions = models.family(settings.model).conditions
-    return RollDataset(reader, split, settings.augment, settings.compression, settings.seed, conditions)
+    family = models.family(settings.model)
+    conditions, kind = family.conditions, BarDataset if family.on_beats else RollDataset
+    return kind(reader, split, settings.augment, settings.compression, settings.seed, conditions)
 
 
 def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
@@ -88,7 +95,7 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("small" if model == "musigan" else model, {**basis, **changes})
+    return configure("small" if model == "bars" else model, {**basis, **changes})
 
 
 def conditions(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:

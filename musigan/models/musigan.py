@@ -322,6 +322,9 @@ FAMILY = Family(
     extends=True,
     morphs=True,
     defaults={
-        "epochs": 200, "batch_size": 8, "variational": {"learning_rate": 0.002}, "network": {"chroma_critic_width": 64}
+        "epochs": 200,
+        "batch_size": 8,
+        "variational": {"learning_rate": 0.002},
+        "network": {"chroma_critic_width": 64},
     },
 )

@@ -114,9 +114,7 @@ def _on_grid(sampler: Sampler, roll: np.ndarray, grid: Grid) -> Tensor:
     return torch.from_numpy(on_grid)[None].to(sampler.device)
 
 
-def _continue(
-    sampler: Sampler, outline: Outline, frames: int, rng: torch.Generator, request: Request
-) -> Composition:
+def _continue(sampler: Sampler, outline: Outline, frames: int, rng: torch.Generator, request: Request) -> Composition:
     """Compose what follows the request's past, from its last whole beat on, on its own beats."""
     assert request.past is not None
     past, frame_seconds = request.past, sampler.frame_seconds

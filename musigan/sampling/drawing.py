@@ -67,8 +67,11 @@ class Drawing:
 
     def _after(self, prime: Prime | None, frames: int) -> Iterator[Piece]:
         """Yield the requested pieces after a prime, or the best of them, best first."""
-        request = replace(self.request.piece, past=None if prime is None else prime.past,
-            past_beats=None if prime is None else prime.beats)
+        request = replace(
+            self.request.piece,
+            past=None if prime is None else prime.past,
+            past_beats=None if prime is None else prime.beats,
+        )
         best, seed = self.request.best, self.request.seed
         request.check(self.sampler.capabilities, scored=bool(best))
         for number in self._best(request, frames) if best else range(1, self.request.pieces + 1):

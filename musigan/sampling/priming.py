@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
+from musigan.rolls.beats import Beats
 from musigan.sampling import items
 from musigan.store.alike import TRAINED, require_alike
 
@@ -49,6 +50,7 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     Raises AudioError where it cannot be decoded, is too short or silent there.
     """
     from musigan.analysis.bands import analyse
+    from musigan.analysis.beats.finding import find_beats
     from musigan.sound.audio import decode
 
     settings = sampler.store.header.key_settings
@@ -62,10 +64,11 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     try:
         recording = decode(path, sample_rate, seconds=None, channels=channels)
         roll, level = analyse(recording.signal, sample_rate, settings)
-        past = stretch(roll, sampler, from_seconds)
+        start = past_start(roll, sampler, from_seconds)
+        beats = find_beats(recording.signal, sample_rate) if sampler.family.on_beats else Beats.none()
     except MusiganError as error:
         raise AudioError(f"--prime {path}: {error}") from error
-    return Prime(recording.title or Path(path).stem, past, level)
+    return _prime(recording.title or Path(path).stem, roll, start, level, beats, sampler)
 
 
 def of_items(
@@ -88,15 +91,25 @@ def _of_items(
     frame_seconds = sampler.store.header.frame_seconds
     for item in items:
         try:
-            past = stretch(piece_roll(item, frame_seconds), sampler, from_seconds)
+            roll = piece_roll(item, frame_seconds)
+            start = past_start(roll, sampler, from_seconds)
         except AudioError as error:
             skip(item.title, str(error))
             continue
-        yield Prime(item.title, past, item.song.level)
+        beats = item.song.every_beat.counted_from(item.song.begin_seconds)
+        yield _prime(item.title, roll, start, item.song.level, beats, sampler)
 
 
-def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> np.ndarray:
-    """Cut from roll (C, K, T) the frames from `from_seconds` on (None: the last), as many as a training roll has.
+def _prime(title: str, roll: np.ndarray, start: int, level: float | None, beats: Beats, sampler: Sampler) -> Prime:
+    """Return the part of roll (C, K, T) from frame `start` on, as long as a chunk of the checkpoint's store."""
+    frames = sampler.roll_shape.frames
+    start_seconds, seconds = start * sampler.frame_seconds, frames * sampler.frame_seconds
+    own_beats = beats.counted_from(start_seconds).until(seconds)
+    return Prime(title, roll[..., start : start + frames], level, own_beats)
+
+
+def past_start(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> int:
+    """Return the frame of roll (C, K, T) at which the past begins: at `from_seconds`, or so that it is the end.
 
     Raises AudioError where there are not as many, all are silent, or they hold values that are not finite.
     """
@@ -115,7 +128,7 @@ def stretch(roll: np.ndarray, sampler: Sampler, from_seconds: float | None) -> n
         raise AudioError(
             f"silent from {start * frame_seconds:g} to {end_seconds:g} s: choose another place by --prime-from"
         )
-    return past
+    return start
 
 
 def as_item(
