@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from musigan.rolls.keysettings import KeySettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 import beat_sounds as sounds
+from beat_tunes import random_tune
 
 NO_BARS = {"1/8", "1/4", "13/8", "6/4 (from beat annotation)"}  # time signatures that say nothing of bars
 SHARD = 60  # excerpts a file
@@ -69,26 +71,37 @@ def write_shard(path: Path, rows: list[tuple[np.ndarray, sounds.Excerpt, str]]) 
     )
 
 
+def pieces_to_hear(options: argparse.Namespace) -> Iterator[tuple[str, sounds.Piece]]:
+    """Yield names and pieces: MIDI files, or tunes made at random."""
+    if options.tunes:
+        yield from ((f"tune {number}", random_tune(number)) for number in range(options.tunes))
+        return
+    jobs = chosen_pieces(options.midi, options.leave_out, options.passes, options.piano_pieces, options.seed)
+    for entry in jobs[: options.limit]:
+        known = entry["downbeat_rank"] in (0, None) and entry["time_signature"] not in NO_BARS
+        yield entry["file"], sounds.read_piece(options.midi / entry["file"], known)
+
+
 def hear(options: argparse.Namespace) -> None:
     """Write the shards."""
     options.cache.mkdir(exist_ok=True)
-    jobs = chosen_pieces(options.midi, options.leave_out, options.passes, options.piano_pieces, options.seed)
     player, settings = sounds.Player(options.fonts), KeySettings()
     frames = round(sounds.EXCERPT_SECONDS * features.SAMPLE_RATE / features.HOP)
     rows: list[tuple[np.ndarray, sounds.Excerpt, str]] = []
-    jobs = jobs[: options.limit]
-    for number, entry in enumerate(jobs):
+    shard, drums = 0, 0.15 if options.tunes else 0.5
+    for number, (name, piece) in enumerate(pieces_to_hear(options)):
         random = np.random.default_rng([options.seed, number])
-        known = entry["downbeat_rank"] in (0, None) and entry["time_signature"] not in NO_BARS
-        piece = sounds.read_piece(options.midi / entry["file"], known)
-        excerpt = sounds.make_excerpt(piece, player, random, wide_tempo=options.wide_tempo)
+        plays_itself = options.own_share > 0 and random.random() < options.own_share
+        excerpt = sounds.make_excerpt(piece, None if plays_itself else player, random, options.tempi, drums)
         if np.abs(excerpt.signal).max() > 1e-3:
             bands = band_loudness(excerpt.signal[None], features.SAMPLE_RATE, settings)
             kept = features.beat_features(excerpt.signal[None], bands)[:frames].astype(np.float16)
-            rows.append((kept, excerpt, entry["file"]))
-        if len(rows) == SHARD or number == len(jobs) - 1:
-            write_shard(options.cache / f"s{options.seed}_{number // SHARD}.npz", rows)
-            rows = []
+            rows.append((kept, excerpt, name))
+        if len(rows) == SHARD:
+            write_shard(options.cache / f"s{options.seed}_{shard}.npz", rows)
+            rows, shard = [], shard + 1
+    if rows:
+        write_shard(options.cache / f"s{options.seed}_{shard}.npz", rows)
 
 
 FRAME_SECONDS = 0.02
@@ -309,7 +322,9 @@ def main() -> None:
     hearing.add_argument("--piano-pieces", type=int, default=250)
     hearing.add_argument("--seed", type=int, default=1)
     hearing.add_argument("--limit", type=int, default=1_000_000)
-    hearing.add_argument("--wide-tempo", action="store_true")
+    hearing.add_argument("--tempi", choices=("near", "wide", "even"), default="wide")
+    hearing.add_argument("--own-share", type=float, default=0.0, help="share of excerpts in musigan's own sound")
+    hearing.add_argument("--tunes", type=int, default=0, help="hear this many random tunes instead of MIDI")
     hearing.set_defaults(run=hear)
     training.add_argument("cache", type=Path)
     training.add_argument("weights", type=Path)
