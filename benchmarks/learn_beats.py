@@ -5,16 +5,17 @@
 
 `hear` plays varied excerpts (beat_sounds.py; it needs pyfluidsynth) and keeps their features. MIDI holds index.json,
 the files and `<name>.beats.txt`. Only pieces with beats, a permissive licence and no recording elsewhere
-(`has_beat_annotation`, `permissive`, not `in_music`) are taken, and none of those in truth.json. `train` fits the
-network to the features and writes plain arrays. With --minutes the result depends on the machine's
-speed; with --epochs alone (and many minutes) it is the same again on the same machine. The shipped weights took
---passes 2 and 5 CPU minutes.
+(`has_beat_annotation`, `permissive`, not `in_music`) are taken, and none of those in truth.json. With --tunes it plays
+tunes made at random instead. Shards are named by --seed: give each call its own. `train` fits the network to the
+features and writes plain arrays. With --minutes the result depends on the machine's speed; with --epochs alone (and
+many minutes) it is the same again on the same machine. docs/beats.md has the commands behind the shipped weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -106,6 +107,7 @@ def hear(options: argparse.Namespace) -> None:
 
 FRAME_SECONDS = 0.02
 LAST_FRAMES = 2560
+STRETCHED = 0.4  # share of examples that are played by up to 12 % faster or slower
 TEMPO_BINS = 40  # from 40 to 240 beats a minute, in equal ratios
 
 
@@ -193,33 +195,51 @@ def tempo_target(seconds: np.ndarray) -> np.ndarray:
 
 def example(excerpt: dict, frames: int, random: np.random.Generator | None) -> tuple[np.ndarray, ...]:
     """Return features (T, F), targets (T, 2), weights (T, 2) and tempo of one excerpt, changed a little at random."""
-    x = excerpt["x"].astype(np.float32)
-    beats, numbers = excerpt["beats"], excerpt["numbers"]
+    x, beats, numbers = excerpt["x"], excerpt["beats"], excerpt["numbers"]
     last = len(x) if excerpt["free"] or not len(beats) else min(len(x), int(beats[-1] / FRAME_SECONDS) + 10)
-    first = 0
-    if random is not None and last > frames:
-        first = int(random.integers(0, last - frames + 1))
-    x = x[first : first + frames].copy()
-    at = beats - first * FRAME_SECONDS
+    first, stretch = 0, 1.0
+    if random is not None:
+        stretch = float(random.uniform(0.9, 1.12)) if random.random() < STRETCHED else 1.0
+        room = last - math.ceil(frames / stretch) - 1
+        first = int(random.integers(0, room + 1)) if room > 0 else 0
+    x = stretched(x[first : first + math.ceil(frames / stretch) + 1].astype(np.float32), stretch)[:frames]
+    if len(x) < frames:
+        x = np.pad(x, ((0, frames - len(x)), (0, 0)))
+    at = (beats - first * FRAME_SECONDS) * stretch
     y = np.stack((targets(at, len(x)), targets(at[numbers == 1], len(x))), axis=1)
     weight = np.ones_like(y)
-    weight[max(last - first, 0) :] = 0
+    weight[max(int((last - first) * stretch), 0) :] = 0
     if not excerpt["known"] and not excerpt["free"]:
         weight[:, 1] = 0
     if random is not None:
-        turn = int(random.integers(12))
-        for side in (slice(48, 60), slice(60, 72)):
-            x[:, side] = np.roll(x[:, side], turn, axis=1)
-        if random.random() < 0.5:
-            low = int(random.integers(0, 24))
-            wide = int(random.integers(1, 7))
-            x[:, low : min(low + wide, 24)] = 0
-            x[:, 24 + low : min(24 + low + wide, 48)] = 0
-        if random.random() < 0.15:
-            x[:, 48:] = 0
-        x[:, :48] *= random.uniform(0.8, 1.2)
+        change(x, random)
     inside = (at >= 0) & (at < frames * FRAME_SECONDS)
     return x, y, weight, tempo_target(at[inside])
+
+
+def stretched(x: np.ndarray, factor: float) -> np.ndarray:
+    """Return features (T, F) that last longer by a factor, interpolated between frames."""
+    if factor == 1.0:
+        return x
+    places = np.clip((np.arange(int(len(x) * factor)) + 0.5) / factor - 0.5, 0, len(x) - 1)
+    before = np.minimum(places.astype(int), len(x) - 2)
+    share = (places - before).astype(np.float32)[:, None]
+    return x[before] * (1 - share) + x[before + 1] * share
+
+
+def change(x: np.ndarray, random: np.random.Generator) -> None:
+    """Turn the pitch classes of features (T, F), leave some columns out, and scale the loudness, in place."""
+    turn = int(random.integers(12))
+    for side in (slice(48, 60), slice(60, 72)):
+        x[:, side] = np.roll(x[:, side], turn, axis=1)
+    if random.random() < 0.5:
+        low = int(random.integers(0, 24))
+        wide = int(random.integers(1, 7))
+        x[:, low : min(low + wide, 24)] = 0
+        x[:, 24 + low : min(24 + low + wide, 48)] = 0
+    if random.random() < 0.15:
+        x[:, 48:] = 0
+    x[:, :48] *= random.uniform(0.8, 1.2)
 
 
 def batch_of(excerpts: list[dict], frames: int, random: np.random.Generator | None) -> list[torch.Tensor]:
