@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from musigan.analysis.bands import band_loudness
-from musigan.analysis.beats import features
+from musigan.analysis.beats import features, network
 from musigan.rolls.keysettings import KeySettings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -148,6 +148,21 @@ class Net(nn.Module):
             found[f"{n}.mix"] = half(mix.weight[:, :, 0].T)
         found |= {"tempo.weight": half(self.tempo.weight.T), "tempo.bias": half(self.tempo.bias)}
         return found | {"output.weight": half(self.output.weight.T), "output.bias": half(self.output.bias)}
+
+    def go_on_from(self, path: Path) -> None:
+        """Take over the weights of a file that `arrays` was written to."""
+        arrays = {name: torch.from_numpy(array).float() for name, array in network.load_weights(path).items()}
+        state = {name: array for name, array in arrays.items() if name in ("mean", "scale")}
+        for name in ("input", *(f"convolutions.{n}" for n in range(len(self.convolutions)))):
+            short = name.removeprefix("convolutions.")
+            state |= {
+                f"{name}.weight": arrays[f"{short}.weight"].permute(2, 1, 0),
+                f"{name}.bias": arrays[f"{short}.bias"],
+            }
+        state |= {f"mixes.{n}.weight": arrays[f"{n}.mix"].T[:, :, None] for n in range(len(self.mixes))}
+        for name in ("output", "tempo"):
+            state |= {f"{name}.weight": arrays[f"{name}.weight"].T, f"{name}.bias": arrays[f"{name}.bias"]}
+        self.load_state_dict(state)
 
 
 def read_cache(folder: Path) -> list[dict]:
@@ -321,6 +336,8 @@ def train(options: argparse.Namespace) -> None:
     some = np.concatenate([excerpt["x"][::20].astype(np.float32) for excerpt in learned[::4]])
     net.mean.copy_(torch.from_numpy(some.mean(axis=0)))
     net.scale.copy_(torch.from_numpy(1 / (some.std(axis=0) + 0.05)))
+    if options.start:
+        net.go_on_from(options.start)
     trainer = Trainer(net, options, options.epochs * (len(learned) // options.batch))
     for epoch in range(options.epochs):
         loss = trainer.train_epoch(learned)
@@ -352,6 +369,7 @@ def main() -> None:
     training.add_argument(
         "--minutes", type=float, default=5.0, help="of processor time, over which the rate falls to 0"
     )
+    training.add_argument("--start", type=Path, help="weights to go on from")
     training.add_argument("--channels", type=int, default=24)
     training.add_argument("--blocks", type=int, default=10)
     training.add_argument("--taps", type=int, default=5)
