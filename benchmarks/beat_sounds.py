@@ -177,6 +177,15 @@ def scatter(piece: Piece, random: np.random.Generator) -> Piece:
     return Piece(events, np.zeros(0), np.zeros(0, int))
 
 
+def swung(piece: Piece) -> Piece:
+    """Return the piece with the second half of every beat played at two thirds of it, as in swing and shuffles."""
+    beats = piece.beats
+    old = np.sort(np.concatenate((beats, (beats[1:] + beats[:-1]) / 2)))
+    new = np.sort(np.concatenate((beats, beats[:-1] + np.diff(beats) * 2 / 3)))
+    events = [(float(np.interp(at, old, new)) if old[0] < at < old[-1] else at, *rest) for at, *rest in piece.events]
+    return Piece(events, beats, piece.numbers, piece.downbeats_known)  # type: ignore[arg-type]
+
+
 PATTERNS = (  # kick, snare, cymbal in sixteenths of a bar of four beats
     ("x.......x.......", "....x.......x...", "x.x.x.x.x.x.x.x."),
     ("x.....x.x.......", "....x.......x...", "x.x.x.x.x.x.x.x."),
@@ -287,7 +296,12 @@ def coloured(signal: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def make_excerpt(
-    piece: Piece, player: Player | None, random: np.random.Generator, tempi: str = "wide", drums: float = 0.5
+    piece: Piece,
+    player: Player | None,
+    random: np.random.Generator,
+    tempi: str = "wide",
+    drums: float = 0.5,
+    swing: bool = False,
 ) -> Excerpt:
     """Return one varied excerpt of a piece, played by a font or, without a player, by musigan's own sound.
 
@@ -305,6 +319,7 @@ def make_excerpt(
     else:
         if not has_drums and piece.downbeats_known and random.random() < drums:
             part = add_drums(part, random)
+        part = swung(part) if swing and len(part.beats) > 4 else part
         part = vary(part, random, tempi)
     if player is None:
         sound = own_sound(part.events, EXCERPT_SECONDS, random)

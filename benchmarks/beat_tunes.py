@@ -18,7 +18,7 @@ from musigan.tunes.arrange import count_passes
 
 QUARTER, EIGHTH, DOTTED = Fraction(1), Fraction(1, 2), Fraction(3, 2)
 METERS = {(4, 4): (4, QUARTER), (3, 4): (3, QUARTER), (6, 8): (2, DOTTED), (9, 8): (3, DOTTED), (3, 8): (3, EIGHTH)}
-METER_SHARES = (0.5, 0.2, 0.15, 0.08, 0.07)
+METER_SHARES, COMPOUND_SHARES = (0.5, 0.2, 0.15, 0.08, 0.07), (0, 0, 0.75, 0.25, 0)
 TEMPI = {QUARTER: (66, 215), DOTTED: (40, 135), EIGHTH: (90, 200)}  # beats a minute
 NOTES_A_SECOND = (1.0, 6.0)
 # How a beat is divided, in parts of equal length.
@@ -34,10 +34,13 @@ CHORDS = ("guitar", "piano", "harp", "organ", "banjo", "harpsichord", "bells")
 BACKINGS = ("strum", "oompah", "arpeggio", "alberti", "block", "choral", "drone")
 
 
-def random_tune(number: int) -> Piece:
-    """Return the tune of a number as it is arranged: all parts, or the melody alone or above the bass."""
-    random = np.random.default_rng([number, 12])
-    tune = written(random)
+def random_tune(number: int, compound: bool = False) -> Piece:
+    """Return the tune of a number as it is arranged: all parts, or the melody alone or above the bass.
+
+    `compound`: one whose beats fall into three.
+    """
+    random = np.random.default_rng([number, 12 + compound])
+    tune = written(random, COMPOUND_SHARES if compound else METER_SHARES)
     notes, seconds_at = tunes.arrange(tune, number), tunes.clock(tune, number)
     kept = random.choice(["", "melody", "melody bass"], p=[0.65, 0.2, 0.15])
     notes = [note for note in notes if not kept or note.part in kept or note.part.startswith("voice")]
@@ -58,9 +61,9 @@ def random_tune(number: int) -> Piece:
     return Piece(sorted(events, key=lambda event: event[0]), beats, np.array([place % count + 1 for place in places]))
 
 
-def written(random: np.random.Generator) -> Tune:
+def written(random: np.random.Generator, shares: tuple[float, ...]) -> Tune:
     """Return a tune of phrases of four bars, of which some come again."""
-    meter = list(METERS)[random.choice(len(METERS), p=METER_SHARES)]
+    meter = list(METERS)[random.choice(len(METERS), p=shares)]
     count, pulse = METERS[meter]
     bar = count * pulse
     scale = SCALES[str(random.choice(list(SCALES), p=[0.55, 0.25, 0.1, 0.1]))]

@@ -75,7 +75,7 @@ def write_shard(path: Path, rows: list[tuple[np.ndarray, sounds.Excerpt, str]]) 
 def pieces_to_hear(options: argparse.Namespace) -> Iterator[tuple[str, sounds.Piece]]:
     """Yield names and pieces: MIDI files, or tunes made at random."""
     if options.tunes:
-        yield from ((f"tune {number}", random_tune(number)) for number in range(options.tunes))
+        yield from ((f"tune {number}", random_tune(number, options.threes)) for number in range(options.tunes))
         return
     jobs = chosen_pieces(options.midi, options.leave_out, options.passes, options.piano_pieces, options.seed)
     for entry in jobs[: options.limit]:
@@ -89,11 +89,12 @@ def hear(options: argparse.Namespace) -> None:
     player, settings = sounds.Player(options.fonts), KeySettings()
     frames = round(sounds.EXCERPT_SECONDS * features.SAMPLE_RATE / features.HOP)
     rows: list[tuple[np.ndarray, sounds.Excerpt, str]] = []
-    shard, drums = 0, 0.15 if options.tunes else 0.5
+    shard, drums, swing = 0, 0.15 if options.tunes else 0.5, options.threes and not options.tunes
     for number, (name, piece) in enumerate(pieces_to_hear(options)):
         random = np.random.default_rng([options.seed, number])
         plays_itself = options.own_share > 0 and random.random() < options.own_share
-        excerpt = sounds.make_excerpt(piece, None if plays_itself else player, random, options.tempi, drums)
+        font = None if plays_itself else player
+        excerpt = sounds.make_excerpt(piece, font, random, options.tempi, drums, swing)
         if np.abs(excerpt.signal).max() > 1e-3:
             bands = band_loudness(excerpt.signal[None], features.SAMPLE_RATE, settings)
             kept = features.beat_features(excerpt.signal[None], bands)[:frames].astype(np.float16)
@@ -362,6 +363,7 @@ def main() -> None:
     hearing.add_argument("--tempi", choices=("near", "wide", "even"), default="wide")
     hearing.add_argument("--own-share", type=float, default=0.0, help="share of excerpts in musigan's own sound")
     hearing.add_argument("--tunes", type=int, default=0, help="hear this many random tunes instead of MIDI")
+    hearing.add_argument("--threes", action="store_true", help="tunes in 6/8 and 9/8, MIDI with a swing")
     hearing.set_defaults(run=hear)
     training.add_argument("cache", type=Path)
     training.add_argument("weights", type=Path)
