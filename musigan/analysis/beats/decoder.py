@@ -150,7 +150,7 @@ def number_beats(scores: np.ndarray) -> np.ndarray:
 def confidence(logits: np.ndarray, frames: np.ndarray) -> float:
     """Return how much to trust beats, 0 to 1: a logistic function of the mean activation on them.
 
-    Measured: .37 and more on music with a beat, .33 and less on notes scattered at random (docs/beats.md).
+    Measured: .44 and more on recordings with a beat, .24 and less on notes scattered at random (docs/beats.md).
     """
     strength = np.pad(1 / (1 + np.exp(-logits)), 1)
     on_beats = np.max([strength[frames + 1 + offset] for offset in (-1, 0, 1)], axis=0).mean()
