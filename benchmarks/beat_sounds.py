@@ -1,7 +1,8 @@
 """Sound with known beats, to train a beat tracker on: excerpts of MIDI files, varied and played by sound fonts.
 
 Conventions: an event is (seconds, kind, channel, first, second), kind one of "on", "off", "control", "program",
-"bend"; beats are seconds and numbers in the bar (1 is a downbeat). Needs mido, pyfluidsynth and sound fonts.
+"bend"; beats are seconds and numbers in the bar (1 is a downbeat). Needs mido, pyfluidsynth and sound fonts; musigan's
+own sound (`own_sound`) needs none.
 """
 
 from __future__ import annotations
@@ -12,9 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from musigan.midi.events import NoteEvents
+from musigan.midi.rolls import notes_to_roll
+from musigan.rolls.keysettings import KeySettings
+from musigan.synthesis.ensemble import perform
+from musigan.synthesis.timbre import TIMBRES
+
 PLAY_RATE = 32000  # Hz at which fluidsynth plays
 DRUMS = 9  # channel
 EXCERPT_SECONDS = 51.2
+TEMPI = (60.0, 230.0)  # beats a minute that "even" tempi are spread over
+INSTRUMENTS = (  # of musigan, from which program of General MIDI on
+    (0, "piano"), (6, "harpsichord"), (9, "bells"), (16, "organ"), (21, "accordion"), (24, "guitar"), (32, "bass"),
+    (40, "fiddle"), (46, "harp"), (48, "strings"), (56, "brass"), (64, "clarinet"), (72, "flute"), (80, "organ"),
+    (88, "strings"), (105, "banjo"),
+)  # fmt: skip
 Event = tuple[float, str, int, int, int]
 
 
@@ -83,10 +96,22 @@ def cut(piece: Piece, start: float, seconds: float) -> Piece:
     )
 
 
-def tempo_curve(random: np.random.Generator, seconds: float, wide: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return a rising map from old to new seconds: another tempo (by up to 2 ** .4), now and then one that drifts."""
+def tempo_octaves(beats: np.ndarray, random: np.random.Generator, spread: str) -> float:
+    """Return by how many octaves to slow down: a little ("near"), "wide", or to one of TEMPI with equal odds ("even").
+
+    The last goes half an octave at most, as a tune that is played much faster is counted at half the tempo.
+    """
+    if spread == "even" and len(beats) > 4:
+        target = np.exp(random.uniform(*np.log(TEMPI)))
+        return float(np.clip(np.log2(60 / np.median(np.diff(beats)) / target), -0.5, 0.5))
+    if spread == "near":
+        return float(np.clip(random.normal(0.0, 0.15), -0.4, 0.4))
+    return float(random.uniform(-0.35, 0.35))
+
+
+def tempo_curve(random: np.random.Generator, seconds: float, octaves: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a rising map from old to new seconds: slower by `octaves`, now and then with a tempo that drifts."""
     old = np.arange(0.0, 2 * seconds + 4, 0.25)
-    octaves = random.uniform(-0.35, 0.35) if wide else float(np.clip(random.normal(0.0, 0.15), -0.4, 0.4))
     pace = np.full(old.size, 2.0**octaves)
     kind = random.random()
     if kind < 0.15:  # drifts smoothly
@@ -97,11 +122,11 @@ def tempo_curve(random: np.random.Generator, seconds: float, wide: bool) -> tupl
     return old, np.concatenate(([0.0], np.cumsum(pace[:-1]) * 0.25))
 
 
-def vary(piece: Piece, random: np.random.Generator, wide_tempo: bool) -> Piece:  # noqa: C901
+def vary(piece: Piece, random: np.random.Generator, tempi: str) -> Piece:  # noqa: C901
     """Return the piece transposed, at another tempo, with other instruments, levels and timing, some parts silent."""
     shift = int(random.integers(-5, 7))
     channels = sorted({event[2] for event in piece.events if event[1] == "on"})
-    old, new = tempo_curve(random, EXCERPT_SECONDS, wide_tempo)
+    old, new = tempo_curve(random, EXCERPT_SECONDS, tempo_octaves(piece.beats, random, tempi))
     pitched = [channel for channel in channels if channel != DRUMS]
     silent = set()
     if DRUMS in channels and pitched and random.random() < 0.2:
@@ -150,6 +175,15 @@ def scatter(piece: Piece, random: np.random.Generator) -> Piece:
         shift = moved.get((channel, first), 0.0) if kind in ("on", "off") else 0.0
         events.append((max(slow * time + shift, 0.0), kind, channel, first, second))
     return Piece(events, np.zeros(0), np.zeros(0, int))
+
+
+def swung(piece: Piece) -> Piece:
+    """Return the piece with the second half of every beat played at two thirds of it, as in swing and shuffles."""
+    beats = piece.beats
+    old = np.sort(np.concatenate((beats, (beats[1:] + beats[:-1]) / 2)))
+    new = np.sort(np.concatenate((beats, beats[:-1] + np.diff(beats) * 2 / 3)))
+    events = [(float(np.interp(at, old, new)) if old[0] < at < old[-1] else at, *rest) for at, *rest in piece.events]
+    return Piece(events, beats, piece.numbers, piece.downbeats_known)  # type: ignore[arg-type]
 
 
 PATTERNS = (  # kick, snare, cymbal in sixteenths of a bar of four beats
@@ -261,8 +295,18 @@ def coloured(signal: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return (signal * 10 ** random.uniform(-1, 0) + noise * random.normal(size=signal.size)).astype(np.float32)
 
 
-def make_excerpt(piece: Piece, player: Player, random: np.random.Generator, wide_tempo: bool) -> Excerpt:
-    """Return one varied excerpt of a piece."""
+def make_excerpt(
+    piece: Piece,
+    player: Player | None,
+    random: np.random.Generator,
+    tempi: str = "wide",
+    drums: float = 0.5,
+    swing: bool = False,
+) -> Excerpt:
+    """Return one varied excerpt of a piece, played by a font or, without a player, by musigan's own sound.
+
+    `tempi` are those of `tempo_octaves`; `drums` is how likely a piece without drums gets some.
+    """
     import soxr
 
     free = random.random() < 0.06
@@ -273,12 +317,53 @@ def make_excerpt(piece: Piece, player: Player, random: np.random.Generator, wide
     if free:
         part = scatter(part, random)
     else:
-        if not has_drums and piece.downbeats_known and random.random() < 0.5:
+        if not has_drums and piece.downbeats_known and random.random() < drums:
             part = add_drums(part, random)
-        part = vary(part, random, wide_tempo)
-    font = int(random.integers(len(player.synths)))
-    kit = int(random.choice([0, 0, 0, 8, 16, 24, 25, 32, 40]))
-    reverb = float(random.choice([0.0, random.uniform(0.1, 0.9)], p=[0.4, 0.6]))
-    sound = player.play(part.events, font, EXCERPT_SECONDS, reverb, kit)
+        part = swung(part) if swing and len(part.beats) > 4 else part
+        part = vary(part, random, tempi)
+    if player is None:
+        sound = own_sound(part.events, EXCERPT_SECONDS, random)
+    else:
+        font = int(random.integers(len(player.synths)))
+        kit = int(random.choice([0, 0, 0, 8, 16, 24, 25, 32, 40]))
+        reverb = float(random.choice([0.0, random.uniform(0.1, 0.9)], p=[0.4, 0.6]))
+        sound = player.play(part.events, font, EXCERPT_SECONDS, reverb, kit)
     mono = soxr.resample(sound.mean(axis=0), PLAY_RATE, 12000)
     return Excerpt(coloured(mono, random), part.beats, part.numbers, part.downbeats_known, free)
+
+
+def own_sound(events: list[Event], seconds: float, random: np.random.Generator) -> np.ndarray:
+    """Return events as musigan plays them, float32 (2, S) at PLAY_RATE: each instrument's timbre, or one for all.
+
+    Some are without the decay of struck and plucked strings, as rolls of recordings and drawn ones are.
+    """
+    channels, rows = notes_of(events, seconds)
+    names = tuple(dict.fromkeys(channels.values()))
+    notes = NoteEvents.of((names.index(channels[row[0]]), *row[1:]) for row in rows)
+    roll, _ = notes_to_roll(notes, names, KeySettings("midi"))
+    settings = KeySettings("midi") if random.random() < 0.75 else KeySettings()
+    timbre = str(random.choice(list(TIMBRES))) if random.random() < 0.35 else ""
+    frames = round(seconds / settings.frame_seconds)
+    roll = np.pad(roll, ((0, 0), (0, 0), (0, max(frames - roll.shape[2], 0))))[:, :, :frames]
+    return perform(roll, names, settings, PLAY_RATE, timbre)
+
+
+def notes_of(events: list[Event], seconds: float) -> tuple[dict[int, str], list[tuple[int, int, float, float, int]]]:
+    """Return the instrument of each channel, and the notes (channel, pitch, start, stop, velocity) before `seconds`."""
+    channels: dict[int, str] = {}
+    rows: list[tuple[int, int, float, float, int]] = []
+    sounding: dict[tuple[int, int], tuple[float, int]] = {}
+    for time, kind, channel, first, second in sorted(events, key=lambda event: event[0]):
+        if time >= seconds:
+            break
+        if kind == "program":
+            channels[channel] = [name for program, name in INSTRUMENTS if program <= first][-1]
+        if kind in ("on", "off") and (channel, first) in sounding:
+            start, velocity = sounding.pop((channel, first))
+            rows.append((channel, first, start, time, velocity))
+        if kind == "on":
+            channels.setdefault(channel, "piano")
+            sounding[channel, first] = (time, second)
+    rows += [(channel, pitch, start, seconds, velocity) for (channel, pitch), (start, velocity) in sounding.items()]
+    channels[DRUMS] = "drums"
+    return channels, rows

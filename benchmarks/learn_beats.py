@@ -5,18 +5,20 @@
 
 `hear` plays varied excerpts (beat_sounds.py; it needs pyfluidsynth) and keeps their features. MIDI holds index.json,
 the files and `<name>.beats.txt`. Only pieces with beats, a permissive licence and no recording elsewhere
-(`has_beat_annotation`, `permissive`, not `in_music`) are taken, and none of those in truth.json. `train` fits the
-network to the features and writes plain arrays. With --minutes the result depends on the machine's
-speed; with --epochs alone (and many minutes) it is the same again on the same machine. The shipped weights took
---passes 2 and 5 CPU minutes.
+(`has_beat_annotation`, `permissive`, not `in_music`) are taken, and none of those in truth.json. With --tunes it plays
+tunes made at random instead. Shards are named by --seed: give each call its own. `train` fits the network to the
+features and writes plain arrays. With --minutes the result depends on the machine's speed; with --epochs alone (and
+many minutes) it is the same again on the same machine. docs/beats.md has the commands behind the shipped weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,12 @@ import torch
 from torch import nn
 
 from musigan.analysis.bands import band_loudness
-from musigan.analysis.beats import features
+from musigan.analysis.beats import features, network
 from musigan.rolls.keysettings import KeySettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 import beat_sounds as sounds
+from beat_tunes import random_tune
 
 NO_BARS = {"1/8", "1/4", "13/8", "6/4 (from beat annotation)"}  # time signatures that say nothing of bars
 SHARD = 60  # excerpts a file
@@ -69,30 +72,43 @@ def write_shard(path: Path, rows: list[tuple[np.ndarray, sounds.Excerpt, str]]) 
     )
 
 
+def pieces_to_hear(options: argparse.Namespace) -> Iterator[tuple[str, sounds.Piece]]:
+    """Yield names and pieces: MIDI files, or tunes made at random."""
+    if options.tunes:
+        yield from ((f"tune {number}", random_tune(number, options.threes)) for number in range(options.tunes))
+        return
+    jobs = chosen_pieces(options.midi, options.leave_out, options.passes, options.piano_pieces, options.seed)
+    for entry in jobs[: options.limit]:
+        known = entry["downbeat_rank"] in (0, None) and entry["time_signature"] not in NO_BARS
+        yield entry["file"], sounds.read_piece(options.midi / entry["file"], known)
+
+
 def hear(options: argparse.Namespace) -> None:
     """Write the shards."""
     options.cache.mkdir(exist_ok=True)
-    jobs = chosen_pieces(options.midi, options.leave_out, options.passes, options.piano_pieces, options.seed)
     player, settings = sounds.Player(options.fonts), KeySettings()
     frames = round(sounds.EXCERPT_SECONDS * features.SAMPLE_RATE / features.HOP)
     rows: list[tuple[np.ndarray, sounds.Excerpt, str]] = []
-    jobs = jobs[: options.limit]
-    for number, entry in enumerate(jobs):
+    shard, drums, swing = 0, 0.15 if options.tunes else 0.5, options.threes and not options.tunes
+    for number, (name, piece) in enumerate(pieces_to_hear(options)):
         random = np.random.default_rng([options.seed, number])
-        known = entry["downbeat_rank"] in (0, None) and entry["time_signature"] not in NO_BARS
-        piece = sounds.read_piece(options.midi / entry["file"], known)
-        excerpt = sounds.make_excerpt(piece, player, random, wide_tempo=options.wide_tempo)
+        plays_itself = options.own_share > 0 and random.random() < options.own_share
+        font = None if plays_itself else player
+        excerpt = sounds.make_excerpt(piece, font, random, options.tempi, drums, swing)
         if np.abs(excerpt.signal).max() > 1e-3:
             bands = band_loudness(excerpt.signal[None], features.SAMPLE_RATE, settings)
             kept = features.beat_features(excerpt.signal[None], bands)[:frames].astype(np.float16)
-            rows.append((kept, excerpt, entry["file"]))
-        if len(rows) == SHARD or number == len(jobs) - 1:
-            write_shard(options.cache / f"s{options.seed}_{number // SHARD}.npz", rows)
-            rows = []
+            rows.append((kept, excerpt, name))
+        if len(rows) == SHARD:
+            write_shard(options.cache / f"s{options.seed}_{shard}.npz", rows)
+            rows, shard = [], shard + 1
+    if rows:
+        write_shard(options.cache / f"s{options.seed}_{shard}.npz", rows)
 
 
 FRAME_SECONDS = 0.02
 LAST_FRAMES = 2560
+STRETCHED = 0.4  # share of examples that are played by up to 12 % faster or slower
 TEMPO_BINS = 40  # from 40 to 240 beats a minute, in equal ratios
 
 
@@ -133,6 +149,21 @@ class Net(nn.Module):
             found[f"{n}.mix"] = half(mix.weight[:, :, 0].T)
         found |= {"tempo.weight": half(self.tempo.weight.T), "tempo.bias": half(self.tempo.bias)}
         return found | {"output.weight": half(self.output.weight.T), "output.bias": half(self.output.bias)}
+
+    def go_on_from(self, path: Path) -> None:
+        """Take over the weights of a file that `arrays` was written to."""
+        arrays = {name: torch.from_numpy(array).float() for name, array in network.load_weights(path).items()}
+        state = {name: array for name, array in arrays.items() if name in ("mean", "scale")}
+        for name in ("input", *(f"convolutions.{n}" for n in range(len(self.convolutions)))):
+            short = name.removeprefix("convolutions.")
+            state |= {
+                f"{name}.weight": arrays[f"{short}.weight"].permute(2, 1, 0),
+                f"{name}.bias": arrays[f"{short}.bias"],
+            }
+        state |= {f"mixes.{n}.weight": arrays[f"{n}.mix"].T[:, :, None] for n in range(len(self.mixes))}
+        for name in ("output", "tempo"):
+            state |= {f"{name}.weight": arrays[f"{name}.weight"].T, f"{name}.bias": arrays[f"{name}.bias"]}
+        self.load_state_dict(state)
 
 
 def read_cache(folder: Path) -> list[dict]:
@@ -180,33 +211,51 @@ def tempo_target(seconds: np.ndarray) -> np.ndarray:
 
 def example(excerpt: dict, frames: int, random: np.random.Generator | None) -> tuple[np.ndarray, ...]:
     """Return features (T, F), targets (T, 2), weights (T, 2) and tempo of one excerpt, changed a little at random."""
-    x = excerpt["x"].astype(np.float32)
-    beats, numbers = excerpt["beats"], excerpt["numbers"]
+    x, beats, numbers = excerpt["x"], excerpt["beats"], excerpt["numbers"]
     last = len(x) if excerpt["free"] or not len(beats) else min(len(x), int(beats[-1] / FRAME_SECONDS) + 10)
-    first = 0
-    if random is not None and last > frames:
-        first = int(random.integers(0, last - frames + 1))
-    x = x[first : first + frames].copy()
-    at = beats - first * FRAME_SECONDS
+    first, stretch = 0, 1.0
+    if random is not None:
+        stretch = float(random.uniform(0.9, 1.12)) if random.random() < STRETCHED else 1.0
+        room = last - math.ceil(frames / stretch) - 1
+        first = int(random.integers(0, room + 1)) if room > 0 else 0
+    x = stretched(x[first : first + math.ceil(frames / stretch) + 1].astype(np.float32), stretch)[:frames]
+    if len(x) < frames:
+        x = np.pad(x, ((0, frames - len(x)), (0, 0)))
+    at = (beats - first * FRAME_SECONDS) * stretch
     y = np.stack((targets(at, len(x)), targets(at[numbers == 1], len(x))), axis=1)
     weight = np.ones_like(y)
-    weight[max(last - first, 0) :] = 0
+    weight[max(int((last - first) * stretch), 0) :] = 0
     if not excerpt["known"] and not excerpt["free"]:
         weight[:, 1] = 0
     if random is not None:
-        turn = int(random.integers(12))
-        for side in (slice(48, 60), slice(60, 72)):
-            x[:, side] = np.roll(x[:, side], turn, axis=1)
-        if random.random() < 0.5:
-            low = int(random.integers(0, 24))
-            wide = int(random.integers(1, 7))
-            x[:, low : min(low + wide, 24)] = 0
-            x[:, 24 + low : min(24 + low + wide, 48)] = 0
-        if random.random() < 0.15:
-            x[:, 48:] = 0
-        x[:, :48] *= random.uniform(0.8, 1.2)
+        change(x, random)
     inside = (at >= 0) & (at < frames * FRAME_SECONDS)
     return x, y, weight, tempo_target(at[inside])
+
+
+def stretched(x: np.ndarray, factor: float) -> np.ndarray:
+    """Return features (T, F) that last longer by a factor, interpolated between frames."""
+    if factor == 1.0:
+        return x
+    places = np.clip((np.arange(int(len(x) * factor)) + 0.5) / factor - 0.5, 0, len(x) - 1)
+    before = np.minimum(places.astype(int), len(x) - 2)
+    share = (places - before).astype(np.float32)[:, None]
+    return x[before] * (1 - share) + x[before + 1] * share
+
+
+def change(x: np.ndarray, random: np.random.Generator) -> None:
+    """Turn the pitch classes of features (T, F), leave some columns out, and scale the loudness, in place."""
+    turn = int(random.integers(12))
+    for side in (slice(48, 60), slice(60, 72)):
+        x[:, side] = np.roll(x[:, side], turn, axis=1)
+    if random.random() < 0.5:
+        low = int(random.integers(0, 24))
+        wide = int(random.integers(1, 7))
+        x[:, low : min(low + wide, 24)] = 0
+        x[:, 24 + low : min(24 + low + wide, 48)] = 0
+    if random.random() < 0.15:
+        x[:, 48:] = 0
+    x[:, :48] *= random.uniform(0.8, 1.2)
 
 
 def batch_of(excerpts: list[dict], frames: int, random: np.random.Generator | None) -> list[torch.Tensor]:
@@ -288,6 +337,8 @@ def train(options: argparse.Namespace) -> None:
     some = np.concatenate([excerpt["x"][::20].astype(np.float32) for excerpt in learned[::4]])
     net.mean.copy_(torch.from_numpy(some.mean(axis=0)))
     net.scale.copy_(torch.from_numpy(1 / (some.std(axis=0) + 0.05)))
+    if options.start:
+        net.go_on_from(options.start)
     trainer = Trainer(net, options, options.epochs * (len(learned) // options.batch))
     for epoch in range(options.epochs):
         loss = trainer.train_epoch(learned)
@@ -309,7 +360,10 @@ def main() -> None:
     hearing.add_argument("--piano-pieces", type=int, default=250)
     hearing.add_argument("--seed", type=int, default=1)
     hearing.add_argument("--limit", type=int, default=1_000_000)
-    hearing.add_argument("--wide-tempo", action="store_true")
+    hearing.add_argument("--tempi", choices=("near", "wide", "even"), default="wide")
+    hearing.add_argument("--own-share", type=float, default=0.0, help="share of excerpts in musigan's own sound")
+    hearing.add_argument("--tunes", type=int, default=0, help="hear this many random tunes instead of MIDI")
+    hearing.add_argument("--threes", action="store_true", help="tunes in 6/8 and 9/8, MIDI with a swing")
     hearing.set_defaults(run=hear)
     training.add_argument("cache", type=Path)
     training.add_argument("weights", type=Path)
@@ -317,6 +371,7 @@ def main() -> None:
     training.add_argument(
         "--minutes", type=float, default=5.0, help="of processor time, over which the rate falls to 0"
     )
+    training.add_argument("--start", type=Path, help="weights to go on from")
     training.add_argument("--channels", type=int, default=24)
     training.add_argument("--blocks", type=int, default=10)
     training.add_argument("--taps", type=int, default=5)

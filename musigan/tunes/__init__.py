@@ -10,9 +10,9 @@ from importlib import resources
 
 from musigan.errors import UsageError
 from musigan.tunes.abc import Tune, TuneError, parse_abc
-from musigan.tunes.arrange import PlayedNote, arrange
+from musigan.tunes.arrange import PlayedNote, arrange, clock
 
-__all__ = ["PlayedNote", "Tune", "TuneError", "arrange", "load", "names", "parse_abc"]
+__all__ = ["PlayedNote", "Tune", "TuneError", "arrange", "clock", "load", "names", "parse_abc"]
 
 
 @cache

@@ -61,9 +61,7 @@ def count_passes(tune: Tune) -> int:
 
 def arrange(tune: Tune, seed: int | None = None) -> list[PlayedNote]:
     """Arrange a tune as notes in order of onset; the same seed (by default from the title) gives the same piece."""
-    rng = np.random.default_rng(zlib.crc32(tune.title.encode()) if seed is None else seed)
-    notes = list(_round(tune)) if "round" in tune.options else list(_song(tune))
-    seconds_at = _clock(tune, rng, max(note.onset + note.duration for note in notes))
+    notes, rng, seconds_at = _timed(tune, seed)
     played_notes = []
     for note in sorted(notes):
         start, end = seconds_at(note.onset), seconds_at(note.onset + note.duration)
@@ -76,6 +74,18 @@ def arrange(tune: Tune, seed: int | None = None) -> list[PlayedNote]:
             PlayedNote(max(0.0, start), max(0.05, end - start), key, velocity, note.part, note.instrument)
         )
     return sorted(played_notes)
+
+
+def clock(tune: Tune, seed: int | None = None) -> Callable[[Fraction], float]:
+    """Return the map from beats (quarter notes) to seconds by which `arrange` plays the tune with this seed."""
+    return _timed(tune, seed)[2]
+
+
+def _timed(tune: Tune, seed: int | None) -> tuple[list[_Note], np.random.Generator, Callable[[Fraction], float]]:
+    """Return the notes of all passes, the random numbers to play them with, and the map from beats to seconds."""
+    rng = np.random.default_rng(zlib.crc32(tune.title.encode()) if seed is None else seed)
+    notes = list(_round(tune)) if "round" in tune.options else list(_song(tune))
+    return notes, rng, _clock(tune, rng, max(note.onset + note.duration for note in notes))
 
 
 def _clock(tune: Tune, rng: np.random.Generator, end: Fraction) -> Callable[[Fraction], float]:

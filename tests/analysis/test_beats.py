@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musigan import store
+from musigan import store, tunes
 from musigan.analysis.beats import network
 from musigan.analysis.beats.annotations import read_beats
 from musigan.analysis.beats.finding import can_use_bands, find_beats
@@ -16,6 +16,7 @@ from musigan.errors import AudioError, FieldError, UsageError
 from musigan.rolls.beats import Beats
 from musigan.rolls.keysettings import KeySettings
 from musigan.store import Song, StoreHeader
+from musigan.synthesis import demo
 from tests.sessions import Session
 from tests.stores import items
 
@@ -67,6 +68,17 @@ def test_beats_and_bars_of_a_steady_band(tempo: float, beats_a_bar: int) -> None
 
 def test_another_sample_rate_changes_nothing() -> None:
     assert_found(find_beats(band(104.0, 4, rate=16000), 16000), 104.0, 4)
+
+
+@pytest.mark.parametrize("name", ["frere-jacques", "ode-to-joy", "scarborough-fair"])
+def test_the_project_hears_the_beat_of_its_own_sound(name: str) -> None:
+    """Half and twice the tempo count as right: which one is meant is a matter of notation."""
+    tune = tunes.load(name)
+    found = find_beats(demo.render(tune), demo.SAMPLE_RATE)
+    steady = found.steady()
+    assert not found.is_free
+    assert steady is not None
+    assert min(abs(steady.tempo / tune.beats_per_minute / factor - 1) for factor in (0.5, 1, 2)) < 0.04
 
 
 def test_no_beat_in_silence_in_noise_and_in_a_moment() -> None:

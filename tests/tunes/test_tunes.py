@@ -203,3 +203,13 @@ def test_chords_are_struck_again_in_every_bar() -> None:
 def test_a_tune_that_ends_elsewhere_gets_a_tonic_chord() -> None:
     last = tunes.arrange(tunes.load("canon-in-d"))[-5:]
     assert {(note.key + 20) % 12 for note in last} == {2, 6, 9}  # D F# A
+
+
+def test_the_clock_is_that_of_the_arrangement() -> None:
+    """The first note of a bar begins when the clock says, give or take what players differ by."""
+    tune = tunes.load("minuet-in-g")
+    seconds_at, melody = tunes.clock(tune), [note for note in tunes.arrange(tune) if note.part == "melody"]
+    onsets = np.array([note.onset_seconds for note in melody[: len(tune.melody)]])
+    expected = np.array([seconds_at(note.onset) for note in tune.melody])
+    assert np.abs(onsets - expected).max() < 0.03
+    assert np.diff(expected).min() > 0

@@ -16,11 +16,11 @@ from musigan.rolls.beats import TEMPI, Beats
 
 FRAME_SECONDS = 0.02
 TEMPO_STEP = 0.045  # between two intervals, as a share
-TEMPO_COST = 40.0  # for a change of tempo by a factor e
+TEMPO_COST = 60.0  # for a change of tempo by a factor e
 LARGEST_CHANGE = 1  # steps from one beat to the next
 BEAT_LIMIT = 4.0  # logits beyond this count as this
 BEAT_BIAS = 0.5  # added to each beat's logit
-TEMPO_WEIGHT = 4.0  # of the logarithm of a tempo's probability, a second
+TEMPO_WEIGHT = 2.0  # of the logarithm of a tempo's probability, a second
 TEMPO_LIMIT = 3.0  # below which a tempo's logarithm does not count
 METERS = {2: -24.0, 3: -2.0, 4: 0.0, 5: -4.0, 6: -4.0, 7: -6.0}  # beats in a bar, and their prior
 METER_COST = 8.0  # for another meter
@@ -150,7 +150,7 @@ def number_beats(scores: np.ndarray) -> np.ndarray:
 def confidence(logits: np.ndarray, frames: np.ndarray) -> float:
     """Return how much to trust beats, 0 to 1: a logistic function of the mean activation on them.
 
-    Measured: .37 and more on music with a beat, .33 and less on notes scattered at random (docs/beats.md).
+    Measured: .44 and more on recordings with a beat, .24 and less on notes scattered at random (docs/beats.md).
     """
     strength = np.pad(1 / (1 + np.exp(-logits)), 1)
     on_beats = np.max([strength[frames + 1 + offset] for offset in (-1, 0, 1)], axis=0).mean()
