@@ -25,7 +25,8 @@ def test_flags_over_file_over_preset() -> None:
     assert chosen.adversarial.label_smoothing == 0.3
     assert chosen.adversarial.roll_every == TrainingSettings().adversarial.roll_every
     assert chosen.network["width"] == 16
-    assert chosen.network["latent_dim"] == TrainingSettings().network["latent_dim"]
+    assert chosen.network["row_latents"] == configure("small").network["row_latents"]
+    assert chosen.network["composer_width"] == TrainingSettings().network["composer_width"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,8 @@ def test_flags_over_file_over_preset() -> None:
         ({"loss_weights": {"critic_melody": 1}}, "network.critic_heads"),
         ({"loss_weights": [1]}, "loss_weights"),
         ({"model": "musegun"}, "musegun"),
-        ({"network": {"transformer_heads": 7}}, "transformer_heads"),
+        ({"network": {"composer_heads": 7}}, "composer_heads"),
+        ({"model": "musigan", "network": {"transformer_heads": 7}}, "transformer_heads"),
         ({"augment": {"gain": 1.5}}, "augment.gain"),
         ({"variational": {"betas": [0.9]}}, "variational.betas"),
         ({"prior": {"betas": [0.9, 0.99, 0.999]}}, "prior.betas"),
@@ -70,7 +72,7 @@ def test_flags_over_file_over_preset() -> None:
 )
 def test_wrong_setting_is_named(given: dict, named: str) -> None:
     with pytest.raises(SettingsError, match=named.replace(".", r"\.")) as caught:
-        configure("small", given)
+        configure("musigan" if given.get("model") == "musigan" else "small", given)
     assert "\n" not in str(caught.value)
 
 
@@ -107,7 +109,8 @@ def test_stage_epochs_add_up() -> None:
 def test_a_game_follows_unless_it_was_asked_away() -> None:
     assert configure("small", {"epochs": 1}).stage_epochs()["adversarial"] == 1
     assert configure("small", {"epochs": 2, "pretrain_epochs": 2}).stage_epochs()["adversarial"] == 0
-    assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 10
+    assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 5
+    assert configure("musigan", {"epochs": 100}).stage_epochs()["adversarial"] == 10
 
 
 def test_yaml_floats_without_a_point(tmp_path: Path) -> None:
@@ -131,9 +134,9 @@ def test_preset_by_device() -> None:
     [
         (
             {"prior": {"drawz": 3}},
-            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws; did you mean 'draws'?",
+            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws, past_noise; did you mean 'draws'?",
         ),
-        ({"prior": {"zzz": 3}}, "unknown setting 'prior.zzz'; known here: learning_rate, betas, draws"),
+        ({"prior": {"zzz": 3}}, "unknown setting 'prior.zzz'; known here: learning_rate, betas, draws, past_noise"),
         ({"epochs": 0}, "--epochs 0: expected a whole number, at least 1"),
         ({"pretrain_epochs": -1}, "--pretrain-epochs -1: expected null or a whole number, at least 0"),
         ({"workers": "two"}, "setting 'workers' is 'two'; expected a whole number, at least 1"),
@@ -159,7 +162,7 @@ def test_preset_by_device() -> None:
             "setting 'network.dilations' is []; expected a list, each a whole number, at least 1",
         ),
         (
-            {"network": {"time_dim": 5}},
+            {"model": "musigan", "preset": "musigan", "network": {"time_dim": 5}},
             "setting 'network.time_dim' is 5; expected a whole number, at least 2 and a multiple of 2",
         ),
     ],

@@ -110,7 +110,8 @@ class Generator(musigan.LatentFlow):
         """Decode latents (B, L, Z) to roll (B, C, K, frames), joined to the end of `question`."""
         if question is None:
             return super().decode(latents, frames)
-        return Decoded(*(part[..., -frames:] for part in self._decoded_pair(latents, frames, question)))
+        both = self._decoded_pair(latents, frames, question)
+        return Decoded(both.roll[..., -frames:], both.logits[..., -frames:])
 
     def _decoded_pair(self, latents: Tensor, frames: int, question: Tensor) -> Decoded:
         """Decode the end of `question`, as far as the decoder sees, and the answer of latents (B, L, Z) to it."""

@@ -1,7 +1,7 @@
 """Rolls on the music's own clock: a beat has always GRID_FRAMES frames, however long it lasts.
 
-A roll in seconds has frames of equal duration, a roll on the grid has equally many in every beat. Both are (C, K, T), in
-linear loudness or in model space. `to_grid` and `from_grid` undo each other on note onsets and ends to half a grid
+A roll in seconds has frames of equal duration, a roll on the grid has equally many in every beat. Both are (C, K, T),
+in linear loudness or in model space. `to_grid` and `from_grid` undo each other on note onsets and ends to half a grid
 frame. A destination frame sounds where the source sounds at its middle, and is as loud as the loudest source frame of
 its own: an attack is never averaged with the silence before it, and none falls between two frames.
 """

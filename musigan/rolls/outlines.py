@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ USUAL_TEMPO = 120.0
 
 @dataclass(frozen=True)
 class Outline:
-    """Numbers in the bar, plan and circumstances of N beats. `lags` (N,) beats back to the like bar, 0 where none is."""
+    """Numbers in the bar, plan and circumstances of N beats."""
 
     numbers: np.ndarray  # (N,), 1 a downbeat
-    lags: np.ndarray  # (N,)
+    lags: np.ndarray  # (N,) beats back to the like bar, 0 where none is
     likeness: np.ndarray  # (N,) of the bar and the one `lags` before, 0 to 1
     tempo: float = USUAL_TEMPO  # beats a minute
     meter: int = USUAL_METER
@@ -137,7 +138,7 @@ def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     starts = np.flatnonzero(grid.numbers == 1)
     edges = np.concatenate(([0], starts[starts > 0], [count]))
     lags, likeness = np.zeros(count, int), np.zeros(count)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         bar = np.arange(low, high)
         norm = np.sqrt(products[bar, bar].sum()) + 1e-6
         for lag in range(grid.meter, low + 1, grid.meter):

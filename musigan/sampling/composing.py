@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,26 +19,40 @@ from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
 
 if TYPE_CHECKING:
+    from musigan.datasets.record import MusicRecord
     from musigan.models.bars.generator import Generator
+    from musigan.rolls.loudness import Compression
     from musigan.sampling.requests import Request
-    from musigan.sampling.sampler import Sampler
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
 FEWEST_PAST_BEATS = 2  # fewer whole beats are no past to go on from
 
 
+class BeatSampler(Protocol):
+    """What composing needs of a sampler: the networks, and the music that they learned from."""
+
+    generator: Any  # of the model that thinks in beats
+    store: MusicRecord
+    compression: Compression
+    device: str | torch.device
+
+    @property
+    def frame_seconds(self) -> float:
+        """Duration of a frame of drawn pieces, in seconds."""
+
+
 @dataclass(frozen=True)
 class Composition:
-    """A composed piece: `roll` (C, K, T) in model space, in seconds; the same and its latents on the grid; its beats."""
+    """A composed piece, in seconds and on the grid; rolls are in model space."""
 
-    roll: np.ndarray
+    roll: np.ndarray  # (C, K, T)
     on_grid: Tensor  # (1, C, K, T')
     latents: Tensor  # (1, L, Z)
     beats: Beats
     style: str
 
 
-def compose(sampler: Sampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
+def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
     """Compose `frames` frames that follow the outline of a song that was learned from, as far as none is asked for."""
     frame_seconds, seconds = sampler.frame_seconds, frames * sampler.frame_seconds
     outline = _outline(sampler, request, rng)
@@ -54,21 +68,22 @@ def compose(sampler: Sampler, frames: int, rng: torch.Generator, request: Reques
 
 
 def morph(
-    sampler: Sampler, rolls: tuple[np.ndarray, np.ndarray], beats: tuple[Beats, Beats]
+    sampler: BeatSampler, rolls: tuple[np.ndarray, np.ndarray], beats: tuple[Beats, Beats]
 ) -> tuple[np.ndarray, Beats]:
-    """Lead from one roll (C, K, T) in linear loudness to another, beat by beat: (C, K, T) in model space, and its beats.
+    """Lead from one roll (C, K, T) in linear loudness to another, beat by beat.
 
-    Latents and the duration of beats are mixed, the share of the second rising linearly over the middle half.
+    Returns a roll (C, K, T) in model space and its beats. Latents and the duration of beats are mixed, the share of the
+    second rising linearly over the middle half.
     """
     frame_seconds = sampler.frame_seconds
     grids = [Grid.of(b, r.shape[-1] * frame_seconds) for r, b in zip(rolls, beats, strict=True)]
     count, generator = min(map(len, grids)), _generator(sampler)
-    ends = [
+    first, second = (
         generator.encode(_on_grid(sampler, roll, grid.part(0, count))).mean
         for roll, grid in zip(rolls, grids, strict=True)
-    ]
-    shares = torch.linspace(-0.5, 1.5, ends[0].shape[1], device=sampler.device).clamp(0, 1)
-    on_grid = decode_in_windows(generator, torch.lerp(*ends, shares[None, :, None]), WINDOW_STEPS)
+    )
+    shares = torch.linspace(-0.5, 1.5, first.shape[1], device=sampler.device).clamp(0, 1)
+    on_grid = decode_in_windows(generator, torch.lerp(first, second, shares[None, :, None]), WINDOW_STEPS)
     durations = [np.diff(grid.edges[: count + 1]) for grid in grids]
     of_second = shares.cpu().numpy().reshape(count, -1).mean(1)
     edges = grids[0].edges[0] + np.append(0, np.cumsum((1 - of_second) * durations[0] + of_second * durations[1]))
@@ -77,11 +92,11 @@ def morph(
     return from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames), grid.beats(frames * frame_seconds)
 
 
-def _generator(sampler: Sampler) -> Generator:
+def _generator(sampler: BeatSampler) -> Generator:
     return cast("Generator", sampler.generator)
 
 
-def _outline(sampler: Sampler, request: Request, rng: torch.Generator) -> Outline:
+def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Outline:
     """Return the outline of a random song: of the style that is asked for, with a beat where a tempo is."""
     outlines = sampler.store.outlines
     if request.style is not None:
@@ -97,7 +112,7 @@ def _outline(sampler: Sampler, request: Request, rng: torch.Generator) -> Outlin
 
 
 def _latents(
-    sampler: Sampler, outline: Outline, rng: torch.Generator, request: Request, past: Tensor | None = None
+    sampler: BeatSampler, outline: Outline, rng: torch.Generator, request: Request, past: Tensor | None = None
 ) -> Tensor:
     """Draw the latents of all beats of an outline, (1, L, Z), `past` (1, L, Z) being the first of them."""
     generator = _generator(sampler)
@@ -108,13 +123,15 @@ def _latents(
     return generator.compose(context, rng, temperature, past)
 
 
-def _on_grid(sampler: Sampler, roll: np.ndarray, grid: Grid) -> Tensor:
+def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid) -> Tensor:
     """Return a roll (C, K, T) in linear loudness as a tensor on the grid, in model space: (1, C, K, T')."""
     on_grid = to_grid(compress(roll, sampler.compression), grid, sampler.frame_seconds)
     return torch.from_numpy(on_grid)[None].to(sampler.device)
 
 
-def _continue(sampler: Sampler, outline: Outline, frames: int, rng: torch.Generator, request: Request) -> Composition:
+def _continue(
+    sampler: BeatSampler, outline: Outline, frames: int, rng: torch.Generator, request: Request
+) -> Composition:
     """Compose what follows the request's past, from its last whole beat on, on its own beats."""
     assert request.past is not None
     past, frame_seconds = request.past, sampler.frame_seconds

@@ -24,8 +24,8 @@ from musigan.rolls.beats import USUAL_TEMPO, Beat, Beats
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.rolls.shape import RollShape
-from musigan.store.chunks import chunk_frames
 from musigan.sampling.requests import NO_REQUEST, Capabilities, Request
+from musigan.store.chunks import chunk_frames
 
 if TYPE_CHECKING:
     import torch
@@ -195,8 +195,8 @@ class Sampler:
                 model_roll = torch.from_numpy(compress(roll[..., :frames], self.compression))[None].to(self.device)
                 ends.append(generator.encode(model_roll).mean)  # (1, L, Z)
             steps = torch.linspace(-0.5, 1.5, ends[0].shape[1], device=self.device)
-            mixed = torch.lerp(ends[0], ends[1], steps.clamp(0, 1)[None, :, None])
-            return Piece(number, self._loudness(generator.decode(mixed, frames).roll))
+            latents = torch.lerp(ends[0], ends[1], steps.clamp(0, 1)[None, :, None])
+            return Piece(number, self._loudness(generator.decode(latents, frames).roll))
 
     def _loudness(self, roll: Tensor) -> np.ndarray:
         """Convert a roll (1, C, K, T) in model space to linear loudness (C, K, T), cleaned as its store was."""

@@ -20,7 +20,7 @@ class Average:
         self.half_life = half_life
 
     @torch.no_grad()
-    def update(self, network: nn.Module, rolls: int, rolls_seen: int) -> None:
+    def update(self, network: nn.Module, rolls: float, rolls_seen: float) -> None:
         """Move the average towards `network` after a step of `rolls` rolls; `rolls_seen` counts those of the stage."""
         half_life = max(min(self.half_life, 0.1 * rolls_seen), 1e-8)
         step_share = 1.0 - 0.5 ** (rolls / half_life)

@@ -70,9 +70,9 @@ class Pace:
     def seconds_left(self, run: Run, steps: int) -> float:
         """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
         (stage, epochs), *later = run.plan[self.stage :]
-        epochs_left: float = epochs - run.position.step / steps
-        epochs_left += sum(epochs * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
-        return epochs_left * steps * self.seconds / max(self.steps, 1)
+        steps_left: float = epochs * steps - run.position.step
+        steps_left += steps * sum(epochs * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
+        return steps_left * self.seconds / max(self.steps, 1)
 
 
 class TrainingReporter(Protocol):

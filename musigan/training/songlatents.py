@@ -1,4 +1,4 @@
-"""Latents of whole songs, encoded once in every key and kept in a file in memory's stead: what a composer learns from."""
+"""Latents of whole songs, encoded once in every key and kept in a file: what a composer learns from."""
 
 from __future__ import annotations
 

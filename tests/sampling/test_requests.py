@@ -59,7 +59,7 @@ def test_the_request_of_each_piece() -> None:
 
 def test_what_a_model_can_do() -> None:
     roll = np.zeros((3, 7, 11), np.float32)
-    Request(0.5, roll, "ROCK", Beat(90.0), roll).check(ABLE, scored=True)
+    Request(0.5, roll, style="ROCK", beat=Beat(90.0), kept=roll).check(ABLE, scored=True)
     Request().check(UNABLE)
     for request, scored, message in (
         (Request(), True, r"best: .* no critic to choose by; draw with count"),

@@ -315,7 +315,7 @@ def test_models_and_tools_that_do_not_go_together(folder: Path, tmp_path: Path) 
         ["folk.zip", "--model", "cyclegan", "-q", "-o", tmp_path / "a.pt"], tool="train-gan",
     )  # fmt: skip
     assert (two.returncode, one.returncode) == (2, 2)
-    assert "keys stores given: 2; the model musigan learns from one" in one_line(two.stderr)
+    assert "keys stores given: 2; the model bars learns from one" in one_line(two.stderr)
     assert "keys stores given: 1; the model cyclegan learns from two" in one_line(one.stderr)
     settings = tiny.settings()
     data = tiny.dataset(folder / "folk.zip", settings)

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("starting")
     tiny.write_keys(folder / "keys")
     (folder / "tiny.yaml").write_text(
-        write_yaml({"network": tiny.NETWORKS["musigan"], "batch_size": 3, "sample_every": 0, "evaluate_every": 0})
+        write_yaml({"network": tiny.NETWORKS["bars"], "batch_size": 1, "sample_every": 0, "evaluate_every": 0})
     )
     for name, adversarial in (("pre.pt", False), ("game.pt", True)):
         made = request(
@@ -61,7 +61,7 @@ def test_the_checkpoint_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_flags_go_above_the_file_above_the_preset(folder: Path) -> None:
     settings = Start.of(request(folder, flags={"epochs": 7, "batch_size": None}), "cpu", Session()).settings
-    assert (settings.epochs, settings.batch_size, settings.preset) == (7, 3, "small")
+    assert (settings.epochs, settings.batch_size, settings.preset) == (7, 1, "small")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_stages_that_a_model_does_not_have() -> None:
 def test_models_take_the_stores_that_they_need(folder: Path, tmp_path: Path) -> None:
     one = request(folder, output=str(tmp_path / "a.pt"))
     two = TrainingRequest(one.sources * 2, one.output, config=one.config, preset="small", flags=one.flags)
-    with pytest.raises(UsageError, match="keys stores given: 2; the model musigan learns from one"):
+    with pytest.raises(UsageError, match="keys stores given: 2; the model bars learns from one"):
         Start.of(two, "cpu", Session()).train(Session())
 
 

@@ -2,8 +2,9 @@
 
 The latents stay where their notes are, by key and by time, and all weights are shared over both: that is why onsets
 come back where they were after minutes of training. On held-out songs 86 % of onsets (F1, within a frame) after four
-CPU minutes; a single code of 64 numbers for all keys, with as many parameters, 45 %. Encoder and decoder each have a linear
-bypass that begins as the principal components of patches, so that the first step already carries most of the music.
+CPU minutes; a single code of 64 numbers for all keys, with as many parameters, 45 %. Encoder and decoder each have a
+linear bypass that begins as the principal components of patches, so that the first step already carries most of the
+music.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def onsets_of(roll: Tensor) -> Tensor:
 
 
 def steepened(roll: Tensor, onsets: Tensor) -> Tensor:
-    """Limit what sounds before an onset (logits above 0), all (B, C, K, T), so that attacks are as steep as modelled."""
+    """Limit what sounds before an onset (logits above 0) so that attacks are as steep as modelled; all (B, C, K, T)."""
     struck = (onsets > 0) & (roll > 0)
     ceiling = torch.where(struck, roll / RISE, torch.ones_like(roll))
     return torch.minimum(roll, F.pad(ceiling, (0, 1), value=1.0)[..., 1:])

@@ -3,8 +3,8 @@
 A token is a beat: the latents of its four 16ths side by side. A causal transformer reads the finished beats, told by an
 `Outline` where in the bar and the song each stands, and what it hears says what may come next; a small network turns
 noise into the next beat in a few flow steps (a head as in arXiv 2406.11838, by a flow, 2210.02747). Besides the beat
-before, it is shown the beats 1, 2, 4 and 8 bars earlier (lookback, Waite 2016) and the one that the plan says it is like:
-what is to be repeated is finished and in sight when it matters. While it learns, its past is blurred by noise, so
+before, it is shown the beats 1, 2, 4 and 8 bars earlier (lookback, Waite 2016) and the one that the plan says it is
+like: what is to be repeated is finished and in sight when it matters. While it learns, its past is blurred by noise, so
 that it bears its own small errors (as in arXiv 2407.01392).
 """
 
@@ -106,8 +106,8 @@ class FlowHead(nn.Module):
         self.last = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.head_layers))
         self.beat_out = nn.Linear(width, beat_dim)
         for layer in (*self.style, *self.last, self.beat_out):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, beats: Tensor, time: Tensor, heard: Tensor) -> Tensor:
         """Return the velocity (..., D) at beats (..., D) and time (...), 0 noise and 1 music."""
@@ -154,7 +154,7 @@ class Composer(nn.Module):
         return self._heard(before, sources, like, context, None)
 
     def hear_next(self, past: Tensor, context: Context, memory: list[Memory]) -> Tensor:
-        """Return what is heard before beat N, (B, 1, W), after N finished ones (B, N, D); the context is that beat's."""
+        """Return what is heard before beat N, (B, 1, W), after N finished ones (B, N, D), in the context of beat N."""
         count = past.shape[1]
         before = past[:, -1:] if count else past.new_zeros(len(context.meter), 1, self.beat_dim)
 

@@ -101,7 +101,7 @@ class Generator(nn.Module):
     def compose(
         self, context: Context, rng: torch.Generator, temperature: float = 1.0, past: Tensor | None = None
     ) -> Tensor:
-        """Draw the beats that `context` (1, N) tells of: latents (1, 4 N, Z), the first of which are `past` (1, L, Z)."""
+        """Draw the latents (1, 4 N, Z) of the beats of `context` (1, N), the first of which are `past` (1, L, Z)."""
         count, beat_dim = context.lags.shape[1], self.composer.beat_dim
         beats = self.latent_mean.new_zeros(1, 0, beat_dim) if past is None else self.as_beats(past)
         memory, finished = self.composer.memory(), beats.shape[1]

@@ -25,7 +25,7 @@ FIRST_ROLLS = 96  # real excerpts, from which the codec's first weights are comp
 class Codec(Variational):
     """The autoencoder of rolls on the grid: loudness of what sounds, what sounds, onsets and KL."""
 
-    generator: Generator  # type: ignore[assignment]
+    generator: Generator
     name = "codec"
 
     def begin(self, dataset: Any) -> None:
@@ -60,7 +60,7 @@ class Codec(Variational):
 class Composition(Objective):
     """The composer: which beat follows all before it, by flow matching on the latents of whole songs."""
 
-    generator: Generator  # type: ignore[assignment]
+    generator: Generator
     name = "composer"
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:

@@ -86,7 +86,7 @@ class Objective(ABC):
         object for the same batch, which is the key to values shared between turns (`BatchCache`).
         """
 
-    def begin(self, dataset: Any) -> None:
+    def begin(self, dataset: Any) -> None:  # noqa: B027  (most stages need none)
         """Prepare the networks for the stage, once, before its first step."""
 
     def examples(self, dataset: Any) -> Any:
