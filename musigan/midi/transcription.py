@@ -145,9 +145,14 @@ class Transcriber:
         song = item.song
         own, signature = _within(song.tempo, 4, 1000), _signature(song)
         tempo = self.tempo or own or estimate_tempo(notes.starts, notes.velocities) or DEFAULT_TEMPO
+        bar_seconds = 240 / tempo * signature[0] / signature[1]
         if self.grid_beats is not None:
-            notes, lead = self._on_grid(notes, tempo, tempo == own, item, 240 / tempo * signature[0] / signature[1])
+            notes, lead = self._on_grid(notes, tempo, tempo == own, item, bar_seconds)
             seconds += lead
+        elif song.seed is not None and song.beats and tempo == own:  # drawn on beats: its bars are the file's
+            lead = self._lead(item, song.first_beat or 0.0, bar_seconds)
+            notes = delayed(notes, lead)
+            seconds = math.ceil((seconds + lead) / bar_seconds - 1e-6) * bar_seconds
         return Part(notes, seconds, tempo, song.title, signature, song.key if song.key in KEYS else None)
 
     def _on_grid(
@@ -157,14 +162,20 @@ class Transcriber:
         assert self.grid_beats is not None
         first = _within(item.song.first_beat, 0, 1e6) if is_own else None
         if first is None:
-            first = first_beat(notes.starts, notes.velocities, tempo)
-        else:
-            first -= item.song.begin_seconds
-        lead = -first % bar_seconds
-        if bar_seconds - lead < 1e-6:
-            lead = 0.0
-        delayed = NoteEvents(notes.groups, notes.pitches, notes.starts + lead, notes.stops + lead, notes.velocities)
-        return quantise(delayed, tempo, self.grid_beats), lead
+            first = first_beat(notes.starts, notes.velocities, tempo) + item.song.begin_seconds
+        lead = self._lead(item, first, bar_seconds)
+        return quantise(delayed(notes, lead), tempo, self.grid_beats), lead
+
+    @staticmethod
+    def _lead(item: Item, first: float, bar_seconds: float) -> float:
+        """Return the delay in seconds that moves the bar at second `first` of a song to where a bar of the file is."""
+        lead = -(first - item.song.begin_seconds) % bar_seconds
+        return 0.0 if bar_seconds - lead < 1e-6 else lead
+
+
+def delayed(notes: NoteEvents, seconds: float) -> NoteEvents:
+    """Return the notes so many seconds later."""
+    return NoteEvents(notes.groups, notes.pitches, notes.starts + seconds, notes.stops + seconds, notes.velocities)
 
 
 def _within(value: float | None, low: float, high: float) -> float | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from musigan.datasets.bars import BarDataset
     from musigan.models.bars.generator import Generator
 
+FEW_KEYS = 4  # semitones up to which a song is learned in every key, beyond in every other
 OPEN_STYLE = 0.2  # share of examples whose style is left open
 SMALLEST_DEVIATION = 1e-3
 
@@ -35,7 +36,7 @@ class SongLatents:
         self.seed, self.songs = dataset.seed, dataset.songs
         self.outlines, self.styles = dataset.outlines, dataset.styles
         span = dataset.augment.transpose_keys
-        self.keys = tuple(range(-span, span + 1))
+        self.keys = tuple(range(-span, span + 1, 2 if span >= FEW_KEYS and span % 2 == 0 else 1))
         counts = np.array([len(outline) for outline in self.outlines])
         self.beats = int(min(counts.max(), MEMORY_BEATS))
         self.starts = np.concatenate(([0], np.cumsum(counts)))  # of each part, in beats

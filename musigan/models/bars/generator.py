@@ -149,5 +149,5 @@ FAMILY = Family(
     conditions=("style", "tempo"),
     parts={"codec": 1, "composer": 9},
     pretrain_share=0.95,
-    losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.15},
+    losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
 )
