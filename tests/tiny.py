@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings, configure
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.rolls import RollDataset
+from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.outlines import Outline, context_arrays
 from musigan.training import runs
 
 CPU = torch.device("cpu")
@@ -58,20 +61,23 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, paired: bool = True) -> Path:
+def write_keys(
+    path: Path, songs: int = 3, validation: int = 1, seed: int = 0, paired: bool = True, pairs: int = 2
+) -> Path:
     """A keys store of held notes: in every song other keys, left louder than right, some cells exactly 0."""
     rng = np.random.default_rng(seed)
     names = ("pairs", "part", "channels", "keys", "frames") if paired else ("chunks", "channels", "keys", "frames")
     with store.write(str(path), HEADER) as writer:
         for number in range(songs):
-            long = np.zeros((CHANNELS, KEYS, 2 * 2 * FRAMES), np.float32)
-            for key in rng.choice(KEYS, 4, replace=False):
-                start = int(rng.integers(0, 3 * FRAMES))
-                long[:, key, start : start + 13] = rng.uniform(0.1, 1.2)
+            long = np.zeros((CHANNELS, KEYS, pairs * 2 * FRAMES), np.float32)
+            for begin in range(0, pairs * 2 * FRAMES, 4 * FRAMES):
+                for key in rng.choice(KEYS, 4, replace=False):
+                    start = begin + int(rng.integers(0, 3 * FRAMES))
+                    long[:, key, start : start + 13] = rng.uniform(0.1, 1.2)
             long[1] *= 0.5
-            blocks = long.reshape(CHANNELS, KEYS, 2, 2, FRAMES).transpose(2, 3, 0, 1, 4)  # (pairs, 2, C, K, T)
+            blocks = long.reshape(CHANNELS, KEYS, pairs, 2, FRAMES).transpose(2, 3, 0, 1, 4)  # (pairs, 2, C, K, T)
             if not paired:
-                blocks = blocks.reshape(4, CHANNELS, KEYS, FRAMES)
+                blocks = blocks.reshape(2 * pairs, CHANNELS, KEYS, FRAMES)
             split = "validation" if number < validation else "train"
             song = store.Song(
                 title=f"Song {number}", split=split, level=0.1 + 0.1 * number, genre=("Folk", "Rock")[number % 2],
@@ -79,6 +85,11 @@ def write_keys(path: Path, songs: int = 3, validation: int = 1, seed: int = 0, p
             )  # fmt: skip
             writer.add(np.ascontiguousarray(blocks, np.float16), names, song)
     return path
+
+
+def write_keys_for(model: str, path: Path) -> Path:
+    """A keys store with enough to learn from: for models that think in beats, songs of 11.5 s and two more."""
+    return write_keys(path, songs=5, pairs=12) if models.family(model).on_beats else write_keys(path)
 
 
 def dataset(path: Path, settings: TrainingSettings, split: Any = "train") -> RollDataset:
@@ -95,11 +106,15 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
         "epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "batch_size": 3, "save_every": 1, "sample_every": 0,
         "network": NETWORKS[model], "adversarial": {"roll_every": 2},
     }  # fmt: skip
-    return configure("small" if model == "bars" else model, {**basis, **changes})
+    if model == "bars":
+        return configure("small", {**basis, "augment": {"transpose_keys": 1}, **changes})
+    return configure(model, {**basis, **changes})
 
 
 def conditions(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
     """Conditions of a model for rolls (B, C, K, T), other ones for each; of the last the first track is given."""
+    if models.family(model).on_beats:
+        return context(*(outline(roll.shape[-1] // GRID_FRAMES, number) for number in range(len(roll))))
     batch, _, _, frames = roll.shape
     kept = torch.full_like(roll, -1.0)
     kept[-1, 0] = roll[-1, 0]
@@ -107,6 +122,25 @@ def conditions(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
     tempo = torch.stack((phases.sin(), phases.cos(), (phases / 4).sin(), (phases / 4).cos()), 1)
     made = {"style": torch.arange(batch) % 3, "tempo": tempo, "kept": kept, "question": roll.roll(1, 0)}
     return {name: made[name] for name in models.family(model).conditions}
+
+
+def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outline:
+    """The outline of so many beats, two bars of which are alike; `number` tells it from others."""
+    places = np.arange(beats)
+    lags = np.where(places >= meter * (1 + number), meter * (1 + number), 0)
+    likeness = np.where(lags > 0, 0.5 + 0.1 * number, 0.0)
+    basis = Outline(places % meter + 1, lags, likeness, 90.0 + 20 * number, meter)
+    return replace(basis, **changes)
+
+
+def context(*outlines: Outline) -> dict[str, torch.Tensor]:
+    """What a composer is told of outlines of N beats at most, and which are known, (B, ...) each; styles 0, 1, 2, ..."""
+    beats = max(map(len, outlines))
+    rows = []
+    for style, each in enumerate(outlines):
+        known = (np.arange(beats) < len(each)).astype(np.float32)
+        rows.append({**context_arrays(each, style, beats), "known": known})
+    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
 class Silent:

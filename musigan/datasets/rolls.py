@@ -70,7 +70,8 @@ class RollDataset:
         needs: Sequence[str] = (),
         styles: Sequence[str] | None = None,
     ) -> None:
-        self.reader, self.augment, self.compression, self.seed = reader, augment, compression, seed
+        self.reader, self.split, self.augment = reader, split, augment
+        self.compression, self.seed = compression, seed
         self.needs = tuple(needs)
         self.answers = "question" in self.needs  # each roll comes with the chunk before it
         infos = list(reader.infos())

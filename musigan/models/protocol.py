@@ -143,6 +143,23 @@ class Continuation(Generator, Protocol):
 
 
 @runtime_checkable
+class BeatComposer(Autoencoder, TimeDecoder, Protocol):
+    """Generator that composes the latents of music beat after beat, from nothing or after other beats.
+
+    `Family.on_beats`; stage `composer`. What it is told of its beats, its `context`, is a family's own.
+    """
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of `compose` unless another is asked for."""
+
+    def compose(
+        self, context: Any, rng: torch.Generator, temperature: float = 1.0, past: Tensor | None = None
+    ) -> Tensor:
+        """Draw the latents (1, L, Z) of the beats of `context`, the first of which are `past` (1, P, Z)."""
+
+
+@runtime_checkable
 class Translator(Generator, Protocol):
     """Generators in both directions between two kinds of music; `Family.translates`, stage `translation`."""
 

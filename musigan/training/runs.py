@@ -13,7 +13,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint, Position
 from musigan.checkpoints.settings import TrainingSettings
-from musigan.datasets.batches import Examples, steps_per_epoch
+from musigan.datasets.batches import Examples
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
@@ -124,7 +124,7 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
     accelerated = accelerate(networks, settings.precision, settings.compile, device)
     run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, accelerated, average, device)
     run.position, run.history, run.saved = saved.position, list(saved.history), True
-    _extend(run, saved, dataset)
+    _extend(run, saved)
     if not run.finished:
         objective = objective_of(run)
         run.optimisers = optimisers_of(objective)
@@ -146,7 +146,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> 
         group.update(values)
 
 
-def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
+def _extend(run: Run, saved: Checkpoint) -> None:
     """Lengthen or shorten the last stage by the change of --epochs since the run was planned."""
     old, new = saved.training_settings(), run.settings
     for name in ("pretrain_epochs", "critic_epochs", "batch_size", "accumulate", "seed"):
@@ -161,8 +161,9 @@ def _extend(run: Run, saved: Checkpoint, dataset: RollDataset) -> None:
         return
     name, epochs = run.plan[-1]
     if run.finished and extra_epochs > 0:
-        steps = epochs * steps_per_epoch(dataset, new.rolls_per_step)
-        run.position.stage, run.position.epoch, run.position.step = len(run.plan) - 1, epochs, steps
+        steps_before = [entry["step"] for entry in run.history if entry["stage"] != name]
+        run.position.stage, run.position.epoch = len(run.plan) - 1, epochs
+        run.position.step = run.position.total_steps - max(steps_before, default=0)
     is_last_stage = run.position.stage >= len(run.plan) - 1
     if (
         epochs + extra_epochs < (run.position.epoch + bool(run.position.step_in_epoch) if is_last_stage else 1)

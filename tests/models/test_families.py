@@ -15,6 +15,8 @@ from musigan.checkpoints.settings import PRESETS, configure
 from musigan.errors import SettingsError
 from musigan.layers.packing import chroma
 from musigan.models import protocol
+from musigan.models.bars.composer import Context
+from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.shape import RollShape
 from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
@@ -32,6 +34,11 @@ def built(name: str, shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     known = {entry.name for entry in fields(models.family(name).settings)}
     extras = {key: value for key, value in changes.items() if key not in EXTRAS or key in known}
     return models.build(name, {**tiny.NETWORKS[name], **extras}, shape)
+
+
+def shape_of(name: str) -> RollShape:
+    """The shape of a training roll: of models that think in beats, long enough for all that they look back to."""
+    return RollShape(tiny.CHANNELS, tiny.KEYS, 19 * GRID_FRAMES) if models.family(name).on_beats else SHAPE
 
 
 def real(batch: int = 4, shape: RollShape = SHAPE) -> torch.Tensor:
@@ -56,12 +63,14 @@ def test_family_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", models.FAMILIES)
 def test_a_family_declares_what_its_networks_offer(name: str) -> None:
     family, generator = models.family(name), built(name)["generator"]
+    composes = isinstance(generator, protocol.BeatComposer)
     offers = {
         "draws": isinstance(generator, (protocol.NoiseGenerator, protocol.Continuation)),
-        "extends": isinstance(generator, protocol.Continuation),
-        "morphs": isinstance(generator, protocol.TimeGenerator),
+        "on_beats": composes,
+        "extends": composes or isinstance(generator, protocol.Continuation),
+        "morphs": composes or isinstance(generator, protocol.TimeGenerator),
         "translates": isinstance(generator, protocol.Translator),
-        "takes_temperature": isinstance(generator, protocol.Likelihood),
+        "takes_temperature": composes or isinstance(generator, protocol.Likelihood),
         "encodes": isinstance(generator, protocol.Autoencoder),
     }
     assert offers == {capability: getattr(family, capability) for capability in offers}
@@ -70,6 +79,8 @@ def test_a_family_declares_what_its_networks_offer(name: str) -> None:
 STAGE_NEEDS: dict[str, tuple[Any, Any]] = {
     "variational": (protocol.Autoencoder, None),
     "prior": (protocol.Flow, None),
+    "codec": (protocol.Autoencoder, None),
+    "composer": (protocol.BeatComposer, None),
     "likelihood": (protocol.Likelihood, None),
     "critic": (protocol.NoiseGenerator, protocol.Critic),
     "adversarial": (protocol.NoiseGenerator, protocol.Critic),
@@ -103,8 +114,18 @@ def test_conditions_are_what_the_networks_take_by_name(name: str) -> None:
         )
         parameters = list(inspect.signature(declared).parameters.values())[1:] if declared else []
         taken |= {one.name for one in parameters if one.kind is not one.VAR_KEYWORD}
+    if family.on_beats:
+        taken |= conditions_of_outlines()
     assert taken - PLAIN == set(family.conditions) - {"other"}
     assert ("other" in family.conditions) == family.translates == (family.stores == 2)
+
+
+def conditions_of_outlines() -> set[str]:
+    """What can be asked for of an outline, as the context of a composer tells it."""
+    plain, slower = tiny.context(tiny.outline(5)), tiny.context(tiny.outline(5, tempo=60.0))
+    assert set(Context._fields) == set(plain) - {"known"}
+    assert [name for name in plain if not torch.equal(plain[name], slower[name])] == ["features"]
+    return {"style", "tempo"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -150,7 +171,8 @@ def test_shapes(name: str, shape: RollShape) -> None:
     [*((name, {}) for name in models.FAMILIES if name != "cyclegan"), ("musigan", EXTRAS), ("original", EXTRAS)],
 )
 def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> None:
-    networks, settings = built(name, **extras), tiny.settings(name)
+    rolls = real(shape=shape_of(name))
+    networks, settings = built(name, shape_of(name), **extras), tiny.settings(name)
     with torch.no_grad():  # past the zeros that residual branches start at, which let nothing through
         for key, parameter in networks.named_parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -162,8 +184,9 @@ def test_gradient_reaches_every_parameter(name: str, extras: dict[str, Any]) -> 
         for step in range(2):
             for side in objective.sides(step):
                 networks.zero_grad()
-                now = context(step, **tiny.conditions(name, real()))
-                sum(objective.losses(side, real(), now).losses.values()).backward()
+                now = context(step, **tiny.conditions(name, rolls))
+                examples = networks["generator"].encode(rolls).mean.detach() if stage == "composer" else rolls
+                sum(objective.losses(side, examples, now).losses.values()).backward()
                 reached |= {key for key, p in networks.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {key for key, _ in networks.named_parameters()}
 

@@ -14,7 +14,7 @@ import torch
 from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings
-from musigan.datasets.batches import Batch
+from musigan.datasets.batches import Batch, Examples, stack_examples
 from musigan.errors import CheckpointError, MusiganError
 from musigan.losses import likelihood
 from musigan.losses.musical import MUSICAL
@@ -34,6 +34,11 @@ def short(**change: Any) -> TrainingSettings:
     return tiny.settings(**merge(basis, change))
 
 
+def repeated(examples: Examples, count: int) -> Batch:
+    """A batch of one example, so many times; its conditions count where the networks need them."""
+    return stack_examples([examples.example(0, 0)] * count)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a short run with nothing changed."""
@@ -44,10 +49,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
+@pytest.mark.parametrize("name", ["bars", "musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
 @pytest.mark.parametrize("limit", [1, 5, 9])
-def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
-    settings = tiny.settings(name)
+def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, tmp_path: Path) -> None:
+    settings, keys = tiny.settings(name), tiny.write_keys_for(name, tmp_path / "keys")
     whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
     run, data = start(keys, settings)
     assert loop.train(run, data, whole, tiny.Silent())
@@ -101,19 +106,21 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     [
         ("variational", "generator", ("generator.encoder", "generator.decoder")),
         ("prior", "generator", ("generator.prior",)),
+        ("codec", "generator", ("generator.encoder", "generator.decoder")),
+        ("composer", "generator", ("generator.prior",)),
         ("likelihood", "generator", ("generator.prior",)),
         ("critic", "critic", ("critic",)),
         ("adversarial", "critic", ("critic",)),
         ("adversarial", "generator", ("generator.prior", "generator.decoder")),
     ],
 )
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
+@pytest.mark.parametrize("name", ["bars", "musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
 def test_each_side_moves_its_own_parameters_only(
-    name: str, stage: str, side: str, may_move: tuple[str, ...], keys: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, stage: str, side: str, may_move: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if stage not in models.family(name).stages:
         pytest.skip("a stage that this family does not have")
-    run, data = start(keys, tiny.settings(name))
+    run, data = start(tiny.write_keys_for(name, tmp_path / "keys"), tiny.settings(name))
     run.plan = [(stage, 1)]
     objective = runs.objective_of(run)
     run.optimisers = runs.optimisers_of(objective)
@@ -127,10 +134,10 @@ def test_each_side_moves_its_own_parameters_only(
         return {k: v.detach().clone() for k, v in named.items()}
 
     before = parameters()
-    real = torch.from_numpy(data.roll(0, 0))[None].repeat(4, 1, 1, 1)
+    batch = repeated(objective.examples(data), 4)
     for _ in range(2):
         run.position.step = 0  # a step on whole rolls
-        loop._step(run, objective, Batch(real), 10)
+        loop._step(run, objective, batch, 10)
     moved = {k for k, v in parameters().items() if not torch.equal(v, before[k])}
     assert moved
     assert {k for k in moved if not k.startswith(may_move)} == set()
@@ -140,17 +147,18 @@ def test_each_side_moves_its_own_parameters_only(
 
 
 @pytest.mark.parametrize(("side", "other"), [("critic", "generator"), ("generator", "critic")])
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan"])
-def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: str, other: str, keys: Path) -> None:
+@pytest.mark.parametrize("name", ["bars", "musigan", "original", "mlp", "rnn", "answer", "musegan"])
+def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: str, other: str, tmp_path: Path) -> None:
+    keys = tiny.write_keys_for(name, tmp_path / "keys")
     run, data = start(keys, tiny.settings(name, adversarial={f"freeze_{side}": [0.25, 0.75]}))
     run.plan = [("adversarial", 1)]
     objective = runs.objective_of(run)
     run.optimisers = runs.optimisers_of(objective)
-    real = torch.from_numpy(data.roll(0, 0))[None].repeat(3, 1, 1, 1)
+    batch = repeated(objective.examples(data), 3)
     moved: dict[str, list[int]] = {side: [], other: []}
     for step in range(8):
         before = {k: v.detach().clone() for k, v in run.networks.named_parameters()}
-        loop._step(run, objective, Batch(real), 8)
+        loop._step(run, objective, batch, 8)
         for each in (side, other):
             network = run.networks[each].named_parameters(each)
             if any(not torch.equal(value, before[k]) for k, value in network):

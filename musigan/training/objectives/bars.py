@@ -74,8 +74,8 @@ class Composition(Objective):
         return first, second
 
     def examples(self, dataset: BarDataset) -> SongLatents:
-        """Return the latents of whole songs, in all keys that the settings allow; sets their mean and deviation."""
-        return SongLatents(dataset, self.generator, learns=bool(dataset.augment.crop))
+        """Return the latents of whole songs in all keys that the settings allow; of training songs, measure them, too."""
+        return SongLatents(dataset, self.generator, learns=dataset.split == "train")
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the flow-matching loss on the latents of songs, (B, L, Z)."""
