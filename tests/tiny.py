@@ -134,7 +134,7 @@ def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outl
 
 
 def context(*outlines: Outline) -> dict[str, torch.Tensor]:
-    """What a composer is told of outlines of N beats at most, and which are known, (B, ...) each; styles 0, 1, 2, ..."""
+    """What a composer is told of outlines of at most N beats, and which are known, (B, ...) each; styles 0, 1, ..."""
     beats = max(map(len, outlines))
     rows = []
     for style, each in enumerate(outlines):

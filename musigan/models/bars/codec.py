@@ -98,7 +98,7 @@ class Codec(nn.Module):
     def receptive_field(self) -> int:
         """Latent steps on either side on which a decoded step depends; at least the encoder's."""
         s = self.settings
-        return 2 * (s.deep_blocks + s.fine_blocks) + 2
+        return 2 * (s.deep_blocks + s.fine_blocks) + 3  # the last: an attack makes way in the frame before it
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the encoder."""

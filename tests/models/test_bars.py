@@ -1,0 +1,403 @@
+"""The model bars: what its codec keeps, what its composer may know, and pieces beat after beat."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from musigan import models
+from musigan.errors import SettingsError
+from musigan.models.bars import composer as composers
+from musigan.models.bars.codec import FAINT, RISE, TOKEN_FRAMES, onsets_of, steepened
+from musigan.models.bars.composer import Context, Memory, earlier
+from musigan.models.bars.generator import Generator
+from musigan.models.bars.settings import BarSettings
+from musigan.models.windows import decode_in_windows
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.shape import RollShape
+from musigan.training.objectives.bars import composition
+from tests import tiny
+
+SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, 4 * GRID_FRAMES)
+
+
+def networks(shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
+    torch.manual_seed(1)
+    return models.build("bars", {**tiny.NETWORKS["bars"], **changes}, shape)
+
+
+def generator(shape: RollShape = SHAPE, loud: bool = True, **changes: Any) -> Generator:
+    """A generator in use; where `loud`, past the zeros that residual branches and the flow start at."""
+    built: Any = networks(shape, **changes)["generator"].eval().requires_grad_(False)
+    if loud:
+        for parameter in built.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    built.latent_mean.copy_(torch.linspace(-0.3, 0.4, len(built.latent_mean)))
+    built.latent_deviation.fill_(0.7)
+    return built  # type: ignore[no-any-return]
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def music(count: int, shape: RollShape) -> Tensor:
+    """Rolls (B, C, K, T) of held notes that begin loud and fade, the first channel louder, silence between them."""
+    source, rolls = rng(5), torch.zeros(count, shape.channels, shape.keys, shape.frames)
+    for roll in rolls:
+        for start in range(0, shape.frames - 7, 12):
+            key = int(torch.randint(shape.keys, (), generator=source))
+            level = 0.5 + 0.4 * torch.rand((), generator=source)
+            roll[:, key, start : start + 7] = level * torch.linspace(1, 0.6, 7)
+        roll[1:] *= 0.5
+    return rolls
+
+
+def beats_of(built: Generator, count: int, seed: int = 2) -> Tensor:
+    return torch.randn(1, count, built.composer.beat_dim, generator=rng(seed))
+
+
+def context(count: int, number: int = 1, **changes: Any) -> Context:
+    """What a composer is told of `count` beats, two a bar, and that each bar is like the one two bars before."""
+    return Context.of(tiny.context(tiny.outline(count, number, **changes)))
+
+
+# ---- the codec ----
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RollShape(1, 5, 24), RollShape(3, 16, 31), RollShape(2, 88, 48)], ids=str)
+def test_rolls_of_any_size_come_back_as_large(shape: RollShape) -> None:
+    built = generator(shape)
+    posterior = built.encode(music(3, shape))
+    steps, rows = -(-shape.frames // TOKEN_FRAMES), -(-shape.keys // 4)
+    assert posterior.mean.shape == posterior.log_variance.shape == (3, steps, rows * 3)
+    decoded = built.decode(posterior.mean, shape.frames)
+    size = (3, shape.channels, shape.keys, shape.frames)
+    assert decoded.loudness is not None
+    assert decoded.onsets is not None
+    assert decoded.roll.shape == decoded.logits.shape == decoded.loudness.shape == decoded.onsets.shape == size
+    assert 0 <= decoded.roll.min() < decoded.roll.max() <= 1
+    assert built.steps(shape.frames) == -(-shape.frames // GRID_FRAMES) * 4
+
+
+def test_what_the_gate_closes_is_exactly_silent() -> None:
+    built = generator()
+    decoded = built.decode(torch.randn(2, 16, built.codec.latent_dim, generator=rng()), SHAPE.frames)
+    is_open = decoded.logits > 0
+    assert 0.1 < is_open.float().mean() < 0.9
+    assert (decoded.roll[~is_open] == 0).all()
+    assert decoded.roll[is_open].max() > 0.1
+
+
+def test_principal_components_carry_most_of_the_music_from_the_start() -> None:
+    """Before any step; with little variety all of it, loudness and the cells that sound."""
+    shape = RollShape(2, 11, 4 * GRID_FRAMES)
+    rolls = music(12, shape)
+    rolls[..., 1::2, :] = 0
+
+    def error(built: Generator) -> float:
+        decoded = built.decode(built.encode(rolls).mean, shape.frames)
+        assert decoded.loudness is not None
+        return float((decoded.loudness - rolls).square().mean() / rolls.square().mean())
+
+    at_random, begun = generator(loud=False, row_latents=8), generator(loud=False, row_latents=8)
+    begun.codec.begin_with(rolls)
+    for built in (at_random, begun):  # what the bypasses say alone
+        nn.init.zeros_(built.codec.pack_out.weight)
+        nn.init.zeros_(built.codec.pack_out.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(built.codec.to_posterior.weight)
+    assert error(at_random) > 0.9
+    assert error(begun) < 0.4
+    decoded = begun.decode(begun.encode(rolls).mean, shape.frames)
+    shared = ((decoded.logits > 0) & (rolls > 0)).sum() / ((decoded.logits > 0) | (rolls > 0)).sum()
+    assert shared > 0.5
+
+
+def test_too_little_music_begins_at_random() -> None:
+    built = generator()
+    before = {name: value.clone() for name, value in built.state_dict().items()}
+    rolls = torch.zeros(3, 2, 11, 48)
+    rolls[0, :, 2, 3:9] = 0.5  # two patches that sound, and three numbers for each
+    built.codec.begin_with(rolls)
+    assert [name for name, value in built.state_dict().items() if not torch.equal(value, before[name])] == []
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_window_decodes_as_the_whole_does(blocks: int) -> None:
+    """With the receptive field on either side; with a step less it does not, attacks included."""
+    built = generator(fine_blocks=blocks)
+    latents = torch.randn(1, 70, built.codec.latent_dim, generator=rng(1))
+    whole = built.decode(latents, 70 * TOKEN_FRAMES).roll
+    assert whole.max() > 0.1
+    for size in (1, 9):
+        torch.testing.assert_close(decode_in_windows(built, latents, size), whole, atol=2e-6, rtol=0)
+    reach = built.decoder_receptive_field
+
+    def changed(step: int) -> Tensor:
+        """Return how much each step of the whole changes, (70), when one step of latents does."""
+        others = latents.clone()
+        others[:, step] += 3.0
+        difference = (built.decode(others, 70 * TOKEN_FRAMES).roll - whole).abs()
+        return difference.amax((0, 1, 2)).unflatten(0, (70, -1)).amax(1)
+
+    distances = (torch.arange(70) - 35).abs()
+    assert (changed(35)[distances > reach] == 0).all()
+    assert changed(35)[distances >= reach - 1].max() > 0
+
+
+def test_the_encoder_sees_no_farther_than_the_decoder() -> None:
+    built, roll = generator(), music(1, RollShape(2, 11, 60 * TOKEN_FRAMES))
+    other = roll.clone()
+    other[..., 30 * TOKEN_FRAMES : 31 * TOKEN_FRAMES] += 0.4
+    moved = (built.encode(other).mean - built.encode(roll).mean).abs().amax((0, 2))
+    assert (moved[(torch.arange(60) - 30).abs() > built.decoder_receptive_field] == 0).all()
+
+
+def test_onsets_by_hand() -> None:
+    """Struck: from silence, again and much louder; neither what fades, nor what is faint, nor what swells slowly."""
+    roll = torch.tensor([[0.5, 0.4, 0.3, 0.45, 0.5], [0.0, 0.1, 0.13, 0.0, 0.2], [0.3, 0.4, 0.5, 0.6, 0.7]])[None, None]
+    expected = torch.tensor([[1.0, 0, 0, 1, 0], [0.0, 0, 0, 0, 1], [1.0, 0, 0, 0, 0]])[None, None]
+    assert FAINT > 0.13
+    torch.testing.assert_close(onsets_of(roll), expected)
+
+
+def test_steepened_attacks_are_onsets_again() -> None:
+    """What sounds before an onset gives way, and only that: not where nothing sounds, nor after it."""
+    roll = torch.tensor([[0.6, 0.6, 0.7, 0.7], [0.6, 0.6, 0.0, 0.7], [0.1, 0.1, 0.7, 0.7]])[None, None]
+    onsets = torch.full_like(roll, -1.0)
+    onsets[..., 2] = 1.0
+    steep = steepened(roll, onsets)
+    expected = roll.clone()
+    expected[0, 0, 0, 1] = 0.7 / RISE
+    torch.testing.assert_close(steep, expected)
+    torch.testing.assert_close(steepened(roll, torch.full_like(roll, -1.0)), roll)
+
+
+def test_keys_and_octaves_are_told_apart() -> None:
+    built = generator()
+    roll = torch.zeros(1, 2, 11, GRID_FRAMES)
+    roll[:, :, 1, 4:12] = 0.7
+    assert not torch.allclose(built.encode(roll).mean[..., :3], built.encode(roll.roll(4, 2)).mean[..., 3:6], atol=1e-3)
+
+
+# ---- the composer ----
+
+
+def test_earlier_beats_by_hand() -> None:
+    beats = torch.tensor([[1.0, 2, 3, 4, 5]])[..., None]
+    lags = torch.tensor([[0, 1, 2, 4, 2]])
+    assert earlier(beats, lags).flatten().tolist() == [0, 1, 1, 0, 3]
+
+
+def test_likeness_is_read_from_where_the_outline_writes_it() -> None:
+    outline = tiny.outline(9, 2)
+    told = Context.of(tiny.context(outline))
+    torch.testing.assert_close(told.likeness[0, :, 0], torch.tensor(outline.likeness, dtype=torch.float32))
+    assert told.likeness.max() == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("changed", [0, 3, 11])
+def test_a_beat_knows_those_before_it_alone(changed: int) -> None:
+    built, told = generator(), context(20)
+    beats = beats_of(built, 20)
+    other = beats.clone()
+    other[:, changed] += 2.0
+    moved = (built.composer.hear(other, told) - built.composer.hear(beats, told)).abs().amax((0, 2))
+    assert (moved[: changed + 1] == 0).all()
+    assert (moved[changed + 1 :] > 1e-6).all()
+
+
+def test_lookback_and_plan_show_single_beats() -> None:
+    """Without attention: beat 19 hears 1, 2, 4 and 8 bars of two beats back, the beat before, and that of the plan."""
+    built, told = generator(composer_layers=1), context(20, number=4)  # the plan leads five bars back
+    nn.init.zeros_(built.composer.layers[0].merge.weight)  # type: ignore[union-attr,arg-type]
+    beats = beats_of(built, 20)
+    heard = built.composer.hear(beats, told)[0, 19]
+    reached = set()
+    for number in range(20):
+        other = beats.clone()
+        other[:, number] += 2.0
+        if not torch.allclose(built.composer.hear(other, told)[0, 19], heard, atol=1e-5):
+            reached.add(19 - number)
+    assert reached == {1, 2, 4, 8, 10, 16}
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_beat_after_beat_hears_what_all_at_once_does(number: int) -> None:
+    built, told = generator(), context(23, number)
+    beats, memory = beats_of(built, 23), built.composer.memory()
+    whole = built.composer.hear(beats, told)
+    for place in range(23):
+        here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
+        heard = built.composer.hear_next(beats[:, :place], here, memory)
+        torch.testing.assert_close(heard[:, 0], whole[:, place], atol=2e-5, rtol=1e-4)
+
+
+def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five beats, with lookback of eight bars of a beat: beat 29 hears from beat 17 on, with one layer."""
+    monkeypatch.setattr(composers, "MEMORY_BEATS", 5)
+    built, told = generator(composer_layers=1), context(30, meter=1, lags=torch.zeros(30, dtype=int).numpy())
+    beats = beats_of(built, 30)
+
+    def last(past: Tensor) -> Tensor:
+        memory = built.composer.memory()
+        for place in range(30):
+            here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
+            heard = built.composer.hear_next(past[:, :place], here, memory)
+        assert memory[0].key is not None
+        assert memory[0].key.shape[2] == 5
+        return heard
+
+    whole = last(beats)
+    for number, is_heard in ((0, False), (16, False), (17, True), (28, True)):
+        other = beats.clone()
+        other[:, number] += 2.0
+        assert torch.equal(last(other), whole) is not is_heard, number
+
+
+def test_memory_in_its_limits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composers, "MEMORY_BEATS", 3)
+    memory = Memory()
+    for number in range(5):
+        beat = torch.full((1, 1, 1, 1), float(number))
+        keys, values = memory.add(beat, -beat)
+    assert keys.flatten().tolist() == [2, 3, 4]
+    assert values.flatten().tolist() == [-2, -3, -4]
+
+
+def test_styles_beyond_the_last_share_an_embedding() -> None:
+    built, told, beats = generator(), context(3), beats_of(generator(), 3)
+    heard = [built.composer.hear(beats, told._replace(style=torch.tensor([n]))) for n in (1, 62, 63, 64, 900)]
+    assert torch.equal(heard[2], heard[3])
+    assert torch.equal(heard[2], heard[4])
+    assert not torch.allclose(heard[0], heard[1])
+    assert not torch.allclose(heard[1], heard[2])
+
+
+def test_what_is_not_known_counts_for_nothing() -> None:
+    """The loss of a song that ends is that of its beats, whatever fills the rest."""
+    built, told = generator(), {**tiny.context(tiny.outline(4, 1), tiny.outline(6, 2))}
+    latents = torch.randn(2, 24, built.codec.latent_dim, generator=rng(3))
+    other = latents.clone()
+    other[0, 16:] += 5.0
+    losses = [composition(built, each, told, rng(), 2, 0.3, told["known"]).item() for each in (latents, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    all_count = [composition(built, each, told, rng(), 2, 0.3).item() for each in (latents, other)]
+    assert all_count[1] > 1.2 * all_count[0]
+
+
+def test_past_noise_blurs_what_is_heard_and_not_what_is_learned() -> None:
+    """Nothing is heard of the first beat, so its loss is the same; that of the others is not."""
+    built, told = generator(), tiny.context(tiny.outline(5, 1))
+    latents = torch.randn(1, 20, built.codec.latent_dim, generator=rng(3))
+    first = (torch.arange(5) < 1).float()[None]
+    for known, same in ((first, True), (1 - first, False)):
+        plain, blurred = (composition(built, latents, told, rng(), 1, noise, known).item() for noise in (0.0, 3.0))
+        assert (plain == pytest.approx(blurred, rel=1e-6)) is same
+
+
+# ---- composed pieces ----
+
+
+def test_beats_and_latents_are_each_others_inverse() -> None:
+    built = generator()
+    latents = torch.randn(2, 12, built.codec.latent_dim, generator=rng())
+    beats = built.as_beats(latents)
+    assert beats.shape == (2, 3, 4 * built.codec.latent_dim)
+    torch.testing.assert_close(built.as_latents(beats), latents)
+    third = (latents[1, 6] - built.latent_mean) / 0.7  # the third 16th of the second beat
+    torch.testing.assert_close(beats[1, 1].unflatten(0, (4, -1))[2], third)
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_a_piece_of_any_length_is_its_seed(count: int) -> None:
+    built, told = generator(), context(count)
+    one, same, other = (built.compose(told, rng(seed)) for seed in (3, 3, 4))
+    assert one.shape == (1, 4 * count, built.codec.latent_dim)
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+
+
+def test_a_shorter_piece_is_the_beginning_of_a_longer_one() -> None:
+    built = generator()
+    long, short = (built.compose(context(count, begins=False), rng(3)) for count in (9, 5))
+    torch.testing.assert_close(long[:, :20], short)
+
+
+def test_temperature_is_the_noise() -> None:
+    built, told = generator(), context(6)
+    still, again = (built.compose(told, rng(seed), 0.0) for seed in (1, 2))
+    assert torch.equal(still, again)
+    assert not torch.allclose(built.compose(told, rng(1), 0.5), built.compose(told, rng(1), 1.0))
+
+
+def test_the_past_stays_and_is_gone_on_from() -> None:
+    built, told = generator(), context(7)
+    past = torch.randn(1, 12, built.codec.latent_dim, generator=rng(8))
+    whole = built.compose(told, rng(3), past=past)
+    assert whole.shape == (1, 28, built.codec.latent_dim)
+    torch.testing.assert_close(whole[:, :12], past)
+    other = built.compose(told, rng(3), past=past + 1.0)
+    assert not torch.allclose(whole[:, 12:16], other[:, 12:16], atol=1e-4)
+
+
+def test_training_and_drawing_run_the_same_flow() -> None:
+    """A piece composed from noise is what the flow makes of that noise after the piece's own beats."""
+    built, told = generator(), context(6)
+    piece = built.compose(told, rng(3))
+    noise, source = torch.zeros(1, 6, built.composer.beat_dim), rng(3)
+    for number in range(6):
+        noise[:, number] = torch.randn(1, 1, built.composer.beat_dim, generator=source)[:, 0]
+    again = built.sample_prior(noise, past=piece, **told._asdict())
+    torch.testing.assert_close(again, piece, atol=1e-4, rtol=1e-3)
+    halfway = built.sample_prior(noise, 0, 2, past=piece, **told._asdict())
+    assert halfway.shape == noise.shape
+    torch.testing.assert_close(built.sample_prior(halfway, 2, past=piece, **told._asdict()), again)
+
+
+# ---- settings ----
+
+SIZES = {
+    "patch_keys": 3, "row_latents": 4, "width": 10, "deep_width": 12, "fine_blocks": 2, "deep_blocks": 2,
+    "composer_width": 24, "composer_layers": 3, "head_width": 10, "head_layers": 2, "critic_width": 8,
+    "latent_critic_width": 0, "chroma_critic_width": 0, "spectral": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SIZES)
+def test_every_size_has_an_effect(setting: str) -> None:
+    plain = {name: value.shape for name, value in networks().state_dict().items()}
+    assert plain != {name: value.shape for name, value in networks(**{setting: SIZES[setting]}).state_dict().items()}
+
+
+def test_what_changes_no_shape_changes_the_music() -> None:
+    told = context(5)
+    piece = generator().compose(told, rng())
+    for change in ({"composer_heads": 4}, {"flow_steps": 5}):
+        assert not torch.allclose(generator(**change).compose(told, rng()), piece), change
+    for share, is_random in ((0.0, False), (0.5, True)):
+        built = generator(composer_dropout=share).train()
+        heard = [built.composer.hear(beats_of(built, 5), told) for _ in range(2)]
+        assert torch.equal(*heard) is not is_random
+    tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout"}
+    assert tested == {entry.name for entry in fields(BarSettings)}
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"network\.composer_width 20 .* network\.composer_heads \(4\)"):
+        BarSettings(composer_width=20, composer_heads=4)
+
+
+def test_critic_hears_rolls_and_latents_each_alone() -> None:
+    critic: Any = networks()["critic"].eval()
+    roll, latents = music(3, SHAPE), torch.randn(3, 16, 9, generator=rng())
+    told = critic(roll, latents, per_sample=True, **context(4)._asdict())
+    assert set(told.logits) == {"roll", "chroma", "latent"}
+    assert all(logit.shape == (3, 1) for logit in told.logits.values())
+    alone = critic(roll[1:2], latents[1:2], per_sample=True)
+    for view, logit in told.logits.items():
+        torch.testing.assert_close(logit[1:2], alone.logits[view])
