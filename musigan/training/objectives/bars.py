@@ -74,7 +74,7 @@ class Composition(Objective):
         return first, second
 
     def examples(self, dataset: BarDataset) -> SongLatents:
-        """Return the latents of whole songs in all keys that the settings allow; those of training songs are measured."""
+        """Return the latents of whole songs, in all keys that the settings allow; measure those of training songs."""
         return SongLatents(dataset, self.generator, learns=dataset.split == "train")
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
