@@ -3,8 +3,8 @@
     python benchmarks/score_codec.py KEYS CKPT [--seconds 120]
 
 Each song goes the way of `sample --morph` with itself: onto the grid of its beats where the model thinks in beats,
-into latents, back into a roll in seconds. Onsets are those of notes (`musigan.rolls.notes`, the channels' mean), matched
-by key within so many frames, each once; and, as "cells", every frame in which a key begins to sound at all.
+into latents, back into a roll in seconds. Onsets are those of notes (`musigan.rolls.notes`, the channels' mean),
+matched by key within so many frames, each once; and, as "cells", every frame in which a key begins to sound at all.
 """
 
 from __future__ import annotations

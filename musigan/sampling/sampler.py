@@ -69,6 +69,8 @@ class Sampler:
     ) -> None:
         if not family.draws:
             raise CheckpointError("the checkpoint turns songs into another kind of music and draws none; use transfer")
+        if family.on_beats and not store.outlines:
+            raise CheckpointError("the checkpoint holds no outlines of songs, which pieces follow; train it again")
         self.family, self.networks = family, networks.to(device).eval()
         self.generator = cast("Generator", networks["generator"])
         self.critic = cast("Critic", networks["critic"]) if "critic" in networks else None

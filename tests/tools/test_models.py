@@ -17,6 +17,7 @@ def test_every_family_has_a_line_and_a_row() -> None:
         row.split()[0]: [row[a:b].strip() for a, b in zip(columns, [*columns[1:], None], strict=True)] for row in rows
     }
     assert list(cells) == list(models.FAMILIES)
+    assert cells["bars"] == ["yes", "yes", "yes", "-", "yes", "style, tempo"]
     assert cells["musigan"] == ["yes", "yes", "yes", "-", "-", "-"]
     assert cells["lstm"] == ["yes", "yes", "-", "-", "yes", "-"]
     assert cells["cyclegan"] == ["-", "-", "-", "yes", "-", "other kind"]
