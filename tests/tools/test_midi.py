@@ -14,7 +14,7 @@ import pytest
 from musigan import store
 from musigan.errors import StoreError
 from musigan.midi.reading import read_score
-from tests import helpers
+from tests import helpers, tiny
 from tests.helpers import one_line, run, run_each
 from tests.midifiles import folder, midi, note, program, song
 from tests.stores import items
@@ -178,11 +178,7 @@ def test_instruments_play_together_and_show_themselves(tmp_path: Path) -> None:
 
 
 def test_a_network_learns_tracks_and_draws_them(keys: Path, tmp_path: Path) -> None:
-    small = {
-        "network": {"width": 8, "deep_width": 8, "latent_dim": 4, "transformer_width": 16, "transformer_layers": 1,
-                    "critic_width": 8, "latent_critic_width": 8},
-        "batch_size": 4,
-    }  # fmt: skip
+    small = {"network": tiny.NETWORKS["bars"], "batch_size": 4}
     (tmp_path / "s.yaml").write_text(json.dumps(small))
     checkpoint = tmp_path / "ckpt.pt"
     done = run(

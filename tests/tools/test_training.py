@@ -33,7 +33,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     keys = tiny.write_keys(folder / "keys")
     config = folder / "tiny.yaml"
-    chosen = {"model": "musigan", "network": tiny.NETWORKS["musigan"], "adversarial": {"roll_every": 2}, "batch_size": 3}
+    chosen = {
+        "model": "musigan",
+        "network": tiny.NETWORKS["musigan"],
+        "adversarial": {"roll_every": 2},
+        "batch_size": 3,
+    }
     config.write_text(write_yaml(chosen))
     (pre,) = calls("pretrain", [keys, "--config", config, "--epochs", 3, "--critic-epochs", 1, "-o", folder / "pre.pt"])
     assert pre[0] == 0, pre[2]
@@ -84,7 +89,9 @@ def test_a_game_from_a_pretraining_has_epochs_of_its_own(folder: Path, tmp_path:
 def test_init_says_what_fits(folder: Path, tmp_path: Path) -> None:
     keys, config = folder / "keys", folder / "tiny.yaml"
     wider = tmp_path / "wider.yaml"
-    wider.write_text(write_yaml({"model": "musigan", "network": {**tiny.NETWORKS["musigan"], "width": 10}, "batch_size": 3}))
+    wider.write_text(
+        write_yaml({"model": "musigan", "network": {**tiny.NETWORKS["musigan"], "width": 10}, "batch_size": 3})
+    )
     tail = ["--init", folder / "pre.pt", "--epochs", 4, "--steps-limit", 1, "-o"]
     same, sizes, none, both = calls(
         "train-gan",
@@ -178,7 +185,7 @@ def test_a_store_that_could_not_be_heard_is_refused_first(folder: Path, tmp_path
         keys = tmp_path / str(number)
         with store.write(str(keys), replace(tiny.HEADER, **change)) as writer:
             writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), store.Song(title="x", level=0.1))
-        lines.append([keys, "--config", folder / "tiny.yaml", "-o", tmp_path / "ckpt.pt"])
+        lines.append([keys, "--config", folder / "tiny.yaml", "--preset", "musigan", "-o", tmp_path / "ckpt.pt"])
     for code, _, said in calls("train-gan", *lines):
         assert code in (1, 2), said
         one_line(said.encode())

@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 import torch
 
+from musigan import models, store
 from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings
+from musigan.datasets.record import MusicRecord
 from musigan.metrics.baselines import BASELINES
+from musigan.metrics.pieces import FEWEST_PIECES, LOGGED
+from musigan.metrics.piecewords import rhythm_and_form
 from musigan.metrics.verdict import DISTANCES
+from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Sampler
 from musigan.training import judging, loop
 from musigan.training.journal import Journal
-from tests import tiny
+from tests import musicstores, tiny
 from tests.tiny import assert_same_weights, dataset, go_on, start
 
 ROWS = {"samples", "held-out", "floor", *BASELINES}
@@ -222,6 +227,32 @@ def test_a_generator_that_was_not_taught_to_draw_is_not_judged(keys: Path, tmp_p
     assert {entry["stage"] for entry in history if "evaluation" in entry} == {entry["stage"] for entry in history} - {
         "variational"
     }
+
+
+def test_songs_of_half_a_minute_are_judged_by_rhythm_and_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation has a row of each for samples, songs and floor, in numbers and in words; the floor is nearer."""
+    monkeypatch.setattr(judging, "DRAWN_PIECES", 4)
+    path = musicstores.write_music(tmp_path / "keys", train=FEWEST_PIECES, held=FEWEST_PIECES)
+    shape = RollShape(musicstores.CHANNELS, musicstores.KEYS, musicstores.FRAMES)
+    torch.manual_seed(4)
+    networks = models.build("musigan", tiny.NETWORKS["musigan"], shape)
+    with torch.no_grad():
+        networks["generator"].key_bias[:, :, 3:9] += 2  # type: ignore[operator,union-attr,index]
+    family = models.family("musigan")
+    with store.open_reader(str(path), ("keys",)) as reader:
+        sampler = Sampler(networks, shape, MusicRecord(reader.header, 0.1), "sqrt", family)
+        evaluation = judging.TrainingJudge(reader).evaluate(sampler, [])
+    figures = evaluation["metrics"]
+    assert set(LOGGED) <= set(figures)
+    for name in LOGGED:
+        assert set(figures[name]) == {"samples", "held-out", "floor"}
+        assert all(isinstance(figures[name][row], float) for row in ("held-out", "floor")), name
+    samples, songs, floor = ({name: figures[name][row] for name in LOGGED} for row in ("samples", "held-out", "floor"))
+    assert sum(samples[n] is None or abs(samples[n] - songs[n]) > abs(floor[n] - songs[n]) for n in LOGGED) >= 3
+    words = rhythm_and_form(samples, songs)
+    assert "in songs" in words
+    assert evaluation["verdict"].endswith(f"; {words}")
+    json.dumps(evaluation, allow_nan=False)
 
 
 def test_the_original_model_is_judged_too(keys: Path, tmp_path: Path) -> None:
