@@ -1,10 +1,11 @@
-"""Rolls a second of a full GAN step: the `small` preset against the original's layout, same batch, same run.
+"""Rolls a second of a full GAN step: `musigan` and the `small` preset against the original's layout, same batch.
 
     python benchmarks/bench_training.py [--batch 8] [--steps 8] [--threads 1]
     python benchmarks/bench_training.py --presets small medium large original [--device cuda]
 
-A full step is one critic and one generator step, data loading left out. `small` works on 88 keys x 500 frames and is
-timed over whole cycles of its cheap and dear steps; the original's layout on its own 33 x 500, a third of the cells.
+A full step is one critic and one generator step, data loading left out. `musigan` works on 88 keys x 500 frames,
+and `small` on 88 keys x 16 beats; both are timed over whole cycles of their cheap and dear steps. The original's layout
+has its own 33 x 500, a third of the cells.
 With --presets, what the comment in each preset's file says: parameters, the most memory a process of its own took (on a
 GPU: that torch had reserved), and rolls a second of each stage at the preset's own batch size on 88 keys x 500 frames.
 """
@@ -18,16 +19,39 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import torch
 
 from musigan import models
 from musigan.checkpoints.settings import TrainingSettings, configure
+from musigan.datasets.bars import EXCERPT_BEATS
 from musigan.machine.cores import usable_cores
+from musigan.models.bars.composer import BEAT_STEPS
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.outlines import Outline, context_arrays
 from musigan.rolls.shape import RollShape
 from musigan.training.acceleration import accelerate
 from musigan.training.objectives import OBJECTIVES, StepContext
 
 FULL, NARROW = RollShape(2, 88, 500), RollShape(2, 33, 500)
+SONG_BEATS, BEATS_A_BAR = 256, 4  # of an example of the composer's stage
+GRID = RollShape(2, 88, EXCERPT_BEATS * GRID_FRAMES)
+
+
+def examples(settings: TrainingSettings, shape: RollShape, stage: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return a batch of what a stage learns from, and its conditions: noise where it is loud."""
+    batch, conditions = settings.batch_size, dict[str, torch.Tensor]()
+    if models.family(settings.model).on_beats:
+        count = SONG_BEATS if stage == "composer" else EXCERPT_BEATS
+        numbers = np.arange(count) % BEATS_A_BAR + 1
+        outline = Outline(numbers, np.where(np.arange(count) < 16, 0, 16), np.full(count, 0.5))
+        arrays = {**context_arrays(outline, 0, count), "known": np.ones(count, np.float32)}
+        conditions = {name: torch.from_numpy(np.stack([array] * batch)) for name, array in arrays.items()}
+        if stage == "composer":
+            latent_dim = -(-shape.keys // (2 * settings.network["patch_keys"])) * settings.network["row_latents"]
+            return torch.randn(batch, BEAT_STEPS * count, latent_dim), conditions
+    loud = torch.rand(batch, shape.channels, shape.keys, shape.frames)
+    return loud * (loud > 0.8), conditions
 
 
 def rolls_per_second(
@@ -42,8 +66,8 @@ def rolls_per_second(
     accelerated = accelerate(networks, settings.precision, settings.compile, torch.device(device))
     objective = OBJECTIVES[stage](accelerated, settings)
     optimisers = {side: torch.optim.Adam(groups, foreach=True) for side, groups in objective.groups().items()}
-    loud = torch.rand(settings.batch_size, shape.channels, shape.keys, shape.frames).to(device)
-    real = loud * (loud > 0.8)
+    real, conditions = examples(settings, shape, stage)
+    real, conditions = real.to(device), {name: value.to(device) for name, value in conditions.items()}
 
     def step(number: int) -> None:
         shown = real.clone()  # a new batch, so that nothing computed for the last one is used again
@@ -53,7 +77,7 @@ def rolls_per_second(
             for parameter in moving:
                 parameter.requires_grad_(True)
             rng = torch.Generator().manual_seed(number)
-            losses = objective.losses(side, shown, StepContext(number, 0.5, rng)).losses
+            losses = objective.losses(side, shown, StepContext(number, 0.5, rng, conditions)).losses
             optimisers[side].zero_grad()
             sum(settings.weight(name) * loss for name, loss in losses.items()).backward()  # type: ignore[union-attr]
             optimisers[side].step()
@@ -78,10 +102,18 @@ def portrait(name: str, batch: int | None, steps: int, threads: int, device: str
     before, paces, parameters = _memory(device), {}, 0.0
     for stage in models.family(settings.model).stages:
         if stage != "critic":
-            paces[stage], parameters = rolls_per_second(settings, FULL, steps, stage, device)
-    said = ", ".join(f"{stage} {pace:.1f}" for stage, pace in paces.items())
+            shape = GRID if models.family(settings.model).on_beats else FULL
+            paces[stage], parameters = rolls_per_second(settings, shape, steps, stage, device)
+    said = ", ".join(_said(stage, pace) for stage, pace in paces.items())
     used = f"{_memory(device):.1f} GiB ({before:.1f} before the first step)"
-    return f"{name:9} {parameters:5.1f} M parameters, batch {settings.batch_size:2}: {used}; rolls/s: {said}"
+    return f"{name:9} {parameters:5.1f} M parameters, batch {settings.batch_size:2}: {used}; {said}"
+
+
+def _said(stage: str, pace: float) -> str:
+    """Return a stage's pace in words: a composer's example is a song."""
+    if stage == "composer":
+        return f"{stage} {pace * SONG_BEATS / BEATS_A_BAR:.0f} bars/s"
+    return f"{stage} {pace:.1f} rolls/s"
 
 
 def _memory(device: str) -> float:
@@ -115,15 +147,24 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     print(f"batch {chosen.batch}, {chosen.threads} threads, torch {torch.__version__}")
     paces = {}
-    for preset, shape, steps in (("small", FULL, chosen.steps), ("original", NARROW, 3)):
+    for preset, shape, steps in (
+        ("musigan", FULL, chosen.steps),
+        ("small", GRID, chosen.steps),
+        ("original", NARROW, 3),
+    ):
         settings = configure(preset, {"batch_size": chosen.batch})
         pace, parameters = rolls_per_second(settings, shape, steps)
         paces[preset] = pace
         print(f"{preset:9} {shape.keys} x {shape.frames}: {pace:7.2f} rolls/s, {parameters:.1f} M parameters")
-    whole = configure("small", {"batch_size": chosen.batch, "adversarial": {"roll_every": 1}})
+    whole = configure("musigan", {"batch_size": chosen.batch, "adversarial": {"roll_every": 1}})
     pace, _ = rolls_per_second(whole, FULL, 4)
-    print(f"{'small':9} {FULL.keys} x {FULL.frames}: {pace:7.2f} rolls/s when whole rolls are judged in every step")
-    print(f"ratio small : original {paces['small'] / paces['original']:.1f}; every step {pace / paces['original']:.1f}")
+    print(f"{'musigan':9} {FULL.keys} x {FULL.frames}: {pace:7.2f} rolls/s if whole rolls are judged in every step")
+    print(
+        f"ratio musigan : original {paces['musigan'] / paces['original']:.1f}; every step {pace / paces['original']:.1f}"
+    )
+    prior, _ = rolls_per_second(configure("musigan", {}), FULL, chosen.steps, "prior")
+    songs, _ = rolls_per_second(configure("small", {}), GRID, chosen.steps, "composer")
+    print(f"musigan's prior {prior:.1f} rolls/s; {_said('composer', songs)} of small")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does what is drawn go by the style and the tempo that were asked for? On a checkpoint of musegan.
+"""Does what is drawn go by the style and the tempo that were asked for? On a checkpoint of bars or musegan.
 
     python benchmarks/score_conditions.py KEYS CKPT [-n 30]
 
@@ -48,10 +48,11 @@ def main() -> None:
     parser.add_argument("keys")
     parser.add_argument("checkpoint")
     parser.add_argument("-n", "--count", type=int, default=30, help="pieces for each style and each tempo")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each piece")
     chosen = parser.parse_args()
     torch.set_num_threads(usable_cores())
     sampler = Sampler.load(chosen.checkpoint)
-    styles, frames = list(sampler.store.styles or ()), sampler.shape.frames
+    styles, frames = list(sampler.store.styles or ()), sampler.frames(chosen.seconds)
     frame_seconds, low_key = sampler.store.header.frame_seconds, sampler.store.header.low_key
 
     def drawn(**request: object) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ set -euo pipefail
 # shellcheck source=_environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
 
-ROLLS_PER_SECOND=60 # what two cores of a laptop train at, or better
+ROLLS_PER_SECOND=30 # what a laptop trains at, or better: chunks of 10 s, over all stages
 STOPPED=143         # a tool's exit code on SIGTERM
 
 case ${1:-} in
@@ -64,13 +64,6 @@ listing() { find -L "$1" -type f -exec ls -lnL {} + | LC_ALL=C sort | cksum; }
 
 # pairs: how many pairs of chunks the music has.
 pairs() { musigan check "$work/keys.zarr" 2>/dev/null | sed -n 's/.* with \([0-9][0-9]*\) pairs.*/\1/p'; }
-
-# batch_size: a small collection is taken in small steps; in five minutes there would be too few large ones.
-batch_size() {
-    local pairs
-    pairs=$(pairs)
-    echo $((${pairs:-500} < 250 ? 4 : 8))
-}
 
 # epochs: how many passes over the music fit into the minutes.
 epochs() {
@@ -143,7 +136,7 @@ else
         record training "$state"
         record trained 0
         record planned "$wanted"
-        train --epochs "$wanted" --batch-size "$(batch_size)"
+        train --epochs "$wanted"
     elif [ "$planned" -lt "$wanted" ]; then
         record planned "$wanted"
         train --resume "$work/ckpt.pt" --epochs "$wanted"
