@@ -159,9 +159,8 @@ def main() -> None:
     whole = configure("musigan", {"batch_size": chosen.batch, "adversarial": {"roll_every": 1}})
     pace, _ = rolls_per_second(whole, FULL, 4)
     print(f"{'musigan':9} {FULL.keys} x {FULL.frames}: {pace:7.2f} rolls/s if whole rolls are judged in every step")
-    print(
-        f"ratio musigan : original {paces['musigan'] / paces['original']:.1f}; every step {pace / paces['original']:.1f}"
-    )
+    ratios = [each / paces["original"] for each in (paces["musigan"], pace)]
+    print(f"ratio musigan : original {ratios[0]:.1f}; every step {ratios[1]:.1f}")
     prior, _ = rolls_per_second(configure("musigan", {}), FULL, chosen.steps, "prior")
     songs, _ = rolls_per_second(configure("small", {}), GRID, chosen.steps, "composer")
     print(f"musigan's prior {prior:.1f} rolls/s; {_said('composer', songs)} of small")
