@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
+from musigan.models.bars import generator as bars
 from musigan.models.protocol import FlowGenerator
 from musigan.models.stages import STAGES
+from musigan.models.windows import decode_in_windows
+from musigan.rolls.outlines import context_arrays
 
 if TYPE_CHECKING:
     from musigan.datasets.rolls import RollDataset
@@ -24,15 +28,23 @@ if TYPE_CHECKING:
 
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
+SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
+DEVIATIONS = (0.9, 1.3)  # of noise
+HALVINGS = 5
 
 
 @torch.no_grad()
 def calibrate(run: Run, dataset: RollDataset) -> None:
     """Fit the affine map after the averaged generator's last flow step to drawn and real latents.
 
-    Does nothing where a family has no such map, and before the transformer is trained.
+    Of a generator that composes, fit the deviation of its noise instead (`balance`). Does nothing where a family has
+    neither, and before it has learned to draw.
     """
     generator = run.average.network
+    if isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset):
+        if STAGES[run.plan[run.position.stage][0]].can_sample:
+            balance(generator, dataset)
+        return
     if not isinstance(generator, FlowGenerator) or not STAGES[run.plan[run.position.stage][0]].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
@@ -47,3 +59,34 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
         noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
         real_latents.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
     generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents))
+
+
+@torch.no_grad()
+def balance(generator: bars.Generator, dataset: BarDataset) -> None:
+    """Set the deviation of a composer's noise so that drawn beats sound in as many cells as real ones.
+
+    A flow of a few steps, or one that was trained briefly, draws less than there was noise for, and a piece is drawn
+    from its own past: a little too little becomes silence, a little too much becomes noise. Found by halving, on the
+    outlines of songs spread evenly over the collection, with the same noise each time.
+    """
+    longest = max(map(len, dataset.outlines))
+    chosen = [number for number, outline in enumerate(dataset.outlines) if len(outline) >= min(BEATS, longest)]
+    numbers = np.unique(np.linspace(0, len(chosen) - 1, SONGS).round().astype(int))
+    songs = [chosen[number] for number in numbers]
+    count = min(BEATS, longest)
+    arrays = [context_arrays(dataset.outlines[song].part(0, count), 0, count) for song in songs]
+    device = generator.latent_mean.device
+    context = bars.Context.of(
+        {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
+    )
+    real = float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
+    low, high = DEVIATIONS
+    for _ in range(HALVINGS):
+        generator.noise_deviation.fill_((low + high) / 2)
+        latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
+        decoded = decode_in_windows(generator, latents, BATCH * BATCH)
+        if float((decoded > 0).float().mean()) < real:
+            low = (low + high) / 2
+        else:
+            high = (low + high) / 2
+    generator.noise_deviation.fill_((low + high) / 2)

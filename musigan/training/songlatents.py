@@ -32,7 +32,7 @@ class SongLatents:
 
     name = "songs"
 
-    def __init__(self, dataset: BarDataset, generator: Generator, learns: bool = True) -> None:
+    def __init__(self, dataset: BarDataset, generator: Generator) -> None:
         self.seed, self.songs = dataset.seed, dataset.songs
         self.outlines, self.styles = dataset.outlines, dataset.styles
         span = dataset.augment.transpose_keys
@@ -46,8 +46,6 @@ class SongLatents:
         self.latents = np.memmap(self._file, np.float16, "w+", shape=shape)
         for number, encoded in enumerate(self._encoded(dataset, generator)):
             self.latents[:, self.starts[number] : self.starts[number + 1]] = encoded
-        if learns:
-            self._measure(generator)
 
     def __len__(self) -> int:
         return len(self.outlines)
@@ -63,7 +61,7 @@ class SongLatents:
                 in_keys.append(mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy())
             yield np.stack(in_keys)
 
-    def _measure(self, generator: Generator) -> None:
+    def measure(self, generator: Generator) -> None:
         """Tell the generator the latents' mean by dimension, and the deviation that all of them have together.
 
         One deviation for all: dimensions that hardly vary say little, and need not be learned as well as the others.

@@ -10,7 +10,7 @@ that it bears its own small errors (as in arXiv 2407.01392).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,10 @@ from musigan.models.bars.settings import BarSettings
 from musigan.rolls.outlines import FEATURES
 
 BEAT_STEPS = 4  # latent steps in a beat
-LOOKBACK_BARS = (1, 2, 4, 8)
+LOOKBACK_BEATS, LOOKBACK_BARS = (1, 2), (1, 2, 4, 8)  # what is shown of the past, besides the like beat
+SOURCES = len(LOOKBACK_BEATS) + len(LOOKBACK_BARS) + 2  # the like beat comes twice: as it is, and by its likeness
+TOLD = 32  # numbers that the transformer tells each row
+FIT_NOISE, RIDGE = 0.2, 30.0  # on the past, and on the weights, of the first guess
 TIME_FEATURES = 32  # sines, and as many cosines, of the flow's time
 STYLES = 64  # embeddings: style 0 is any, those beyond the last share one
 MEMORY_BEATS = 256  # of the past that is attended to when music is drawn
@@ -93,46 +96,83 @@ class Memory:
         return key, value
 
 
-class FlowHead(nn.Module):
-    """Flow of single beats: noisy beat (..., D), time (...) and what the transformer heard (..., W) -> velocity."""
+class Heard(NamedTuple):
+    """What is known before each beat: by the transformer, by rows of keys, and a first guess of the beat."""
 
-    def __init__(self, settings: BarSettings, beat_dim: int) -> None:
+    voice: Tensor  # (B, N, W)
+    rows: Tensor  # (B, N, R, F): the beats before and those that this one may be like, row by row
+    guess: Tensor  # (B, N, D)
+
+
+class RowHead(nn.Module):
+    """Flow of single beats, by rows of keys that share all weights and see their neighbours.
+
+    A row is a few keys over one beat. It sees the same row of the beats before, so a held note or a repeated figure is
+    a matter of copying, in any key.
+    """
+
+    def __init__(self, settings: BarSettings, rows: int, row_dim: int, seen: int) -> None:
         super().__init__()
         width = settings.head_width
-        self.beat_in = nn.Linear(beat_dim, width)
+        self.rows, self.row_dim = rows, row_dim
+        self.row_in = nn.Linear(row_dim + seen, width)
+        self.row_map = nn.Parameter(0.02 * torch.randn(rows, width))  # which keys these are
         self.condition = nn.Linear(settings.composer_width + 2 * TIME_FEATURES, width)
-        self.style = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(settings.head_layers))
-        self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.head_layers))
-        self.last = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.head_layers))
-        self.beat_out = nn.Linear(width, beat_dim)
-        for layer in (*self.style, *self.last, self.beat_out):
+        self.told = nn.Linear(settings.composer_width, rows * TOLD)
+        self.told_in = nn.Linear(TOLD, width, bias=False)
+        layers = range(settings.head_layers)
+        self.style = nn.ModuleList(nn.Linear(width, 5 * width) for _ in layers)
+        self.neighbours = nn.ModuleList(nn.Linear(3 * width, width) for _ in layers)
+        self.first = nn.ModuleList(nn.Linear(width, 2 * width) for _ in layers)
+        self.last = nn.ModuleList(nn.Linear(2 * width, width) for _ in layers)
+        self.row_out = nn.Linear(width, row_dim)
+        for layer in (*self.style, self.row_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        for layer in (*self.neighbours, *self.last):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, beats: Tensor, time: Tensor, heard: Tensor) -> Tensor:
+    def as_rows(self, beats: Tensor) -> Tensor:
+        """Sort beats (..., D) by rows of keys: (..., R, D / R)."""
+        return beats.unflatten(-1, (BEAT_STEPS, self.rows, -1)).transpose(-3, -2).flatten(-2)
+
+    def as_beats(self, rows: Tensor) -> Tensor:
+        """Undo `as_rows`."""
+        return rows.unflatten(-1, (BEAT_STEPS, -1)).transpose(-3, -2).flatten(-3)
+
+    def forward(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
         """Return the velocity (..., D) at beats (..., D) and time (...), 0 noise and 1 music."""
         angles = time[..., None] * torch.logspace(0.0, 2.3, TIME_FEATURES, device=time.device)
-        condition = F.silu(self.condition(torch.cat((heard, angles.sin(), angles.cos()), -1)))
-        inner = self.beat_in(beats)
+        condition = F.silu(self.condition(torch.cat((heard.voice, angles.sin(), angles.cos()), -1)))[..., None, :]
+        # Of white noise the velocity is known; the network learns what music differs by (as in arXiv 2206.00364).
+        power = ((1 - time).square() + time.square())[..., None]
+        inner = self.row_in(torch.cat((self.as_rows(beats * power.rsqrt()), heard.rows), -1)) + self.row_map
+        inner = inner + self.told_in(self.told(heard.voice).unflatten(-1, (self.rows, TOLD)))
         width = inner.shape[-1:]
-        for style, first, last in zip(self.style, self.first, self.last, strict=True):
-            scale, shift, gate = style(condition).chunk(3, -1)
-            update = last(F.silu(first(F.layer_norm(inner, width) * (1 + scale) + shift)))
-            inner = inner + (1 + gate) * update
-        velocity: Tensor = self.beat_out(F.layer_norm(inner, width) + condition)
+        for style, neighbours, first, last in zip(self.style, self.neighbours, self.first, self.last, strict=True):
+            scale, shift, gate, scale2, shift2 = style(condition).chunk(5, -1)
+            padded = F.pad(F.layer_norm(inner, width) * (1 + scale) + shift, (0, 0, 1, 1))
+            around = torch.cat((padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]), -1)
+            inner = inner + (1 + gate) * neighbours(around)
+            inner = inner + last(F.silu(first(F.layer_norm(inner, width) * (1 + scale2) + shift2)))
+        learned = self.as_beats(self.row_out(F.layer_norm(inner, width) + condition))
+        velocity: Tensor = learned * power.rsqrt() + (2 * time - 1)[..., None] / power * beats
         return velocity
 
 
 class Composer(nn.Module):
     """Transformer over beats, and the flow that draws the next one. Beats are (B, N, D), standardised latents."""
 
-    def __init__(self, settings: BarSettings, latent_dim: int) -> None:
+    guess_weight: Tensor
+    guess_bias: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: BarSettings, rows: int) -> None:
         super().__init__()
-        width, self.beat_dim = settings.composer_width, BEAT_STEPS * latent_dim
-        self.beat_in = nn.Linear(self.beat_dim, width)
-        self.lookback = nn.ModuleList(nn.Linear(self.beat_dim, width, bias=False) for _ in LOOKBACK_BARS)
-        self.plan_in = nn.Linear(self.beat_dim, width, bias=False)
-        self.plan_out = nn.Linear(self.beat_dim, width, bias=False)
+        width, row_dim = settings.composer_width, BEAT_STEPS * settings.row_latents
+        self.beat_dim = rows * row_dim
+        self.sources_in = nn.ModuleList(nn.Linear(self.beat_dim, width, bias=False) for _ in range(SOURCES))
         self.context_in = nn.Sequential(nn.Linear(FEATURES, 128), nn.SiLU(), nn.Linear(128, width))
         self.style_in = nn.Embedding(STYLES, width)
         nn.init.zeros_(self.style_in.weight)
@@ -141,48 +181,88 @@ class Composer(nn.Module):
             for _ in range(settings.composer_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.head = FlowHead(settings, self.beat_dim)
+        seen = SOURCES * row_dim + 1
+        self.head = RowHead(settings, rows, row_dim, seen)
+        # The guess is linear in what a row sees, and the flow draws what is left, of this deviation (`fit`).
+        self.register_buffer("guess_weight", torch.zeros(row_dim, seen))
+        self.register_buffer("guess_bias", torch.zeros(row_dim))
+        self.register_buffer("deviation", torch.ones(()))
 
-    def hear(self, past: Tensor, context: Context) -> Tensor:
-        """Return what is heard before each of N beats, (B, N, W), from all of them, past (B, N, D).
+    def hear(self, past: Tensor, context: Context) -> Heard:
+        """Return what is heard before each of N beats, from all of them, past (B, N, D).
 
         Beat n of the result knows the beats before n only.
         """
-        before = F.pad(past, (0, 0, 1, 0))[:, :-1]
-        sources = [earlier(past, bars * context.meter[:, None].expand_as(context.lags)) for bars in LOOKBACK_BARS]
-        like = earlier(past, context.lags) * context.likeness
-        return self._heard(before, sources, like, context, None)
+        lags = [torch.full_like(context.lags, beats) for beats in LOOKBACK_BEATS]
+        lags += [bars * context.meter[:, None].expand_as(context.lags) for bars in LOOKBACK_BARS]
+        return self._heard([earlier(past, each) for each in (*lags, context.lags)], context, None)
 
-    def hear_next(self, past: Tensor, context: Context, memory: list[Memory]) -> Tensor:
-        """Return what is heard before beat N, (B, 1, W), after N finished ones (B, N, D), in the context of beat N."""
+    def hear_next(self, past: Tensor, context: Context, memory: list[Memory]) -> Heard:
+        """Return what is heard before beat N, after N finished ones (B, N, D), in the context of beat N alone."""
         count = past.shape[1]
-        before = past[:, -1:] if count else past.new_zeros(len(context.meter), 1, self.beat_dim)
 
         def back(lags: Tensor) -> Tensor:
-            """Return the beats `lags` (B) back, (B, 1, D); silence where there is none."""
+            """Return the beats `lags` (B) back, (B, 1, D); zeros where there is none."""
+            if not count:
+                return past.new_zeros(len(lags), 1, self.beat_dim)
             places = count - lags
-            found = past[torch.arange(len(lags)), places.clamp(0, count - 1)] if count else before[:, 0]
+            found = past[torch.arange(len(lags)), places.clamp(0, count - 1)]
             return (found * ((lags > 0) & (places >= 0))[:, None])[:, None]
 
-        sources = [back(bars * context.meter) for bars in LOOKBACK_BARS]
-        like = back(context.lags[:, 0]) * context.likeness
-        return self._heard(before, sources, like, context, memory)
+        lags = [torch.full_like(context.meter, beats) for beats in LOOKBACK_BEATS]
+        lags += [bars * context.meter for bars in LOOKBACK_BARS]
+        return self._heard([back(each) for each in (*lags, context.lags[:, 0])], context, memory)
 
-    def _heard(
-        self, before: Tensor, sources: list[Tensor], like: Tensor, context: Context, memory: list[Memory] | None
-    ) -> Tensor:
-        tokens = self.beat_in(before) + self.context_in(context.features)
-        tokens = tokens + self.style_in(context.style.clamp(max=STYLES - 1))[:, None] + self.plan_in(like)
-        for layer, source in zip(self.lookback, sources, strict=True):
+    def _heard(self, sources: list[Tensor], context: Context, memory: list[Memory] | None) -> Heard:
+        """Return what is heard of the sources, (B, N, D) each, of which the last is the plan's."""
+        sources = [*sources, sources[-1] * context.likeness]
+        tokens = self.context_in(context.features) + self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
+        for layer, source in zip(self.sources_in, sources, strict=True):
             tokens = tokens + layer(source)
         for number, layer in enumerate(self.layers):
             tokens = layer(tokens, None if memory is None else memory[number])
-        heard: Tensor = self.norm(tokens) + self.plan_out(like)
-        return heard
+        seen = [self.head.as_rows(source) for source in sources]
+        likeness = context.likeness[..., None].expand(*seen[0].shape[:-1], 1)
+        rows = torch.cat((*seen, likeness), -1)
+        return Heard(self.norm(tokens), rows, self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias)))
+
+    def velocity(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
+        """Return the flow's velocity (B, N, D) at beats relative to the guess, in its deviations, and time (B, N)."""
+        velocity: Tensor = self.head(beats, time, heard)
+        return velocity
+
+    def relative(self, beats: Tensor, heard: Heard) -> Tensor:
+        """Return beats (B, N, D) relative to the guess, in deviations: what the flow draws."""
+        return (beats - heard.guess) / self.deviation
+
+    def absolute(self, drawn: Tensor, heard: Heard) -> Tensor:
+        """Undo `relative`."""
+        return heard.guess + self.deviation * drawn
 
     def memory(self) -> list[Memory]:
         """Return the empty memory of all layers."""
         return [Memory() for _ in self.layers]
+
+    @torch.no_grad()
+    def fit(self, songs: Iterable[tuple[Tensor, Context]]) -> None:
+        """Set the guess to the least squares of songs: beats (1, N, D) in their contexts."""
+        seen_size, row_dim = self.guess_weight.shape[1] + 1, self.guess_weight.shape[0]
+        products = torch.zeros(seen_size, seen_size, dtype=torch.float64)
+        targets = torch.zeros(seen_size, row_dim, dtype=torch.float64)
+        total = count = 0.0
+        rng = torch.Generator().manual_seed(0)
+        for beats, context in songs:
+            blurred = beats + FIT_NOISE * torch.randn(beats.shape, generator=rng).to(beats.device)
+            rows = self.hear(blurred, context).rows.flatten(0, 2).double().cpu()
+            rows = torch.cat((rows, rows.new_ones(len(rows), 1)), 1)
+            wanted = self.head.as_rows(beats).flatten(0, 2).double().cpu()
+            products, targets = products + rows.T @ rows, targets + rows.T @ wanted
+            total, count = total + float(wanted.square().sum()), count + wanted.numel()
+        weights = torch.linalg.solve(products + RIDGE * torch.eye(seen_size, dtype=torch.float64), targets)
+        left = (total - 2 * float((weights * targets).sum()) + float((weights * (products @ weights)).sum())) / count
+        self.guess_weight.copy_(weights[:-1].T)
+        self.guess_bias.copy_(weights[-1])
+        self.deviation.fill_(max(left, 1e-4) ** 0.5)
 
 
 def earlier(beats: Tensor, lags: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.bars.codec import TOKEN_FRAMES, Codec
-from musigan.models.bars.composer import BEAT_STEPS, Composer, Context
+from musigan.models.bars.composer import BEAT_STEPS, Composer, Context, Heard
 from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
 from musigan.rolls.shape import RollShape
@@ -27,19 +27,22 @@ from musigan.rolls.shape import RollShape
 class Generator(nn.Module):
     """Codec and composer; latents (B, L, Z) are those of 16ths, beats (B, N, 4 Z) the same, standardised."""
 
-    temperature = 1.0  # deviation of the noise that beats are drawn from
+    temperature = 1.0  # of what is drawn unless another is asked for; 1 is as dense as real music
     token_frames = TOKEN_FRAMES
     latent_mean: Tensor
     latent_deviation: Tensor
+    noise_deviation: Tensor
 
     def __init__(self, settings: BarSettings, shape: RollShape) -> None:
         super().__init__()
         self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
         self.codec = Codec(settings, shape)
-        self.composer = Composer(settings, self.codec.latent_dim)
+        self.composer = Composer(settings, self.codec.rows)
         # Of the latents of real music, known once the codec is trained.
         self.register_buffer("latent_mean", torch.zeros(self.codec.latent_dim))
         self.register_buffer("latent_deviation", torch.ones(()))
+        # Of the noise that beats are drawn from, so that they are as dense as real ones (training/calibration.py).
+        self.register_buffer("noise_deviation", torch.ones(()))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role."""
@@ -90,27 +93,30 @@ class Generator(nn.Module):
         last = self.flow_steps if last is None else last
         heard = self.composer.hear(self.as_beats(conditions["past"]), Context.of(conditions))
         beats = self._flow(latents, heard, first, last)
-        return self.as_latents(beats) if last == self.flow_steps else beats
+        return self.as_latents(self.composer.absolute(beats, heard)) if last == self.flow_steps else beats
 
-    def _flow(self, beats: Tensor, heard: Tensor, first: int, last: int) -> Tensor:
+    def _flow(self, beats: Tensor, heard: Heard, first: int, last: int) -> Tensor:
+        """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess."""
         for index in range(first, last):
             time = beats.new_full(beats.shape[:2], index / self.flow_steps)
-            beats = beats + self.composer.head(beats, time, heard) / self.flow_steps
+            beats = beats + self.composer.velocity(beats, time, heard) / self.flow_steps
         return beats
 
     def compose(
         self, context: Context, rng: torch.Generator, temperature: float = 1.0, past: Tensor | None = None
     ) -> Tensor:
-        """Draw the latents (1, 4 N, Z) of the beats of `context` (1, N), the first of which are `past` (1, L, Z)."""
-        count, beat_dim = context.lags.shape[1], self.composer.beat_dim
-        beats = self.latent_mean.new_zeros(1, 0, beat_dim) if past is None else self.as_beats(past)
+        """Draw the latents (B, 4 N, Z) of the beats of `context` (B, N), the first of which are `past` (B, L, Z)."""
+        (batch, count), beat_dim = context.lags.shape, self.composer.beat_dim
+        beats = self.latent_mean.new_zeros(batch, 0, beat_dim) if past is None else self.as_beats(past)
         memory, finished = self.composer.memory(), beats.shape[1]
         for number in range(count):
             here = Context(context.features[:, number, None], context.lags[:, number, None], *context[2:])
             heard = self.composer.hear_next(beats[:, :number], here, memory)
             if number >= finished:
-                noise = temperature * torch.randn(1, 1, beat_dim, generator=rng).to(beats.device)
-                beats = torch.cat((beats, self._flow(noise, heard, 0, self.flow_steps)), 1)
+                noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
+                noise = temperature * self.noise_deviation * noise
+                drawn = self.composer.absolute(self._flow(noise, heard, 0, self.flow_steps), heard)
+                beats = torch.cat((beats, drawn), 1)
         return self.as_latents(beats)
 
 

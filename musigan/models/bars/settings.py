@@ -18,12 +18,12 @@ class BarSettings:
     deep_width: Count = 64  # channels of its coarse feature map (half as many rows)
     fine_blocks: Count = 1  # residual blocks on the fine feature map, encoder and decoder each
     deep_blocks: Count = 1  # residual blocks on the coarse feature map, encoder and decoder each
-    composer_width: Count = 256  # features of a beat
-    composer_layers: Count = 4  # of the transformer over beats
+    composer_width: Count = 192  # features of a beat
+    composer_layers: Count = 3  # of the transformer over beats
     composer_heads: Count = 4  # of its attention
     composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
-    head_width: Count = 384  # features of the flow that draws a beat
-    head_layers: Count = 3  # of the flow
+    head_width: Count = 128  # features of a row of keys in the flow that draws a beat
+    head_layers: Count = 4  # of the flow
     flow_steps: Count = 12  # passes through the flow's head, from noise to a beat
     critic_width: Count = 48  # channels of the critic's finest feature map
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,25 @@ class Composition(Objective):
         return first, second
 
     def examples(self, dataset: BarDataset) -> SongLatents:
-        """Return the latents of whole songs, in all keys that the settings allow; measure those of training songs."""
-        return SongLatents(dataset, self.generator, learns=dataset.split == "train")
+        """Return the latents of whole songs, in all keys that the settings allow.
+
+        Of songs to learn from, the generator is told their mean and deviation, and the composer its first guess.
+        """
+        songs = SongLatents(dataset, self.generator)
+        if dataset.split == "train":
+            songs.measure(self.generator)
+            self.generator.composer.fit(self._excerpts(songs))
+        return songs
+
+    def _excerpts(self, songs: SongLatents) -> Iterator[tuple[Tensor, Context]]:
+        """Yield beats (1, N, D) of each song, and their contexts."""
+        device = self.generator.latent_mean.device
+        for index in range(len(songs)):
+            latents, conditions = songs.example(0, index)
+            known = int(conditions["known"].sum())
+            context = Context.of({name: torch.from_numpy(value)[None].to(device) for name, value in conditions.items()})
+            beats = self.generator.as_beats(torch.from_numpy(latents)[None].to(device))[:, :known]
+            yield beats, Context(context.features[:, :known], context.lags[:, :known], *context[2:])
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the flow-matching loss on the latents of songs, (B, L, Z)."""
@@ -99,12 +116,13 @@ def composition(
     blur = past_noise * torch.rand(len(beats), 1, 1, generator=rng)
     past = beats + (blur * torch.randn(beats.shape, generator=rng)).to(beats.device)
     heard = generator.composer.hear(past, Context.of(conditions))
+    wanted = generator.composer.relative(beats, heard)
     share = torch.ones(beats.shape[:2], device=beats.device) if known is None else known
     total = beats.new_zeros(())
     for _ in range(draws):
         time = torch.sigmoid(torch.randn(beats.shape[:2], generator=rng)).to(beats.device)
         noise = torch.randn(beats.shape, generator=rng).to(beats.device)
-        velocity = generator.composer.head(noise + time[..., None] * (beats - noise), time, heard)
-        error = (velocity - (beats - noise)).square().mean(-1)
+        velocity = generator.composer.velocity(noise + time[..., None] * (wanted - noise), time, heard)
+        error = (velocity - (wanted - noise)).square().mean(-1)
         total = total + (error * share).sum() / share.sum()
     return total / draws
