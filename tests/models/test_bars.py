@@ -13,7 +13,7 @@ from musigan import models
 from musigan.errors import SettingsError
 from musigan.models.bars import composer as composers
 from musigan.models.bars.codec import FAINT, RISE, TOKEN_FRAMES, onsets_of, steepened
-from musigan.models.bars.composer import Context, Memory, earlier
+from musigan.models.bars.composer import Context, Heard, Memory, earlier
 from musigan.models.bars.generator import Generator
 from musigan.models.bars.settings import BarSettings
 from musigan.models.windows import decode_in_windows
@@ -38,6 +38,10 @@ def generator(shape: RollShape = SHAPE, loud: bool = True, **changes: Any) -> Ge
             parameter.add_(0.15 * torch.randn_like(parameter))
     built.latent_mean.copy_(torch.linspace(-0.3, 0.4, len(built.latent_mean)))
     built.latent_deviation.fill_(0.7)
+    if loud:
+        built.composer.guess_weight.normal_(std=0.1)
+        built.composer.guess_bias.normal_(std=0.1)
+        built.composer.deviation.fill_(0.8)
     return built  # type: ignore[no-any-return]
 
 
@@ -64,6 +68,11 @@ def beats_of(built: Generator, count: int, seed: int = 2) -> Tensor:
 def context(count: int, number: int = 1, **changes: Any) -> Context:
     """What a composer is told of `count` beats, two a bar, and that each bar is like the one two bars before."""
     return Context.of(tiny.context(tiny.outline(count, number, **changes)))
+
+
+def joined(heard: Heard) -> Tensor:
+    """All that is known before each beat, side by side: (B, N, ...)."""
+    return torch.cat((heard.voice, heard.rows.flatten(2), heard.guess), -1)
 
 
 # ---- the codec ----
@@ -206,22 +215,22 @@ def test_a_beat_knows_those_before_it_alone(changed: int) -> None:
     beats = beats_of(built, 20)
     other = beats.clone()
     other[:, changed] += 2.0
-    moved = (built.composer.hear(other, told) - built.composer.hear(beats, told)).abs().amax((0, 2))
+    moved = (joined(built.composer.hear(other, told)) - joined(built.composer.hear(beats, told))).abs().amax((0, 2))
     assert (moved[: changed + 1] == 0).all()
     assert (moved[changed + 1 :] > 1e-6).all()
 
 
 def test_lookback_and_plan_show_single_beats() -> None:
-    """Without attention: beat 19 hears 1, 2, 4 and 8 bars of two beats back, the beat before, and that of the plan."""
+    """Without attention beat 19 hears the two before it, 1, 2, 4 and 8 bars of two beats back, and that of the plan."""
     built, told = generator(composer_layers=1), context(20, number=4)  # the plan leads five bars back
     nn.init.zeros_(built.composer.layers[0].merge.weight)  # type: ignore[union-attr,arg-type]
     beats = beats_of(built, 20)
-    heard = built.composer.hear(beats, told)[0, 19]
+    heard = joined(built.composer.hear(beats, told))[0, 19]
     reached = set()
     for number in range(20):
         other = beats.clone()
         other[:, number] += 2.0
-        if not torch.allclose(built.composer.hear(other, told)[0, 19], heard, atol=1e-5):
+        if not torch.allclose(joined(built.composer.hear(other, told))[0, 19], heard, atol=1e-5):
             reached.add(19 - number)
     assert reached == {1, 2, 4, 8, 10, 16}
 
@@ -230,10 +239,10 @@ def test_lookback_and_plan_show_single_beats() -> None:
 def test_beat_after_beat_hears_what_all_at_once_does(number: int) -> None:
     built, told = generator(), context(23, number)
     beats, memory = beats_of(built, 23), built.composer.memory()
-    whole = built.composer.hear(beats, told)
+    whole = joined(built.composer.hear(beats, told))
     for place in range(23):
         here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
-        heard = built.composer.hear_next(beats[:, :place], here, memory)
+        heard = joined(built.composer.hear_next(beats[:, :place], here, memory))
         torch.testing.assert_close(heard[:, 0], whole[:, place], atol=2e-5, rtol=1e-4)
 
 
@@ -247,7 +256,7 @@ def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
         memory = built.composer.memory()
         for place in range(30):
             here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
-            heard = built.composer.hear_next(past[:, :place], here, memory)
+            heard = joined(built.composer.hear_next(past[:, :place], here, memory))
         assert memory[0].key is not None
         assert memory[0].key.shape[2] == 5
         return heard
@@ -271,7 +280,7 @@ def test_memory_in_its_limits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_styles_beyond_the_last_share_an_embedding() -> None:
     built, told, beats = generator(), context(3), beats_of(generator(), 3)
-    heard = [built.composer.hear(beats, told._replace(style=torch.tensor([n]))) for n in (1, 62, 63, 64, 900)]
+    heard = [built.composer.hear(beats, told._replace(style=torch.tensor([n]))).voice for n in (1, 62, 63, 64, 900)]
     assert torch.equal(heard[2], heard[3])
     assert torch.equal(heard[2], heard[4])
     assert not torch.allclose(heard[0], heard[1])
@@ -298,6 +307,63 @@ def test_past_noise_blurs_what_is_heard_and_not_what_is_learned() -> None:
     for known, same in ((first, True), (1 - first, False)):
         plain, blurred = (composition(built, latents, told, rng(), 1, noise, known).item() for noise in (0.0, 3.0))
         assert (plain == pytest.approx(blurred, rel=1e-6)) is same
+
+
+def test_beats_are_sorted_by_rows_of_keys() -> None:
+    """By hand: the second row of a beat holds the second three numbers of each of its four 16ths."""
+    head = generator().composer.head
+    beats = torch.arange(36.0)[None, None]  # four 16ths of three rows of three numbers
+    rows = head.as_rows(beats)
+    assert rows.shape == (1, 1, 3, 12)
+    assert rows[0, 0, 1].tolist() == [3, 4, 5, 12, 13, 14, 21, 22, 23, 30, 31, 32]
+    assert torch.equal(head.as_beats(rows), beats)
+
+
+def test_rows_share_all_weights_but_which_keys_they_are() -> None:
+    """What moves by a row of keys in the middle moves the flow by a row, once no row knows its place."""
+    built = generator(RollShape(2, 27, 96))
+    head = built.composer.head
+    nn.init.zeros_(head.row_map)
+    nn.init.zeros_(head.told.weight)
+    nn.init.zeros_(head.told.bias)
+    voice = torch.randn(1, 1, 16, generator=rng(1))
+    rows, noise = torch.zeros(1, 1, 7, head.row_in.in_features - 12), torch.zeros(1, 1, 7, 12)
+    rows[..., 2, :], noise[..., 2, :] = torch.randn(rows.shape[-1], generator=rng(2)), torch.randn(12, generator=rng(3))
+
+    def velocity(shift: int) -> Tensor:
+        heard = Heard(voice, rows.roll(shift, 2), torch.zeros(1, 1, 84))
+        return head.as_rows(head(head.as_beats(noise.roll(shift, 2)), torch.full((1, 1), 0.3), heard))
+
+    torch.testing.assert_close(velocity(1)[..., 2:5, :], velocity(0)[..., 1:4, :], atol=1e-5, rtol=1e-4)
+    assert (velocity(0)[..., 1, :] - velocity(0)[..., 5, :]).abs().max() > 1e-3  # a neighbour sees it, others do not
+
+
+def test_the_guess_is_solved_for() -> None:
+    """Of songs whose beats repeat after a bar of two, all is guessed; of white noise nothing, and all is left."""
+    told, noise = context(16, number=0), rng(7)
+    built = generator(loud=False)
+    bar = torch.randn(40, 1, 2, built.composer.beat_dim, generator=noise)
+    built.composer.fit((each.repeat(1, 8, 1), told) for each in bar)
+    beats = bar[3].repeat(1, 8, 1)
+    heard = built.composer.hear(beats, told)
+    assert (heard.guess - beats)[:, 2:].square().mean() < 0.05
+    assert built.composer.deviation < 0.6
+    torch.testing.assert_close(built.composer.absolute(built.composer.relative(beats, heard), heard), beats)
+    built.composer.fit((torch.randn(1, 16, built.composer.beat_dim, generator=noise), told) for _ in range(40))
+    assert built.composer.deviation.item() == pytest.approx(1.0, abs=0.05)
+    assert built.composer.guess_weight.abs().mean() < 0.03
+
+
+def test_an_untrained_flow_draws_white_noise() -> None:
+    """The velocity of noise is known: what it draws is as loud as what it began with."""
+    built = generator(loud=False, flow_steps=40)
+    drawn = built._flow(torch.randn(1, 300, built.composer.beat_dim, generator=rng()), silent(built, 300), 0, 40)
+    assert drawn.std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def silent(built: Generator, count: int) -> Heard:
+    """What is heard of silence."""
+    return built.composer.hear(torch.zeros(1, count, built.composer.beat_dim), context(count))
 
 
 # ---- composed pieces ----
@@ -332,7 +398,10 @@ def test_temperature_is_the_noise() -> None:
     built, told = generator(), context(6)
     still, again = (built.compose(told, rng(seed), 0.0) for seed in (1, 2))
     assert torch.equal(still, again)
-    assert not torch.allclose(built.compose(told, rng(1), 0.5), built.compose(told, rng(1), 1.0))
+    half = built.compose(told, rng(1), 0.5)
+    assert not torch.allclose(half, built.compose(told, rng(1), 1.0))
+    built.noise_deviation.fill_(0.5)  # of as dense music
+    assert torch.equal(built.compose(told, rng(1), 1.0), half)
 
 
 def test_the_past_stays_and_is_gone_on_from() -> None:
@@ -381,7 +450,7 @@ def test_what_changes_no_shape_changes_the_music() -> None:
         assert not torch.allclose(generator(**change).compose(told, rng()), piece), change
     for share, is_random in ((0.0, False), (0.5, True)):
         built = generator(composer_dropout=share).train()
-        heard = [built.composer.hear(beats_of(built, 5), told) for _ in range(2)]
+        heard = [built.composer.hear(beats_of(built, 5), told).voice for _ in range(2)]
         assert torch.equal(*heard) is not is_random
     tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout"}
     assert tested == {entry.name for entry in fields(BarSettings)}

@@ -12,12 +12,12 @@ import torch
 from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.datasets.bars import EXCERPT_BEATS
-from musigan.models.bars.composer import BEAT_STEPS
+from musigan.models.bars.composer import BEAT_STEPS, Composer
 from musigan.models.bars.generator import Generator
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.loudness import compress, transpose
 from musigan.rolls.shape import RollShape
-from musigan.training import loop, runs, songlatents
+from musigan.training import calibration, loop, runs, songlatents
 from musigan.training.objectives import bars
 from musigan.training.songlatents import SongLatents
 from tests import tiny
@@ -40,7 +40,10 @@ def made(keys: Path, learns: bool = True, span: int = 1, **changes: Any) -> tupl
     with torch.no_grad():
         for parameter in generator.codec.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
-    return SongLatents(data, generator, learns), data, generator
+    songs = SongLatents(data, generator)
+    if learns:
+        songs.measure(generator)
+    return songs, data, generator
 
 
 def test_every_song_in_every_key(keys: Path) -> None:
@@ -64,7 +67,7 @@ def test_many_keys_are_taken_two_semitones_apart(keys: Path) -> None:
 
 
 def test_beats_become_standardised(keys: Path) -> None:
-    """Each dimension has mean 0, all together deviation 1; validation songs leave the measure alone."""
+    """Each dimension has mean 0, all together deviation 1; encoding alone measures nothing."""
     songs, data, generator = made(keys)
     latents = torch.from_numpy(np.concatenate([songs.latents[1, :]], 0).astype(np.float32)).flatten(0, 1)[None]
     beats = generator.as_beats(latents)
@@ -73,7 +76,7 @@ def test_beats_become_standardised(keys: Path) -> None:
     assert by_dimension.var(0, correction=0).mean().item() == pytest.approx(1.0, abs=0.01)
     assert by_dimension.var(0).max() > 1.2 * by_dimension.var(0).min()  # what varies little keeps doing so
     measured = generator.latent_mean.clone(), generator.latent_deviation.clone()
-    SongLatents(data, generator, learns=False)
+    SongLatents(data, generator)
     assert torch.equal(generator.latent_mean, measured[0])
     assert torch.equal(generator.latent_deviation, measured[1])
     _, _, untold = made(keys, learns=False)
@@ -84,7 +87,7 @@ def test_beats_become_standardised(keys: Path) -> None:
 def test_silence_alone_has_a_deviation_to_divide_by(keys: Path) -> None:
     songs, _, generator = made(keys)
     songs.latents[:] = 0.25
-    songs._measure(generator)
+    songs.measure(generator)
     assert generator.latent_deviation.item() == pytest.approx(songlatents.SMALLEST_DEVIATION)
     assert generator.latent_mean.unique().tolist() == [0.25]
 
@@ -185,23 +188,39 @@ def test_the_codec_begins_once(keys: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_songs_are_encoded_once_a_stage(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in every epoch; those held out, with what the average has learned, leave what was measured as it is."""
-    made_for: list[tuple[str, bool]] = []
-    plain = songlatents.SongLatents.__init__
+    done: list[str] = []
+    made, measure, fit = SongLatents.__init__, SongLatents.measure, Composer.fit
 
-    def note(self: SongLatents, data: Any, generator: Any, learns: bool = True) -> None:
-        made_for.append((data.split, learns))
-        plain(self, data, generator, learns)
+    def note(self: SongLatents, data: Any, generator: Any) -> None:
+        done.append(data.split)
+        made(self, data, generator)
 
-    monkeypatch.setattr(songlatents.SongLatents, "__init__", note)
+    def note_measure(self: SongLatents, generator: Any) -> None:
+        done.append("measured")
+        measure(self, generator)
+
+    def note_fit(self: Composer, songs: Any) -> None:
+        done.append("fitted")
+        fit(self, songs)
+
+    monkeypatch.setattr(SongLatents, "__init__", note)
+    monkeypatch.setattr(SongLatents, "measure", note_measure)
+    monkeypatch.setattr(Composer, "fit", note_fit)
     settings = tiny.settings("bars", epochs=6, pretrain_epochs=5, critic_epochs=1)
     run, data = start(keys, settings)
     assert dict(run.plan) == {"codec": 1, "composer": 3, "critic": 1, "adversarial": 1}
     held = tiny.dataset(keys, settings, "validation")
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=held)
-    assert made_for == [("train", True)] + 3 * [("validation", False)]
+    assert done == ["train", "measured", "fitted"] + 3 * ["validation"]
     learned = weights(tmp_path / "ckpt.pt")
     assert learned["generator.latent_deviation"] != 1
-    for name in ("latent_mean", "latent_deviation"):
+    for name in (
+        "latent_mean",
+        "latent_deviation",
+        "composer.guess_weight",
+        "composer.guess_bias",
+        "composer.deviation",
+    ):
         assert torch.equal(learned[f"generator.{name}"], learned[f"average.{name}"])
     history = {entry["stage"]: entry for entry in run.history}
     assert {"validation_loudness", "validation_sounding", "validation_onsets", "validation_kl", "overlap"} <= set(
@@ -263,7 +282,7 @@ def test_the_encoder_stands_still_once_the_composer_learns(keys: Path, tmp_path:
     generator: Any = run.networks["generator"]
     encoder = {id(parameter) for parameter in generator.parts()["encoder"]}
     still = {name for name, parameter in generator.named_parameters() if id(parameter) in encoder}
-    unused = {"composer.lookback.3.weight"}  # eight bars are longer than these songs
+    unused = {"composer.sources_in.5.weight"}  # eight bars are longer than these songs
     assert len(still) > 10
     for name, _ in generator.named_parameters():
         is_equal = torch.equal(after[f"average.{name}"], before[f"average.{name}"])
@@ -295,3 +314,26 @@ def test_begun_runs_and_objectives_agree_on_sides() -> None:
     assert list(optimisers) == ["generator"]
     (group,) = optimisers["generator"].param_groups
     assert (group["lr"], group["betas"]) == (0.25, (0.3, 0.4))
+
+
+def test_pieces_become_as_dense_as_songs(keys: Path) -> None:
+    """By the deviation of the noise: of a decoder that plays more, the more noise there is, within limits."""
+    _, data, generator = made(keys)
+    low, high = calibration.DEVIATIONS
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    calibration.balance(generator, data)
+    found = generator.noise_deviation.item()
+    assert low <= found <= high
+    again = generator.noise_deviation.clone()
+    calibration.balance(generator, data)
+    assert torch.equal(generator.noise_deviation, again)
+    changed = [name for name, value in generator.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["noise_deviation"]
+    bias = generator.codec.decoder_bypass.bias
+    assert bias is not None
+    cells = len(bias) // 3
+    for amount, expected in ((50.0, low), (-50.0, high)):  # everything sounds, nothing does
+        with torch.no_grad():
+            bias[cells : 2 * cells] = amount
+        calibration.balance(generator, data)
+        assert generator.noise_deviation.item() == pytest.approx(expected, abs=0.02)
