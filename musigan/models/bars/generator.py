@@ -96,10 +96,15 @@ class Generator(nn.Module):
         return self.as_latents(self.composer.absolute(beats, heard)) if last == self.flow_steps else beats
 
     def _flow(self, beats: Tensor, heard: Heard, first: int, last: int) -> Tensor:
-        """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess."""
+        """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess.
+
+        By the midpoint rule: single steps of as many passes draw too little, and what is drawn from too little a past
+        becomes silence.
+        """
         for index in range(first, last):
             time = beats.new_full(beats.shape[:2], index / self.flow_steps)
-            beats = beats + self.composer.velocity(beats, time, heard) / self.flow_steps
+            half = beats + self.composer.velocity(beats, time, heard) / (2 * self.flow_steps)
+            beats = beats + self.composer.velocity(half, time + 0.5 / self.flow_steps, heard) / self.flow_steps
         return beats
 
     def compose(

@@ -24,7 +24,7 @@ class BarSettings:
     composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
     head_width: Count = 128  # features of a row of keys in the flow that draws a beat
     head_layers: Count = 4  # of the flow
-    flow_steps: Count = 12  # passes through the flow's head, from noise to a beat
+    flow_steps: Count = 10  # steps of the flow, two passes through its head each, from noise to a beat
     critic_width: Count = 48  # channels of the critic's finest feature map
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
     chroma_critic_width: int = 64  # channels of the critic's tower over pitch classes; 0 leaves it out
