@@ -23,6 +23,7 @@ COUNTERS = 8  # sines and cosines of the place: periods of 2 to 2^8 beats
 NEARNESS = (4.0, 16.0)  # beats over which a beginning or an ending is felt
 FEATURES = 2 * MAX_METER + 2 * COUNTERS + 3 + 2 * len(NEARNESS)
 USUAL_TEMPO = 120.0
+EMPHASIS = 0.5  # power of the likeness that drawn pieces follow
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Outline:
         numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
         return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
                        likeness=self.likeness[places])  # fmt: skip
+
+    def to_follow(self) -> Outline:
+        """Return the outline as a drawn piece follows it: its bars more alike than they shall become.
+
+        What is drawn is less like than it was told. Likeness to the power of .5 brought repetition from .26 to .35,
+        where that of songs is .31 to .41, and onsets nearer to the beat.
+        """
+        return replace(self, likeness=self.likeness**EMPHASIS)
 
     def _downbeat(self, place: int) -> int:
         """Return the last downbeat before or at `place`; the first beat where there is none."""

@@ -118,7 +118,7 @@ def _latents(
     generator = _generator(sampler)
     temperature = generator.temperature if request.temperature is None else request.temperature
     style = int(style_number(outline.style, sampler.store.styles or ()))
-    arrays = context_arrays(outline, style, len(outline))
+    arrays = context_arrays(outline.to_follow(), style, len(outline))
     context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
     return generator.compose(context, rng, temperature, past)
 

@@ -31,6 +31,7 @@ BATCH = 16
 SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
 DEVIATIONS = (0.9, 1.3)  # of noise
 HALVINGS = 5
+DENSITY = 0.85  # of real music: what is too much is heard before what is missing
 
 
 @torch.no_grad()
@@ -63,7 +64,7 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
 
 @torch.no_grad()
 def balance(generator: bars.Generator, dataset: BarDataset) -> None:
-    """Set the deviation of a composer's noise so that drawn beats sound in as many cells as real ones.
+    """Set the deviation of a composer's noise so that drawn beats sound in nearly as many cells as real ones.
 
     A flow of a few steps, or one that was trained briefly, draws less than there was noise for, and a piece is drawn
     from its own past: a little too little becomes silence, a little too much becomes noise. Found by halving, on the
@@ -74,18 +75,18 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
     numbers = np.unique(np.linspace(0, len(chosen) - 1, SONGS).round().astype(int))
     songs = [chosen[number] for number in numbers]
     count = min(BEATS, longest)
-    arrays = [context_arrays(dataset.outlines[song].part(0, count), 0, count) for song in songs]
+    arrays = [context_arrays(dataset.outlines[song].part(0, count).to_follow(), 0, count) for song in songs]
     device = generator.latent_mean.device
     context = bars.Context.of(
         {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
     )
-    real = float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
+    wanted = DENSITY * float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
     low, high = DEVIATIONS
     for _ in range(HALVINGS):
         generator.noise_deviation.fill_((low + high) / 2)
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
         decoded = decode_in_windows(generator, latents, BATCH * BATCH)
-        if float((decoded > 0).float().mean()) < real:
+        if float((decoded > 0).float().mean()) < wanted:
             low = (low + high) / 2
         else:
             high = (low + high) / 2
