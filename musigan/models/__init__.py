@@ -39,6 +39,7 @@ class Family:
     build: Callable[[Any, RollShape], nn.ModuleDict]  # networks by name; "generator" is the one averaged and sampled
     stages: tuple[str, ...] = ("variational", "critic", "adversarial")
     pretrain_share: float = 0.9  # share of the epochs before the adversarial stage
+    critic_share: float = 0.02  # share of the epochs that train the critic alone
     stores: int = 1  # keys stores it learns from, one for each kind of music
     parts: Mapping[str, float] = field(default_factory=dict)  # shares of pretraining, where other than `Stage.share`
     draws: bool = True  # makes new music, from noise or from nothing

@@ -159,6 +159,7 @@ FAMILY = Family(
     takes_temperature=True,
     conditions=("style", "tempo"),
     parts={"codec": 1, "composer": 9},
-    pretrain_share=0.95,
+    pretrain_share=0.99,
+    critic_share=0.005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
 )
