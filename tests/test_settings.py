@@ -109,7 +109,7 @@ def test_stage_epochs_add_up() -> None:
 def test_a_game_follows_unless_it_was_asked_away() -> None:
     assert configure("small", {"epochs": 1}).stage_epochs()["adversarial"] == 1
     assert configure("small", {"epochs": 2, "pretrain_epochs": 2}).stage_epochs()["adversarial"] == 0
-    assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 5
+    assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 1
     assert configure("musigan", {"epochs": 100}).stage_epochs()["adversarial"] == 10
 
 

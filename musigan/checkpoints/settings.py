@@ -110,7 +110,9 @@ class TrainingSettings:
     preset: str = "small"  # sizes to begin from: small, medium, large or original
     epochs: Count = 200  # passes over the rolls, all stages together
     pretrain_epochs: CountOrNone | None = None  # of these before the adversarial stage; null: the family's share
-    critic_epochs: CountOrNone | None = None  # of these, for the critic alone; null: the family's share, 2 in 100 by default
+    critic_epochs: CountOrNone | None = (
+        None  # of these, for the critic alone; null: the family's share, 2 in 100 by default
+    )
     batch_size: Count = 16  # rolls in a batch
     accumulate: Count = 1  # batches in a step: its gradient is their mean; minibatch statistics stay per batch
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1  # of all that is random
