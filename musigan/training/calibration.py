@@ -31,7 +31,7 @@ BATCH = 16
 SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
 DEVIATIONS = (0.9, 1.3)  # of noise
 HALVINGS = 5
-DENSITY = 0.85  # of real music: what is too much is heard before what is missing
+DENSITY = 0.8  # of real music: what is too much is heard before what is missing
 
 
 @torch.no_grad()
