@@ -71,8 +71,8 @@ class Outline:
     def to_follow(self) -> Outline:
         """Return the outline as a drawn piece follows it: its bars more alike than they shall become.
 
-        What is drawn is less like than it was told. Likeness to the power of .25 brought repetition from .26 to .31, that
-        of the songs that were learned from, and onsets a little nearer to the beat.
+        What is drawn is less like than it was told. Likeness to the power of .25 took repetition from .26 to .31, as in
+        the songs that were learned from, and onsets a little nearer to the beat.
         """
         return replace(self, likeness=self.likeness**EMPHASIS)
 
