@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
-SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
-DEVIATIONS = (0.9, 1.3)  # of noise
-HALVINGS = 5
+SONGS, BEATS = 8, 16  # pieces of so many beats that are drawn to be nearly as dense as real ones
+DEVIATIONS = (0.94, 1.18)  # of noise
+HALVINGS = 3
 DENSITY = 0.8  # of real music: what is too much is heard before what is missing
 
 
