@@ -231,7 +231,8 @@ def test_music_starts_over_with_other_music(ready: Checkout, tmp_path: Path) -> 
     assert train[0].endswith("--epochs 7")
     (songs / "b.mp3").write_text("b")
     assert ready.music(str(songs), EPOCHS="7").returncode == 0
-    assert ready.tools_called() == sorted(FAKE_TOOLS)
+    # Nobody asks how many pairs there are, where the epochs are given.
+    assert ready.tools_called() == sorted(set(FAKE_TOOLS) - {"musigan"})
     assert (ready.work / "ckpt-before.pt").exists()
 
 
