@@ -43,7 +43,8 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     """
     generator = run.average.network
     if isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset):
-        if STAGES[run.plan[run.position.stage][0]].can_sample:
+        stage, epochs = run.plan[run.position.stage]
+        if STAGES[stage].can_sample and run.position.epoch + 1 >= epochs:  # it takes a while: once a stage
             balance(generator, dataset)
         return
     if not isinstance(generator, FlowGenerator) or not STAGES[run.plan[run.position.stage][0]].can_sample:
