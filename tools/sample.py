@@ -32,7 +32,7 @@ def main(
     The same checkpoint and seed give the same music, piece by piece, however many are drawn. --prime begins with 10 s
     of a song and goes on from there for --seconds, with models that can (musigan models says which). --morph draws
     nothing: it leads from each song of a keys store to the next, and gives a single song as the network hears it.
-    --style, --tempo and --keep are for models that go by them (musegan).
+    --style, --tempo and --keep are for models that go by them (musigan models says which).
 
     Example: sample ckpt.pt --best 4 --of 100 --seconds 60 | keys-to-mp3 out.mp3
     """

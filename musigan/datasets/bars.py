@@ -55,7 +55,6 @@ class BarDataset(RollDataset):
     ) -> None:
         super().__init__(reader, split, augment, compression, seed, (), styles)  # an outline says all that is needed
         names = dict.fromkeys(place.item for place in self.places)
-        self.store_shape = self.shape
         self.shape = RollShape(self.shape.channels, self.shape.keys, EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]
         self.excerpts = [  # the number of a part, and a beat of it

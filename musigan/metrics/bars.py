@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musigan.rolls import beats
+from musigan.rolls.grid import positions
 
 FEWEST_BEATS = 2
 ASSUMED_BAR_SECONDS = 2.0  # of a piece without beats: four beats at 120 a minute
@@ -37,11 +38,7 @@ class BeatGrid:
 
     def positions(self, seconds: np.ndarray) -> np.ndarray:
         """Return the position of each time; before the first beat and after the last the tempo there goes on."""
-        steps = np.diff(self.times)
-        count = len(self.times)
-        inside = np.interp(seconds, self.times, np.arange(count))
-        before, after = (seconds - self.times[0]) / steps[0], (seconds - self.times[-1]) / steps[-1]
-        return np.asarray(np.where(before < 0, before, np.where(after > 0, count - 1 + after, inside)))
+        return positions(self.times, seconds)
 
     def bar_edges(self, duration_seconds: float) -> np.ndarray:
         """Return the times at which bars begin, and the end of the last whole one; empty without a whole bar."""

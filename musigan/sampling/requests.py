@@ -34,7 +34,7 @@ class Capabilities:
         """Raise FieldError where the model does not take `condition`."""
         if condition not in self.conditions:
             field = FIELD_OF_CONDITION[condition]
-            raise FieldError(f"{{{field}}}: this checkpoint's model does not use it; train one with --model musegan")
+            raise FieldError(f"{{{field}}}: this checkpoint's model does not use it; `musigan models` says which do")
 
     def check_size(self, what: str, roll: np.ndarray) -> None:
         """Raise StoreError where a roll (C, K, T) has other channels or keys than the model's."""

@@ -348,7 +348,9 @@ def validate(run: Run, validation: RollDataset, stage: str = "variational") -> d
     """Compute the losses of `stage` of the averaged generator on held-out songs, without augmentation."""
     networks = nn.ModuleDict({**run.accelerated, "generator": run.average.network})
     objective = OBJECTIVES[stage](networks, run.settings)
-    examples = objective.examples(validation)
+    if run.held_out is None or run.held_out[0] != run.position.stage or run.held_out[1] is not validation:
+        run.held_out = run.position.stage, validation, objective.examples(validation)
+    examples = run.held_out[2]
     size = min(run.settings.batch_size, len(examples))
     tally: dict[str, list[float]] = {}
     held_out = batches(examples, size, epoch=0, device=run.device)

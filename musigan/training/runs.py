@@ -44,6 +44,7 @@ class Run:
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     examples: tuple[int, Examples] | None = None  # what a stage learns from, and its number in the plan
+    held_out: tuple[int, RollDataset, Examples] | None = None  # the same of songs held back, and those
     saved: bool = False  # whether a checkpoint of it exists, from this sitting or an earlier one
 
     def snapshot(self) -> Checkpoint:

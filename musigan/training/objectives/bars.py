@@ -15,8 +15,8 @@ from musigan.losses import likelihood
 from musigan.models.bars.codec import onsets_of
 from musigan.models.bars.composer import Context
 from musigan.models.bars.generator import Generator
-from musigan.training.objectives.base import Objective, StepContext, Terms, sampled
-from musigan.training.objectives.latents import Variational
+from musigan.training.objectives.base import StepContext, Terms, sampled
+from musigan.training.objectives.latents import PriorSide, Variational
 from musigan.training.songlatents import SongLatents
 
 FIRST_ROLLS = 96  # real excerpts, from which the codec's first weights are computed
@@ -57,21 +57,11 @@ class Codec(Variational):
         return terms
 
 
-class Composition(Objective):
+class Composition(PriorSide):
     """The composer: which beat follows all before it, by flow matching on the latents of whole songs."""
 
     generator: Generator
     name = "composer"
-
-    def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """Return one side: the composer."""
-        return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Adam's betas."""
-        first, second = self.settings.prior.betas
-        return first, second
 
     def examples(self, dataset: BarDataset) -> SongLatents:
         """Return the latents of whole songs, in all keys that the settings allow.
@@ -81,10 +71,10 @@ class Composition(Objective):
         songs = SongLatents(dataset, self.generator)
         if dataset.split == "train":
             songs.measure(self.generator)
-            self.generator.composer.fit(self._excerpts(songs))
+            self.generator.composer.fit(self._beats_of(songs))
         return songs
 
-    def _excerpts(self, songs: SongLatents) -> Iterator[tuple[Tensor, Context]]:
+    def _beats_of(self, songs: SongLatents) -> Iterator[tuple[Tensor, Context]]:
         """Yield beats (1, N, D) of each song, and their contexts."""
         device = self.generator.latent_mean.device
         for index in range(len(songs)):

@@ -65,14 +65,11 @@ def flow(generator: protocol.Flow, latents: Tensor, rng: torch.Generator, condit
     return likelihood.flow_matching(generator.velocity(mixed, time, **conditions), noise, latents)
 
 
-class Prior(Objective):
-    """The transformer as a prior: a flow from white noise to the latents of real rolls."""
-
-    generator: protocol.Flow
-    name = "prior"
+class PriorSide(Objective):
+    """Base of stages that train the generator's part `prior` alone, by `settings.prior`."""
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """Return one side: the transformer."""
+        """Return one side: the prior."""
         return {"generator": [{"params": self.generator.parts()["prior"], "lr": self.settings.prior.learning_rate}]}
 
     @property
@@ -80,6 +77,13 @@ class Prior(Objective):
         """Adam's betas."""
         first, second = self.settings.prior.betas
         return first, second
+
+
+class Prior(PriorSide):
+    """The transformer as a prior: a flow from white noise to the latents of real rolls."""
+
+    generator: protocol.Flow
+    name = "prior"
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the flow-matching loss on the latents of real (B, C, K, T), each with `prior.draws` noises."""
