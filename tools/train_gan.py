@@ -42,7 +42,7 @@ def main(
 
     From nothing, the networks first learn to write bars as latents and back, and the composer which beat follows
     all before it (pretrain does just that); then generator and critic play. The checkpoint, ckpt.pt unless -o says
-    otherwise, holds all that sample needs; figures, pictures and sounds of samples appear in a folder beside it (ckpt.run).
+    otherwise, holds all that sample needs; figures, pictures and sounds of samples appear beside it, in ckpt.run.
 
     Example: train-gan keys.zarr --epochs 200 && sample ckpt.pt | keys-to-mp3 out.mp3
     """
