@@ -18,6 +18,7 @@ from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.outlines import Outline, context_arrays
+from musigan.rolls.scenes import SCENE
 from musigan.training import runs
 
 CPU = torch.device("cpu")
@@ -129,7 +130,8 @@ def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outl
     places = np.arange(beats)
     lags = np.where(places >= meter * (1 + number), meter * (1 + number), 0)
     likeness = np.where(lags > 0, 0.5 + 0.1 * number, 0.0)
-    basis = Outline(places % meter + 1, lags, likeness, 90.0 + 20 * number, meter)
+    scene = np.random.default_rng(number).random((beats, SCENE), np.float32)
+    basis = Outline(places % meter + 1, lags, likeness, 90.0 + 20 * number, meter, scene=scene)
     return replace(basis, **changes)
 
 

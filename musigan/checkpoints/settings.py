@@ -45,6 +45,7 @@ class PriorSettings:
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
     draws: Count = 4  # noise samples per roll and step: encoding a roll costs more than a transformer pass
     past_noise: NotNegative = 0.4  # largest deviation of the noise on what came before, of models that compose
+    past_unknown: ShareBelowOne = 0.1  # share of pieces that they learn without it, for `network.guidance`
 
 
 @dataclass(frozen=True, config=CHECKED)

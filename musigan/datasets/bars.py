@@ -6,6 +6,7 @@ Whole stretches are what models learn that think in beats, an `Outline` beside e
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +21,9 @@ from musigan.errors import StoreError
 from musigan.rolls.grid import GRID_FRAMES, Grid, to_grid
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
+from musigan.rolls.scenes import scene_of
 from musigan.rolls.shape import RollShape
+from musigan.rolls.timing import tighten
 from musigan.store import Reader
 from musigan.store.stretches import Stretch, stretches_of
 
@@ -42,6 +45,8 @@ class BarDataset(RollDataset):
 
     Raises what RollDataset does.
     """
+
+    tight_share = 0.5  # of the excerpts, whose attacks are on the grid: an autoencoder meets both
 
     def __init__(
         self,
@@ -88,10 +93,13 @@ class BarDataset(RollDataset):
         if self.augment.crop:
             first += int(rng.integers(0, EXCERPT_BEATS))
         first = self._downbeat_near(part.grid, min(first, max(len(part.grid) - EXCERPT_BEATS, 0)))
-        loudness = self._augment(self.on_grid(part, first, EXCERPT_BEATS), rng)
+        roll = compress(self._augment(self.on_grid(part, first, EXCERPT_BEATS), rng), self.compression)
+        if rng.random() < self.tight_share and not part.grid.is_free:
+            roll = tighten(roll)
         outline = self.outlines[number].part(first, EXCERPT_BEATS)
+        outline = replace(outline, scene=scene_of(roll)[: len(outline)])
         style = int(style_number(outline.style, self.styles))
-        return compress(loudness, self.compression), dict(context_arrays(outline, style, EXCERPT_BEATS))
+        return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
 
     def on_grid(self, part: Part, first: int = 0, count: int | None = None) -> np.ndarray:
         """Return `count` beats of a part from beat `first` on, (C, K, count * GRID_FRAMES), linear loudness.
@@ -110,6 +118,17 @@ class BarDataset(RollDataset):
         missing = (count - len(grid)) * GRID_FRAMES
         return np.pad(on_grid, ((0, 0), (0, 0), (0, missing))) if missing else on_grid
 
+    def composed(self, part: Part) -> np.ndarray:
+        """Return a whole part as composers learn it, attacks on the grid: (C, K, N * GRID_FRAMES) in model space."""
+        roll = compress(self.on_grid(part), self.compression)
+        return roll if part.grid.is_free else tighten(roll)
+
+    def tightened(self) -> BarDataset:
+        """Return the same excerpts, the attacks of all on the grid."""
+        other = copy.copy(self)
+        other.tight_share = 1.0
+        return other
+
     @staticmethod
     def _downbeat_near(grid: Grid, first: int) -> int:
         """Return the last downbeat before or at `first`, within a bar; `first` itself where there is none."""
@@ -121,8 +140,7 @@ class BarDataset(RollDataset):
         """The outline of each part."""
         return tuple(
             outline_of(
-                compress(self.on_grid(part), self.compression), part.grid, style_of(part.stretch.info.song),
-                part.begins, part.ends,
+                self.composed(part), part.grid, style_of(part.stretch.info.song), part.begins, part.ends
             )
             for part in self.parts
         )  # fmt: skip

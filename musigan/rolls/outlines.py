@@ -2,13 +2,13 @@
 
 They are conditions of models that think in beats. In training they are read from songs; a drawn piece follows the
 outline of a song that was learned from, or parts of it that were asked for. The plan says which earlier bar each bar is
-like, and how much: it is what songs' form is drawn from. Notes are not.
+like, and how much, and the scenes what the music there is like: it is what songs' form is drawn from. Notes are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
+from musigan.rolls.scenes import BLOCK_BEATS, SCENE, STEPS, scene_of, transposed
 
 LEAST_GAIN = 0.02  # by how much a farther bar must be more alike than a nearer one
 QUARTERS = 4  # profiles of keys in a beat, by which bars are compared
@@ -39,6 +40,11 @@ class Outline:
     style: str = ""
     begins: bool = True  # where its song does
     ends: bool = False  # where its song does
+    scene: np.ndarray = field(default_factory=lambda: np.zeros((0, SCENE), np.float32))  # (N, SCENE)
+
+    def __post_init__(self) -> None:
+        if len(self.scene) != len(self.numbers):  # of old checkpoints
+            object.__setattr__(self, "scene", np.zeros((len(self.numbers), SCENE), np.float32))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -52,7 +58,7 @@ class Outline:
         return replace(
             self, numbers=self.numbers[chosen], lags=np.where(is_inside, lags, 0),
             likeness=np.where(is_inside, self.likeness[chosen], 0.0), begins=self.begins and first == 0,
-            ends=self.ends and stop == len(self),
+            ends=self.ends and stop == len(self), scene=self.scene[chosen],
         )  # fmt: skip
 
     def lasting(self, count: int) -> Outline:
@@ -66,7 +72,16 @@ class Outline:
         numbers = self.numbers.copy()
         numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
         return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
-                       likeness=self.likeness[places])  # fmt: skip
+                       likeness=self.likeness[places], scene=self.scene[places])  # fmt: skip
+
+    def from_downbeat(self) -> Outline:
+        """Return the outline without the beats before its first downbeat, beginning where it did."""
+        first = int(np.argmax(self.numbers == 1))
+        return replace(self.part(first, len(self) - first), begins=self.begins)
+
+    def transposed(self, keys: int) -> Outline:
+        """Return the outline of the same music `keys` semitones higher."""
+        return replace(self, scene=transposed(self.scene, keys))
 
     def to_follow(self) -> Outline:
         """Return the outline as a drawn piece follows it: its bars more alike than they shall become.
@@ -106,6 +121,7 @@ class Outline:
             "numbers": self.numbers.tolist(), "lags": self.lags.tolist(),
             "likeness": [round(float(value), 2) for value in self.likeness], "tempo": round(self.tempo, 3),
             "meter": self.meter, "free": self.is_free, "style": self.style, "begins": self.begins, "ends": self.ends,
+            "scenes": np.rint(self.scene[::BLOCK_BEATS] * STEPS).astype(int).tolist(),
         }  # fmt: skip
 
     @classmethod
@@ -113,9 +129,11 @@ class Outline:
         """Parse plain values. Raises CheckpointError where they are none of an outline."""
         try:
             numbers, lags = np.array(values["numbers"], int), np.array(values["lags"], int)
+            scenes = np.array(values.get("scenes", ()), np.float32).reshape(-1, SCENE) / STEPS
             outline = cls(
                 numbers, lags, np.array(values["likeness"], float), float(values["tempo"]), int(values["meter"]),
                 bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
+                np.repeat(scenes, BLOCK_BEATS, axis=0)[: len(numbers)],
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -130,7 +148,9 @@ class Outline:
 def outline_of(roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False) -> Outline:
     """Return the outline of a roll (C, K, N * GRID_FRAMES) on its grid."""
     lags, likeness = plan_of(roll, grid)
-    return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends)
+    return Outline(
+        grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene_of(roll)
+    )  # fmt: skip
 
 
 def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +184,7 @@ def context_arrays(outline: Outline, style: int, count: int) -> Mapping[str, np.
     return {
         "features": np.pad(outline.features(), ((0, missing), (0, 0))),
         "lags": np.pad(outline.lags.astype(np.int64), (0, missing)),
+        "scene": np.pad(outline.scene, ((0, missing), (0, 0))),
         "meter": np.asarray(outline.meter, np.int64),
         "style": np.asarray(style, np.int64),
     }

@@ -17,6 +17,7 @@ from musigan.rolls.beats import Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
+from musigan.rolls.timing import tighten
 
 if TYPE_CHECKING:
     from musigan.datasets.record import MusicRecord
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from musigan.sampling.requests import Request
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
+OTHER_KEYS = 3  # semitones up to which a piece is higher or lower than the song whose outline it follows
 FEWEST_PAST_BEATS = 2  # fewer whole beats are no past to go on from
 
 
@@ -59,8 +61,8 @@ def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Re
     if request.past is not None:
         return _continue(sampler, outline, frames, rng, request)
     count = max(int(np.ceil(seconds * outline.tempo / 60 - 1e-6)), 1)
-    outline = outline.lasting(count)
-    grid = Grid.steady(outline.tempo, count, outline.meter, outline.is_free)
+    outline = outline.from_downbeat().lasting(count)
+    grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
     latents = _latents(sampler, outline, rng, request)
     on_grid = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
     roll = from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames)
@@ -106,6 +108,7 @@ def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Ou
         outlines = tuple(outline for outline in outlines if not outline.is_free) or outlines
     weights = torch.tensor([float(len(outline)) / outline.tempo for outline in outlines])  # by their minutes
     outline = outlines[int(torch.multinomial(weights, 1, generator=rng))]
+    outline = outline.transposed(int(torch.randint(-OTHER_KEYS, OTHER_KEYS + 1, (), generator=rng)))
     if request.style is not None:
         outline = replace(outline, style=request.style.lower())
     return outline if request.beat is None else replace(outline, tempo=request.beat.tempo, is_free=False)
@@ -123,9 +126,14 @@ def _latents(
     return generator.compose(context, rng, temperature, past)
 
 
-def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid) -> Tensor:
-    """Return a roll (C, K, T) in linear loudness as a tensor on the grid, in model space: (1, C, K, T')."""
+def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid, is_tight: bool = False) -> Tensor:
+    """Return a roll (C, K, T) in linear loudness as a tensor on the grid, in model space: (1, C, K, T').
+
+    Where it has a beat and `is_tight`, its attacks are put on the grid: so a composer learned it.
+    """
     on_grid = to_grid(compress(roll, sampler.compression), grid, sampler.frame_seconds)
+    if is_tight and not grid.is_free:
+        on_grid = tighten(on_grid)
     return torch.from_numpy(on_grid)[None].to(sampler.device)
 
 
@@ -139,7 +147,7 @@ def _continue(
     grid = _whole_beats(request.past_beats or Beats.none(), past_seconds)
     tempo = grid.tempo if request.beat is None else request.beat.tempo
     count = max(int(np.ceil((past_seconds + frames * frame_seconds - grid.edges[-1]) * tempo / 60 - 1e-6)), 1)
-    on_grid = _on_grid(sampler, past, grid)
+    on_grid = _on_grid(sampler, past, grid, is_tight=True)
     own = outline_of(on_grid[0].cpu().numpy(), grid, outline.style, begins=False)
     known, total = len(grid), len(grid) + count
     plan = outline.lasting(total) if outline.meter == grid.meter else None
@@ -148,6 +156,7 @@ def _continue(
         numbers=np.concatenate((grid.numbers, (grid.numbers[-1] + np.arange(count)) % grid.meter + 1)),
         lags=np.concatenate((own.lags, np.zeros(count, int) if plan is None else plan.lags[known:])),
         likeness=np.concatenate((own.likeness, np.zeros(count) if plan is None else plan.likeness[known:])),
+        scene=np.concatenate((own.scene, np.repeat(own.scene[-1:], count, axis=0))),
     )  # fmt: skip
     edges = np.concatenate((grid.edges, grid.edges[-1] + np.arange(1, count + 1) * 60 / tempo))
     longer = Grid(edges, whole.numbers, grid.meter, grid.is_free)

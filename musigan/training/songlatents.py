@@ -12,7 +12,7 @@ import torch
 from musigan.datasets.conditions import style_number
 from musigan.models.bars.composer import BEAT_STEPS, MEMORY_BEATS
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.loudness import compress, transpose
+from musigan.rolls.loudness import transpose
 from musigan.rolls.outlines import context_arrays
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class SongLatents:
         """Yield the latents of each part in all keys: (keys, N, 4, Z)."""
         device = generator.latent_mean.device
         for part in dataset.parts:
-            roll, in_keys = compress(dataset.on_grid(part), dataset.compression), []
+            roll, in_keys = dataset.composed(part), []
             for keys in self.keys:
                 mean = generator.encode(torch.from_numpy(transpose(roll, keys))[None].to(device)).mean[0]  # (L, Z)
                 in_keys.append(mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy())
@@ -73,7 +73,8 @@ class SongLatents:
     def example(self, epoch: int, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return example `index` of pass `epoch`; `known` (N,) is 1 where there is music, 0 after its end."""
         rng = np.random.default_rng([self.seed, epoch, index, 1])
-        outline, key = self.outlines[index], int(rng.integers(len(self.keys)))
+        key = int(rng.integers(len(self.keys)))
+        outline = self.outlines[index].transposed(self.keys[key])
         first = int(rng.integers(max(len(outline) - self.beats, 0) + 1))
         count = min(self.beats, len(outline))
         begin = self.starts[index] + first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from musigan.datasets.bars import EXCERPT_BEATS, BarDataset
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import AugmentSettings
 from musigan.rolls.beats import Beats
-from musigan.rolls.grid import FREE_BEAT_SECONDS, GRID_FRAMES
+from musigan.rolls.grid import FREE_BEAT_SECONDS, GRID_FRAMES, Grid
+from musigan.rolls.timing import attack_frames
 from tests.tiny import CHANNELS, FRAMES, HEADER, KEYS
 
 TEMPO = 110.0
@@ -101,3 +103,42 @@ def test_every_beat_is_in_an_excerpt(tmp_path: Path, split: str) -> None:
     with store.open_reader(str(write_beats(tmp_path / "s.zarr", songs=3))) as reader:
         dataset = BarDataset(reader, split)  # type: ignore[arg-type]
         assert len(dataset) == sum(-(-len(part.grid) // EXCERPT_BEATS) for part in dataset.parts)
+
+
+def test_half_of_the_excerpts_have_their_attacks_on_the_grid_and_where_it_is_asked_all(tmp_path: Path) -> None:
+    """Frames of 20 ms do not fall on a grid of 22.7 ms: as played, some attacks lie beside it."""
+    with store.open_reader(str(write_beats(tmp_path / "s.zarr", songs=3, pairs=30))) as reader:
+        dataset = BarDataset(reader, augment=CROP, seed=3)
+        dataset.parts = [replace(part, grid=late(part.grid)) for part in dataset.parts]
+
+        def beside(dataset: BarDataset) -> list[bool]:
+            return [
+                bool((np.nonzero(attack_frames(dataset.roll(epoch, index).max(0)))[1] % 6).any())
+                for epoch in range(4) for index in range(len(dataset))
+            ]  # fmt: skip
+
+        some = beside(dataset)
+        assert 0.25 < np.mean(some) < 0.75
+        assert not any(beside(dataset.tightened()))
+        assert beside(dataset) == some
+        composed = dataset.composed(dataset.parts[0])
+        assert composed.max() == pytest.approx(0.8**0.5, abs=0.01)
+        assert not (np.nonzero(attack_frames(composed.max(0)))[1] % 6).any()
+
+
+def late(grid: Grid) -> Grid:
+    """The grid of somebody who hears the beats two grid frames early."""
+    return replace(grid, edges=grid.edges - 2 / GRID_FRAMES * 60 / TEMPO)
+
+
+def test_excerpts_tell_the_scene_in_the_key_that_they_are_in(tmp_path: Path) -> None:
+    with store.open_reader(str(write_beats(tmp_path / "s.zarr"))) as reader:
+        dataset = BarDataset(reader, augment=CROP, seed=3)
+        seen = set()
+        for index in range(len(dataset)):
+            roll, conditions = dataset.example(0, index)
+            classes = conditions["scene"][4, :12]
+            heard = {int(key) for key in np.flatnonzero(roll[0].any(1))}
+            assert {int(key) for key in np.flatnonzero(classes)} == heard
+            seen |= {min(heard)}
+        assert len(seen) > 1

@@ -72,7 +72,7 @@ def context(count: int, number: int = 1, **changes: Any) -> Context:
 
 def joined(heard: Heard) -> Tensor:
     """All that is known before each beat, side by side: (B, N, ...)."""
-    return torch.cat((heard.voice, heard.rows.flatten(2), heard.guess), -1)
+    return torch.cat((heard.voice, heard.rows.flatten(2), heard.scale.flatten(2), heard.guess), -1)
 
 
 # ---- the codec ----
@@ -241,7 +241,7 @@ def test_beat_after_beat_hears_what_all_at_once_does(number: int) -> None:
     beats, memory = beats_of(built, 23), built.composer.memory()
     whole = joined(built.composer.hear(beats, told))
     for place in range(23):
-        here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
+        here = told.part(place, 1)
         heard = joined(built.composer.hear_next(beats[:, :place], here, memory))
         torch.testing.assert_close(heard[:, 0], whole[:, place], atol=2e-5, rtol=1e-4)
 
@@ -255,7 +255,7 @@ def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     def last(past: Tensor) -> Tensor:
         memory = built.composer.memory()
         for place in range(30):
-            here = Context(told.features[:, place, None], told.lags[:, place, None], told.meter, told.style)
+            here = told.part(place, 1)
             heard = joined(built.composer.hear_next(past[:, :place], here, memory))
         assert memory[0].key is not None
         assert memory[0].key.shape[2] == 5
@@ -309,6 +309,58 @@ def test_past_noise_blurs_what_is_heard_and_not_what_is_learned() -> None:
         assert (plain == pytest.approx(blurred, rel=1e-6)) is same
 
 
+def test_from_some_pieces_the_past_is_kept_and_never_from_the_guess() -> None:
+    built, told = generator(), tiny.context(tiny.outline(5, 1), tiny.outline(5, 2))
+    beats = torch.cat([beats_of(built, 5, seed) for seed in (1, 2)])
+    known = torch.tensor([1.0, 0.0])[:, None, None]
+    plain, other = (built.composer.hear(each, Context.of(told), known) for each in (beats, beats + 1.0))
+    assert not torch.allclose(plain.voice[0, 1:], other.voice[0, 1:], atol=1e-4)
+    torch.testing.assert_close(plain.voice[1], other.voice[1])
+    assert (plain.rows[1] == 0).all()
+    assert (plain.scale[1] == 0).all()
+    assert not torch.allclose(plain.guess[1, 1:], other.guess[1, 1:], atol=1e-4)
+    blind = built.composer.hear_next(beats[:, :3], Context.of(told).part(3, 1), built.composer.memory(), 0.0)
+    assert (blind.rows == 0).all()
+    latents = torch.randn(2, 20, built.codec.latent_dim, generator=rng(3))
+    never, always = (composition(built, latents, told, rng(), past_unknown=share).item() for share in (0.0, 1.0))
+    assert never != pytest.approx(always, rel=1e-3)
+
+
+def test_rows_are_told_how_much_their_own_keys_are_heard() -> None:
+    """By hand: key 17, the second of the fifth row of four keys, is of the sixth pitch class above the lowest."""
+    built, told = generator(RollShape(2, 27, 96)), context(3)
+    scale = built.composer.hear(beats_of(built, 3), told).scale
+    assert scale.shape == (1, 3, 7, 4)
+    torch.testing.assert_close(scale[..., 4, 1], told.scene[..., 5])
+    torch.testing.assert_close(scale[..., 0, 3], told.scene[..., 3])
+
+
+def test_a_composer_of_before_there_were_scenes_takes_no_notice_of_them() -> None:
+    built = generator()
+    old = {
+        name: value for name, value in built.state_dict().items() if "scene_in" not in name and "scale_in" not in name
+    }
+    assert len(old) < len(built.state_dict())
+    built.load_state_dict(old)
+    told = context(6)
+    silent_scene = told._replace(scene=torch.zeros_like(told.scene))
+    assert torch.equal(built.compose(told, rng(3)), built.compose(silent_scene, rng(3)))
+
+
+def test_guidance_leads_away_from_what_is_drawn_without_the_past() -> None:
+    """Velocity with the past, and as much of the difference again as is set; of none, the second pass is saved."""
+    built, led = generator(), generator(guidance=0.5)
+    told, beats = context(4), beats_of(built, 4)
+    heard, blind = built.composer.hear(beats, told), built.composer.hear(beats, told, 0.0)
+    time = torch.full((1, 4), 0.4)
+    noise = beats_of(built, 4, 9)
+    with_past, without = (built.composer.velocity(noise, time, each) for each in (heard, blind))
+    assert not torch.allclose(with_past, without, atol=1e-3)
+    torch.testing.assert_close(led._velocity(noise, time, heard, blind), 1.5 * with_past - 0.5 * without)
+    torch.testing.assert_close(led._velocity(noise, time, heard, None), with_past)
+    assert not torch.allclose(led.compose(told, rng(1)), built.compose(told, rng(1)), atol=1e-3)
+
+
 def test_beats_are_sorted_by_rows_of_keys() -> None:
     """By hand: the second row of a beat holds the second three numbers of each of its four 16ths."""
     head = generator().composer.head
@@ -329,9 +381,11 @@ def test_rows_share_all_weights_but_which_keys_they_are() -> None:
     voice = torch.randn(1, 1, 16, generator=rng(1))
     rows, noise = torch.zeros(1, 1, 7, head.row_in.in_features - 12), torch.zeros(1, 1, 7, 12)
     rows[..., 2, :], noise[..., 2, :] = torch.randn(rows.shape[-1], generator=rng(2)), torch.randn(12, generator=rng(3))
+    scale = torch.zeros(1, 1, 7, 4)
+    scale[..., 2, 1] = 1.0
 
     def velocity(shift: int) -> Tensor:
-        heard = Heard(voice, rows.roll(shift, 2), torch.zeros(1, 1, 84))
+        heard = Heard(voice, rows.roll(shift, 2), scale.roll(shift, 2), torch.zeros(1, 1, 84))
         return head.as_rows(head(head.as_beats(noise.roll(shift, 2)), torch.full((1, 1), 0.3), heard))
 
     torch.testing.assert_close(velocity(1)[..., 2:5, :], velocity(0)[..., 1:4, :], atol=1e-5, rtol=1e-4)
@@ -357,7 +411,7 @@ def test_the_guess_is_solved_for() -> None:
 def test_an_untrained_flow_draws_white_noise() -> None:
     """The velocity of noise is known: what ten steps draw is as loud as what they began with."""
     built = generator(loud=False, flow_steps=10)
-    drawn = built._flow(torch.randn(1, 300, built.composer.beat_dim, generator=rng()), silent(built, 300), 0, 10)
+    drawn = built._flow(torch.randn(1, 300, built.composer.beat_dim, generator=rng()), silent(built, 300), None, 0, 10)
     assert drawn.std().item() == pytest.approx(1.0, abs=0.05)
 
 
@@ -446,13 +500,13 @@ def test_every_size_has_an_effect(setting: str) -> None:
 def test_what_changes_no_shape_changes_the_music() -> None:
     told = context(5)
     piece = generator().compose(told, rng())
-    for change in ({"composer_heads": 4}, {"flow_steps": 5}):
+    for change in ({"composer_heads": 4}, {"flow_steps": 5}, {"guidance": 0.3}):
         assert not torch.allclose(generator(**change).compose(told, rng()), piece), change
     for share, is_random in ((0.0, False), (0.5, True)):
         built = generator(composer_dropout=share).train()
         heard = [built.composer.hear(beats_of(built, 5), told).voice for _ in range(2)]
         assert torch.equal(*heard) is not is_random
-    tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout"}
+    tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout", "guidance"}
     assert tested == {entry.name for entry in fields(BarSettings)}
 
 

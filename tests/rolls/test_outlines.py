@@ -8,6 +8,7 @@ import pytest
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, Grid
 from musigan.rolls.outlines import FEATURES, Outline, outline_of, plan_of
+from musigan.rolls.scenes import SCENE
 
 
 def song(bars: str, meter: int = 3) -> tuple[np.ndarray, Grid]:
@@ -35,11 +36,14 @@ def test_an_outline_of_values_is_the_same_outline() -> None:
     assert again.ends
     np.testing.assert_array_equal(again.lags, outline.lags)
     np.testing.assert_allclose(again.features(), outline.features(), atol=0.01)
+    np.testing.assert_allclose(again.scene, outline.scene, atol=1e-6)
+    assert outline.scene.max() > 0.5
     assert outline.features().shape == (12, FEATURES)
 
 
 @pytest.mark.parametrize(
-    "change", [{"lags": [1]}, {"meter": 0}, {"tempo": "fast"}, {"numbers": []}, {"likeness": None}]
+    "change",
+    [{"lags": [1]}, {"meter": 0}, {"tempo": "fast"}, {"numbers": []}, {"likeness": None}, {"scenes": [[1, 2]]}],
 )
 def test_damaged_values_are_said_to_be(change: dict[str, object]) -> None:
     values = outline_of(*song("AB")).to_values()
@@ -55,6 +59,18 @@ def test_a_part_forgets_what_lies_before_it() -> None:
     assert list(part.lags) == [0] * 9  # C, A, B: all like bars lie 9 beats back, before the part or at its beginning
     later = outline.part(3, 15)
     assert list(later.lags[9:]) == [9] * 6
+    np.testing.assert_array_equal(later.scene, outline.scene[3:])
+
+
+def test_a_piece_begins_with_a_bar() -> None:
+    roll, grid = song("ABCA")
+    outline = outline_of(roll[..., GRID_FRAMES:], grid.part(1, 11))
+    begun = outline.from_downbeat()
+    assert (len(begun), begun.numbers[0], begun.begins) == (9, 1, True)
+    np.testing.assert_array_equal(begun.scene, outline.scene[2:])
+    assert begun.from_downbeat().numbers.tolist() == begun.numbers.tolist()
+    no_bar = outline.part(0, 2)
+    assert no_bar.from_downbeat().numbers.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("count", [1, 7, 18, 29, 60])
@@ -67,3 +83,13 @@ def test_an_outline_lasts_as_long_as_is_asked(count: int) -> None:
     np.testing.assert_array_equal(longer.numbers, expected)
     if count > 18:
         assert (longer.likeness[18:] > 0.9).all()  # goes on repeating
+        np.testing.assert_array_equal(longer.scene[18:21], outline.scene[9:12])
+
+
+def test_outlines_of_before_there_were_scenes_have_empty_ones() -> None:
+    values = outline_of(*song("ABAB")).to_values()
+    del values["scenes"]
+    old = Outline.parse(values)
+    assert old.scene.shape == (12, SCENE)
+    assert not old.scene.any()
+    assert old.transposed(5).part(2, 4).lasting(9).scene.shape == (9, SCENE)

@@ -19,10 +19,9 @@ from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.shape import RollShape
+from musigan.rolls.timing import FAINT, RISE
 
 TOKEN_FRAMES = GRID_FRAMES // 4  # a latent step is a 16th
-RISE = 1.4  # in model space: an onset is a cell that is so much louder than the frame before; twice, by square roots
-FAINT = 0.14  # model space; onsets of fainter cells are not modelled
 START_LOG_VARIANCE = -4.0  # of the posterior: noise that hides the music from the start teaches nothing
 START_SLOPE = 12.0  # logits over loudness, from the principal components
 START_LOUDNESS = 0.15  # model space, at which such a logit is 0

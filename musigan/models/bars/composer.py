@@ -5,13 +5,14 @@ A token is a beat: the latents of its four 16ths side by side. A causal transfor
 noise into the next beat in a few flow steps (a head as in arXiv 2406.11838, by a flow, 2210.02747). Besides the beat
 before, it is shown the beats 1, 2, 4 and 8 bars earlier (lookback, Waite 2016) and the one that the plan says it is
 like: what is to be repeated is finished and in sight when it matters. While it learns, its past is blurred by noise, so
-that it bears its own small errors (as in arXiv 2407.01392).
+that it bears its own small errors (as in arXiv 2407.01392), and now and then kept from it, so that what is drawn can be
+led towards what only the past explains (classifier-free guidance, 2207.12598).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from musigan.layers.attention import rotary
 from musigan.models.bars.settings import BarSettings
 from musigan.rolls.outlines import FEATURES
+from musigan.rolls.scenes import CLASSES, SCENE
 
 BEAT_STEPS = 4  # latent steps in a beat
 LOOKBACK_BEATS, LOOKBACK_BARS = (1, 2), (1, 2, 4, 8)  # what is shown of the past, besides the like beat
@@ -36,6 +38,7 @@ class Context(NamedTuple):
 
     features: Tensor  # (B, N, FEATURES), of `Outline.features`
     lags: Tensor  # (B, N) beats back to the like bar, 0 where none is
+    scene: Tensor  # (B, N, SCENE)
     meter: Tensor  # (B) beats in a bar
     style: Tensor  # (B) number of the style, 0 for any
 
@@ -43,6 +46,11 @@ class Context(NamedTuple):
     def of(cls, conditions: Mapping[str, Tensor]) -> Context:
         """Gather the conditions of a batch."""
         return cls(*(conditions[name] for name in cls._fields))
+
+    def part(self, first: int, count: int) -> Context:
+        """Return what is known of `count` beats from `first` on."""
+        chosen = slice(first, first + count)
+        return Context(self.features[:, chosen], self.lags[:, chosen], self.scene[:, chosen], self.meter, self.style)
 
     @property
     def likeness(self) -> Tensor:
@@ -101,6 +109,7 @@ class Heard(NamedTuple):
 
     voice: Tensor  # (B, N, W)
     rows: Tensor  # (B, N, R, F): the beats before and those that this one may be like, row by row
+    scale: Tensor  # (B, N, R, K / R): how much each key's pitch class is heard around
     guess: Tensor  # (B, N, D)
 
 
@@ -116,6 +125,7 @@ class RowHead(nn.Module):
         width = settings.head_width
         self.rows, self.row_dim = rows, row_dim
         self.row_in = nn.Linear(row_dim + seen, width)
+        self.scale_in = nn.Linear(settings.row_keys, width, bias=False)
         self.row_map = nn.Parameter(0.02 * torch.randn(rows, width))  # which keys these are
         self.condition = nn.Linear(settings.composer_width + 2 * TIME_FEATURES, width)
         self.told = nn.Linear(settings.composer_width, rows * TOLD)
@@ -148,6 +158,7 @@ class RowHead(nn.Module):
         # Of white noise the velocity is known; the network learns what music differs by (as in arXiv 2206.00364).
         power = ((1 - time).square() + time.square())[..., None]
         inner = self.row_in(torch.cat((self.as_rows(beats * power.rsqrt()), heard.rows), -1)) + self.row_map
+        inner = inner + self.scale_in(heard.scale)
         inner = inner + self.told_in(self.told(heard.voice).unflatten(-1, (self.rows, TOLD)))
         width = inner.shape[-1:]
         for style, neighbours, first, last in zip(self.style, self.neighbours, self.first, self.last, strict=True):
@@ -164,6 +175,7 @@ class RowHead(nn.Module):
 class Composer(nn.Module):
     """Transformer over beats, and the flow that draws the next one. Beats are (B, N, D), standardised latents."""
 
+    classes: Tensor
     guess_weight: Tensor
     guess_bias: Tensor
     deviation: Tensor
@@ -174,8 +186,11 @@ class Composer(nn.Module):
         self.beat_dim = rows * row_dim
         self.sources_in = nn.ModuleList(nn.Linear(self.beat_dim, width, bias=False) for _ in range(SOURCES))
         self.context_in = nn.Sequential(nn.Linear(FEATURES, 128), nn.SiLU(), nn.Linear(128, width))
+        self.scene_in = nn.Linear(SCENE, width)
         self.style_in = nn.Embedding(STYLES, width)
         nn.init.zeros_(self.style_in.weight)
+        classes = torch.arange(rows * settings.row_keys) % CLASSES
+        self.register_buffer("classes", classes.reshape(rows, -1), persistent=False)  # of each row's keys
         self.layers = nn.ModuleList(
             CausalLayer(width, settings.composer_heads, settings.composer_dropout)
             for _ in range(settings.composer_layers)
@@ -188,17 +203,21 @@ class Composer(nn.Module):
         self.register_buffer("guess_bias", torch.zeros(row_dim))
         self.register_buffer("deviation", torch.ones(()))
 
-    def hear(self, past: Tensor, context: Context) -> Heard:
+    def hear(self, past: Tensor, context: Context, known: Tensor | float = 1.0) -> Heard:
         """Return what is heard before each of N beats, from all of them, past (B, N, D).
 
-        Beat n of the result knows the beats before n only.
+        Beat n of the result knows the beats before n only. From pieces whose `known`
+        (B, 1, 1) is 0 the past and the scene are kept.
         """
         lags = [torch.full_like(context.lags, beats) for beats in LOOKBACK_BEATS]
         lags += [bars * context.meter[:, None].expand_as(context.lags) for bars in LOOKBACK_BARS]
-        return self._heard([earlier(past, each) for each in (*lags, context.lags)], context, None)
+        return self._heard([earlier(past, each) for each in (*lags, context.lags)], context, None, known)
 
-    def hear_next(self, past: Tensor, context: Context, memory: list[Memory]) -> Heard:
-        """Return what is heard before beat N, after N finished ones (B, N, D), in the context of beat N alone."""
+    def hear_next(self, past: Tensor, context: Context, memory: list[Memory], known: Tensor | float = 1.0) -> Heard:
+        """Return what is heard before beat N, after N finished ones (B, N, D), in the context of beat N alone.
+
+        Where `known` is 0 the past and the scene are kept from it.
+        """
         count = past.shape[1]
 
         def back(lags: Tensor) -> Tensor:
@@ -211,20 +230,36 @@ class Composer(nn.Module):
 
         lags = [torch.full_like(context.meter, beats) for beats in LOOKBACK_BEATS]
         lags += [bars * context.meter for bars in LOOKBACK_BARS]
-        return self._heard([back(each) for each in (*lags, context.lags[:, 0])], context, memory)
+        return self._heard([back(each) for each in (*lags, context.lags[:, 0])], context, memory, known)
 
-    def _heard(self, sources: list[Tensor], context: Context, memory: list[Memory] | None) -> Heard:
-        """Return what is heard of the sources, (B, N, D) each, of which the last is the plan's."""
+    def _heard(
+        self, sources: list[Tensor], context: Context, memory: list[Memory] | None, known: Tensor | float
+    ) -> Heard:
+        """Return what is heard of the sources, (B, N, D) each, of which the last is the plan's.
+
+        The guess knows them in any case: it is where the flow's coordinates begin.
+        """
         sources = [*sources, sources[-1] * context.likeness]
         tokens = self.context_in(context.features) + self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
+        tokens = tokens + self.scene_in(known * context.scene)
         for layer, source in zip(self.sources_in, sources, strict=True):
-            tokens = tokens + layer(source)
+            tokens = tokens + layer(known * source)
         for number, layer in enumerate(self.layers):
             tokens = layer(tokens, None if memory is None else memory[number])
         seen = [self.head.as_rows(source) for source in sources]
         likeness = context.likeness[..., None].expand(*seen[0].shape[:-1], 1)
         rows = torch.cat((*seen, likeness), -1)
-        return Heard(self.norm(tokens), rows, self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias)))
+        guess = self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias))
+        shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
+        scale = (known * context.scene)[..., self.classes]
+        return Heard(self.norm(tokens), shown, scale, guess)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
+        """Load weights; those of composers that were told no scenes take no notice of them."""
+        for name, value in self.state_dict().items():
+            if name.startswith(("scene_in.", "head.scale_in.")):
+                state.setdefault(prefix + name, torch.zeros_like(value))
+        super()._load_from_state_dict(state, prefix, *given)
 
     def velocity(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
         """Return the flow's velocity (B, N, D) at beats relative to the guess, in its deviations, and time (B, N)."""

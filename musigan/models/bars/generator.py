@@ -92,20 +92,30 @@ class Generator(nn.Module):
         """
         last = self.flow_steps if last is None else last
         heard = self.composer.hear(self.as_beats(conditions["past"]), Context.of(conditions))
-        beats = self._flow(latents, heard, first, last)
+        beats = self._flow(latents, heard, None, first, last)
         return self.as_latents(self.composer.absolute(beats, heard)) if last == self.flow_steps else beats
 
-    def _flow(self, beats: Tensor, heard: Heard, first: int, last: int) -> Tensor:
+    def _flow(self, beats: Tensor, heard: Heard, blind: Heard | None, first: int, last: int) -> Tensor:
         """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess.
+
+        They are led away from what `blind`, who did not hear the past, would draw.
 
         By the midpoint rule: single steps of as many passes draw too little, and what is drawn from too little a past
         becomes silence.
         """
         for index in range(first, last):
             time = beats.new_full(beats.shape[:2], index / self.flow_steps)
-            half = beats + self.composer.velocity(beats, time, heard) / (2 * self.flow_steps)
-            beats = beats + self.composer.velocity(half, time + 0.5 / self.flow_steps, heard) / self.flow_steps
+            half = beats + self._velocity(beats, time, heard, blind) / (2 * self.flow_steps)
+            beats = beats + self._velocity(half, time + 0.5 / self.flow_steps, heard, blind) / self.flow_steps
         return beats
+
+    def _velocity(self, beats: Tensor, time: Tensor, heard: Heard, blind: Heard | None) -> Tensor:
+        """Return the velocity at beats (B, N, 4 Z), beyond that of `blind` by the settings' guidance."""
+        if blind is None:
+            return self.composer.velocity(beats, time, heard)
+        both = Heard(*(torch.cat(each) for each in zip(heard, blind, strict=True)))
+        with_past, without = self.composer.velocity(beats.repeat(2, 1, 1), time.repeat(2, 1), both).chunk(2)
+        return with_past + self.settings.guidance * (with_past - without)
 
     def compose(
         self, context: Context, rng: torch.Generator, temperature: float = 1.0, past: Tensor | None = None
@@ -113,14 +123,16 @@ class Generator(nn.Module):
         """Draw the latents (B, 4 N, Z) of the beats of `context` (B, N), the first of which are `past` (B, L, Z)."""
         (batch, count), beat_dim = context.lags.shape, self.composer.beat_dim
         beats = self.latent_mean.new_zeros(batch, 0, beat_dim) if past is None else self.as_beats(past)
-        memory, finished = self.composer.memory(), beats.shape[1]
+        finished, is_guided = beats.shape[1], self.settings.guidance > 0
+        memory, blind_memory = self.composer.memory(), self.composer.memory()
         for number in range(count):
-            here = Context(context.features[:, number, None], context.lags[:, number, None], *context[2:])
+            here = context.part(number, 1)
             heard = self.composer.hear_next(beats[:, :number], here, memory)
+            blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
             if number >= finished:
                 noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
                 noise = temperature * self.noise_deviation * noise
-                drawn = self.composer.absolute(self._flow(noise, heard, 0, self.flow_steps), heard)
+                drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
                 beats = torch.cat((beats, drawn), 1)
         return self.as_latents(beats)
 

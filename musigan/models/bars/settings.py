@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from musigan.errors import SettingsError
-from musigan.settings import CHECKED, Count, ShareBelowOne
+from musigan.settings import CHECKED, Count, NotNegative, ShareBelowOne
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -24,11 +24,17 @@ class BarSettings:
     composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
     head_width: Count = 128  # features of a row of keys in the flow that draws a beat
     head_layers: Count = 4  # of the flow
+    guidance: NotNegative = 0.0  # how far beats are led away from what would be drawn without their past
     flow_steps: Count = 10  # steps of the flow, two passes through its head each, from noise to a beat
     critic_width: Count = 48  # channels of the critic's finest feature map
     latent_critic_width: int = 128  # channels of the critic's tower over latents; 0 leaves it out
     chroma_critic_width: int = 64  # channels of the critic's tower over pitch classes; 0 leaves it out
     spectral: bool = True  # spectral normalisation of the critic's layers
+
+    @property
+    def row_keys(self) -> int:
+        """Keys of a row of latents."""
+        return 2 * self.patch_keys
 
     def __post_init__(self) -> None:
         if self.composer_width % (2 * self.composer_heads):

@@ -59,6 +59,10 @@ class Adversarial(Objective):
         critic = [{"params": list(self.networks["critic"].parameters()), "lr": settings.critic_learning_rate}]
         return {"critic": critic, "generator": [group for group in generator if group["params"]]}
 
+    def examples(self, dataset: Any) -> Any:
+        """Return what is judged beside what is generated: what a composer draws has its attacks on the grid."""
+        return dataset.tightened() if self.composes else dataset
+
     def sides(self, step: int) -> list[str]:
         """Return the critic, `critic_steps` times, then the generator."""
         return ["critic"] * self.settings.adversarial.critic_steps + ["generator"]
@@ -233,7 +237,10 @@ class Adversarial(Objective):
         """Compute the loss of the stage before on latents (B, L, Z), which keeps the prior from forgetting."""
         if self.composes:
             composer = cast(bars.Generator, self.generator)
-            return bars.composition(composer, context.conditions["past"], context.conditions, context.rng)
+            unknown = self.settings.prior.past_unknown
+            return bars.composition(
+                composer, context.conditions["past"], context.conditions, context.rng, past_unknown=unknown
+            )
         return flow(cast(Flow, self.generator), latents, context.rng, context.conditions)
 
     def _anchors(self, roll: Tensor, latents: Tensor | None, context: StepContext) -> dict[str, Tensor]:

@@ -82,30 +82,33 @@ class Composition(PriorSide):
             known = int(conditions["known"].sum())
             context = Context.of({name: torch.from_numpy(value)[None].to(device) for name, value in conditions.items()})
             beats = self.generator.as_beats(torch.from_numpy(latents)[None].to(device))[:, :known]
-            yield beats, Context(context.features[:, :known], context.lags[:, :known], *context[2:])
+            yield beats, context.part(0, known)
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the flow-matching loss on the latents of songs, (B, L, Z)."""
         settings, known = self.settings.prior, context.conditions["known"]
         loss = composition(
-            self.generator, real, context.conditions, context.rng, settings.draws, settings.past_noise, known
-        )
+            self.generator, real, context.conditions, context.rng, settings.draws, settings.past_noise,
+            known, settings.past_unknown,
+        )  # fmt: skip
         return Terms({"flow": loss})
 
 
 def composition(
     generator: Generator, latents: Tensor, conditions: Mapping[str, Tensor], rng: torch.Generator, draws: int = 1,
-    past_noise: float = 0.0, known: Tensor | None = None,
+    past_noise: float = 0.0, known: Tensor | None = None, past_unknown: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """Compute the flow-matching loss of each beat of latents (B, L, Z) after those before it, over `known` (B, N) ones.
 
-    The past is blurred by noise of a deviation between 0 and `past_noise`, another for each piece. Each beat is drawn
-    at `draws` times of the flow, logistic-normal (arXiv 2403.03206).
+    The past is blurred by noise of a deviation between 0 and `past_noise`, another for each piece; from a share
+    `past_unknown` of the pieces it is kept. Each beat is drawn at `draws` times of the flow, logistic-normal (arXiv
+    2403.03206).
     """
     beats = generator.as_beats(latents)
     blur = past_noise * torch.rand(len(beats), 1, 1, generator=rng)
     past = beats + (blur * torch.randn(beats.shape, generator=rng)).to(beats.device)
-    heard = generator.composer.hear(past, Context.of(conditions))
+    is_known = (torch.rand(len(beats), 1, 1, generator=rng) >= past_unknown).to(past)
+    heard = generator.composer.hear(past, Context.of(conditions), is_known)
     wanted = generator.composer.relative(beats, heard)
     share = torch.ones(beats.shape[:2], device=beats.device) if known is None else known
     total = beats.new_zeros(())

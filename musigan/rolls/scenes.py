@@ -1,0 +1,55 @@
+"""Scenes: what the music around each beat is like, without its notes.
+
+The pitch classes that are heard there, and the texture: how much is struck and sounds, how loud and how high. It is
+smoothed over some bars and held for BLOCK_BEATS beats, so it says which key, how full and how loud, and neither melody
+nor chords. A drawn piece follows the scenes of a song that was learned from, in another key.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.timing import attack_frames
+
+CLASSES = 12  # pitch classes, the first that of the roll's lowest key
+SCENE = CLASSES + 4  # pitch classes (the most frequent 1), attacks, sounding keys, loudness, height
+BLOCK_BEATS = 4
+WEIGHTS = (1, 2, 3, 2, 1)  # of the blocks around each one
+STEPS = 100  # a scene is kept to the hundredth
+
+
+def scene_of(roll: np.ndarray) -> np.ndarray:
+    """Return the scene of each beat of a roll (C, K, N * GRID_FRAMES) in model space, (N, SCENE) float32."""
+    keys, frames = roll.shape[1:]
+    beats, block = frames // GRID_FRAMES, BLOCK_BEATS * GRID_FRAMES
+    blocks = -(-beats // BLOCK_BEATS)
+    loud = np.pad(np.asarray(roll, np.float32).mean(0), ((0, 0), (0, blocks * block - frames)))
+    struck = attack_frames(np.pad(roll.max(0), ((0, 0), (0, blocks * block - frames))))
+    by_key = loud.reshape(keys, blocks, block).sum(2).T  # (blocks, K)
+    classes = np.zeros((blocks, CLASSES), np.float32)
+    for key in range(keys):
+        classes[:, key % CLASSES] += by_key[:, key]
+    totals = np.column_stack((
+        classes,
+        struck.reshape(keys, blocks, block).sum((0, 2)),
+        (loud > 0).reshape(keys, blocks, block).sum((0, 2)),
+        by_key.sum(1),
+        by_key @ (np.arange(keys) / keys),
+        np.diff(np.minimum(np.arange(blocks + 1) * BLOCK_BEATS, beats)),
+    ))  # fmt: skip
+    smooth = np.stack([np.convolve(column, WEIGHTS)[2 : 2 + blocks] for column in totals.T], 1)
+    classes, (attacks, sounding, loudness, height, count) = smooth[:, :CLASSES], smooth[:, CLASSES:].T
+    scene = np.column_stack((
+        classes / np.maximum(classes.max(1, keepdims=True), 1e-6),
+        np.log2(1 + attacks / count) / 4,
+        4 * np.sqrt(sounding / (count * GRID_FRAMES * keys)),
+        loudness / np.maximum(sounding, 1),
+        height / np.maximum(loudness, 1e-6),
+    ))  # fmt: skip
+    return np.repeat(np.rint(scene * STEPS) / STEPS, BLOCK_BEATS, axis=0)[:beats].astype(np.float32)
+
+
+def transposed(scene: np.ndarray, keys: int) -> np.ndarray:
+    """Return a scene (N, SCENE) `keys` semitones higher."""
+    return np.concatenate((np.roll(scene[:, :CLASSES], keys, axis=1), scene[:, CLASSES:]), axis=1)
