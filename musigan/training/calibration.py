@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
-SONGS, BEATS = 8, 16  # pieces of so many beats that are drawn to be nearly as dense as real ones
+SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
 DEVIATIONS = (0.94, 1.18)  # of noise
-HALVINGS = 3
-DENSITY = 0.8  # of real music: what is too much is heard before what is missing
+HALVINGS = 4
 
 
 @torch.no_grad()
@@ -65,7 +64,7 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
 
 @torch.no_grad()
 def balance(generator: bars.Generator, dataset: BarDataset) -> None:
-    """Set the deviation of a composer's noise so that drawn beats sound in nearly as many cells as real ones.
+    """Set the deviation of a composer's noise so that drawn beats sound in as many cells as real ones.
 
     A flow of a few steps, or one that was trained briefly, draws less than there was noise for, and a piece is drawn
     from its own past: a little too little becomes silence, a little too much becomes noise. Found by halving, on the
@@ -81,7 +80,7 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
     context = bars.Context.of(
         {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
     )
-    wanted = DENSITY * float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
+    wanted = float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
     low, high = DEVIATIONS
     for _ in range(HALVINGS):
         generator.noise_deviation.fill_((low + high) / 2)
