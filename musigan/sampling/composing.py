@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
 OTHER_KEYS = 3  # semitones up to which a piece is higher or lower than the song whose outline it follows
+TEMPO_OCTAVES = 0.2  # deviation of songs' tempi from one that is asked for, in choosing outlines
 FEWEST_PAST_BEATS = 2  # fewer whole beats are no past to go on from
 
 
@@ -99,7 +100,7 @@ def _generator(sampler: BeatSampler) -> Generator:
 
 
 def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Outline:
-    """Return the outline of a random song: of the style that is asked for, with a beat where a tempo is."""
+    """Return the outline of a random song: of the style that is asked for, and rather of about the tempo that is."""
     outlines = sampler.store.outlines
     if request.style is not None:
         style = request.style.lower()
@@ -107,6 +108,9 @@ def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Ou
     if request.beat is not None:
         outlines = tuple(outline for outline in outlines if not outline.is_free) or outlines
     weights = torch.tensor([float(len(outline)) / outline.tempo for outline in outlines])  # by their minutes
+    if request.beat is not None:
+        octaves = torch.tensor([outline.tempo / request.beat.tempo for outline in outlines]).log2()
+        weights = weights * (-0.5 * (octaves / TEMPO_OCTAVES).square()).exp().clamp(min=1e-6)
     outline = outlines[int(torch.multinomial(weights, 1, generator=rng))]
     outline = outline.transposed(int(torch.randint(-OTHER_KEYS, OTHER_KEYS + 1, (), generator=rng)))
     if request.style is not None:

@@ -258,7 +258,7 @@ def test_a_finished_pretraining_goes_on_where_it_was(keys: Path, tmp_path: Path)
 
 def test_the_composer_learns_what_follows_what(keys: Path, tmp_path: Path) -> None:
     """The losses of both stages fall, those of the codec on songs that are held out, too."""
-    rates = {"variational": {"learning_rate": 0.01}, "prior": {"learning_rate": 0.01, "past_noise": 0.1}}
+    rates = {"variational": {"learning_rate": 0.01}, "prior": {"learning_rate": 0.01, "past_noise": 0.1, "draws": 4}}
     settings = tiny.settings("bars", epochs=40, pretrain_epochs=39, critic_epochs=0, ema_half_life=20.0, **rates)
     run, data = start(keys, settings, adversarial=False)
     run.plan = [("codec", 15), ("composer", 15)]
