@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -109,9 +110,25 @@ def sampled_pieces(
 
 
 def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name: str) -> RollSet:
-    """Return `count` pieces of a checkpoint, as long as the real rolls, drawn on demand."""
+    """Return `count` rolls of a checkpoint, as long as the real ones, drawn on demand.
+
+    A model that composes knows beginnings: its rolls are cut from pieces of half a minute, as those of songs are from
+    songs. Others draw a piece for each.
+    """
     geometry = sampler.store.header.geometry
     require_alike(name, sampler.roll_shape, geometry, like)
     frames = like.shape.frames
-    songs = np.array([f"piece {number}" for number in range(1, count + 1)])
-    return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
+    cuts = max(int(SHORT_SECONDS / (frames * geometry.frame_seconds) + 1e-6), 1) if sampler.family.on_beats else 1
+
+    @functools.cache
+    def piece(number: int) -> np.ndarray:
+        """Draw a piece, once, as its rolls are asked for in any order."""
+        return sampler.piece(seed, number + 1, cuts * frames).roll.astype(np.float16)
+
+    def roll(number: int) -> np.ndarray:
+        """Cut one roll."""
+        start = number % cuts * frames
+        return piece(number // cuts)[..., start : start + frames].astype(np.float32)
+
+    songs = np.array([f"piece {number // cuts + 1}" for number in range(count)])
+    return RollSet(songs, roll)
