@@ -93,14 +93,15 @@ class Journal:
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
         """Compare samples of the averaged generator with the held-out songs of `reader`; None where that failed."""
-        from musigan.training.judging import TrainingJudge
+        from musigan.training.judging import COMPOSED_ROLLS, ROLLS, TrainingJudge
 
         evaluation: dict[str, Any] | None = None
         if self._too_little:
             return None
         with _failures_noted(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
             try:
-                self._judge = self._judge or TrainingJudge(reader)
+                rolls = COMPOSED_ROLLS if sampler.family.on_beats else ROLLS
+                self._judge = self._judge or TrainingJudge(reader, rolls)
             except MusiganError:
                 self._too_little = True
                 raise
