@@ -21,6 +21,9 @@ def main(
             "[default: sine; tracks have their own]"
         ),
     ] = "",
+    lufs: Annotated[
+        str, typer.Option(metavar="LUFS", help="Loudness of each piece, -40 to -5; none: its peak at the limit.")
+    ] = "-14",
     gain: Annotated[
         float, typer.Option(min=-60, max=60, help="dB louder; a limiter holds the peak below -1 dBFS.")
     ] = 0.0,
@@ -48,7 +51,7 @@ def main(
     target = targets.Target(out, bitrate or None, split, force)
     target.check(session.stdout if out == "-" else None)
     reader = session.reader(source, "keys")
-    sound = rendering.SoundSettings.of_store(reader.header, timbre, sample_rate, gain, fade, crossfade)
+    sound = rendering.SoundSettings.of_store(reader.header, timbre, sample_rate, gain, fade, crossfade, lufs)
     progress = session.progress(reader.header.expected, "pieces")
     pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
     stream = session.stdout("sound") if out == "-" else None

@@ -15,6 +15,7 @@ from musigan.errors import MusiganError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
+from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
 from musigan.store import Item, Song, StoreHeader
@@ -46,6 +47,7 @@ class SoundSettings:
     gain_db: float = 0.0
     fade_seconds: float = 0.02
     crossfade_seconds: float = 0.5
+    target_lufs: float | None = None  # of each piece; None: its peak is at the ceiling
     tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -59,13 +61,18 @@ class SoundSettings:
         gain_db: float = 0.0,
         fade: float = 0.02,
         crossfade: float = 0.5,
+        loudness: str = "none",
     ) -> SoundSettings:
-        """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others."""
+        """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others.
+
+        `loudness` is that of each piece in LUFS, or "none".
+        """
         settings, tracks = header.key_settings, header.tracks
         pure = timbre_named(timbre or "sine").pure and not tracks
         rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
         settings.frame_samples(rate)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade, tracks)
+        target_lufs = lufs.target_of(loudness)
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks)
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
@@ -102,9 +109,18 @@ class SoundSettings:
         return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
 
     def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
-        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling."""
-        joined = crossfade(_same_channels(signals), self.sample_rate, self.crossfade_seconds)
+        """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling.
+
+        Each is brought to the target loudness before that, as it is in the file: with the file's channels.
+        """
+        joined = crossfade(self._normalised(_same_channels(signals)), self.sample_rate, self.crossfade_seconds)
         return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
+
+    def _normalised(self, signals: Iterable[Float]) -> Iterable[Float]:
+        """Bring each signal to the target loudness, if there is one."""
+        if self.target_lufs is None:
+            return signals
+        return (lufs.normalise(signal, self.sample_rate, self.target_lufs) for signal in signals)
 
 
 def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:

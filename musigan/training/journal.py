@@ -138,12 +138,15 @@ def _failures_noted(what: str, note: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_sound(rolls: list[np.ndarray], header: StoreHeader, path: Path) -> None:
-    """Write rolls (C, K, T) one after another as an MP3, with their common peak at CEILING_DB."""
+    """Write rolls (C, K, T) one after another as an MP3, as loud as `keys-to-mp3` makes them.
+
+    Their common peak is raised to CEILING_DB first, so that a roll that hardly sounds beside others stays quiet.
+    """
     from musigan.sound.encoding import encode
     from musigan.sound.mastering import CEILING_DB
     from musigan.synthesis.rendering import SoundSettings
 
-    sound = SoundSettings.of_store(header, crossfade=0.02)
+    sound = SoundSettings.of_store(header, crossfade=0.02, loudness="-14")
     signals = [sound.synthesise_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))

@@ -12,6 +12,7 @@ from musigan.errors import MusiganError, UsageError
 from musigan.files import targets
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
+from musigan.sound import lufs, mastering
 from musigan.sound.audio import decode
 from musigan.store import Item, ItemInfo, Song, StoreHeader, songs
 from musigan.synthesis import rendering
@@ -109,6 +110,71 @@ def test_silence_is_written_as_silence(tmp_path: Path) -> None:
     made, out = sound(), tmp_path / "out.wav"
     rendering.write(pieces(made, item(49, 0.0)), made, targets.Target(str(out)), "", None)
     assert not decode(out, seconds=None).signal.any()
+
+
+def loudness_of(path: Path) -> float:
+    sound = decode(path, seconds=None, channels="keep")
+    return lufs.measure(sound.signal, sound.sample_rate)
+
+
+@pytest.mark.parametrize("timbre", ["sine", "plucked"])
+def test_pieces_of_one_loudness_each_in_its_own_file_and_all_in_one(timbre: str, tmp_path: Path) -> None:
+    given = item(42, 0.02), item(57, 3.0, chunks=3), item(49, 1.0, chunks=1, seconds=0.3)
+    split = targets.Target(str(tmp_path / "a.wav"), split=True)
+    made = sound(loudness="-16", timbre=timbre)
+    rendering.write(pieces(made, *given), made, split, "", None)
+    for number in (1, 2, 3):
+        assert loudness_of(tmp_path / f"a-00{number}.wav") == pytest.approx(-16, abs=1)
+    made, out = sound(loudness="-16", timbre=timbre), tmp_path / "out.mp3"
+    rendering.write(pieces(made, *given), made, targets.Target(str(out)), "", None)
+    assert loudness_of(out) == pytest.approx(-16, abs=1)
+
+
+def test_a_piece_is_as_loud_with_the_channels_of_the_first(tmp_path: Path) -> None:
+    """A stereo piece would lose up to 3 dB as mono, were its loudness that of both sides."""
+    stereo, made = item(57), sound(loudness="-20", crossfade=0.0)
+    mono = Item(stereo.info, stereo.array[:, :1])
+    made_pieces = [*pieces(made, mono, stereo)]
+    out = tmp_path / "out.wav"
+    rendering.write(iter(made_pieces), made, targets.Target(str(out)), "", None)
+    signal = decode(out, seconds=None, channels="keep").signal
+    assert signal.shape[0] == 1
+    for half in np.split(signal, 2, axis=1):
+        assert lufs.measure(half, RATE) == pytest.approx(-20, abs=0.5)
+
+
+def test_a_gain_comes_on_top_of_the_loudness(tmp_path: Path) -> None:
+    made, out = sound(loudness="-20", gain_db=-6.0), tmp_path / "out.wav"
+    rendering.write(pieces(made, item(49)), made, targets.Target(str(out)), "", None)
+    assert loudness_of(out) == pytest.approx(-26, abs=0.5)
+
+
+def test_no_loudness_leaves_peaks_at_the_ceiling() -> None:
+    made = sound(loudness="none")
+    rendered = [piece.signal for piece in pieces(made, item(42, 0.02), item(57, 3.0))]
+    joined = np.concatenate([*made.master_signals(rendered)], axis=1)
+    by_hand = mastering.master(mastering.crossfade(rendered, RATE, 0.5), RATE, 0.0, 0.0, 0.0)
+    np.testing.assert_array_equal(joined, np.concatenate([*by_hand], axis=1))
+    assert [float(np.abs(signal).max()) for signal in rendered] == pytest.approx([10 ** (-2.5 / 20)] * 2)
+
+
+def test_the_tool_brings_pieces_to_minus_14_lufs_unless_told_otherwise(tmp_path: Path) -> None:
+    store = helpers.keys_store(tmp_path / "keys.zip", songs=2)
+    names = ["default.wav", "named.wav", "none.wav", "quiet.wav"]
+    options: list[list[object]] = [[], ["--lufs", -14], ["--lufs", "none"], ["--lufs", -30]]
+    for done in helpers.run_each(
+        "keys-to-mp3", *([tmp_path / name, store, *more] for name, more in zip(names, options, strict=True))
+    ):
+        assert done.returncode == 0, done.stderr
+    default, named, none, quiet = (tmp_path / name for name in names)
+    assert default.read_bytes() == named.read_bytes() != none.read_bytes()
+    assert loudness_of(default) == pytest.approx(-14, abs=1)
+    assert loudness_of(quiet) == pytest.approx(-30, abs=1)
+    for value in ("-3", "loud", "nan"):
+        refused = helpers.run("keys-to-mp3", tmp_path / "refused.wav", store, "--lufs", value)
+        assert refused.returncode == 2
+        assert f"--lufs {value}" in helpers.one_line(refused.stderr)
+    assert not (tmp_path / "refused.wav").exists()
 
 
 def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:

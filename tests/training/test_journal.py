@@ -14,6 +14,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
+from musigan.sound import lufs
 from musigan.store import StoreHeader
 from musigan.training import journal as journals
 from musigan.training import loop
@@ -144,7 +145,7 @@ def test_without_tensorboard_the_figures_are_in_a_file_and_a_line_says_so(
 
 
 def test_samples_sound(tmp_path: Path) -> None:
-    """The MP3 of samples has their length, its tone where the roll has one, and a peak near -1 dBFS."""
+    """The MP3 of samples has their length, its tone where the roll has one, and the loudness of `keys-to-mp3`."""
     import soundfile
 
     settings = KeySettings(keys=KeyRange(45, 52))
@@ -153,6 +154,7 @@ def test_samples_sound(tmp_path: Path) -> None:
     write_sound([roll, roll], StoreHeader("keys", 12000).with_keys(settings), tmp_path / "out.mp3")
     signal, rate = soundfile.read(tmp_path / "out.mp3")
     assert len(signal) / rate == pytest.approx(2.0, abs=0.15)
-    assert 0.6 < np.abs(signal).max() < 10 ** (-1 / 20)
+    assert lufs.measure(signal.T, rate) == pytest.approx(-14, abs=1)
+    assert np.abs(signal).max() < 10 ** (-1 / 20)
     spectrum = np.abs(np.fft.rfft(signal[:, 0]))
     assert spectrum.argmax() * rate / len(signal) == pytest.approx(440, abs=3)
