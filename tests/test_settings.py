@@ -134,7 +134,8 @@ def test_preset_by_device() -> None:
     [
         (
             {"prior": {"drawz": 3}},
-            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws, past_noise, past_unknown; did you mean 'draws'?",
+            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws, past_noise, past_unknown; "
+            "did you mean 'draws'?",
         ),
         (
             {"prior": {"zzz": 3}},
