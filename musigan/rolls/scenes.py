@@ -7,6 +7,8 @@ nor chords. A drawn piece follows the scenes of a song that was learned from, in
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from musigan.rolls.grid import GRID_FRAMES
@@ -16,6 +18,7 @@ CLASSES = 12  # pitch classes, the first that of the roll's lowest key
 SCENE = CLASSES + 4  # pitch classes (the most frequent 1), attacks, sounding keys, loudness, height
 BLOCK_BEATS = 4
 WEIGHTS = (1, 2, 3, 2, 1)  # of the blocks around each one
+ATTACK_SCALE, SOUNDING_SCALE = 4.0, 4.0  # bring octaves of attacks, and the root of what sounds, near 1
 STEPS = 100  # a scene is kept to the hundredth
 
 
@@ -42,12 +45,24 @@ def scene_of(roll: np.ndarray) -> np.ndarray:
     classes, (attacks, sounding, loudness, height, count) = smooth[:, :CLASSES], smooth[:, CLASSES:].T
     scene = np.column_stack((
         classes / np.maximum(classes.max(1, keepdims=True), 1e-6),
-        np.log2(1 + attacks / count) / 4,
-        4 * np.sqrt(sounding / (count * GRID_FRAMES * keys)),
+        np.log2(1 + attacks / count) / ATTACK_SCALE,
+        SOUNDING_SCALE * np.sqrt(sounding / (count * GRID_FRAMES * keys)),
         loudness / np.maximum(sounding, 1),
         height / np.maximum(loudness, 1e-6),
     ))  # fmt: skip
     return np.repeat(np.rint(scene * STEPS) / STEPS, BLOCK_BEATS, axis=0)[:beats].astype(np.float32)
+
+
+class Fullness(NamedTuple):
+    """How full music is, (...) each, arrays or tensors."""
+
+    attacks: Any  # a beat
+    sounding: Any  # share of keys
+
+
+def fullness_of(scene: Any) -> Fullness:
+    """Return how full a scene (..., SCENE), an array or a tensor, is around each beat."""
+    return Fullness(2.0 ** (ATTACK_SCALE * scene[..., CLASSES]) - 1, (scene[..., CLASSES + 1] / SOUNDING_SCALE) ** 2)
 
 
 def transposed(scene: np.ndarray, keys: int) -> np.ndarray:

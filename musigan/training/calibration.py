@@ -17,9 +17,11 @@ from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
 from musigan.models.bars import generator as bars
+from musigan.models.bars.codec import onsets_of
 from musigan.models.protocol import FlowGenerator
 from musigan.models.stages import STAGES
 from musigan.models.windows import decode_in_windows
+from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.outlines import context_arrays
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
 
 @torch.no_grad()
 def balance(generator: bars.Generator, dataset: BarDataset) -> None:
-    """Set the deviation of a composer's noise so that drawn beats sound in as many cells as real ones.
+    """Set the deviation of a composer's noise so that drawn beats are as full as real ones.
 
     A flow of a few steps, or one that was trained briefly, draws less than there was noise for, and a piece is drawn
     from its own past: a little too little becomes silence, a little too much becomes noise. Found by halving, on the
@@ -80,14 +82,20 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
     context = bars.Context.of(
         {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
     )
-    wanted = float(np.mean([(dataset.on_grid(dataset.parts[song], 0, count) > 0).mean() for song in songs]))
+    real = [dataset.composed(dataset.parts[song])[..., : count * GRID_FRAMES] for song in songs]
+    wanted = _fullness(torch.from_numpy(np.stack(real)))
     low, high = DEVIATIONS
     for _ in range(HALVINGS):
         generator.noise_deviation.fill_((low + high) / 2)
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
-        decoded = decode_in_windows(generator, latents, BATCH * BATCH)
-        if float((decoded > 0).float().mean()) < wanted:
+        if _fullness(decode_in_windows(generator, latents, BATCH * BATCH)) < wanted:
             low = (low + high) / 2
         else:
             high = (low + high) / 2
     generator.noise_deviation.fill_((low + high) / 2)
+
+
+def _fullness(rolls: torch.Tensor) -> float:
+    """Return how full rolls (B, C, K, T) on the grid are: the geometric mean of what sounds and what is struck."""
+    sounding = (rolls.mean(1) > 0).float().mean()
+    return float((sounding * onsets_of(rolls.amax(1, keepdim=True)).mean()).sqrt())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from musigan.models.bars.generator import Generator
 from musigan.models.bars.settings import BarSettings
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.scenes import CLASSES, SCENE
 from musigan.rolls.shape import RollShape
 from musigan.training.objectives.bars import composition
 from tests import tiny
@@ -342,9 +345,16 @@ def test_a_composer_of_before_there_were_scenes_takes_no_notice_of_them() -> Non
     }
     assert len(old) < len(built.state_dict())
     built.load_state_dict(old)
-    told = context(6)
-    silent_scene = told._replace(scene=torch.zeros_like(told.scene))
-    assert torch.equal(built.compose(told, rng(3)), built.compose(silent_scene, rng(3)))
+    told, beats = context(6), beats_of(built, 6)
+    heard, unheard = (built.composer.hear(beats, each) for each in (told, no_scene(told)))
+    assert torch.equal(heard.voice, unheard.voice)
+    time = torch.full((1, 6), 0.4)
+    assert torch.equal(built.composer.velocity(beats, time, heard), built.composer.velocity(beats, time, unheard))
+
+
+def no_scene(told: Context) -> Context:
+    """The same context of a checkpoint that knows no scenes."""
+    return told._replace(scene=torch.zeros_like(told.scene))
 
 
 def test_guidance_leads_away_from_what_is_drawn_without_the_past() -> None:
@@ -458,6 +468,29 @@ def test_temperature_is_the_noise() -> None:
     assert torch.equal(built.compose(told, rng(1), 1.0), half)
 
 
+def test_noise_is_held_by_how_full_a_piece_has_become(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Excess by hand, where one of two keys sounds and is struck twice a beat; the more of it, the less noise."""
+    built, told = generator(), context(3)
+    scene = torch.zeros(1, 1, SCENE)
+    scene[..., CLASSES], scene[..., CLASSES + 1] = math.log2(1 + 2) / 4, 4 * 0.25**0.5  # told: 2 attacks, a quarter
+    roll = torch.zeros(1, 2, 2, GRID_FRAMES)
+    roll[:, :, 0, 1:9], roll[:, :, 0, 9:] = 0.3, 0.8
+    monkeypatch.setattr(built, "decode", lambda latents, frames: SimpleNamespace(roll=roll[..., :frames]))
+    here = told.part(0, 1)._replace(scene=scene)
+    found = built._excess(beats_of(built, 1), here).item()
+    share = 23 / 24 / 2
+    assert found == pytest.approx((math.log2((share + 0.01) / 0.26) + math.log2((2 + 2) / (2 + 2))) / 2, abs=1e-5)
+    assert built._excess(beats_of(built, 1), no_scene(here)).item() == 0
+    held = built._held(torch.tensor([-1.0, 0.0, 1.0]))
+    assert held[0] > held[1] == 1 > held[2]
+    pieces = []
+    for excess in (-1.0, 1.0):
+        monkeypatch.setattr(built, "_excess", lambda drawn, here, excess=excess: torch.full((1,), excess))
+        pieces.append(built.compose(told, rng(3)))
+    assert torch.equal(pieces[0][:, :4], pieces[1][:, :4])  # of the first beat nothing is known
+    assert not torch.allclose(pieces[0][:, 4:], pieces[1][:, 4:], atol=1e-4)
+
+
 def test_the_past_stays_and_is_gone_on_from() -> None:
     built, told = generator(), context(7)
     past = torch.randn(1, 12, built.codec.latent_dim, generator=rng(8))
@@ -470,7 +503,7 @@ def test_the_past_stays_and_is_gone_on_from() -> None:
 
 def test_training_and_drawing_run_the_same_flow() -> None:
     """A piece composed from noise is what the flow makes of that noise after the piece's own beats."""
-    built, told = generator(), context(6)
+    built, told = generator(), no_scene(context(6))  # without a scene nothing holds the noise
     piece = built.compose(told, rng(3))
     noise, source = torch.zeros(1, 6, built.composer.beat_dim), rng(3)
     for number in range(6):

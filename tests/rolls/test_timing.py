@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.scenes import CLASSES, SCENE, scene_of, transposed
+from musigan.rolls.scenes import CLASSES, SCENE, fullness_of, scene_of, transposed
 from musigan.rolls.timing import attack_frames, tighten
 
 BEATS = 8
@@ -105,6 +105,9 @@ def test_a_scene_says_which_pitch_classes_are_heard_how_full_and_how_high() -> N
     assert attacks == pytest.approx(np.log2(1 + 3) / 4, abs=0.01)
     assert sounding == pytest.approx(4 * (27 / 24 / 30) ** 0.5, abs=0.01)
     assert loudness == pytest.approx(0.6, abs=0.01)
+    fullness = fullness_of(scene[4])
+    assert fullness.attacks == pytest.approx(3, abs=0.05)
+    assert fullness.sounding == pytest.approx(27 / 24 / 30, abs=0.001)
     assert height == pytest.approx((3 * 12 + 15 * 6 + 7 * 9) / 27 / 30, abs=0.01)
 
 
