@@ -19,7 +19,9 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.outlines import Outline, context_arrays
 from musigan.rolls.scenes import SCENE
-from musigan.training import runs
+from musigan.training import calibration, runs
+
+calibration.BEATS = 5  # the pieces that noise is set by would take longer than runs of a second
 
 CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
-SONGS, BEATS = 8, 48  # pieces of so many beats that are drawn to be as dense as real ones
+SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
 DEVIATIONS = (0.94, 1.18)  # of noise
-HALVINGS = 4
+HALVINGS = 3
 
 
 @torch.no_grad()
