@@ -43,8 +43,10 @@ class Outline:
     scene: np.ndarray = field(default_factory=lambda: np.zeros((0, SCENE), np.float32))  # (N, SCENE)
 
     def __post_init__(self) -> None:
-        if len(self.scene) != len(self.numbers):  # of old checkpoints
+        if not len(self.scene):  # in checkpoints of before there were scenes
             object.__setattr__(self, "scene", np.zeros((len(self.numbers), SCENE), np.float32))
+        if len(self.scene) != len(self.numbers):
+            raise ValueError(f"scenes of {len(self.scene)} beats, and {len(self.numbers)} beats")
 
     def __len__(self) -> int:
         return len(self.numbers)

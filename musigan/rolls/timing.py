@@ -7,6 +7,8 @@ that are tightened; how a performance sways is left behind.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from musigan.rolls.grid import GRID_FRAMES
@@ -44,22 +46,27 @@ def tighten(roll: np.ndarray) -> np.ndarray:
     return tight
 
 
+def struck(loudness: Any, before: Any) -> Any:
+    """Return where keys are struck, from loudness in model space and that of the frame before: arrays or tensors."""
+    return (loudness > FAINT) & (loudness > RISE * before)
+
+
 def attack_frames(loudest: np.ndarray) -> np.ndarray:
     """Return True where keys are struck in the loudness (K, T) of a roll in model space: one frame an attack."""
     before = np.pad(loudest, ((0, 0), (1, 0)))[:, :-1]
-    rises = (loudest > FAINT) & (loudest > RISE * before)
+    rises = struck(loudest, before)
     goes_on = np.pad(rises, ((0, 0), (0, 1)))[:, 1:]
     return np.asarray(rises & ~goes_on)  # of rises in a row the last
 
 
-def _sounds(sounding: np.ndarray, struck: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sounds(sounding: np.ndarray, attacks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return first frames, stops and whether it is struck of each sound of one key, (T,) each, in order.
 
     What sounds just before an attack belongs to it and is left out.
     """
     edges = np.diff(np.pad(sounding, 1).astype(np.int8))
     begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    hits = np.flatnonzero(struck)
+    hits = np.flatnonzero(attacks)
     first_hits = np.append(hits, sounding.size + ATTACK_FRAMES)[np.searchsorted(hits, begins)]
     swelling = begins[first_hits > begins + ATTACK_FRAMES]  # begins without a blow
     starts = np.concatenate((swelling, hits))

@@ -118,17 +118,19 @@ def sampled_set(sampler: Sampler, like: Collection, count: int, seed: int, name:
     geometry = sampler.store.header.geometry
     require_alike(name, sampler.roll_shape, geometry, like)
     frames = like.shape.frames
-    cuts = max(int(SHORT_SECONDS / (frames * geometry.frame_seconds) + 1e-6), 1) if sampler.family.on_beats else 1
+    if not sampler.family.on_beats:
+        songs = np.array([f"piece {number}" for number in range(1, count + 1)])
+        return RollSet(songs, lambda number: sampler.piece(seed, number + 1, frames).roll)
+    cuts = max(int(SHORT_SECONDS / (frames * geometry.frame_seconds) + 1e-6), 1)
 
     @functools.cache
     def piece(number: int) -> np.ndarray:
         """Draw a piece, once, as its rolls are asked for in any order."""
-        return sampler.piece(seed, number + 1, cuts * frames).roll.astype(np.float16)
+        return sampler.piece(seed, number + 1, cuts * frames).roll
 
-    def roll(number: int) -> np.ndarray:
-        """Cut one roll."""
+    def cut(number: int) -> np.ndarray:
+        """Cut one roll out of its piece."""
         start = number % cuts * frames
-        return piece(number // cuts)[..., start : start + frames].astype(np.float32)
+        return piece(number // cuts)[..., start : start + frames]
 
-    songs = np.array([f"piece {number // cuts + 1}" for number in range(count)])
-    return RollSet(songs, roll)
+    return RollSet(np.array([f"piece {number // cuts + 1}" for number in range(count)]), cut)

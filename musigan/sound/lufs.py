@@ -14,6 +14,7 @@ import numpy as np
 from musigan.errors import SettingsError
 from musigan.sound.mastering import CEILING_DB, limit
 
+USUAL = "-14"  # what streaming services play music at, and keys-to-mp3 by default
 LOWEST, HIGHEST = -40.0, -5.0  # LUFS, targets that are accepted
 MAX_GAIN_DB = 20.0  # the most that a signal is raised: what hardly sounds must not become a roar
 TOLERANCE = 0.1  # LU

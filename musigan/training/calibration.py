@@ -17,7 +17,7 @@ from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
 from musigan.machine.seeding import seed_of
 from musigan.models.bars import generator as bars
-from musigan.models.bars.codec import onsets_of
+from musigan.models.bars.codec import fullness
 from musigan.models.protocol import FlowGenerator
 from musigan.models.stages import STAGES
 from musigan.models.windows import decode_in_windows
@@ -96,6 +96,6 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
 
 
 def _fullness(rolls: torch.Tensor) -> float:
-    """Return how full rolls (B, C, K, T) on the grid are: the geometric mean of what sounds and what is struck."""
-    sounding = (rolls.mean(1) > 0).float().mean()
-    return float((sounding * onsets_of(rolls.amax(1, keepdim=True)).mean()).sqrt())
+    """Return how full rolls (B, C, K, T) on the grid are: the geometric mean of attacks and of what sounds."""
+    found = fullness(rolls, rolls.shape[-1] // GRID_FRAMES)
+    return float((found.attacks.mean() * found.sounding.mean()).sqrt())

@@ -142,11 +142,12 @@ def write_sound(rolls: list[np.ndarray], header: StoreHeader, path: Path) -> Non
 
     Their common peak is raised to CEILING_DB first, so that a roll that hardly sounds beside others stays quiet.
     """
+    from musigan.sound import lufs
     from musigan.sound.encoding import encode
     from musigan.sound.mastering import CEILING_DB
     from musigan.synthesis.rendering import SoundSettings
 
-    sound = SoundSettings.of_store(header, crossfade=0.02, loudness="-14")
+    sound = SoundSettings.of_store(header, crossfade=0.02, loudness=lufs.USUAL)
     signals = [sound.synthesise_roll(roll) for roll in rolls]  # each (C, S)
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from musigan import models
 from musigan.errors import SettingsError
 from musigan.models.bars import composer as composers
-from musigan.models.bars.codec import FAINT, RISE, TOKEN_FRAMES, onsets_of, steepened
+from musigan.models.bars.codec import TOKEN_FRAMES, fullness, onsets_of, steepened
 from musigan.models.bars.composer import Context, Heard, Memory, earlier
 from musigan.models.bars.generator import Generator
 from musigan.models.bars.settings import BarSettings
@@ -22,6 +22,7 @@ from musigan.models.windows import decode_in_windows
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.scenes import CLASSES, SCENE
 from musigan.rolls.shape import RollShape
+from musigan.rolls.timing import FAINT, RISE
 from musigan.training.objectives.bars import composition
 from tests import tiny
 
@@ -468,27 +469,40 @@ def test_temperature_is_the_noise() -> None:
     assert torch.equal(built.compose(told, rng(1), 1.0), half)
 
 
+def test_fullness_by_hand() -> None:
+    """Of two keys one is held on from the beat before and struck again; the other sounds for a sixth of the beat."""
+    roll = torch.zeros(1, 2, 2, 2 * GRID_FRAMES)
+    roll[:, 0, 0, 9:30], roll[:, 1, 0, 30:] = 0.3, 0.8
+    roll[:, 1, 1, 40:44] = 0.5
+    attacks, sounding = fullness(roll, 1)
+    assert attacks.tolist() == [2]
+    assert sounding.item() == pytest.approx((1 + 1 / 6) / 2)
+    attacks, sounding = fullness(roll, 2)
+    assert attacks.tolist() == [1.5]
+    assert sounding.item() == pytest.approx((39 + 4) / 96)
+
+
 def test_noise_is_held_by_how_full_a_piece_has_become(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Excess by hand, where one of two keys sounds and is struck twice a beat; the more of it, the less noise."""
+    """Excess by hand, where one of two keys sounds on and is struck once; the more of it, the less noise."""
     built, told = generator(), context(3)
     scene = torch.zeros(1, 1, SCENE)
-    scene[..., CLASSES], scene[..., CLASSES + 1] = math.log2(1 + 2) / 4, 4 * 0.25**0.5  # told: 2 attacks, a quarter
-    roll = torch.zeros(1, 2, 2, GRID_FRAMES)
-    roll[:, :, 0, 1:9], roll[:, :, 0, 9:] = 0.3, 0.8
+    scene[..., CLASSES], scene[..., CLASSES + 1] = math.log2(1 + 4) / 4, 4 * 0.25**0.5  # told: 4 attacks, a quarter
+    roll = torch.zeros(1, 2, 2, 2 * GRID_FRAMES)
+    roll[:, :, 0, 1:30], roll[:, :, 0, 30:] = 0.3, 0.8
     monkeypatch.setattr(built, "decode", lambda latents, frames: SimpleNamespace(roll=roll[..., :frames]))
     here = told.part(0, 1)._replace(scene=scene)
-    found = built._excess(beats_of(built, 1), here).item()
-    share = 23 / 24 / 2
-    assert found == pytest.approx((math.log2((share + 0.01) / 0.26) + math.log2((2 + 2) / (2 + 2))) / 2, abs=1e-5)
-    assert built._excess(beats_of(built, 1), no_scene(here)).item() == 0
-    held = built._held(torch.tensor([-1.0, 0.0, 1.0]))
-    assert held[0] > held[1] == 1 > held[2]
-    pieces = []
+    found = built._excess(beats_of(built, 2), here).item()
+    assert found == pytest.approx((math.log2((1 + 2) / (4 + 2)) + math.log2(0.51 / 0.26)) / 2, abs=1e-5)
+    assert built._excess(beats_of(built, 2), no_scene(here)).item() == 0
     for excess in (-1.0, 1.0):
-        monkeypatch.setattr(built, "_excess", lambda drawn, here, excess=excess: torch.full((1,), excess))
-        pieces.append(built.compose(told, rng(3)))
-    assert torch.equal(pieces[0][:, :4], pieces[1][:, :4])  # of the first beat nothing is known
-    assert not torch.allclose(pieces[0][:, 4:], pieces[1][:, 4:], atol=1e-4)
+        noises: list[Tensor] = []
+        monkeypatch.setattr(built, "_excess", lambda newest, here, excess=excess: torch.full((1,), excess))
+        monkeypatch.setattr(built, "_flow", lambda noise, *given, noises=noises: noises.append(noise) or noise)
+        built.compose(told, rng(3))
+        source = rng(3)
+        for number, counts in enumerate((0.0, 0.2, 0.2 + 0.8 * 0.2)):  # a fifth of the newest beat's excess each time
+            white = torch.randn(1, 1, built.composer.beat_dim, generator=source)
+            torch.testing.assert_close(noises[number], white * 2 ** (-0.25 * counts * excess))
 
 
 def test_the_past_stays_and_is_gone_on_from() -> None:

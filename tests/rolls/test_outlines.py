@@ -43,7 +43,15 @@ def test_an_outline_of_values_is_the_same_outline() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"lags": [1]}, {"meter": 0}, {"tempo": "fast"}, {"numbers": []}, {"likeness": None}, {"scenes": [[1, 2]]}],
+    [
+        {"lags": [1]},
+        {"meter": 0},
+        {"tempo": "fast"},
+        {"numbers": []},
+        {"likeness": None},
+        {"scenes": [[1, 2]]},
+        {"scenes": [[0] * SCENE]},
+    ],
 )
 def test_damaged_values_are_said_to_be(change: dict[str, object]) -> None:
     values = outline_of(*song("AB")).to_values()

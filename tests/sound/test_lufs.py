@@ -9,6 +9,7 @@ from scipy.signal import resample_poly
 from musigan.errors import SettingsError
 from musigan.sound import lufs
 from musigan.sound.mastering import CEILING_DB
+from tests.helpers import run
 
 RATE = 22050
 CEILING = 10 ** (CEILING_DB / 20)
@@ -125,3 +126,9 @@ def test_a_target_is_a_number_in_its_range_or_none() -> None:
     for text in ("-41", "-4.9", "14", "nan", "-inf", "", "loud", "-14 LUFS"):
         with pytest.raises(SettingsError, match=f"--lufs {text} is no loudness: expected a number from -40 to -5"):
             lufs.target_of(text)
+
+
+def test_samples_of_a_run_are_as_loud_as_the_tool_makes_pieces() -> None:
+    """The tool states its default itself: what is imported for it would slow its help down."""
+    said = " ".join(run("keys-to-mp3", "--help").stdout.decode().split())
+    assert f"none: its peak at the limit. [default: {lufs.USUAL}]" in said

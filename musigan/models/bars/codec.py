@@ -17,9 +17,11 @@ from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import pack, pad_roll, unpack
 from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
+from musigan.rolls import timing
 from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.scenes import Fullness
 from musigan.rolls.shape import RollShape
-from musigan.rolls.timing import FAINT, RISE
+from musigan.rolls.timing import RISE
 
 TOKEN_FRAMES = GRID_FRAMES // 4  # a latent step is a 16th
 START_LOG_VARIANCE = -4.0  # of the posterior: noise that hides the music from the start teaches nothing
@@ -173,7 +175,18 @@ class Codec(nn.Module):
 def onsets_of(roll: Tensor) -> Tensor:
     """Return 1 where a key is struck in a roll (B, C, K, T) in model space, else 0, of the same shape."""
     before = F.pad(roll, (1, 0))[..., :-1]
-    return ((roll > FAINT) & (roll > RISE * before)).to(roll.dtype)
+    onsets: Tensor = timing.struck(roll, before).to(roll.dtype)
+    return onsets
+
+
+def fullness(roll: Tensor, beats: int) -> Fullness:
+    """Measure how full the last `beats` beats of a roll (B, C, K, T) on the grid are, (B) each.
+
+    The beat before belongs to the roll where there is one: what sounds on from it is not struck.
+    """
+    frames, loudest = beats * GRID_FRAMES, roll.amax(1)
+    attacks = onsets_of(loudest)[..., -frames:].sum((1, 2)) / beats
+    return Fullness(attacks, (loudest[..., -frames:] > 0).to(roll.dtype).mean((1, 2)))
 
 
 def steepened(roll: Tensor, onsets: Tensor) -> Tensor:

@@ -206,8 +206,8 @@ class Composer(nn.Module):
     def hear(self, past: Tensor, context: Context, known: Tensor | float = 1.0) -> Heard:
         """Return what is heard before each of N beats, from all of them, past (B, N, D).
 
-        Beat n of the result knows the beats before n only. From pieces whose `known`
-        (B, 1, 1) is 0 the past and the scene are kept.
+        Beat n of the result knows the beats before n only. Past and scene are kept from pieces whose `known` (B, 1, 1)
+        is 0.
         """
         lags = [torch.full_like(context.lags, beats) for beats in LOOKBACK_BEATS]
         lags += [bars * context.meter[:, None].expand_as(context.lags) for bars in LOOKBACK_BARS]
@@ -216,7 +216,7 @@ class Composer(nn.Module):
     def hear_next(self, past: Tensor, context: Context, memory: list[Memory], known: Tensor | float = 1.0) -> Heard:
         """Return what is heard before beat N, after N finished ones (B, N, D), in the context of beat N alone.
 
-        Where `known` is 0 the past and the scene are kept from it.
+        Past and scene are kept from it where `known` is 0.
         """
         count = past.shape[1]
 

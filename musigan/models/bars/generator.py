@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
-from musigan.models.bars.codec import TOKEN_FRAMES, Codec, onsets_of
+from musigan.models.bars.codec import TOKEN_FRAMES, Codec, fullness
 from musigan.models.bars.composer import BEAT_STEPS, Composer, Context, Heard
 from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
@@ -108,7 +108,6 @@ class Generator(nn.Module):
         """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess.
 
         They are led away from what `blind`, who did not hear the past, would draw.
-
         By the midpoint rule: single steps of as many passes draw too little, and what is drawn from too little a past
         becomes silence.
         """
@@ -141,31 +140,25 @@ class Generator(nn.Module):
             blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
             if number >= finished:
                 noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
-                noise = temperature * self.noise_deviation * self._held(excess)[:, None, None] * noise
+                held = torch.exp2(-HOLD * excess)[:, None, None]
+                noise = temperature * self.noise_deviation * held * noise
                 drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
                 beats = torch.cat((beats, drawn), 1)
-                excess = torch.lerp(excess, self._excess(drawn, here), EXCESS_SHARE)
+                excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
 
-    def _excess(self, drawn: Tensor, here: Context) -> Tensor:
-        """Return by how many octaves a beat (B, 1, 4 Z) is fuller than its scene says, (B); 0 where there is none.
+    def _excess(self, newest: Tensor, here: Context) -> Tensor:
+        """Return by how many octaves the last of the newest beats (B, N, 4 Z) is fuller than its scene says, (B).
 
-        The mean of two: share of keys that sound, and attacks.
+        The mean of two: attacks, and share of keys that sound. 0 where there is no scene.
         """
         told = fullness_of(here.scene[:, 0])
-        roll = self.decode(self.as_latents(drawn), GRID_FRAMES).roll
-        sounding = (roll.mean(1) > 0).float().mean((1, 2))
-        attacks = onsets_of(roll.amax(1, keepdim=True)).sum((1, 2, 3))
+        drawn = fullness(self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll, 1)
         octaves = torch.stack((
-            ((sounding + FEWEST_SOUND) / (told.sounding + FEWEST_SOUND)).log2(),
-            ((attacks + FEWEST_ATTACKS) / (told.attacks + FEWEST_ATTACKS)).log2(),
+            ((drawn.attacks + FEWEST_ATTACKS) / (told.attacks + FEWEST_ATTACKS)).log2(),
+            ((drawn.sounding + FEWEST_SOUND) / (told.sounding + FEWEST_SOUND)).log2(),
         ))  # fmt: skip
         return octaves.clamp(-MOST_EXCESS, MOST_EXCESS).mean(0) * (told.sounding > 0)
-
-    @staticmethod
-    def _held(excess: Tensor) -> Tensor:
-        """Return the factor on the noise that takes pieces with so much excess (B) back to their scene's density."""
-        return torch.exp2(-HOLD * excess)
 
 
 class Critic(musigan.Critic):
