@@ -26,8 +26,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from musigan.analysis import convolving
 from musigan.analysis.bands import band_loudness
-from musigan.analysis.beats import features, network
+from musigan.analysis.beats import features
+from musigan.analysis.spectra import SAMPLE_RATE
 from musigan.rolls.keysettings import KeySettings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -87,7 +89,7 @@ def hear(options: argparse.Namespace) -> None:
     """Write the shards."""
     options.cache.mkdir(exist_ok=True)
     player, settings = sounds.Player(options.fonts), KeySettings()
-    frames = round(sounds.EXCERPT_SECONDS * features.SAMPLE_RATE / features.HOP)
+    frames = round(sounds.EXCERPT_SECONDS * SAMPLE_RATE / features.HOP)
     rows: list[tuple[np.ndarray, sounds.Excerpt, str]] = []
     shard, drums, swing = 0, 0.15 if options.tunes else 0.5, options.threes and not options.tunes
     for number, (name, piece) in enumerate(pieces_to_hear(options)):
@@ -96,7 +98,7 @@ def hear(options: argparse.Namespace) -> None:
         font = None if plays_itself else player
         excerpt = sounds.make_excerpt(piece, font, random, options.tempi, drums, swing)
         if np.abs(excerpt.signal).max() > 1e-3:
-            bands = band_loudness(excerpt.signal[None], features.SAMPLE_RATE, settings)
+            bands = band_loudness(excerpt.signal[None], SAMPLE_RATE, settings)
             kept = features.beat_features(excerpt.signal[None], bands)[:frames].astype(np.float16)
             rows.append((kept, excerpt, name))
         if len(rows) == SHARD:
@@ -152,7 +154,7 @@ class Net(nn.Module):
 
     def go_on_from(self, path: Path) -> None:
         """Take over the weights of a file that `arrays` was written to."""
-        arrays = {name: torch.from_numpy(array).float() for name, array in network.load_weights(path).items()}
+        arrays = {name: torch.from_numpy(array).float() for name, array in convolving.load_weights(path).items()}
         state = {name: array for name, array in arrays.items() if name in ("mean", "scale")}
         for name in ("input", *(f"convolutions.{n}" for n in range(len(self.convolutions)))):
             short = name.removeprefix("convolutions.")

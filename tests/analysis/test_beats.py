@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from musigan import store, tunes
+from musigan.analysis import convolving
 from musigan.analysis.beats import network
 from musigan.analysis.beats.annotations import read_beats
 from musigan.analysis.beats.finding import can_use_bands, find_beats
@@ -102,13 +103,13 @@ def test_weights_are_plain_arrays() -> None:
 def test_weights_with_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", mean=np.array([{"a": 1}], object))
     with pytest.raises(ValueError, match="allow_pickle"):
-        network.load_weights(tmp_path / "w.npz")
+        convolving.load_weights(tmp_path / "w.npz")
 
 
 def test_convolution_by_hand() -> None:
     """Taps -1, 0 and 1 at a dilation of two: zeros stand behind both ends."""
     weight = np.array([[[10.0]], [[1.0]], [[100.0]]])
-    found = network.convolve(np.array([[1.0], [2], [3], [4], [5]]), weight, 2)
+    found = convolving.convolve(np.array([[1.0], [2], [3], [4], [5]]), weight, 2)
     assert found[:, 0].tolist() == [301, 402, 513, 24, 35]
 
 

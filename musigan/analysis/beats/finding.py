@@ -8,6 +8,7 @@ import numpy as np
 
 from musigan.analysis.bands import band_loudness
 from musigan.analysis.beats import decoder, features, network
+from musigan.analysis.spectra import SAMPLE_RATE, resampled
 from musigan.rolls.beats import SHORTEST_SECONDS, Beats
 from musigan.rolls.keysettings import KeySettings
 
@@ -29,15 +30,6 @@ def find_beats(signal: np.ndarray, sample_rate: int, bands: np.ndarray | None = 
         return Beats.none()
     mono = resampled(signal.mean(axis=0, keepdims=True), sample_rate)
     if bands is None:
-        bands = band_loudness(resampled(signal, sample_rate), features.SAMPLE_RATE, KeySettings())
+        bands = band_loudness(resampled(signal, sample_rate), SAMPLE_RATE, KeySettings())
     heard = features.beat_features(mono, bands)
     return decoder.decode(*network.activations(heard, network.shipped_weights()))
-
-
-def resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a signal (C, S) at the features' sample rate, float32."""
-    if sample_rate == features.SAMPLE_RATE:
-        return signal
-    import soxr
-
-    return np.ascontiguousarray(soxr.resample(signal.T, sample_rate, features.SAMPLE_RATE).T, np.float32)

@@ -1,0 +1,82 @@
+"""Loudness in a few dozen bands by a short Fourier transform: what the small networks for beats and drums hear.
+
+Conventions: a signal is float32 (S,) at SAMPLE_RATE, full scale 1. Frame t covers the samples from t * hop to
+(t + 1) * hop, and the window of the transform is centred on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+SAMPLE_RATE = 12000  # Hz; higher rates are resampled
+WINDOW = 512  # samples of the transform, 43 ms
+LOWEST_HZ, HIGHEST_HZ = 30.0, 5800.0
+EVEN_HZ = 300.0  # up to which bands are about equally wide; then they grow
+BLOCK_FRAMES = 512  # transformed together: their spectra fit the CPU cache
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A short Fourier transform with `bands` bands, every `hop` samples."""
+
+    hop: int
+    bands: int
+
+    def loudness(self, signal: np.ndarray, frames: int) -> np.ndarray:
+        """Return the magnitude in each band of a signal (S,), float32 (T, bands); zeros stand behind its ends."""
+        import scipy.fft
+
+        before = (WINDOW - self.hop) // 2
+        padded = np.zeros(max(frames - 1, 0) * self.hop + WINDOW, np.float32)
+        kept = signal[: len(padded) - before]
+        padded[before : before + len(kept)] = kept
+        windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: self.hop]
+        loudness = np.zeros((frames, self.bands), np.float32)
+        for first in range(0, frames, BLOCK_FRAMES):
+            part = windows[first : min(first + BLOCK_FRAMES, frames)]
+            spectrum = scipy.fft.rfft(part * hann(), axis=1)
+            power = spectrum.real**2 + spectrum.imag**2
+            loudness[first : first + len(part)] = np.sqrt(power @ filters(self.bands))
+        return loudness
+
+
+def compressed(loudness: np.ndarray, compression: float) -> np.ndarray:
+    """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all."""
+    level = np.sqrt(np.mean(loudness**2)) + 1e-9
+    return np.log1p(loudness * np.float32(compression / level))
+
+
+def rises(loudness: np.ndarray, frames: int) -> np.ndarray:
+    """Return by how much each band of (T, bands) is louder than so many frames before, at least 0 (spectral flux)."""
+    flux = np.zeros_like(loudness)
+    np.maximum(loudness[frames:] - loudness[:-frames], 0.0, out=flux[frames:])
+    return flux
+
+
+@lru_cache(maxsize=1)
+def hann() -> np.ndarray:
+    """Return the window of the transform, float32 (WINDOW,)."""
+    return np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def filters(bands: int) -> np.ndarray:
+    """Return triangular filters, float32 (WINDOW // 2 + 1, bands), each at least a bin of the transform wide."""
+    edges = EVEN_HZ * np.expm1(np.linspace(np.log1p(LOWEST_HZ / EVEN_HZ), np.log1p(HIGHEST_HZ / EVEN_HZ), bands + 2))
+    bin_hz = SAMPLE_RATE / WINDOW
+    hz = np.arange(WINDOW // 2 + 1)[:, None] * bin_hz
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (hz - left) / np.maximum(centre - left, bin_hz), (right - hz) / np.maximum(right - centre, bin_hz)
+    return np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+
+
+def resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return a signal (C, S) at SAMPLE_RATE, float32."""
+    if sample_rate == SAMPLE_RATE:
+        return signal
+    import soxr
+
+    return np.ascontiguousarray(soxr.resample(signal.T, sample_rate, SAMPLE_RATE).T, np.float32)
