@@ -30,6 +30,7 @@ def main(
     beats: Annotated[
         str, typer.Option(metavar="none|FILE", help="Beats: found if not given, none, or a text file's (one song).")
     ] = "find",
+    drums: Annotated[bool, typer.Option("--drums/--no-drums", help="Drums as a channel of their own.")] = True,
     device: _cli.Device = "auto",
     jobs: _cli.Jobs = 0,
     strict: _cli.Strict = False,
@@ -45,10 +46,10 @@ def main(
     from musigan.machine.cores import usable_cores
     from musigan.machine.devices import resolve_device
 
-    request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds, beats)
-    reader = session.reader(source, "pairs", "waveform")
-    header = request.header(reader.header)
+    request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds, beats, drums)
+    session.check_output(output, force)
     device = resolve_device(device)
-    with session.writer(output, force, header) as writer:
-        request.write(reader, device, jobs or usable_cores(), writer, session)
+    analysis = request.begin(session.reader(source, "pairs", "waveform"))
+    with session.writer(output, force, analysis.header) as writer:
+        analysis.write(device, jobs or usable_cores(), writer, session)
     session.summary(f"keys of {writer.items} songs")

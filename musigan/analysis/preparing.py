@@ -28,6 +28,8 @@ WAVEFORM = ("channels", "samples")
 PAIRS = ("pairs", "part", "channels", "samples")
 KEYS_OF_PAIRS = ("pairs", "part", "channels", "keys", "frames")
 KEYS_OF_CHUNKS = ("chunks", "channels", "keys", "frames")
+TRACKS_OF_PAIRS = ("pairs", "part", "tracks", "keys", "frames")  # sides and drums
+TRACKS_OF_CHUNKS = ("chunks", "tracks", "keys", "frames")
 
 
 def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Song]:
@@ -92,11 +94,13 @@ def to_keys(
     chunk_seconds: float,
     device: str,
     beats: Beats | bool = True,
+    tracks: tuple[str, ...] = (),
 ) -> KeysItem:
     """Analyse an item into rolls, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
     The song is analysed as a whole, so that chunks have no edges of their own and share one level. Its beats are
-    found (True), those given, or left out (False). Raises MusiganError where it is shorter than a chunk.
+    found (True), those given, or left out (False). `tracks` are its sides, as many as these, and its drums; (): the
+    sides that it has, without drums. Raises MusiganError where it is shorter than a chunk.
     """
     from musigan.analysis.bands import analysed_bands, roll_of
 
@@ -112,8 +116,12 @@ def to_keys(
             seconds = song.shape[-1] / sample_rate
             raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
         starts = tuple(i * chunk_seconds for i in range(count))
+    if tracks:
+        song = _with_sides(song, len(tracks) - 1)
     bands = analysed_bands(song, sample_rate, settings, device)
     loudness, level = roll_of(bands, sample_rate, settings)
+    if tracks:
+        loudness = np.concatenate((loudness, _drums_of(song, sample_rate, settings, loudness.shape[-1])[None]))
     rolls = chunks.cut_at(
         loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
     )
@@ -122,7 +130,21 @@ def to_keys(
         end_seconds = min(starts) + song.shape[-1] / sample_rate
         found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
         song_of_keys = song_of_keys.with_beats(found.until(end_seconds))
-    return rolls.astype(np.float16), KEYS_OF_PAIRS if paired else KEYS_OF_CHUNKS, song_of_keys
+    of_pairs, of_chunks = (TRACKS_OF_PAIRS, TRACKS_OF_CHUNKS) if tracks else (KEYS_OF_PAIRS, KEYS_OF_CHUNKS)
+    return rolls.astype(np.float16), of_pairs if paired else of_chunks, song_of_keys
+
+
+def _with_sides(signal: Float, sides: int) -> Float:
+    """Return a signal (C, S) with so many channels: as it is, or their mean in each."""
+    return signal if len(signal) == sides else np.repeat(signal.mean(axis=0, keepdims=True), sides, axis=0)
+
+
+def _drums_of(song: Float, sample_rate: int, settings: KeySettings, frames: int) -> Float:
+    """Find the drums of a signal (C, S), as a channel of its roll (K, T)."""
+    from musigan.analysis.drums.finding import find_strokes
+    from musigan.rolls.kit import drum_plane
+
+    return drum_plane(find_strokes(song, sample_rate), settings.keys, frames, settings.frame_seconds)
 
 
 def _beats_found(song: Float, sample_rate: int, bands: Float, settings: KeySettings, begin_seconds: float) -> Beats:

@@ -65,12 +65,21 @@ def hann() -> np.ndarray:
 @lru_cache(maxsize=4)
 def filters(bands: int) -> np.ndarray:
     """Return triangular filters, float32 (WINDOW // 2 + 1, bands), each at least a bin of the transform wide."""
-    edges = EVEN_HZ * np.expm1(np.linspace(np.log1p(LOWEST_HZ / EVEN_HZ), np.log1p(HIGHEST_HZ / EVEN_HZ), bands + 2))
-    bin_hz = SAMPLE_RATE / WINDOW
+    edges, bin_hz = _edges_hz(bands), SAMPLE_RATE / WINDOW
     hz = np.arange(WINDOW // 2 + 1)[:, None] * bin_hz
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (hz - left) / np.maximum(centre - left, bin_hz), (right - hz) / np.maximum(right - centre, bin_hz)
     return np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+
+
+def _edges_hz(bands: int) -> np.ndarray:
+    steps = np.linspace(np.log1p(LOWEST_HZ / EVEN_HZ), np.log1p(HIGHEST_HZ / EVEN_HZ), bands + 2)
+    return np.asarray(EVEN_HZ * np.expm1(steps))
+
+
+def centres_hz(bands: int) -> np.ndarray:
+    """Return the middle of each band in Hz, (bands,)."""
+    return _edges_hz(bands)[1:-1]
 
 
 def resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:

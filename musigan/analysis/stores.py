@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
@@ -13,6 +14,8 @@ from musigan.files.duplicates import Originals
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
+from musigan.rolls.kit import kit_rows
+from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
 from musigan.store import StoreHeader, chunks
 
 if TYPE_CHECKING:
@@ -114,6 +117,7 @@ class AnalysisRequest:
     threshold: float | None = None
     chunk_seconds: float = 10.0  # of waveforms; pairs have their own
     beats: str = "find"  # "none", or a file that has them
+    drums: bool = True  # whether they are looked for, where the keys have room for a kit
 
     def __post_init__(self) -> None:
         if self.band not in MEASURED_BANDS:
@@ -126,40 +130,66 @@ class AnalysisRequest:
         keys = KeyRange.parse(self.keys) if self.keys else None
         return KeySettings(self.band, keys, self.frame_seconds, self.threshold)  # type: ignore[arg-type]
 
-    def header(self, sound: StoreHeader) -> StoreHeader:
-        """Return the header of the keys store of sound. Raises SettingsError unless frames and chunks are whole."""
+    def header(self, sound: StoreHeader, sides: int = 2) -> StoreHeader:
+        """Return the header of the keys store of sound, the first song of which has so many sides.
+
+        Raises SettingsError unless frames and chunks are whole.
+        """
         settings, chunk_seconds = self.settings, self._chunk_seconds(sound)
         settings.frame_samples(int(sound.sample_rate))
         chunks.chunk_frames(chunk_seconds, settings.frame_seconds)
-        return replace(sound.with_keys(settings), chunk_seconds=chunk_seconds)
+        tracks = WITH_DRUMS[SIDES if sides > 1 else MONO] if self.drums and kit_rows(settings.keys) else ()
+        return replace(sound.with_keys(settings), chunk_seconds=chunk_seconds, tracks=tracks)
+
+    def begin(self, reader: Reader) -> Analysis:
+        """Read the first song of a store of sound, which decides how many sides all have.
+
+        Raises SettingsError as `header` does.
+        """
+        self.header(reader.header)
+        items = iter(reader)
+        first = list(islice(items, 1))
+        header = self.header(reader.header, *(item.array.shape[-2] for item in first))
+        return Analysis(self, reader, header, chain(first, items))
 
     def _chunk_seconds(self, sound: StoreHeader) -> float:
         return sound.chunk_seconds if sound.kind == "pairs" else self.chunk_seconds
 
-    def _only_song(self, reader: Reader) -> Iterator[Item]:
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis that has begun: its store of sound, whose items are read once, and the header of the keys."""
+
+    request: AnalysisRequest
+    reader: Reader
+    header: StoreHeader
+    items: Iterable[Item]
+
+    def _only_song(self) -> Iterator[Item]:
         """Yield the item of a store that has one. Raises FieldError at a second."""
-        for number, item in enumerate(reader):
+        for number, item in enumerate(self.items):
             if number:
                 raise FieldError(
                     "{beats} {0} has the beats of one song, and {1} holds several: give it one song at a time",
-                    self.beats, reader.source,
+                    self.request.beats, self.reader.source,
                 )  # fmt: skip
             yield item
 
-    def write(self, reader: Reader, device: str, jobs: int, writer: Writer, reporter: Reporter) -> None:
-        """Analyse a store of pairs or waveforms into one of keys, `jobs` songs at once."""
-        header, settings, chunk_seconds = reader.header, self.settings, self._chunk_seconds(reader.header)
-        beats = read_beats(self.beats) if self.beats not in ("find", "none") else self.beats == "find"
+    def write(self, device: str, jobs: int, writer: Writer, reporter: Reporter) -> None:
+        """Analyse pairs or waveforms, `jobs` songs at once, into a store of keys."""
+        sound, settings, asked = self.reader.header, self.request.settings, self.request.beats
+        beats = read_beats(asked) if asked not in ("find", "none") else asked == "find"
 
         def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
             """Analyse one song, in a thread; its failure becomes its result, so that the others go on."""
             try:
-                return item, preparing.to_keys(item, header, settings, chunk_seconds, device, beats)
+                chunk_seconds, tracks = self.header.chunk_seconds, self.header.tracks
+                return item, preparing.to_keys(item, sound, settings, chunk_seconds, device, beats, tracks)
             except MusiganError as error:
                 return item, error
 
-        progress = reporter.progress(header.expected, "songs")
-        for item, result in ordered_map(work, reader if isinstance(beats, bool) else self._only_song(reader), jobs):
+        progress = reporter.progress(sound.expected, "songs")
+        for item, result in ordered_map(work, self.items if isinstance(beats, bool) else self._only_song(), jobs):
             title = item.song.source or item.name
             if isinstance(result, MusiganError):
                 reporter.skip(title, str(result), "that could not be analysed")

@@ -16,7 +16,7 @@ import numpy as np
 
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
-from musigan.rolls.scenes import BLOCK_BEATS, SCENE, STEPS, scene_of, transposed
+from musigan.rolls.scenes import BLOCK_BEATS, SCENE, SCENES_WITHOUT_DRUMS, STEPS, scene_of, transposed
 
 LEAST_GAIN = 0.02  # by how much a farther bar must be more alike than a nearer one
 QUARTERS = 4  # profiles of keys in a beat, by which bars are compared
@@ -131,7 +131,7 @@ class Outline:
         """Parse plain values. Raises CheckpointError where they are none of an outline."""
         try:
             numbers, lags = np.array(values["numbers"], int), np.array(values["lags"], int)
-            scenes = np.array(values.get("scenes", ()), np.float32).reshape(-1, SCENE) / STEPS
+            scenes = _scenes(values.get("scenes", ()))
             outline = cls(
                 numbers, lags, np.array(values["likeness"], float), float(values["tempo"]), int(values["meter"]),
                 bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
@@ -147,12 +147,22 @@ class Outline:
         return outline
 
 
-def outline_of(roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False) -> Outline:
-    """Return the outline of a roll (C, K, N * GRID_FRAMES) on its grid."""
+def _scenes(values: Any) -> np.ndarray:
+    """Return scenes (N, SCENE) from plain values; those of before there were drums are without."""
+    table = np.array(values, np.float32)
+    if table.ndim == 2 and table.shape[1] == SCENES_WITHOUT_DRUMS:
+        table = np.pad(table, ((0, 0), (0, SCENE - SCENES_WITHOUT_DRUMS)))
+    return np.asarray(table.reshape(-1, SCENE) / STEPS)
+
+
+def outline_of(
+    roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False,
+    kit: np.ndarray | None = None,
+) -> Outline:  # fmt: skip
+    """Return the outline of a roll (C, K, N * GRID_FRAMES) of what has a pitch, on its grid; `kit` as `scene_of` has it."""
     lags, likeness = plan_of(roll, grid)
-    return Outline(
-        grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene_of(roll)
-    )  # fmt: skip
+    scene = scene_of(roll, kit)
+    return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene)
 
 
 def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from musigan.layers.attention import rotary
 from musigan.models.bars.settings import BarSettings
 from musigan.rolls.outlines import FEATURES
-from musigan.rolls.scenes import CLASSES, SCENE
+from musigan.rolls.kit import KIT
+from musigan.rolls.scenes import CLASSES, METAL, SCENE, SCENES_WITHOUT_DRUMS, SKINS
 
 BEAT_STEPS = 4  # latent steps in a beat
 LOOKBACK_BEATS, LOOKBACK_BARS = (1, 2), (1, 2, 4, 8)  # what is shown of the past, besides the like beat
@@ -109,7 +110,7 @@ class Heard(NamedTuple):
 
     voice: Tensor  # (B, N, W)
     rows: Tensor  # (B, N, R, F): the beats before and those that this one may be like, row by row
-    scale: Tensor  # (B, N, R, K / R): how much each key's pitch class is heard around
+    scale: Tensor  # (B, N, R, K / R): how much each key's pitch class, or each drum, is heard around
     guess: Tensor  # (B, N, D)
 
 
@@ -180,7 +181,7 @@ class Composer(nn.Module):
     guess_bias: Tensor
     deviation: Tensor
 
-    def __init__(self, settings: BarSettings, rows: int) -> None:
+    def __init__(self, settings: BarSettings, rows: int, has_kit: bool = False) -> None:
         super().__init__()
         width, row_dim = settings.composer_width, BEAT_STEPS * settings.row_latents
         self.beat_dim = rows * row_dim
@@ -189,8 +190,11 @@ class Composer(nn.Module):
         self.scene_in = nn.Linear(SCENE, width)
         self.style_in = nn.Embedding(STYLES, width)
         nn.init.zeros_(self.style_in.weight)
-        classes = torch.arange(rows * settings.row_keys) % CLASSES
-        self.register_buffer("classes", classes.reshape(rows, -1), persistent=False)  # of each row's keys
+        classes = (torch.arange(rows * settings.row_keys) % CLASSES).reshape(rows, -1)
+        if has_kit:  # the last row
+            drums = [METAL if drum.is_metal else SKINS for drum in KIT]
+            classes[-1] = torch.tensor((drums + [SKINS] * settings.row_keys)[: settings.row_keys])
+        self.register_buffer("classes", classes, persistent=False)  # places in the scene of each row's keys
         self.layers = nn.ModuleList(
             CausalLayer(width, settings.composer_heads, settings.composer_dropout)
             for _ in range(settings.composer_layers)
@@ -255,10 +259,13 @@ class Composer(nn.Module):
         return Heard(self.norm(tokens), shown, scale, guess)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
-        """Load weights; those of composers that were told no scenes take no notice of them."""
+        """Load weights; those of composers that were told no scenes, or none of drums, take no notice of them."""
         for name, value in self.state_dict().items():
             if name.startswith(("scene_in.", "head.scale_in.")):
                 state.setdefault(prefix + name, torch.zeros_like(value))
+        told = state[f"{prefix}scene_in.weight"]
+        if told.shape[1] == SCENES_WITHOUT_DRUMS:
+            state[f"{prefix}scene_in.weight"] = F.pad(told, (0, SCENE - SCENES_WITHOUT_DRUMS))
         super()._load_from_state_dict(state, prefix, *given)
 
     def velocity(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:

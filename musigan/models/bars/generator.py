@@ -19,6 +19,7 @@ from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.bars.codec import TOKEN_FRAMES, Codec, fullness
 from musigan.models.bars.composer import BEAT_STEPS, Composer, Context, Heard
+from musigan.models.bars.kitrow import KitRow
 from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
 from musigan.rolls.grid import GRID_FRAMES
@@ -45,8 +46,9 @@ class Generator(nn.Module):
     def __init__(self, settings: BarSettings, shape: RollShape) -> None:
         super().__init__()
         self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
-        self.codec = Codec(settings, shape)
-        self.composer = Composer(settings, self.codec.rows)
+        self.kit_row = KitRow(shape, settings.row_keys)
+        self.codec = Codec(settings, self.kit_row.folded)
+        self.composer = Composer(settings, self.codec.rows, bool(shape.kit))
         # Of the latents of real music, known once the codec is trained.
         self.register_buffer("latent_mean", torch.zeros(self.codec.latent_dim))
         self.register_buffer("latent_deviation", torch.ones(()))
@@ -72,11 +74,11 @@ class Generator(nn.Module):
 
     def encode(self, roll: Tensor, **conditions: Tensor) -> Posterior:
         """Encode a roll (B, C, K, T) on the grid as a Gaussian of its latents, (B, L, Z) each."""
-        return self.codec.encode(roll)
+        return self.codec.encode(self.kit_row.fold(roll))
 
     def decode(self, latents: Tensor, frames: int, **conditions: Tensor) -> Decoded:
         """Decode latents (B, L, Z) to a roll (B, C, K, frames) on the grid."""
-        return self.codec.decode(latents, frames)
+        return self.kit_row.unfolded(self.codec.decode(latents, frames))
 
     def as_beats(self, latents: Tensor) -> Tensor:
         """Standardise latents (B, L, Z) and put the four of a beat side by side: (B, L / 4, 4 Z)."""
@@ -153,7 +155,8 @@ class Generator(nn.Module):
         The mean of two: attacks, and share of keys that sound. 0 where there is no scene.
         """
         told = fullness_of(here.scene[:, 0])
-        drawn = fullness(self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll, 1)
+        roll = self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll
+        drawn = fullness(roll[:, : self.shape.pitched], 1)
         octaves = torch.stack((
             ((drawn.attacks + FEWEST_ATTACKS) / (told.attacks + FEWEST_ATTACKS)).log2(),
             ((drawn.sounding + FEWEST_SOUND) / (told.sounding + FEWEST_SOUND)).log2(),
@@ -163,6 +166,16 @@ class Generator(nn.Module):
 
 class Critic(musigan.Critic):
     """Critic of rolls on the grid, their pitch classes and their latents; conditions are the generator's alone."""
+
+    def __init__(self, settings: musigan.MusiganSettings, shape: RollShape, kit_row: KitRow) -> None:
+        super().__init__(settings, shape)
+        self.kit_row = kit_row
+        self.roll = musigan.RollTower(settings, kit_row.folded)
+
+    def judge_roll(self, roll: Tensor, per_sample: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
+        """Judge roll (B, C, K, T), its drums as a row of keys."""
+        judged: tuple[Tensor, list[Tensor], dict[str, Tensor] | None] = self.roll(self.kit_row.fold(roll), per_sample)
+        return judged
 
     def forward(
         self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False, **conditions: Tensor
@@ -179,7 +192,7 @@ def build(settings: BarSettings, shape: RollShape) -> nn.ModuleDict:
         critic_width=settings.critic_width, latent_critic_width=settings.latent_critic_width,
         chroma_critic_width=settings.chroma_critic_width, spectral=settings.spectral,
     )  # fmt: skip
-    return channels_last(nn.ModuleDict({"generator": generator, "critic": Critic(judged, shape)}))
+    return channels_last(nn.ModuleDict({"generator": generator, "critic": Critic(judged, shape, generator.kit_row)}))
 
 
 FAMILY = Family(

@@ -32,12 +32,14 @@ class Codec(Variational):
         """Set the first weights from excerpts spread evenly over the music."""
         numbers = np.linspace(0, len(dataset) - 1, min(FIRST_ROLLS, len(dataset))).round().astype(int)
         rolls = stack_examples([dataset.example(0, int(number)) for number in numbers]).roll
-        self.generator.codec.begin_with(rolls.to(self.generator.latent_mean.device))
+        rolls = self.generator.kit_row.fold(rolls.to(self.generator.latent_mean.device))
+        self.generator.codec.begin_with(rolls)
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:
         """Compute the losses of the codec on real (B, C, K, T), and the overlap of active cells."""
-        posterior = self.generator.encode(real)
-        decoded = self.generator.decode(sampled(posterior, context.rng), real.shape[-1])
+        codec, real = self.generator.codec, self.generator.kit_row.fold(real)
+        posterior = codec.encode(real)
+        decoded = codec.decode(sampled(posterior, context.rng), real.shape[-1])
         assert decoded.loudness is not None
         assert decoded.onsets is not None
         onsets = onsets_of(real)
