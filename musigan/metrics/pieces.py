@@ -25,7 +25,7 @@ from musigan.metrics.rhythm import jensen_shannon, rhythm_values
 from musigan.rolls.loudness import compress
 from musigan.rolls.notes import find_notes
 from musigan.rolls.shape import Geometry
-from musigan.rolls.tracks import mix_channels
+from musigan.rolls.tracks import is_recording, mix_channels, mix_pitched, sides_or_tracks
 
 RHYTHM = (
     Metric("pulse", "rhythm", "reference", -1, 1, "How regularly onsets come back, .25 to 2 s later. .25 is no beat."),
@@ -102,15 +102,17 @@ def measure_pieces(
 
     def work(piece: Piece) -> tuple[str, dict[str, float | np.ndarray], np.ndarray]:
         """Return one piece's song, values and mean bar."""
-        roll = np.asarray(piece.roll, np.float32)
-        frame_seconds = geometry.frame_seconds
-        grid = beats_of(piece, frame_seconds)
-        notes = find_notes(mix_channels(roll, geometry.tracks))
+        roll, frame_seconds = np.asarray(piece.roll, np.float32), geometry.frame_seconds
+        # A recording's drums are not listened to, so that figures mean the same whether they were looked for or not.
+        heard = sides_or_tracks(roll, geometry.tracks)
+        grid = beats_of(replace(piece, roll=heard), frame_seconds)
+        mix = mix_pitched if is_recording(geometry.tracks) else mix_channels
+        notes = find_notes(mix(roll, geometry.tracks))
         edges = bar_edges(grid, roll.shape[-1], frame_seconds)
         loudness = compress(as_sides(roll, geometry.tracks)).mean(axis=0)
         bars = bar_vectors(loudness, edges)
         whole = piece.has_beginning, piece.has_ending
-        values = rhythm_values(roll, notes, grid, frame_seconds)
+        values = rhythm_values(heard, notes, grid, frame_seconds)
         return piece.song, values | form_values(loudness, bars, edges, frame_seconds, whole), bars.mean(axis=0)
 
     songs, values, mean_bars = zip(*ordered_map(work, pieces, jobs), strict=True)

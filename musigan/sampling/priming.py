@@ -16,6 +16,7 @@ import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
 from musigan.rolls.beats import Beats
+from musigan.rolls.tracks import has_own_drums
 from musigan.sampling import items
 from musigan.store.alike import TRAINED, require_alike
 
@@ -55,14 +56,15 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
 
     settings = sampler.store.header.key_settings
     sample_rate = int(sampler.store.header.sample_rate)
-    if sampler.shape.channels > 2:
+    tracks, channels = sampler.store.header.tracks, sampler.shape.channels
+    if channels > 2 and not has_own_drums(tracks):
         raise SettingsError(
-            f"--prime {path}: the checkpoint's music has {sampler.shape.channels} tracks, a recording has two channels "
+            f"--prime {path}: the checkpoint's music has {channels} tracks, a recording has two channels "
             "at most; give it a keys store of such tracks"
         )
-    channels: Any = "mono" if sampler.shape.channels == 1 else "stereo"
+    sides: Any = "mono" if sampler.shape.pitched == 1 else "stereo"
     try:
-        recording = decode(path, sample_rate, seconds=None, channels=channels)
+        recording = decode(path, sample_rate, seconds=None, channels=sides)
         roll, level = analyse(recording.signal, sample_rate, settings)
         start = past_start(roll, sampler, from_seconds)
         beats = find_beats(recording.signal, sample_rate) if sampler.family.on_beats else Beats.none()
