@@ -121,7 +121,7 @@ def to_keys(
     bands = analysed_bands(song, sample_rate, settings, device)
     loudness, level = roll_of(bands, sample_rate, settings)
     if tracks:
-        loudness = np.concatenate((loudness, _drums_of(song, sample_rate, settings, loudness.shape[-1])[None]))
+        loudness = with_drums(loudness, song, sample_rate, settings)
     rolls = chunks.cut_at(
         loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
     )
@@ -139,12 +139,13 @@ def _with_sides(signal: Float, sides: int) -> Float:
     return signal if len(signal) == sides else np.repeat(signal.mean(axis=0, keepdims=True), sides, axis=0)
 
 
-def _drums_of(song: Float, sample_rate: int, settings: KeySettings, frames: int) -> Float:
-    """Find the drums of a signal (C, S), as a channel of its roll (K, T)."""
+def with_drums(roll: Float, signal: Float, sample_rate: int, settings: KeySettings) -> Float:
+    """Return a roll (C, K, T) with one channel more: the drums of the signal (C, S) that it is of."""
     from musigan.analysis.drums.finding import find_strokes
     from musigan.rolls.kit import drum_plane
 
-    return drum_plane(find_strokes(song, sample_rate), settings.keys, frames, settings.frame_seconds)
+    plane = drum_plane(find_strokes(signal, sample_rate), settings.keys, roll.shape[-1], settings.frame_seconds)
+    return np.concatenate((roll, plane[None]))
 
 
 def _beats_found(song: Float, sample_rate: int, bands: Float, settings: KeySettings, begin_seconds: float) -> Beats:

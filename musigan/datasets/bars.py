@@ -97,7 +97,8 @@ class BarDataset(RollDataset):
         if rng.random() < self.tight_share and not part.grid.is_free:
             roll = tighten(roll, self.tracks)
         outline = self.outlines[number].part(first, EXCERPT_BEATS)
-        outline = replace(outline, scene=scene_of(sides_or_tracks(roll, self.tracks))[: len(outline)])
+        scene = scene_of(sides_or_tracks(roll, self.tracks), self.shape.drums_of(roll))
+        outline = replace(outline, scene=scene[: len(outline)])
         style = int(style_number(outline.style, self.styles))
         return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
 
@@ -138,13 +139,12 @@ class BarDataset(RollDataset):
     @cached_property
     def outlines(self) -> tuple[Outline, ...]:
         """The outline of each part."""
-        return tuple(
-            outline_of(
-                sides_or_tracks(self.composed(part), self.tracks), part.grid, style_of(part.stretch.info.song),
-                part.begins, part.ends,
-            )
-            for part in self.parts
-        )  # fmt: skip
+        return tuple(map(self._outline, self.parts))
+
+    def _outline(self, part: Part) -> Outline:
+        roll = self.composed(part)
+        pitched, kit = sides_or_tracks(roll, self.tracks), self.shape.drums_of(roll)
+        return outline_of(pitched, part.grid, style_of(part.stretch.info.song), part.begins, part.ends, kit)
 
     def record(self) -> MusicRecord:
         """Return what a checkpoint keeps of the store: the outlines of its songs, too."""

@@ -20,11 +20,13 @@ from musigan.datasets.conditions import CONDITIONS, RollSource, style_of, styles
 from musigan.datasets.record import TYPICAL_LEVEL, MusicRecord, SongStatistics
 from musigan.errors import MusiganError, StoreError
 from musigan.rolls import beats
+from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.kit import kit_rows
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.shape import RollShape
 from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
-from musigan.store import ItemInfo, Reader
+from musigan.store import ItemInfo, Reader, StoreHeader
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
@@ -78,7 +80,7 @@ class RollDataset:
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
         self.tracks = reader.header.tracks
-        self.shape = _roll_shape(infos, has_own_drums(self.tracks))
+        self.shape = _roll_shape(infos, reader.header)
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
@@ -237,7 +239,7 @@ def _next_pairs(infos: Sequence[ItemInfo], reader: Reader) -> dict[tuple[str, in
     return next_pairs
 
 
-def _roll_shape(infos: Sequence[ItemInfo], has_drums: bool) -> RollShape:
+def _roll_shape(infos: Sequence[ItemInfo], header: StoreHeader) -> RollShape:
     """Return the (C, K, T) that all items share. Raises StoreError where they do not share one."""
     first = infos[0]
     for info in infos:
@@ -252,4 +254,6 @@ def _roll_shape(infos: Sequence[ItemInfo], has_drums: bool) -> RollShape:
                 f"{tuple(first.shape[1:])}; make the store again with one setting for all songs"
             )
     channels, keys, frames = first.shape[-3:]
-    return RollShape(int(channels), int(keys), int(frames), has_drums)
+    has_drums = has_own_drums(header.tracks)
+    kit = kit_rows(KeyRange(header.low_key, header.high_key)) if has_drums else ()
+    return RollShape(int(channels), int(keys), int(frames), has_drums, kit)

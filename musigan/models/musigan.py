@@ -278,9 +278,9 @@ def critic_logit(out_proj: nn.Module, pooled: Tensor, per_sample: bool) -> Tenso
 class Critic(nn.Module):
     """Critic of a roll, its pitch classes and its latents, with a tower for each."""
 
-    def __init__(self, settings: MusiganSettings, shape: RollShape) -> None:
+    def __init__(self, settings: MusiganSettings, shape: RollShape, seen: RollShape | None = None) -> None:
         super().__init__()
-        self.roll = RollTower(settings, shape)
+        self.roll = RollTower(settings, seen or shape)
         width = settings.latent_critic_width
         self.latent = SequenceTower(settings.latent_dim, width, settings.spectral) if width else None
         width, self.frames = settings.chroma_critic_width, settings.patch_frames
@@ -293,6 +293,10 @@ class Critic(nn.Module):
         """Views that this critic judges."""
         return ("roll", "latent") if self.latent is not None else ("roll",)
 
+    def as_seen(self, roll: Tensor) -> Tensor:
+        """Return a roll (B, C, K, T) as its tower sees it, of the shape `seen`."""
+        return roll
+
     def forward(self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False) -> Judgement:
         """Judge roll (B, C, K, T) and latents (B, L, Z); a view that is None is not judged.
 
@@ -300,7 +304,7 @@ class Critic(nn.Module):
         """
         logits, features, predictions = {}, {}, None
         if roll is not None:
-            logits["roll"], features["roll"], predictions = self.roll(roll, per_sample)
+            logits["roll"], features["roll"], predictions = self.roll(self.as_seen(roll), per_sample)
             if self.chroma is not None:
                 classes = chroma(roll[:, : self.pitched], self.frames)
                 logits["chroma"], features["chroma"] = self.chroma(classes, per_sample)

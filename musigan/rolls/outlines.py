@@ -159,7 +159,7 @@ def outline_of(
     roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False,
     kit: np.ndarray | None = None,
 ) -> Outline:  # fmt: skip
-    """Return the outline of a roll (C, K, N * GRID_FRAMES) of what has a pitch, on its grid; `kit` as `scene_of` has it."""
+    """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same)."""
     lags, likeness = plan_of(roll, grid)
     scene = scene_of(roll, kit)
     return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene)

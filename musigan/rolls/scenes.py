@@ -1,8 +1,9 @@
 """Scenes: what the music around each beat is like, without its notes.
 
 The pitch classes that are heard there, and the texture: how much is struck and sounds, how loud and how high, and how
-often drums and cymbals are struck. It is smoothed over some bars and held for BLOCK_BEATS beats, so it says which key, how full and how loud, and neither melody
-nor chords. A drawn piece follows the scenes of a song that was learned from, in another key.
+often drums and cymbals are struck. It is smoothed over some bars and held for BLOCK_BEATS beats, so it says which key,
+how full and how loud, and neither melody nor chords. A drawn piece follows the scenes of a song that was learned from,
+in another key.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -22,8 +24,16 @@ class RollShape:
     keys: int  # keys from low_key to high_key
     frames: int  # frames of one training roll (one chunk)
     has_drums: bool = False  # whether the last channel is the drums of a recording
+    kit: tuple[int, ...] = ()  # its row of each drum of the kit (rolls/kit.py); (): without drums, or room for a kit
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kit", tuple(self.kit))
 
     @property
     def pitched(self) -> int:
         """Number of the first channels, all but a recording's drums, in which a key is a pitch."""
         return self.channels - self.has_drums
+
+    def drums_of(self, roll: np.ndarray) -> np.ndarray | None:
+        """Return the drums of the kit in a roll (C, K, T), (D, T); None without a kit."""
+        return np.asarray(roll[-1, list(self.kit)]) if self.kit else None

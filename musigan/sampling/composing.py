@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from musigan.datasets.record import MusicRecord
     from musigan.models.bars.generator import Generator
     from musigan.rolls.loudness import Compression
+    from musigan.rolls.shape import RollShape
     from musigan.sampling.requests import Request
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
@@ -37,6 +38,7 @@ class BeatSampler(Protocol):
 
     generator: Any  # of the model that thinks in beats
     store: MusicRecord
+    shape: RollShape
     compression: Compression
     device: str | torch.device
 
@@ -153,8 +155,9 @@ def _continue(
     tempo = grid.tempo if request.beat is None else request.beat.tempo
     count = max(int(np.ceil((past_seconds + frames * frame_seconds - grid.edges[-1]) * tempo / 60 - 1e-6)), 1)
     on_grid = _on_grid(sampler, past, grid, is_tight=True)
-    heard_as_pitch = sides_or_tracks(on_grid[0].cpu().numpy(), sampler.store.header.tracks)
-    own = outline_of(heard_as_pitch, grid, outline.style, begins=False)
+    heard = on_grid[0].cpu().numpy()
+    pitched, kit = sides_or_tracks(heard, sampler.store.header.tracks), sampler.shape.drums_of(heard)
+    own = outline_of(pitched, grid, outline.style, begins=False, kit=kit)
     known, total = len(grid), len(grid) + count
     plan = outline.lasting(total) if outline.meter == grid.meter else None
     whole = replace(
@@ -171,8 +174,8 @@ def _continue(
     decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
     before = past_seconds - frame_seconds
     written = from_grid(decoded[0].cpu().numpy(), longer, frame_seconds, 1 + frames, before)
-    heard = torch.from_numpy(compress(past, sampler.compression))[None]
-    roll = joined(heard, torch.from_numpy(written)[None])[0].numpy()
+    before_it = torch.from_numpy(compress(past, sampler.compression))[None]
+    roll = joined(before_it, torch.from_numpy(written)[None])[0].numpy()
     new = known * GRID_FRAMES
     steps = new // generator.token_frames
     beats = longer.beats(past_seconds + frames * frame_seconds)

@@ -52,6 +52,7 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     """
     from musigan.analysis.bands import analyse
     from musigan.analysis.beats.finding import find_beats
+    from musigan.analysis.preparing import with_drums
     from musigan.sound.audio import decode
 
     settings = sampler.store.header.key_settings
@@ -66,6 +67,8 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     try:
         recording = decode(path, sample_rate, seconds=None, channels=sides)
         roll, level = analyse(recording.signal, sample_rate, settings)
+        if has_own_drums(tracks):
+            roll = with_drums(roll, recording.signal, sample_rate, settings)
         start = past_start(roll, sampler, from_seconds)
         beats = find_beats(recording.signal, sample_rate) if sampler.family.on_beats else Beats.none()
     except MusiganError as error:

@@ -162,8 +162,9 @@ def analysed(path: Path, request: AnalysisRequest, kind: str, *songs: tuple[np.n
             names = ("pairs", "part", "channels", "samples") if kind == "pairs" else ("channels", "samples")
             writer.add(array.astype(np.float16), names, song)
     reader = store.open_reader(str(source), (kind,))
-    with store.write(str(path / "keys"), request.header(reader.header)) as writer:
-        request.write(reader, "cpu", 2, writer, Session())
+    analysis = request.begin(reader)
+    with store.write(str(path / "keys"), analysis.header) as writer:
+        analysis.write("cpu", 2, writer, Session())
     return [item.song for item in items(path / "keys")]
 
 

@@ -77,10 +77,11 @@ def test_pairs_are_shuffled_by_a_seed(tmp_path: Path) -> None:
 def test_sound_becomes_keys(tmp_path: Path) -> None:
     reader = store.open_reader(str(waveforms(tmp_path / "waveforms", (5.0, 1.5))), ("waveform",))
     request, session = AnalysisRequest(keys="30:60", frame_seconds=0.05, chunk_seconds=2.0), Session()
-    header = request.header(reader.header)
+    analysis = request.begin(reader)
+    header = analysis.header
     assert (header.low_key, header.high_key, header.chunk_seconds) == (30, 60, 2.0)
     with writer(tmp_path / "keys", header) as target:
-        request.write(reader, "cpu", 2, target, session)
+        analysis.write("cpu", 2, target, session)
     assert [item.array.shape for item in items(tmp_path / "keys")] == [(2, 2, 31, 40)]
     reason = "1.5 s long, shorter than a chunk of 2 s"
     assert session.skipped == [("1.wav", reason, "that could not be analysed")]

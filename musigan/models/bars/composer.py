@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from musigan.layers.attention import rotary
 from musigan.models.bars.settings import BarSettings
-from musigan.rolls.outlines import FEATURES
 from musigan.rolls.kit import KIT
+from musigan.rolls.outlines import FEATURES
 from musigan.rolls.scenes import CLASSES, METAL, SCENE, SCENES_WITHOUT_DRUMS, SKINS
 
 BEAT_STEPS = 4  # latent steps in a beat

@@ -168,14 +168,12 @@ class Critic(musigan.Critic):
     """Critic of rolls on the grid, their pitch classes and their latents; conditions are the generator's alone."""
 
     def __init__(self, settings: musigan.MusiganSettings, shape: RollShape, kit_row: KitRow) -> None:
-        super().__init__(settings, shape)
+        super().__init__(settings, shape, kit_row.folded)
         self.kit_row = kit_row
-        self.roll = musigan.RollTower(settings, kit_row.folded)
 
-    def judge_roll(self, roll: Tensor, per_sample: bool) -> tuple[Tensor, list[Tensor], dict[str, Tensor] | None]:
-        """Judge roll (B, C, K, T), its drums as a row of keys."""
-        judged: tuple[Tensor, list[Tensor], dict[str, Tensor] | None] = self.roll(self.kit_row.fold(roll), per_sample)
-        return judged
+    def as_seen(self, roll: Tensor) -> Tensor:
+        """Return a roll (B, C, K, T) with its drums as a row of keys."""
+        return self.kit_row.fold(roll)
 
     def forward(
         self, roll: Tensor | None, latents: Tensor | None, per_sample: bool = False, **conditions: Tensor

@@ -18,7 +18,7 @@ NEVER = -12.0  # logit of cells of the drums' channel in which there is no drum
 
 
 class KitRow:
-    """Folds the drums of rolls of `shape` into a row of `row_keys` keys, and back; rolls without drums stay as they are."""
+    """Folds the drums of rolls of `shape` into a row of `row_keys` keys, and back; without drums they stay the same."""
 
     def __init__(self, shape: RollShape, row_keys: int) -> None:
         self.shape, self.kit = shape, list(shape.kit)
