@@ -22,8 +22,8 @@ from musigan.rolls.grid import GRID_FRAMES, Grid, to_grid
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
 from musigan.rolls.scenes import scene_of
-from musigan.rolls.shape import RollShape
 from musigan.rolls.timing import tighten
+from musigan.rolls.tracks import sides_or_tracks
 from musigan.store import Reader
 from musigan.store.stretches import Stretch, stretches_of
 
@@ -60,7 +60,7 @@ class BarDataset(RollDataset):
     ) -> None:
         super().__init__(reader, split, augment, compression, seed, (), styles)  # an outline says all that is needed
         names = dict.fromkeys(place.item for place in self.places)
-        self.shape = RollShape(self.shape.channels, self.shape.keys, EXCERPT_BEATS * GRID_FRAMES)
+        self.shape = replace(self.shape, frames=EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]
         self.excerpts = [  # the number of a part, and a beat of it
             (number, first)
@@ -95,9 +95,9 @@ class BarDataset(RollDataset):
         first = self._downbeat_near(part.grid, min(first, max(len(part.grid) - EXCERPT_BEATS, 0)))
         roll = compress(self._augment(self.on_grid(part, first, EXCERPT_BEATS), rng), self.compression)
         if rng.random() < self.tight_share and not part.grid.is_free:
-            roll = tighten(roll)
+            roll = tighten(roll, self.tracks)
         outline = self.outlines[number].part(first, EXCERPT_BEATS)
-        outline = replace(outline, scene=scene_of(roll)[: len(outline)])
+        outline = replace(outline, scene=scene_of(sides_or_tracks(roll, self.tracks))[: len(outline)])
         style = int(style_number(outline.style, self.styles))
         return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
 
@@ -121,7 +121,7 @@ class BarDataset(RollDataset):
     def composed(self, part: Part) -> np.ndarray:
         """Return a whole part as composers learn it, attacks on the grid: (C, K, N * GRID_FRAMES) in model space."""
         roll = compress(self.on_grid(part), self.compression)
-        return roll if part.grid.is_free else tighten(roll)
+        return roll if part.grid.is_free else tighten(roll, self.tracks)
 
     def tightened(self) -> BarDataset:
         """Return the same excerpts, the attacks of all on the grid."""
@@ -140,7 +140,8 @@ class BarDataset(RollDataset):
         """The outline of each part."""
         return tuple(
             outline_of(
-                self.composed(part), part.grid, style_of(part.stretch.info.song), part.begins, part.ends
+                sides_or_tracks(self.composed(part), self.tracks), part.grid, style_of(part.stretch.info.song),
+                part.begins, part.ends,
             )
             for part in self.parts
         )  # fmt: skip

@@ -20,9 +20,9 @@ from musigan.datasets.conditions import CONDITIONS, RollSource, style_of, styles
 from musigan.datasets.record import TYPICAL_LEVEL, MusicRecord, SongStatistics
 from musigan.errors import MusiganError, StoreError
 from musigan.rolls import beats
-from musigan.rolls.loudness import Compression, compress, transpose
+from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.shape import RollShape
-from musigan.rolls.tracks import DRUMS
+from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader
 
@@ -32,7 +32,7 @@ class AugmentSettings:
     """Random changes to a training roll. With all off, rolls are the chunks as they are in the store."""
 
     crop: bool = True  # start anywhere inside a pair of chunks, not only where a chunk starts
-    swap_channels: bool = True  # swap left and right with probability 1/2 (stereo only)
+    swap_channels: bool = True  # swap left and right with probability 1/2 (stereo recordings only)
     gain: ShareBelowOne = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
     transpose_keys: CountOrNone = 2  # transpose by up to so many keys, up or down; keys that become free are silent
     silent_question: Share = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
@@ -77,8 +77,8 @@ class RollDataset:
         infos = list(reader.infos())
         if not infos:
             raise MusiganError("the keys store holds no songs; nothing to train on")
-        self.shape = _roll_shape(infos)
         self.tracks = reader.header.tracks
+        self.shape = _roll_shape(infos, has_own_drums(self.tracks))
         self.paired = len(infos[0].shape) == 5
         if self.answers and not self.paired:
             raise MusiganError("the keys store holds chunks without their continuations; cut the songs by pair-chunks")
@@ -184,17 +184,13 @@ class RollDataset:
     def _augment(self, loudness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change linear loudness (C, K, T) at random; the random draws are the same whichever changes are on."""
         swap, gain, shift = rng.random(), rng.random(), rng.random()
-        if self.augment.swap_channels and not self.tracks and loudness.shape[0] == 2 and swap < 0.5:
-            loudness = loudness[::-1]
+        if self.augment.swap_channels and swap < 0.5:
+            loudness = swapped_sides(loudness, self.tracks)
         if self.augment.gain:
             loudness = loudness * np.float32(1.0 - self.augment.gain * gain)
         span = self.augment.transpose_keys
         keys = int(np.floor(shift * (2 * span + 1))) - span
-        transposed = transpose(loudness, keys)
-        if keys and DRUMS in self.tracks:  # each key of a drum track is another drum
-            drums = self.tracks.index(DRUMS)
-            transposed[drums] = loudness[drums]
-        return transposed
+        return transposed(loudness, keys, self.tracks)
 
     def record(self) -> MusicRecord:
         """Return what a checkpoint keeps of the store; `level` is the median of its songs'.
@@ -241,7 +237,7 @@ def _next_pairs(infos: Sequence[ItemInfo], reader: Reader) -> dict[tuple[str, in
     return next_pairs
 
 
-def _roll_shape(infos: Sequence[ItemInfo]) -> RollShape:
+def _roll_shape(infos: Sequence[ItemInfo], has_drums: bool) -> RollShape:
     """Return the (C, K, T) that all items share. Raises StoreError where they do not share one."""
     first = infos[0]
     for info in infos:
@@ -256,4 +252,4 @@ def _roll_shape(infos: Sequence[ItemInfo]) -> RollShape:
                 f"{tuple(first.shape[1:])}; make the store again with one setting for all songs"
             )
     channels, keys, frames = first.shape[-3:]
-    return RollShape(int(channels), int(keys), int(frames))
+    return RollShape(int(channels), int(keys), int(frames), has_drums)

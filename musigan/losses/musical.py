@@ -2,7 +2,8 @@
 
 Each is 0 when fake and real agree, rises to about 1 with the fault it names, and is differentiable in `fake`. The
 batch is a sample of songs: statistics are taken per song first and their averages compared, so that no song is
-compared with one other song. Stretches of time are counted in frames; comments assume frames of 20 ms.
+compared with one other song. Stretches of time are counted in frames; comments assume frames of 20 ms. The drums of
+recordings are not among the channels: the caller leaves them out.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from musigan.metrics.notemetrics import note_metrics
 from musigan.metrics.randomnet import random_features
 from musigan.rolls.loudness import compress
 from musigan.rolls.shape import Geometry
-from musigan.rolls.tracks import DRUMS, mix_channels, pitched_channels
+from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, mix_pitched, sides_or_tracks
 
 PICTURE_SECONDS = 0.1  # length of a picture's frame
 
@@ -28,20 +28,23 @@ def picture(roll: np.ndarray, frame_seconds: float) -> np.ndarray:
 
 
 def as_sides(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
-    """Return a roll (C, K, T) as metrics of recordings take it; tracks become one side, (1, K, T), without the drums.
+    """Return a roll (C, K, T) as metrics of pitch take it: the sides of a recording, instruments as one side (1, K, T).
 
-    Drums have no pitch, and two instruments are not left and right.
+    Drums have no pitch and are left out, and two instruments are not left and right.
     """
-    return mix_channels(pitched_channels(roll, tracks), tracks)[None] if tracks else roll
+    return sides_or_tracks(roll, tracks) if is_recording(tracks) else mix_pitched(roll, tracks)[None]
 
 
 def with_drums(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
     """Return a roll (C, K, T) as the random network takes it, with drums beside the pitched tracks, (2, K, T).
 
-    Without drums it is as `as_sides` returns it. The network looks at the channels' mean and difference.
+    Without drums it is as `as_sides` returns it. The network looks at the channels' mean and difference. Drums of a
+    recording are heard on its last side, so that silent ones change nothing.
     """
     sides = as_sides(roll, tracks)
-    return np.concatenate((sides, roll[[tracks.index(DRUMS)]])) if DRUMS in tracks else sides
+    if not has_own_drums(tracks):
+        return np.concatenate((sides, roll[[tracks.index(DRUMS)]])) if DRUMS in tracks else sides
+    return np.stack((sides[0], np.maximum(sides[-1], roll[-1])))
 
 
 def picture_frames(frames: int, frame_seconds: float) -> int:

@@ -12,7 +12,7 @@ pieces long enough to find their bars in (rhythm.py), goes by those.
                           (Wu and Yang, 2008.01307; muspy `groove_consistency`)
     tonal distance        mean distance of the tonal centroids (Harte et al. 2006) of successive half seconds
 
-Two more of MuseGAN's for rolls whose channels are tracks; metrics of pitch leave drums out:
+Two more of MuseGAN's for rolls with drums and of several instruments; metrics of pitch leave drums out:
 
     drum pattern          share of drum notes within a frame of a sixteenth of the beat estimated from their onsets
                           (muspy `drum_in_pattern_rate`); a fifth to a half by chance, as sixteenths are long
@@ -31,7 +31,8 @@ import numpy as np
 
 from musigan.metrics.estimates import Estimate, Metric
 from musigan.rolls import beats
-from musigan.rolls.notes import Notes, find_notes, sounding
+from musigan.rolls.notes import Notes, find_notes, find_strokes, sounding
+from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, mix_pitched, pitched_channels
 
 if TYPE_CHECKING:
     from musigan.metrics.comparison import Comparison
@@ -50,15 +51,14 @@ MAJOR = (0, 2, 4, 5, 7, 9, 11)
 MINOR = (0, 2, 3, 5, 7, 8, 10)
 
 
-def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: Sequence[str] = ()) -> np.ndarray:
+def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: tuple[str, ...] = ()) -> np.ndarray:
     """Return the metrics of NAMES for a roll (C, K, T), float64; NaN where undefined.
 
-    Stereo sides are averaged; of `tracks`, named instruments, the loudest counts in each cell.
+    A recording's sides are averaged; of `tracks` that are instruments the loudest counts in each cell.
     """
     rolls = np.asarray(roll, np.float32)
-    drums = tracks.index("drums") if "drums" in tracks else None
-    pitched_tracks = [track for track in range(len(rolls)) if track != drums] or [0]
-    loudness = rolls[pitched_tracks].max(axis=0) if tracks else rolls.mean(axis=0)
+    loudness = mix_pitched(rolls, tracks)
+    drums = rolls[tracks.index(DRUMS)] if DRUMS in tracks else None
     notes = find_notes(loudness)
     is_sounding = sounding(notes, *loudness.shape)
     classes = (np.arange(len(loudness)) + low_key - 1) % 12
@@ -72,12 +72,12 @@ def note_metrics(roll: np.ndarray, frame_seconds: float, low_key: int, tracks: S
             polyphony(is_sounding),
             scale_consistency(classes[notes.keys]),
             tonal_distance(_blocks(_by_class(is_sounding, classes), half_second_frames)),
-            np.nan if drums is None else drum_pattern(rolls[drums], frame_seconds),
+            np.nan if drums is None else drum_pattern(drums, frame_seconds, has_own_drums(tracks)),
             distance_of_tracks(
                 [
-                    _blocks(_by_class(_sounding_mask(rolls[track]), classes), half_second_frames)
-                    for track in pitched_tracks
-                    if tracks
+                    _blocks(_by_class(_sounding_mask(plane), classes), half_second_frames)
+                    for plane in pitched_channels(rolls, tracks)
+                    if not is_recording(tracks)
                 ]
             ),
         ]
@@ -88,9 +88,12 @@ def _sounding_mask(plane: np.ndarray) -> np.ndarray:
     return sounding(find_notes(plane), *plane.shape)
 
 
-def drum_pattern(plane: np.ndarray, frame_seconds: float) -> float:
-    """Return the share of the notes of (K, T) that begin on a sixteenth of their beat; NaN where no beat is found."""
-    notes, beat = find_notes(plane), beats.estimate(plane[None], frame_seconds)
+def drum_pattern(plane: np.ndarray, frame_seconds: float, is_heard: bool = False) -> float:
+    """Return the share of the notes of (K, T) that begin on a sixteenth of their beat; NaN where no beat is found.
+
+    is_heard: whether these are drums of a recording, which may be struck again before they fade.
+    """
+    notes, beat = (find_strokes if is_heard else find_notes)(plane), beats.estimate(plane[None], frame_seconds)
     onset_times = notes.starts[notes.starts > 0] * frame_seconds
     if beat is None or not onset_times.size:
         return np.nan

@@ -15,6 +15,7 @@ import numpy as np
 from musigan.metrics.bars import BeatGrid, Piece, bar_edges, beats_of
 from musigan.rolls.notes import find_notes
 from musigan.rolls.shape import Geometry
+from musigan.rolls.tracks import has_own_drums, parts_of, sides_or_tracks
 
 JITTER_SECONDS = 0.06  # standard deviation
 TINY_SECONDS = 1e-6  # so that a downbeat at an edge falls into its own bar
@@ -23,9 +24,12 @@ TINY_SECONDS = 1e-6  # so that a downbeat at an edge falls into its own bar
 def jittered_onsets(pieces: Sequence[Piece], geometry: Geometry, generator: np.random.Generator) -> Iterator[Piece]:
     """Yield each piece with its notes moved by 60 ms, more or less, each on its own; what is no note is left out."""
     for piece in pieces:
-        # The sides of a recording share their notes; each track has its own.
-        parts = piece.roll[:, None] if geometry.tracks else piece.roll[None]
-        jittered = [_jittered(part, JITTER_SECONDS / geometry.frame_seconds, generator) for part in parts]
+        # The sides of a recording share their notes; each other track has its own.
+        parts = parts_of(piece.roll, geometry.tracks)
+        frames = JITTER_SECONDS / geometry.frame_seconds
+        # Drums of a recording have draws of their own, so that its sides are moved as without them.
+        draws = [generator, *generator.spawn(1)] if has_own_drums(geometry.tracks) else [generator] * len(parts)
+        jittered = [_jittered(part, frames, draw) for part, draw in zip(parts, draws, strict=True)]
         yield replace(piece, roll=np.concatenate(jittered))
 
 
@@ -70,7 +74,8 @@ def looped_bar(pieces: Sequence[Piece], geometry: Geometry, generator: np.random
 def _bars(piece: Piece, geometry: Geometry) -> list[Piece]:
     """Cut a piece into its bars, with their beats where those were known."""
     frame_seconds = geometry.frame_seconds
-    edges = bar_edges(beats_of(piece, frame_seconds), piece.roll.shape[-1], frame_seconds)
+    heard = replace(piece, roll=sides_or_tracks(piece.roll, geometry.tracks))
+    edges = bar_edges(beats_of(heard, frame_seconds), piece.roll.shape[-1], frame_seconds)
     bars = []
     for start, stop in itertools.pairwise(edges):
         first_second, last_second = (edge * frame_seconds - TINY_SECONDS for edge in (start, stop))

@@ -29,5 +29,9 @@ class NoteEvents:
         """Select notes by a mask or a list of numbers."""
         return NoteEvents(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
+    def with_others(self, others: NoteEvents) -> NoteEvents:
+        """Return these notes and others, in the order in which they begin."""
+        return NoteEvents.of(row for notes in (self, others) for row in zip(*vars(notes).values(), strict=True))
+
     def __len__(self) -> int:
         return len(self.pitches)

@@ -1,7 +1,7 @@
 """Transcription of rolls to notes and MIDI files.
 
 Conventions: a roll is (C, K, T), linear loudness, 1 being the song's level. With the store's `tracks` each channel is a
-track of its own; without, channels are sides of a recording, and their mean is one track, for the piano.
+track of its own; but the mean of a recording's sides is one track, for the piano, and its drums are another.
 
 A note's velocity is 127 times its loudness where the roll came from MIDI files, which inverts midi/rolls.py. For
 a recording velocity is the square root of amplitude, as in synthesisers (General MIDI level 2: 40 lg(v / 127) dB).
@@ -37,7 +37,8 @@ from musigan.midi.tempo import estimate_tempo, first_beat, quantise
 from musigan.midi.writing import Part, write_score
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
-from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes
+from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes, find_strokes
+from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, mix_pitched
 from musigan.store import Item, Reader, Song, StoreHeader
 from musigan.store.songs import piece_roll
 
@@ -70,6 +71,16 @@ def roll_to_notes(
         rows_of_track = np.stack((np.full(len(track_notes), track), pitches, starts, stops, velocities), axis=1)
         rows += map(tuple, rows_of_track[track_notes.lengths >= shortest])
     return NoteEvents.of(rows)
+
+
+def strokes_to_notes(plane: Float, settings: KeySettings, group: int) -> NoteEvents:
+    """Find the strokes of a recording's drums (K, T) as notes of a group."""
+    strokes = find_strokes(plane)
+    pitches = strokes.keys + settings.keys.low + PITCH_OF_KEY
+    starts, stops = (frames * settings.frame_seconds for frames in (strokes.starts, strokes.stops))
+    velocities = np.clip(np.rint(127 * np.sqrt(strokes.loudness)), 1, 127)
+    rows = np.stack((np.full(len(strokes), group), pitches, starts, stops, velocities), axis=1)
+    return NoteEvents.of(map(tuple, rows))
 
 
 def split_repeats(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
@@ -112,7 +123,7 @@ class Transcriber:
     """Transcription of a keys store. None: the default for the store's rolls, or from its songs."""
 
     settings: KeySettings
-    tracks: tuple[str, ...] | None = None  # None: channels are the sides of a recording, to be mixed
+    tracks: tuple[str, ...] = ()  # names of the channels; a recording's sides are mixed
     min_seconds: float | None = None
     tempo: float | None = None
     grid_beats: float | None = None  # step of the grid that notes are quantised to, in quarter notes; None: no grid
@@ -120,22 +131,27 @@ class Transcriber:
 
     @classmethod
     def of_store(cls, header: StoreHeader, **options: Any) -> Transcriber:
-        return cls(header.key_settings, header.tracks or None, **options)
+        return cls(header.key_settings, header.tracks, **options)
 
     @property
     def track_names(self) -> tuple[str, ...]:
-        return self.tracks or ("piano",)
+        if not is_recording(self.tracks):
+            return self.tracks
+        return ("piano", DRUMS) if has_own_drums(self.tracks) else ("piano",)
 
     def notes(self, roll: Float) -> NoteEvents:
         """Find the notes of a roll (C, K, T)."""
-        is_recording = self.settings.band != "midi"
-        if self.tracks is None:
-            roll = roll.mean(axis=0, keepdims=True)
+        is_heard = self.settings.band != "midi"
         shortest = self.min_seconds
         if shortest is None:
-            shortest = SHORTEST_SECONDS if is_recording else 0.0
-        notes = roll_to_notes(roll, self.settings, shortest)
-        return remove_ghosts(notes) if is_recording and not self.keep_ghosts else notes
+            shortest = SHORTEST_SECONDS if is_heard else 0.0
+        pitched = mix_pitched(roll, self.tracks)[None] if is_recording(self.tracks) else roll
+        notes = roll_to_notes(pitched, self.settings, shortest)
+        if is_heard and not self.keep_ghosts:
+            notes = remove_ghosts(notes)
+        if not has_own_drums(self.tracks):
+            return notes
+        return notes.with_others(strokes_to_notes(roll[-1], self.settings, self.track_names.index(DRUMS)))
 
     def part(self, item: Item) -> Part:
         """Transcribe an item, with its tempo: the one set, else its own, else an estimate from its notes."""

@@ -186,7 +186,8 @@ class Critic(musigan.Critic):
             pair = torch.cat((question, roll), -1)  # (B, C, K, 2T)
             logits["roll"], features["roll"], predictions = self.roll(pair, per_sample)
             if self.chroma is not None:
-                logits["chroma"], features["chroma"] = self.chroma(musigan.chroma(pair, self.frames), per_sample)
+                classes = musigan.chroma(pair[:, : self.pitched], self.frames)
+                logits["chroma"], features["chroma"] = self.chroma(classes, per_sample)
         if latents is not None and self.latent is not None and self.asked is not None:
             steps = F.adaptive_avg_pool1d(question.flatten(1, 2), latents.shape[1])  # (B, C * K, L)
             sequence = torch.cat((self.asked(steps.transpose(1, 2)), latents), 1)  # (B, 2L, Z)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.rolls.tracks import DRUMS
+from musigan.rolls.tracks import DRUMS, SIDES, has_own_drums, is_recording
 
 MAX_PROBABILITY = 0.8  # above it changes begin to show in generated rolls (2006.06676, section 2.2)
 KEYS = 3  # largest transposition, up or down
@@ -33,7 +33,7 @@ class Augmentation(nn.Module):
 
     def __init__(self, tracks: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.tracks = tracks  # names of the channels where these are instruments, from the store
+        self.tracks = tracks  # names of the channels, from the store
         self.register_buffer("probability", torch.zeros(()))
         self.register_buffer("sureness", torch.zeros(()))
         self.register_buffer("step", torch.tensor(-1))
@@ -44,7 +44,7 @@ class Augmentation(nn.Module):
         """Change each sample of roll (B, C, K, T) at random; differentiable, the identity at probability 0.
 
         The changes: transposition (not of drums) and a shift in time, both filled with silence; another loudness;
-        channels swapped (stereo); a stretch of silence. `rng` is a CPU generator, so that devices agree.
+        sides swapped (stereo recordings); a stretch of silence. `rng` is a CPU generator, so that devices agree.
         """
         probability = self.probability.item()
         if probability <= 0:
@@ -56,9 +56,11 @@ class Augmentation(nn.Module):
         frame_shifts = _whole(draws[:, 1], int(SHIFT * frames)) * is_made[:, 1]
         drum_channel = self.tracks.index(DRUMS) if DRUMS in self.tracks else None
         roll = shift(roll, key_shifts.tolist(), frame_shifts.tolist(), drum_channel)
-        if channels == 2 and not self.tracks:
+        sides = channels - has_own_drums(self.tracks)
+        if sides == len(SIDES) and is_recording(self.tracks):
             is_swapped = (is_made[:, 2] & (draws[:, 2] < 0.5)).to(roll.device)
-            roll = torch.where(is_swapped[:, None, None, None], roll.flip(1), roll)
+            swapped = torch.cat((roll[:, :sides].flip(1), roll[:, sides:]), 1)
+            roll = torch.where(is_swapped[:, None, None, None], swapped, roll)
         gain = torch.where(is_made[:, 3], 2 ** (GAIN * (2 * draws[:, 3] - 1)), 1.0)
         silence_frames = (draws[:, 4] * MAX_SILENCE * frames).floor() * is_made[:, 4]
         silence_start = (draws[:, 5] * (frames - silence_frames + 1)).floor()

@@ -284,7 +284,8 @@ class Critic(nn.Module):
         width = settings.latent_critic_width
         self.latent = SequenceTower(settings.latent_dim, width, settings.spectral) if width else None
         width, self.frames = settings.chroma_critic_width, settings.patch_frames
-        size = PITCH_CLASSES * shape.channels
+        self.pitched = shape.pitched
+        size = PITCH_CLASSES * shape.pitched
         self.chroma = SequenceTower(size, width, settings.spectral) if width else None
 
     @property
@@ -301,7 +302,8 @@ class Critic(nn.Module):
         if roll is not None:
             logits["roll"], features["roll"], predictions = self.roll(roll, per_sample)
             if self.chroma is not None:
-                logits["chroma"], features["chroma"] = self.chroma(chroma(roll, self.frames), per_sample)
+                classes = chroma(roll[:, : self.pitched], self.frames)
+                logits["chroma"], features["chroma"] = self.chroma(classes, per_sample)
         if latents is not None and self.latent is not None:
             logits["latent"], features["latent"] = self.latent(latents, per_sample)
         return Judgement(logits, features, predictions)

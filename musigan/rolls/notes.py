@@ -14,6 +14,7 @@ from musigan.rolls.runs import Runs
 
 ONSET = 0.05  # share of the song's level, linear, where a note begins
 RELEASE = 0.02  # the same, where a note ends
+STROKE_RISE = 1.4  # a drum is struck where it is so much louder than in the frame before
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,30 @@ def find_notes(plane: np.ndarray, onset: float = ONSET, release: float = RELEASE
     begins = strong[np.minimum(first_strong, max(strong.size - 1, 0))] if strong.size else runs.starts
     is_note = (first_strong < strong.size) & (begins < runs.stops)
     begins, stops = begins[is_note], runs.stops[is_note]
-    edges = np.stack((begins, stops), axis=1).ravel()
+    return Notes(begins // frames, begins % frames, begins % frames + stops - begins, _loudest(plane, begins, stops))
+
+
+def find_strokes(plane: np.ndarray) -> Notes:
+    """Find the strokes of a recording's drums, (K, T) linear loudness: where loudness rises, however soon again.
+
+    Each is as loud as its loudest frame, and lasts until the next one or until it falls under RELEASE.
+    """
+    before = np.pad(plane, ((0, 0), (1, 0)))[:, :-1]
+    rises = (plane >= ONSET) & (plane > STROKE_RISE * before)
+    goes_on = np.pad(rises, ((0, 0), (1, 0)))[:, :-1]
+    starts = np.flatnonzero(rises & ~goes_on)
+    runs = Runs.of(plane >= RELEASE)
+    frames = plane.shape[1]
+    run_stops = runs.stops[np.searchsorted(runs.starts, starts, side="right") - 1]
+    stops = np.minimum(run_stops, np.append(starts[1:], plane.size))
+    return Notes(starts // frames, starts % frames, starts % frames + stops - starts, _loudest(plane, starts, stops))
+
+
+def _loudest(plane: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Return the loudest cell of (K, T) from each start to its stop, positions in the flattened plane."""
+    edges = np.stack((starts, stops), axis=1).ravel()
     padded = np.append(plane.ravel(), 0)  # the last note may stop at the very end, which is no valid index
-    loudest = np.maximum.reduceat(padded, edges)[::2] if edges.size else np.zeros(0, plane.dtype)
-    return Notes(begins // frames, begins % frames, begins % frames + stops - begins, loudest)
+    return np.asarray(np.maximum.reduceat(padded, edges)[::2]) if edges.size else np.zeros(0, plane.dtype)
 
 
 def sounding(notes: Notes, keys: int, frames: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.tracks import is_recording, parts_of
 
 FAINT = 0.14  # model space; attacks of fainter cells are none
 RISE = 1.4  # an attack is so much louder than the frame before: twice, by square roots
@@ -23,16 +24,22 @@ CLOSE = 0.6  # square distance, as a share of that by chance, below which anothe
 FAR = 1.1  # the same, above which attacks lie midway between 16ths
 
 
-def tighten(roll: np.ndarray) -> np.ndarray:
+def tighten(roll: np.ndarray, tracks: tuple[str, ...] = ()) -> np.ndarray:
     """Move the attacks of a roll on the grid, (C, K, N * GRID_FRAMES) in model space, to its 16ths.
 
     Where triplets or 32nds fit the music better, to those. What sounds lasts until it did, and what is struck again
-    until then; every attack is as loud as it was.
+    until then; every attack is as loud as it was. A recording's drums are moved on their own, as `tracks` names them:
+    they share keys with the bass. All attacks have a say in what division fits.
     """
-    loudest = roll.max(0)  # (K, T)
-    attacks = attack_frames(loudest)
-    divisions = _divisions(attacks)
-    tight = np.zeros_like(roll)
+    parts = parts_of(roll, tracks) if is_recording(tracks) else [roll]
+    attacks = [attack_frames(part.max(0)) for part in parts]  # (K, T) each
+    divisions = _divisions(np.concatenate(attacks))
+    return np.concatenate([_tightened(part, each, divisions) for part, each in zip(parts, attacks, strict=True)])
+
+
+def _tightened(roll: np.ndarray, attacks: np.ndarray, divisions: np.ndarray) -> np.ndarray:
+    """Move the attacks (K, T) of a roll (C, K, T) to the divisions (N,) of its beats."""
+    loudest, tight = roll.max(0), np.zeros_like(roll)
     for key in np.flatnonzero(loudest.any(1)):
         starts, stops, is_struck = _sounds(loudest[key] > 0, attacks[key])
         division = divisions[starts // GRID_FRAMES]

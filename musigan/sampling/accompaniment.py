@@ -10,12 +10,11 @@ import numpy as np
 from musigan.datasets.conditions import TO_GENERATE
 from musigan.errors import FieldError
 from musigan.rolls import beats
+from musigan.rolls.tracks import SIDES
 from musigan.sampling.sampler import Sampler
 from musigan.store import Reader, Song
 from musigan.store.alike import TRAINED, require_alike
 from musigan.store.excerpts import MAX_ITEMS, Window, excerpts
-
-SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def track_number(name: str, sampler: Sampler) -> int:
     """Return the number of the checkpoint's track `name`, from 0; FieldError, naming its tracks, if there is none."""
     sampler.capabilities.check_takes("kept")
     count = sampler.shape.channels
-    names = sampler.store.header.tracks or (SIDES if count == 2 else ())
+    names = sampler.store.header.tracks or (SIDES if count == len(SIDES) else ())
     if count < 2 or name not in names:
         known_tracks = ", ".join(names) if count > 1 else "one only, and nothing would be left to make"
         raise FieldError("{keep} {0}: no such track in this checkpoint; it has {1}", name, known_tracks)

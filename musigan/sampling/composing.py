@@ -18,6 +18,7 @@ from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
 from musigan.rolls.timing import tighten
+from musigan.rolls.tracks import sides_or_tracks
 
 if TYPE_CHECKING:
     from musigan.datasets.record import MusicRecord
@@ -137,7 +138,7 @@ def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid, is_tight: bool 
     """
     on_grid = to_grid(compress(roll, sampler.compression), grid, sampler.frame_seconds)
     if is_tight and not grid.is_free:
-        on_grid = tighten(on_grid)
+        on_grid = tighten(on_grid, sampler.store.header.tracks)
     return torch.from_numpy(on_grid)[None].to(sampler.device)
 
 
@@ -152,7 +153,8 @@ def _continue(
     tempo = grid.tempo if request.beat is None else request.beat.tempo
     count = max(int(np.ceil((past_seconds + frames * frame_seconds - grid.edges[-1]) * tempo / 60 - 1e-6)), 1)
     on_grid = _on_grid(sampler, past, grid, is_tight=True)
-    own = outline_of(on_grid[0].cpu().numpy(), grid, outline.style, begins=False)
+    heard_as_pitch = sides_or_tracks(on_grid[0].cpu().numpy(), sampler.store.header.tracks)
+    own = outline_of(heard_as_pitch, grid, outline.style, begins=False)
     known, total = len(grid), len(grid) + count
     plan = outline.lasting(total) if outline.meter == grid.meter else None
     whole = replace(

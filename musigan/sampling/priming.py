@@ -16,11 +16,13 @@ import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
 from musigan.rolls.beats import Beats
+from musigan.rolls.tracks import has_own_drums
 from musigan.sampling import items
 from musigan.store.alike import TRAINED, require_alike
 
 if TYPE_CHECKING:
     from musigan.sampling.sampler import Piece, Sampler
+    from musigan.sound.audio import Recording
     from musigan.store import Item, Reader, Song
 
 STORE_MAGIC = b"PK"  # first bytes of a store in one file
@@ -49,26 +51,45 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
 
     Raises AudioError where it cannot be decoded, is too short or silent there.
     """
-    from musigan.analysis.bands import analyse
     from musigan.analysis.beats.finding import find_beats
     from musigan.sound.audio import decode
 
-    settings = sampler.store.header.key_settings
     sample_rate = int(sampler.store.header.sample_rate)
-    if sampler.shape.channels > 2:
+    tracks, channels = sampler.store.header.tracks, sampler.shape.channels
+    if channels > 2 and not has_own_drums(tracks):
         raise SettingsError(
-            f"--prime {path}: the checkpoint's music has {sampler.shape.channels} tracks, a recording has two channels "
+            f"--prime {path}: the checkpoint's music has {channels} tracks, a recording has two channels "
             "at most; give it a keys store of such tracks"
         )
-    channels: Any = "mono" if sampler.shape.channels == 1 else "stereo"
+    sides: Any = "mono" if sampler.shape.pitched == 1 else "stereo"
     try:
-        recording = decode(path, sample_rate, seconds=None, channels=channels)
-        roll, level = analyse(recording.signal, sample_rate, settings)
+        recording = decode(path, sample_rate, seconds=None, channels=sides)
+        roll, level = _analysed(recording, sampler)
         start = past_start(roll, sampler, from_seconds)
         beats = find_beats(recording.signal, sample_rate) if sampler.family.on_beats else Beats.none()
     except MusiganError as error:
         raise AudioError(f"--prime {path}: {error}") from error
     return _prime(recording.title or Path(path).stem, roll, start, level, beats, sampler)
+
+
+def _analysed(recording: Recording, sampler: Sampler) -> tuple[np.ndarray, float]:
+    """Return a recording's roll (C, K, T), with drums where the checkpoint's music has them, and its level."""
+    header = sampler.store.header
+    sample_rate, settings = int(header.sample_rate), header.key_settings
+    if not has_own_drums(header.tracks):
+        from musigan.analysis.bands import analyse
+
+        return analyse(recording.signal, sample_rate, settings)
+    from musigan.analysis.preparing import to_keys, to_waveform
+    from musigan.store import Item, ItemInfo, StoreHeader
+
+    array, song = to_waveform(recording, "", "float16")
+    info = ItemInfo("000001", array.shape, "float16", array.shape, ("channels", "samples"), song)
+    frames = int(array.shape[-1] / sample_rate / settings.frame_seconds + 1e-6)  # as one chunk of whole frames
+    options: dict[str, Any] = {"beats": False, "drums": True}
+    waveform = StoreHeader("waveform", sample_rate)
+    chunks, _, song = to_keys(Item(info, array), waveform, settings, frames * settings.frame_seconds, "cpu", **options)
+    return np.asarray(chunks[0], np.float32), float(song.level or 1.0)
 
 
 def of_items(

@@ -9,7 +9,7 @@ latents are a function of time (`Family.morphs`). Where memory requires windows,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,7 +23,7 @@ from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import USUAL_TEMPO, Beat, Beats
 from musigan.rolls.loudness import compress, expand
 from musigan.rolls.runs import remove_fragments
-from musigan.rolls.shape import RollShape
+from musigan.rolls.tracks import on_pitched
 from musigan.sampling.requests import NO_REQUEST, Capabilities, Request
 from musigan.store.chunks import chunk_frames
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from musigan.models import Family
     from musigan.models.protocol import Continuation, Critic, Generator, NoiseGenerator, TimeGenerator
     from musigan.rolls.loudness import Compression
+    from musigan.rolls.shape import RollShape
     from musigan.store import StoreHeader
 
 WINDOW_STEPS = 512  # latent steps decoded in one pass
@@ -135,7 +136,7 @@ class Sampler:
         if not self.family.on_beats:
             return self.shape
         frames = chunk_frames(self.store.header.chunk_seconds, self.frame_seconds)
-        return RollShape(self.shape.channels, self.shape.keys, frames)
+        return replace(self.shape, frames=frames)
 
     def piece(self, seed: int, number: int, frames: int, scored: bool = False, request: Request = NO_REQUEST) -> Piece:
         """Draw piece `number` (from 1) of `seed`, `frames` frames long, not counting the request's past, if any."""
@@ -208,7 +209,8 @@ class Sampler:
         """Convert a roll (C, K, T) in model space to linear loudness, cleaned as its store was."""
         loudness = expand(roll, self.compression)
         if self.store.header.key_settings.cleaned:
-            return remove_fragments(loudness, self.store.header.frame_seconds)
+            seconds, tracks = self.store.header.frame_seconds, self.store.header.tracks
+            return on_pitched(loudness, tracks, lambda pitched: remove_fragments(pitched, seconds))
         return loudness
 
     def sample(self, count: int, seconds: float, seed: int = 0) -> list[Piece]:

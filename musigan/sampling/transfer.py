@@ -16,6 +16,7 @@ import numpy.typing as npt
 from musigan.errors import CheckpointError, FieldError, MusiganError, UsageError
 from musigan.rolls.loudness import Compression, compress, expand
 from musigan.rolls.runs import remove_fragments
+from musigan.rolls.tracks import on_pitched
 from musigan.store import chunks
 from musigan.store.alike import AXES, TRAINED, require_alike
 from musigan.store.songs import whole_song
@@ -96,7 +97,8 @@ class Transfer:
         """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
         loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
         if self.store.header.key_settings.cleaned:
-            return remove_fragments(loudness, self.store.header.frame_seconds)
+            seconds, tracks = self.store.header.frame_seconds, self.store.header.tracks
+            return on_pitched(loudness, tracks, lambda pitched: remove_fragments(pitched, seconds))
         return loudness
 
     def _translated(self, roll: Float, to: int) -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from musigan.errors import StoreError
+from musigan.rolls.tracks import MONO, has_own_drums, is_recording
 from musigan.store.header import StoreHeader
 
 AXES = ("frame_seconds", "low_key", "high_key")  # what the axes of a roll mean, but for its tracks
@@ -31,5 +32,8 @@ def require_alike(
 def _words(header: StoreHeader, setting: str) -> str:
     """Describe a setting of a store to a musician."""
     if setting == "tracks":
-        return f"the tracks {' '.join(header.tracks)}" if header.tracks else "the two sides of a recording"
+        if not is_recording(header.tracks):
+            return f"the tracks {' '.join(header.tracks)}"
+        sides = "one side" if MONO[0] in header.tracks else "the two sides"
+        return f"{sides} of a recording" + (" and drums" if has_own_drums(header.tracks) else "")
     return WORDS.get(setting, setting + " {}").format(getattr(header, setting))

@@ -36,7 +36,7 @@ class StoreHeader(Attributes):
     low_key: int = 0  # piano keys, both included; 0: no keys
     high_key: int = 0
     band: Mapping[str, Any] | None = None  # how the bands were made; `key_settings` reads it
-    tracks: tuple[str, ...] = ()  # names of the instruments; (): channels are the sides of a recording
+    tracks: tuple[str, ...] = ()  # names of the channels; (): the sides of a recording, without drums
     expected: int | None = None  # number of items announced by the first tool, for progress
     items: int | None = None  # number of items, where the header is written last
     format: int = FORMAT
@@ -146,7 +146,7 @@ def _has_type(name: str, value: object) -> bool:
 
 
 def _check_tracks(tracks: object) -> None:
-    """Check a header's names of instruments, if there are any. Raises StoreError unless they are distinct names."""
+    """Check a header's names of channels, if there are any. Raises StoreError unless they are distinct names."""
     if tracks is None:
         return
     names = (

@@ -1,7 +1,8 @@
 """A drum kit of decaying tones and noise for the drum notes of General MIDI.
 
 Conventions: a roll's key stands for a drum note, its pitch (35 to 81 are in use); only onsets count. Sounds are
-float32 with peak 1, and the same in every call.
+float32 with peak 1, and the same in every call. Notes of MIDI have one velocity until they end, and each drum a level
+of its own; strokes of recordings have the loudness that was heard, and may be struck again before they fade.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
-from musigan.rolls.notes import find_notes
+from musigan.rolls.notes import Notes, find_notes, find_strokes
 
 _METAL_HZ = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)  # beating square waves, as in drum machines of the 1980s
 
@@ -115,16 +116,22 @@ def _band_pass(sound: np.ndarray, low_hz: float, high_hz: float, sample_rate: in
     return np.asarray(band / max(float(np.abs(band).max()), 1e-9))
 
 
+def strokes(plane: np.ndarray, settings: KeySettings) -> Notes:
+    """Find what is struck in a drum track (K, T) of linear loudness."""
+    return find_notes(plane) if settings.band == "midi" else find_strokes(plane)
+
+
 def play(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> np.ndarray:
     """Play a drum track (K, T) of linear loudness in stereo, (2, S), S = T * frame_samples; last strokes are cut."""
     frame_samples = settings.frame_samples(sample_rate)
     sound = np.zeros((2, plane.shape[1] * frame_samples), np.float32)
-    notes = find_notes(plane)
+    is_heard = settings.band != "midi"
+    notes = strokes(plane, settings)
     for key, start, loudness in zip(notes.keys, notes.starts, notes.loudness, strict=True):
         pitch = int(key) + settings.keys.low + PITCH_OF_KEY
         stroke_sound = stroke(pitch, sample_rate)[: sound.shape[1] - start * frame_samples]
         kind = drum(pitch)
-        side_gains = np.float32(loudness * kind.gain) * pan_gains(kind.pan)
+        side_gains = np.float32(loudness * (1.0 if is_heard else kind.gain)) * pan_gains(kind.pan)
         sound[:, start * frame_samples : start * frame_samples + stroke_sound.size] += (
             side_gains[:, None] * stroke_sound
         )

@@ -1,5 +1,7 @@
 """Ensembles: rolls whose channels are instruments, each with its timbre and stereo position, drums by a drum kit.
 
+A recording with drums is played as without, by one timbre, and its drums by the kit.
+
 Notes from MIDI have one velocity until they end. Struck and plucked instruments therefore get a decay here, and every
 note rings on briefly after its end; a key that is struck again starts anew.
 """
@@ -12,12 +14,13 @@ import numpy as np
 
 from musigan.rolls.keyboard import A4_KEY
 from musigan.rolls.keysettings import KeySettings
-from musigan.rolls.tracks import DRUMS
+from musigan.rolls.tracks import DRUMS, has_own_drums, sides_or_tracks
 from musigan.synthesis import drumkit
-from musigan.synthesis.oscillators import Block, in_blocks
+from musigan.synthesis.oscillators import Block, in_blocks, synthesise
 from musigan.synthesis.timbre import ages_seconds, timbre_named
 
 DRUM_GAIN = 3.0  # a stroke's peak against the RMS of a held note of the same velocity
+RECORDED_DRUM_GAIN = 3.0  # the same in recordings, against the RMS of a note of the same loudness
 DECAY_KEYS = 24  # a note this many keys lower takes twice as long to decay
 
 
@@ -79,6 +82,21 @@ def perform(
     for name, plane in zip(tracks, roll, strict=True):
         if name == DRUMS:
             sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
+    return sound
+
+
+def perform_recording(
+    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str = ""
+) -> np.ndarray:
+    """Synthesise a recording's roll (C, K, T) as its sides sound, (sides, S), and its drums, if there are any.
+
+    Raises SettingsError for an unknown timbre, or a roll that does not fit the settings.
+    """
+    sides = sides_or_tracks(roll, tracks)
+    sound = synthesise(sides, settings, sample_rate, timbre or "sine")
+    if has_own_drums(tracks) and roll[-1].any():
+        kit = drumkit.play(roll[-1], settings, sample_rate)
+        sound += RECORDED_DRUM_GAIN * (kit if len(sides) == len(kit) else kit.mean(axis=0, keepdims=True))
     return sound
 
 

@@ -15,17 +15,19 @@ from musigan.errors import MusiganError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.tracks import has_own_drums, is_recording
 from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
 from musigan.store import Item, Song, StoreHeader
 from musigan.store.songs import piece_roll
-from musigan.synthesis.ensemble import perform
-from musigan.synthesis.oscillators import synthesise
+from musigan.synthesis import drumkit
+from musigan.synthesis.ensemble import perform, perform_recording
 from musigan.synthesis.timbre import timbre_named
 
 Float = npt.NDArray[np.float32]
-OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
+OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones and drums; a pure tone has none above the highest key
+LOOKAHEAD = 16  # pieces in which a recording's drums are looked for; a longer store is thought to have some
 DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
 
 
@@ -48,7 +50,8 @@ class SoundSettings:
     fade_seconds: float = 0.02
     crossfade_seconds: float = 0.5
     target_lufs: float | None = None  # of each piece; None: its peak is at the ceiling
-    tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
+    tracks: tuple[str, ...] = ()  # names of the channels; (): the sides of a recording
+    rate_without_drums: int = 0  # Hz, of a recording's pieces none of which is drummed; 0: `sample_rate`, too
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -65,14 +68,17 @@ class SoundSettings:
     ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others.
 
-        `loudness` is that of each piece in LUFS, or "none".
+        A recording's drums are played at 44.1 kHz, too, whatever the timbre. `loudness` is that of each piece in LUFS,
+        or "none".
         """
-        settings, tracks = header.key_settings, header.tracks
-        pure = timbre_named(timbre or "sine").pure and not tracks
-        rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
+        settings, tracks, own_rate = header.key_settings, header.tracks, int(header.sample_rate)
+        pure = timbre_named(timbre or "sine").pure and is_recording(tracks)
+        quiet = sample_rate or cls._rate_for(settings, own_rate, pure)
+        rate = sample_rate or cls._rate_for(settings, own_rate, pure and not has_own_drums(tracks))
         settings.frame_samples(rate)
+        settings.frame_samples(quiet)
         target_lufs = lufs.target_of(loudness)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks)
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks, quiet)
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
@@ -92,21 +98,37 @@ class SoundSettings:
             roll = piece_roll(item, self.settings.frame_seconds)
             signal = self.synthesise_roll(roll)
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
-            loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
+            is_limited = signal.size and (not is_recording(self.tracks) or self._has_strokes(roll))
+            loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if is_limited else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.song)
 
-        for piece in ordered_map(render, items, jobs):
+        for piece in ordered_map(render, self._at_its_rate(items), jobs):
             self.rendered += 1
             self.seconds += piece.signal.shape[1] / self.sample_rate
             on_piece(piece.song.title)
             yield piece
 
     def synthesise_roll(self, roll: Float) -> Float:
-        """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
-        if self.tracks:
-            return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
-        return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
+        """Synthesise a roll (C, K, T) as sound (C', S), instruments in stereo; its peak is not limited."""
+        play = perform_recording if is_recording(self.tracks) else perform
+        return play(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
+
+    def _has_strokes(self, roll: Float) -> bool:
+        """Return whether a roll (C, K, T) is of a recording in which drums are struck."""
+        return has_own_drums(self.tracks) and bool(len(drumkit.strokes(roll[-1], self.settings)))
+
+    def _at_its_rate(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Return the items, having lowered the sample rate where these are few recordings and none is drummed."""
+        if self.rate_without_drums in (0, self.sample_rate):
+            return iter(items)
+        items, seen = iter(items), []
+        for item in items:
+            seen.append(item)
+            if len(seen) > LOOKAHEAD or self._has_strokes(piece_roll(item, self.settings.frame_seconds)):
+                return chain(seen, items)
+        self.sample_rate = self.rate_without_drums
+        return iter(seen)
 
     def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling.

@@ -83,12 +83,13 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
         {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
     )
     real = [dataset.composed(dataset.parts[song])[..., : count * GRID_FRAMES] for song in songs]
-    wanted = _fullness(torch.from_numpy(np.stack(real)))
+    pitched = dataset.shape.pitched
+    wanted = _fullness(torch.from_numpy(np.stack(real))[:, :pitched])
     low, high = DEVIATIONS
     for _ in range(HALVINGS):
         generator.noise_deviation.fill_((low + high) / 2)
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
-        if _fullness(decode_in_windows(generator, latents, BATCH * BATCH)) < wanted:
+        if _fullness(decode_in_windows(generator, latents, BATCH * BATCH)[:, :pitched]) < wanted:
             low = (low + high) / 2
         else:
             high = (low + high) / 2

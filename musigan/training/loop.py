@@ -347,7 +347,7 @@ def _judged(run: Run, stage: str, done: int) -> bool:
 def validate(run: Run, validation: RollDataset, stage: str = "variational") -> dict[str, float]:
     """Compute the losses of `stage` of the averaged generator on held-out songs, without augmentation."""
     networks = nn.ModuleDict({**run.accelerated, "generator": run.average.network})
-    objective = OBJECTIVES[stage](networks, run.settings)
+    objective = OBJECTIVES[stage](networks, run.settings, run.shape.pitched)
     if run.held_out is None or run.held_out[0] != run.position.stage or run.held_out[1] is not validation:
         run.held_out = run.position.stage, validation, objective.examples(validation)
     examples = run.held_out[2]

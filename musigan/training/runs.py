@@ -204,7 +204,7 @@ def _shape(shape: shape.RollShape) -> str:
 def objective_of(run: Run) -> Objective:
     """Build the objective of the current stage and put the networks into training mode."""
     run.networks.train()
-    return OBJECTIVES[run.plan[run.position.stage][0]](run.accelerated, run.settings)
+    return OBJECTIVES[run.plan[run.position.stage][0]](run.accelerated, run.settings, run.shape.pitched)
 
 
 def optimisers_of(objective: Objective) -> dict[str, torch.optim.Optimizer]:

@@ -12,8 +12,8 @@ import torch
 from musigan.datasets.conditions import style_number
 from musigan.models.bars.composer import BEAT_STEPS, MEMORY_BEATS
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.loudness import transpose
 from musigan.rolls.outlines import context_arrays
+from musigan.rolls.tracks import transposed
 
 if TYPE_CHECKING:
     from musigan.datasets.bars import BarDataset
@@ -57,7 +57,8 @@ class SongLatents:
         for part in dataset.parts:
             roll, in_keys = dataset.composed(part), []
             for keys in self.keys:
-                mean = generator.encode(torch.from_numpy(transpose(roll, keys))[None].to(device)).mean[0]  # (L, Z)
+                in_key = torch.from_numpy(transposed(roll, keys, dataset.tracks))[None].to(device)
+                mean = generator.encode(in_key).mean[0]  # (L, Z)
                 in_keys.append(mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy())
             yield np.stack(in_keys)
 

@@ -56,7 +56,8 @@ class Critic(nn.Module):
         widths = (width, 3 * width // 2, 2 * width, 2 * width)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
         self.onsets = Stream(shape.channels + CLOCK, width, ((9, 5), (5, 2), (5, 2)))
-        self.classes = Stream(PITCH_CLASSES * shape.channels + CLOCK, width, ((5, 1), (5, 2), (5, 2)))
+        self.pitched = shape.pitched
+        self.classes = Stream(PITCH_CLASSES * shape.pitched + CLOCK, width, ((5, 1), (5, 2), (5, 2)))
         self.inner = nn.Linear(2 * widths[-1] + 4 * width, 4 * width)
         self.out_proj = nn.Linear(4 * width, 1)
         self.style = nn.Embedding(s.most_styles + 1, 4 * width)
@@ -85,7 +86,7 @@ class Critic(nn.Module):
             grid = layer(F.leaky_relu(grid, 0.2))
         grid = F.leaky_relu(grid, 0.2)
         onsets = torch.log1p(F.pad(F.relu(roll.diff(dim=3)).sum(2), (1, 0)))  # (B, C, T)
-        classes = chroma(roll, s.patch_frames).transpose(1, 2)  # (B, 12 C, T / pt)
+        classes = chroma(roll[:, : self.pitched], s.patch_frames).transpose(1, 2)  # (B, 12 C, T / pt)
         slow_clock = F.adaptive_avg_pool1d(clock, classes.shape[-1])
         pooled = (
             grid.mean((2, 3)),

@@ -41,8 +41,8 @@ class Adversarial(Objective):
     name = "adversarial"
     steers = True  # whether the stage adapts the probability of augmentations, if there are any
 
-    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
-        super().__init__(networks, settings)
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings, pitched: int | None = None) -> None:
+        super().__init__(networks, settings, pitched)
         family = models.family(settings.model)
         self.critic, self.encodes, self.composes = cast(Critic, networks["critic"]), family.encodes, family.on_beats
         is_augmented = settings.adversarial.adaptive
@@ -188,8 +188,8 @@ class Adversarial(Objective):
         """Compute the errors of the head predictions on real and fake rolls, against these without instance noise."""
         real_predictions, fake_predictions = (judgement.predictions or {} for judgement in judgements)
         return {
-            f"critic_{name}": HEAD_LOSSES[name](real_predictions[name], truth["roll"])
-            + HEAD_LOSSES[name](fake_predictions[name], fake["roll"])
+            f"critic_{name}": HEAD_LOSSES[name](real_predictions[name], truth["roll"][:, : self.pitched])
+            + HEAD_LOSSES[name](fake_predictions[name], fake["roll"][:, : self.pitched])
             for name in real_predictions
         }
 
@@ -229,7 +229,7 @@ class Adversarial(Objective):
         if "roll" in truth and "roll" in fake:
             for name, loss in MUSICAL.items():
                 if self.settings.weight(name):
-                    terms.losses[name] = loss(fake["roll"], truth["roll"])
+                    terms.losses[name] = loss(fake["roll"][:, : self.pitched], truth["roll"][:, : self.pitched])
             terms.losses |= self._anchors(truth["roll"], truth.get("latent"), context)
         return terms
 

@@ -69,8 +69,9 @@ class Objective(ABC):
     generator: Generator
     name: ClassVar[str]  # of the stage in which it is minimised, one of `models.stages.STAGES`
 
-    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings, pitched: int | None = None) -> None:
         self.networks, self.settings = networks, settings
+        self.pitched = pitched  # the number of the first channels in which a key is a pitch; None: all
         self.generator = cast(Generator, networks["generator"])
         self._posteriors = BatchCache[Posterior](settings.accumulate)
 

@@ -24,8 +24,8 @@ class Translation(Objective):
     generator: Translator
     name = "translation"
 
-    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings) -> None:
-        super().__init__(networks, settings)
+    def __init__(self, networks: nn.ModuleDict, settings: TrainingSettings, pitched: int | None = None) -> None:
+        super().__init__(networks, settings, pitched)
         _refuse_unread(settings)
         self.critic, self.pool = cast(KindCritic, networks["critic"]), cast(FakePool, networks["pool"])
         self._fakes = BatchCache[tuple[Tensor, ...]](settings.accumulate)
@@ -72,7 +72,9 @@ class Translation(Objective):
                 cycled = self.generator.translate(fakes[1 - kind], kind)
                 losses.setdefault("cycle", []).append(l1_difference(cycled, real))
             if self.settings.weight("harmony"):
-                losses.setdefault("harmony", []).append(harmony(fakes[kind], kinds[1 - kind]))
+                losses.setdefault("harmony", []).append(
+                    harmony(fakes[kind][:, : self.pitched], kinds[1 - kind][:, : self.pitched])
+                )
             if self.settings.weight("identity"):
                 losses.setdefault("identity", []).append(l1_difference(self.generator.translate(real, kind), real))
         with torch.no_grad():
