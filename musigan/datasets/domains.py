@@ -16,6 +16,7 @@ from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError, UsageError
 from musigan.rolls.loudness import Compression
+from musigan.rolls.tracks import has_own_drums
 from musigan.store import Reader
 from musigan.store.alike import AXES, require_alike
 
@@ -45,6 +46,9 @@ class Domains(RollDataset):
             "a critic would tell them apart by that alone; make both with the same settings of npy-to-keys",
             (*AXES, "band"),
         )
+        if has_own_drums(first.header.tracks) != has_own_drums(second.header.tracks):
+            next_step = "make both with drums, or both without"
+            require_alike((first.source, first.header), (second.source, second.header), next_step, ("tracks",))
         super().__init__(first, split, augment, compression, seed)
         # Each kind has its own seed, so that rolls of the same number are augmented differently.
         self.kinds = tuple(

@@ -31,6 +31,7 @@ from musigan.metrics.estimates import Estimate, Resampler, deviation_of, mean_of
 from musigan.metrics.features import musical_features
 from musigan.rolls.loudness import compress
 from musigan.rolls.shape import Geometry
+from musigan.rolls.tracks import sides_or_tracks
 
 RANDOM_ANSWERS = 3  # random answers for each call in the classifiers' training set
 FEWEST_SONGS = 3  # of each split
@@ -71,6 +72,7 @@ class PairHalf:
 
 def describe_half(roll: np.ndarray, geometry: Geometry, is_call: bool) -> PairHalf:
     """Describe a roll (C, K, T), linear loudness; the joint is at the end of a call, at the start of an answer."""
+    roll = sides_or_tracks(roll, geometry.tracks)
     loudness = compress(roll).mean(axis=0)  # (K, T)
     from_joint = loudness[:, ::-1] if is_call else loudness
     frame_counts = [max(1, round(seconds / geometry.frame_seconds)) for seconds in JOINT_SECONDS]
@@ -206,7 +208,10 @@ def match(
         scores = drawn_scores, random_scores.mean(axis=0), true_scores
         statistics[f"match, {kind}"] = lambda rows, scores=scores: between(*(s[rows].mean() for s in scores))  # type: ignore[misc]
     mean_changes = np.array(
-        [np.abs(np.diff(compress(answer).mean(axis=0), axis=1)).mean() for _, answer in held.pairs()]
+        [
+            np.abs(np.diff(compress(sides_or_tracks(answer, geometry.tracks)).mean(axis=0), axis=1)).mean()
+            for _, answer in held.pairs()
+        ]
     )
     for name, metric, unit in (("held on", held_on, 1.0), ("jump", jump, max(float(mean_changes.mean()), 1e-9))):
         for source, answers in (("drawn", drawn_answers), ("true", true_answers)):

@@ -21,7 +21,8 @@ from musigan.metrics.estimates import UNDEFINED, Estimate, Metric, Resampler, de
 from musigan.metrics.form import LAGS, bar_vectors, form_values
 from musigan.metrics.piecebaselines import PIECE_BASELINES
 from musigan.metrics.piecewords import rhythm_and_form
-from musigan.metrics.rhythm import jensen_shannon, rhythm_values
+from musigan.metrics.rhythm import jensen_shannon, pulse, rhythm_values
+from musigan.rolls.beats import onset_strength
 from musigan.rolls.loudness import compress
 from musigan.rolls.notes import find_notes
 from musigan.rolls.shape import Geometry
@@ -29,6 +30,7 @@ from musigan.rolls.tracks import is_recording, mix_channels, mix_pitched, sides_
 
 RHYTHM = (
     Metric("pulse", "rhythm", "reference", -1, 1, "How regularly onsets come back, .25 to 2 s later. .25 is no beat."),
+    Metric("pulse with drums", "rhythm", "reference", -1, 1, "The same of a recording and its drums together."),
     Metric("grid", "rhythm", "reference", 0, 1, "How well notes meet the best steady eighths. .17 is chance."),
     Metric(
         "grid share", "rhythm", "reference", -1, 1, "How many notes meet an eighth of the found beats. 0 is chance."
@@ -62,6 +64,7 @@ FORM = (
 )  # fmt: skip
 METRICS = (*RHYTHM, *FORM)
 MEANINGS = {metric.name: metric.meaning for metric in METRICS}
+OF_DRUMS = ("pulse with drums",)  # only of recordings whose drums were looked for
 LOGGED = ("pulse", "grid", "sharpness", "repetition")  # during training: they need no beats
 LIKENESSES = tuple(f"likeness {lag}" for lag in LAGS)
 REFERENCE, FLOOR, SAMPLES = "held-out", "floor", "samples"
@@ -113,6 +116,7 @@ def measure_pieces(
         bars = bar_vectors(loudness, edges)
         whole = piece.has_beginning, piece.has_ending
         values = rhythm_values(heard, notes, grid, frame_seconds)
+        values["pulse with drums"] = np.nan if heard is roll else pulse(onset_strength(roll), frame_seconds)
         return piece.song, values | form_values(loudness, bars, edges, frame_seconds, whole), bars.mean(axis=0)
 
     songs, values, mean_bars = zip(*ordered_map(work, pieces, jobs), strict=True)
@@ -144,6 +148,8 @@ def compare_pieces(
     estimates = {}
     for metric in METRICS:
         values, held_out = measured.values[metric.name], reference.values[metric.name]
+        if metric.name in OF_DRUMS and not np.isfinite(held_out).any():
+            continue
         value = _statistic(values, held_out)
         deviation = deviation_of([_statistic(values[rows], held_out[others]) for rows, others in resamples])
         estimates[metric.name] = Estimate.of(value, deviation).within(metric) if np.isfinite(value) else UNDEFINED
@@ -180,7 +186,9 @@ class PieceTable:
         floor = self.rows[FLOOR]
         return {
             row: [
-                metric.name for metric in METRICS if is_told_apart(metric, estimates[metric.name], [floor[metric.name]])
+                metric.name
+                for metric in METRICS
+                if metric.name in floor and is_told_apart(metric, estimates[metric.name], [floor[metric.name]])
             ]
             for row, estimates in self.rows.items()
             if row not in (REFERENCE, FLOOR)

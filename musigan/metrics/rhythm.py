@@ -1,5 +1,8 @@
 """Metrics of rhythm: is there a beat, do notes meet it, and where in the bar do they begin.
 
+A recording's drums are left out, and heard in a row of their own (`pulse with drums`); drums of MIDI are among its
+notes.
+
 Conventions. Onset strength (T,) is that of rolls/beats.py: rises of the root of loudness, summed over keys. Onset times
 (N,) are those of notes, in seconds; notes that sound in the first frame began before it and are left out. A beat grid
 says where beats and bars are (bars.py). Undefined is NaN.

@@ -22,6 +22,7 @@ from musigan.store.alike import TRAINED, require_alike
 
 if TYPE_CHECKING:
     from musigan.sampling.sampler import Piece, Sampler
+    from musigan.sound.audio import Recording
     from musigan.store import Item, Reader, Song
 
 STORE_MAGIC = b"PK"  # first bytes of a store in one file
@@ -50,12 +51,9 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
 
     Raises AudioError where it cannot be decoded, is too short or silent there.
     """
-    from musigan.analysis.bands import analyse
     from musigan.analysis.beats.finding import find_beats
-    from musigan.analysis.preparing import with_drums
     from musigan.sound.audio import decode
 
-    settings = sampler.store.header.key_settings
     sample_rate = int(sampler.store.header.sample_rate)
     tracks, channels = sampler.store.header.tracks, sampler.shape.channels
     if channels > 2 and not has_own_drums(tracks):
@@ -66,14 +64,25 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     sides: Any = "mono" if sampler.shape.pitched == 1 else "stereo"
     try:
         recording = decode(path, sample_rate, seconds=None, channels=sides)
-        roll, level = analyse(recording.signal, sample_rate, settings)
-        if has_own_drums(tracks):
-            roll = with_drums(roll, recording.signal, sample_rate, settings)
+        roll, level = _analysed(recording, sampler)
         start = past_start(roll, sampler, from_seconds)
         beats = find_beats(recording.signal, sample_rate) if sampler.family.on_beats else Beats.none()
     except MusiganError as error:
         raise AudioError(f"--prime {path}: {error}") from error
     return _prime(recording.title or Path(path).stem, roll, start, level, beats, sampler)
+
+
+def _analysed(recording: Recording, sampler: Sampler) -> tuple[np.ndarray, float]:
+    """Return a recording's roll (C, K, T), with drums where the checkpoint's music has them, and its level."""
+    from musigan.analysis.bands import analyse
+    from musigan.analysis.preparing import with_drums
+
+    header = sampler.store.header
+    sample_rate, settings = int(header.sample_rate), header.key_settings
+    roll, level = analyse(recording.signal, sample_rate, settings)
+    if has_own_drums(header.tracks):
+        roll = with_drums(roll, recording.signal, sample_rate, settings)
+    return roll, level
 
 
 def of_items(

@@ -16,6 +16,7 @@ from musigan.metrics.features import musical_features
 from musigan.metrics.genre import TransferredSong, cut_rolls, loudness_similarity
 from musigan.metrics.piecesets import SHORT_SECONDS, PieceMusic, PieceSource, drawn_source
 from musigan.metrics.sets import Collection, RollSet, require_alike
+from musigan.rolls.tracks import sides_or_tracks
 
 if TYPE_CHECKING:
     from musigan.sampling.sampler import Sampler
@@ -70,13 +71,14 @@ def held_out_songs(
             heard(info.song.title or info.name)
             song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
             after = transfer.song(song, 1 - kind)
-            versions = (song, after, transfer.song(after, kind))
+            whole = (song, after, transfer.song(after, kind))
+            versions = [sides_or_tracks(version, transfer.store.header.tracks) for version in whole]
             features = [
                 [list(musical_features(roll, frame_seconds, low_key).values()) for roll in cut_rolls(version, frames)]
                 for version in versions
             ]
             yield TransferredSong(
-                kind, np.array(features), tuple(loudness_similarity(song, version) for version in versions)
+                kind, np.array(features), tuple(loudness_similarity(versions[0], version) for version in versions)
             )
 
 

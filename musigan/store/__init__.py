@@ -8,12 +8,11 @@ A store holds items of one kind, one array a song, named 000001, 000002, ...:
               (pairs, 2, tracks, keys, frames)        or (chunks, tracks, keys, frames): a track has a name
 
 The group's attributes under "musigan" (`StoreHeader`) give the format of all items: `kind`, `format`, `sample_rate`,
-`chunk_seconds`; for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the
-channels: instruments, or left, right and drums) where these are not just the sides of a recording. An item's
-attributes (`Song`) describe the song: `title`, `artist`, `source`, `split`, `starts` (seconds at which each pair or
-chunk begins), `seconds` where the last chunk is padded, and `level`, the factor back to full scale. Blocks are
-little-endian and uncompressed, one pair or chunk each, so a block can be memory-mapped and nothing expands while it is
-read.
+`chunk_seconds`; for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the channels:
+instruments, or left, right and drums) where these are not just the sides of a recording. An item's attributes (`Song`)
+describe the song: `title`, `artist`, `source`, `split`, `starts` (seconds at which each pair or chunk begins),
+`seconds` where the last chunk is padded, and `level`, the factor back to full scale. Blocks are little-endian and
+uncompressed, one pair or chunk each, so a block can be memory-mapped and nothing expands while it is read.
 
 On a pipe and in a file, the group is a ZIP of stored (uncompressed) entries, see zipstream: `zarr.json`, then the
 items in order. In a folder or at a URL the group's own `zarr.json` is written last, with the number of items: without
