@@ -101,7 +101,8 @@ def test_a_scene_says_which_pitch_classes_are_heard_how_full_and_how_high() -> N
     expected = np.zeros(CLASSES)
     expected[3], expected[7] = 1, 0.5
     np.testing.assert_allclose(scene[4, :CLASSES], expected, atol=0.01)
-    attacks, sounding, loudness, height = scene[4, CLASSES:]
+    attacks, sounding, loudness, height, skins, metal = scene[4, CLASSES:]
+    assert skins == metal == 0
     assert attacks == pytest.approx(np.log2(1 + 3) / 4, abs=0.01)
     assert sounding == pytest.approx(4 * (27 / 24 / 30) ** 0.5, abs=0.01)
     assert loudness == pytest.approx(0.6, abs=0.01)

@@ -16,9 +16,8 @@ from musigan.rolls.kit import KIT, Strokes
 
 NAMES = tuple(drum.name for drum in KIT)
 HAT, CYMBAL = NAMES.index("hi-hat"), NAMES.index("cymbal")
-THRESHOLDS = (0.35, 0.35, 0.35, 0.25, 0.25)  # probability of a stroke, by drum of the kit
-SURE = 0.8  # probability of a stroke that speaks for drums
-FEWEST_SURE = 0.12  # a second, in a song with drums
+THRESHOLDS = (0.35, 0.4, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
+LEAST_EVIDENCE = 0.42  # a second, in a song with drums: the cubes of strokes' probabilities
 APART = 4  # frames between two strokes of a drum, at least
 LATE = 0.2  # frames; a stroke is so much later than the beginning of the frame of its peak
 LOUD_PERCENTILE, LOUD = 90.0, 0.8  # a stroke as loud as this share of the drum's strokes has this loudness
@@ -41,11 +40,11 @@ def strokes_of(probabilities: np.ndarray, loudness: np.ndarray) -> Strokes:
     heard = probabilities[:, : len(KIT)].copy()
     # What rings and what does not are struck alike: they are looked for together, and told apart where they are found.
     ringing = heard[:, CYMBAL] > heard[:, HAT]
-    heard[:, HAT] = np.maximum(heard[:, HAT], heard[:, CYMBAL])
+    heard[:, HAT] = 1 - (1 - heard[:, HAT]) * (1 - heard[:, CYMBAL])
     heard[:, CYMBAL] = 0
     found = [(drum, frame) for drum in range(len(KIT)) for frame in peaks(heard[:, drum], THRESHOLDS[drum])]
-    sure = sum(heard[frame, drum] >= SURE for drum, frame in found)
-    if sure < FEWEST_SURE * len(heard) * features.FRAME_SECONDS:
+    evidence = sum(heard[frame, drum] ** 3 for drum, frame in found)
+    if evidence < LEAST_EVIDENCE * len(heard) * features.FRAME_SECONDS:
         found = []
     return _strokes([(CYMBAL if drum == HAT and ringing[frame] else drum, frame) for drum, frame in found], loudness)
 
