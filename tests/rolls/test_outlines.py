@@ -8,7 +8,7 @@ import pytest
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, Grid
 from musigan.rolls.outlines import FEATURES, Outline, outline_of, plan_of
-from musigan.rolls.scenes import SCENE
+from musigan.rolls.scenes import SCENE, SCENES_WITHOUT_DRUMS
 
 
 def song(bars: str, meter: int = 3) -> tuple[np.ndarray, Grid]:
@@ -101,3 +101,10 @@ def test_outlines_of_before_there_were_scenes_have_empty_ones() -> None:
     assert old.scene.shape == (12, SCENE)
     assert not old.scene.any()
     assert old.transposed(5).part(2, 4).lasting(9).scene.shape == (9, SCENE)
+
+
+def test_scenes_of_before_they_told_of_drums_are_without() -> None:
+    values = outline_of(*song("ABAB")).to_values()
+    expected = Outline.parse(values).scene
+    values["scenes"] = [row[:SCENES_WITHOUT_DRUMS] for row in values["scenes"]]
+    np.testing.assert_array_equal(Outline.parse(values).scene, expected)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.scenes import CLASSES, SCENE, fullness_of, scene_of, transposed
+from musigan.rolls.scenes import CLASSES, METAL, SCENE, SKINS, fullness_of, scene_of, transposed
 from musigan.rolls.timing import attack_frames, tighten
 
 BEATS = 8
@@ -110,6 +110,16 @@ def test_a_scene_says_which_pitch_classes_are_heard_how_full_and_how_high() -> N
     assert fullness.attacks == pytest.approx(3, abs=0.05)
     assert fullness.sounding == pytest.approx(27 / 24 / 30, abs=0.001)
     assert height == pytest.approx((3 * 12 + 15 * 6 + 7 * 9) / 27 / 30, abs=0.01)
+
+
+def test_scenes_tell_how_often_drums_are_struck() -> None:
+    roll, kit = np.zeros((2, 30, BEATS * GRID_FRAMES), np.float32), np.zeros((5, BEATS * GRID_FRAMES), np.float32)
+    kit[0, ::GRID_FRAMES] = 0.8  # a kick a beat
+    kit[3, :: GRID_FRAMES // 4] = 0.5  # four strokes of the hi-hat
+    scene = scene_of(roll, kit)
+    np.testing.assert_allclose(scene[:, SKINS], np.log2(1 + 1) / 4, atol=0.01)
+    np.testing.assert_allclose(scene[:, METAL], np.log2(1 + 4) / 4, atol=0.01)
+    np.testing.assert_array_equal(scene[:, :SKINS], scene_of(roll)[:, :SKINS])
 
 
 def test_scenes_change_slowly_and_hold_for_four_beats() -> None:
