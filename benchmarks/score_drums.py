@@ -102,10 +102,8 @@ def main() -> None:
         for path in sorted(folder.glob("*.mp3")):
             signal = read(path, 120)
             rates.append(sum(map(len, ours(signal).values())) / (signal.shape[1] / SAMPLE_RATE))
-        print(
-            f"\n{folder.name}: {len(rates)} recordings, {np.mean(rates):.3f} strokes a second, {np.max(rates):.2f} in the "
-            f"worst, none in {np.mean(np.array(rates) == 0):.0%}"
-        )
+        mean, worst, none = np.mean(rates), np.max(rates), np.mean(np.array(rates) == 0)
+        print(f"\n{folder.name}: {len(rates)} songs, {mean:.3f} strokes a second, most {worst:.2f}, none in {none:.0%}")
 
 
 def _f(counts: list[Counts]) -> float:

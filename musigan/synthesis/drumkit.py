@@ -1,8 +1,8 @@
 """A drum kit of decaying tones and noise for the drum notes of General MIDI.
 
 Conventions: a roll's key stands for a drum note, its pitch (35 to 81 are in use); only onsets count. Sounds are
-float32 with peak 1, and the same in every call. Notes of MIDI have one velocity until they end, and each drum a level
-of its own; strokes of recordings have the loudness that was heard, and may be struck again before they fade.
+float32 with peak 1, and the same in every call. Notes of MIDI last until they are let go; strokes of recordings fade, and
+may be struck again before they are silent.
 """
 
 from __future__ import annotations
@@ -125,13 +125,12 @@ def play(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> np.ndarr
     """Play a drum track (K, T) of linear loudness in stereo, (2, S), S = T * frame_samples; last strokes are cut."""
     frame_samples = settings.frame_samples(sample_rate)
     sound = np.zeros((2, plane.shape[1] * frame_samples), np.float32)
-    is_heard = settings.band != "midi"
     notes = strokes(plane, settings)
     for key, start, loudness in zip(notes.keys, notes.starts, notes.loudness, strict=True):
         pitch = int(key) + settings.keys.low + PITCH_OF_KEY
         stroke_sound = stroke(pitch, sample_rate)[: sound.shape[1] - start * frame_samples]
         kind = drum(pitch)
-        side_gains = np.float32(loudness * (1.0 if is_heard else kind.gain)) * pan_gains(kind.pan)
+        side_gains = np.float32(loudness * kind.gain) * pan_gains(kind.pan)
         sound[:, start * frame_samples : start * frame_samples + stroke_sound.size] += (
             side_gains[:, None] * stroke_sound
         )
