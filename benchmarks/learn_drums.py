@@ -32,8 +32,10 @@ DRUM_OF_PITCH = {
     **dict.fromkeys((35, 36), 0), **dict.fromkeys((37, 38, 39, 40), 1), **dict.fromkeys((41, 43, 45, 47, 48, 50), 2),
     **dict.fromkeys((42, 44), 3), **dict.fromkeys((46, 49, 51, 52, 53, 55, 57, 59), 4),
 }  # fmt: skip
-OTHER = len(KIT)  # percussion beyond the kit is heard, so that it is not taken for the kit, and then left out
-WEIGHTS = (1.0, 1.0, 1.5, 1.0, 1.0, 0.7)  # of the drums' losses
+# Percussion beyond the kit is heard, so that it is not taken for the kit; and whether a kit plays at all around here.
+OTHER, PLAYING, OUTPUTS = len(KIT), len(KIT) + 1, len(KIT) + 2
+WEIGHTS = (1.0, 1.0, 1.5, 1.0, 1.0, 0.7, 0.15)  # of the outputs' losses
+AROUND = 200  # frames before and after a stroke in which the kit plays
 LATE = 0.3  # frames: so much later than it is struck a drum is heard
 FRAMES = 1200  # of an example
 Excerpt = tuple[np.ndarray, np.ndarray, str]  # loudness (T, BANDS), logarithmic; strokes (N, 3); piece
@@ -85,14 +87,16 @@ def read_cache(folder: Path) -> list[Excerpt]:
 
 
 def targets(strokes: np.ndarray, frames: int) -> np.ndarray:
-    """Return 1 where drums are struck and less beside it, as strokes lie between frames: float32 (T, D)."""
-    wanted = np.zeros((frames + 6, len(KIT) + 1), np.float32)
+    """Return 1 where drums are struck and less beside it, as strokes lie between frames: float32 (T, OUTPUTS)."""
+    wanted = np.zeros((frames + 6, OUTPUTS), np.float32)
     for second, pitch, _ in strokes:
         drum, place = DRUM_OF_PITCH.get(int(pitch), OTHER), second / features.FRAME_SECONDS - 0.5 + LATE
         for frame in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
             if -3 <= frame < frames + 3:
                 value = np.clip(1.5 - abs(frame - place), 0, 1)
                 wanted[frame + 3, drum] = max(wanted[frame + 3, drum], value)
+        if drum != OTHER:
+            wanted[max(int(place) + 3 - AROUND, 0) : int(place) + 3 + AROUND, PLAYING] = 1
     return wanted[3:-3]
 
 
@@ -115,11 +119,11 @@ def changed(loudness: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 class Net(nn.Module):
-    """The network of analysis/drums/network.py, with dropout: features (B, T, F) to logits (B, T, D)."""
+    """The network of analysis/drums/network.py, with dropout: features (B, T, F) to logits (B, T, OUTPUTS)."""
 
     def __init__(self, channels: int, blocks: int, taps: int = 5, dropout: float = 0.1) -> None:
         super().__init__()
-        size, drums = 2 * features.BANDS, len(KIT) + 1
+        size = 2 * features.BANDS
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.input = nn.Conv1d(size, channels, 5, padding=2)
@@ -127,7 +131,7 @@ class Net(nn.Module):
             nn.Conv1d(channels, channels, taps, padding=(taps // 2) << n, dilation=1 << n) for n in range(blocks)
         )
         self.mixes = nn.ModuleList(nn.Conv1d(channels, channels, 1, bias=False) for _ in range(blocks))
-        self.song, self.output = nn.Linear(2 * channels, channels), nn.Linear(channels, drums)
+        self.song, self.output = nn.Linear(2 * channels, channels), nn.Linear(channels, OUTPUTS)
         self.dropout = nn.Dropout1d(dropout)
         for mix in self.mixes:
             nn.init.normal_(mix.weight, std=0.3 / channels**0.5)

@@ -1,8 +1,8 @@
 """A drum kit of decaying tones and noise for the drum notes of General MIDI.
 
 Conventions: a roll's key stands for a drum note, its pitch (35 to 81 are in use); only onsets count. Sounds are
-float32 with peak 1, and the same in every call. Notes of MIDI last until they are let go; strokes of recordings fade, and
-may be struck again before they are silent.
+float32 with peak 1, and the same in every call. Notes of MIDI last until they are let go; strokes of recordings fade,
+and may be struck again before they are silent.
 """
 
 from __future__ import annotations

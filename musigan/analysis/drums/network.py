@@ -1,8 +1,9 @@
 """The network that hears drums: a body of convolutions (analysis/convolving.py), told what the whole song is like.
 
-Conventions: features are float32 (T, F), activations (T, D) the probabilities that a drum is struck in a frame. Weights
-beyond the body's: `song.weight` (2 H, H), `song.bias`, `output.weight` (H, D), `output.bias`. The song's mean and
-deviation of all hidden values say how much of what sounds is drums at all.
+Conventions: features are float32 (T, F), activations (T, D + 2) the probabilities that each drum of the kit is struck
+in a frame, that other percussion is, and that a kit plays within two seconds. Weights beyond the body's: `song.weight`
+(2 H, H), `song.bias`, `output.weight` (H, D + 2), `output.bias`. Mean and deviation of all hidden values over the song
+say how much of what sounds is drums at all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def shipped_weights() -> Weights:
 
 
 def activations(features: np.ndarray, weights: Weights) -> np.ndarray:
-    """Return the probability of each drum in each frame, (T, D), for features (T, F)."""
+    """Return the probabilities in each frame, (T, D + 2), for features (T, F)."""
     hidden = hidden_values(features, weights)
     song = pooled(elu(hidden)) @ weights["song.weight"] + weights["song.bias"]
     logits = elu(hidden + song) @ weights["output.weight"] + weights["output.bias"]
