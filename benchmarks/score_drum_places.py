@@ -3,8 +3,7 @@
     python benchmarks/score_drum_places.py SONGS DRAWN
 
 Both are keys stores of recordings with drums. Strokes a bar of each drum at each 16th of bars of four beats, by the
-beats that the items carry; the cosine of the two tables; and the share of bars in which drums are struck, beside that of
-songs in which there are any.
+beats that the items carry; the cosine of the two tables; and the share of bars in which drums are struck.
 """
 
 from __future__ import annotations
