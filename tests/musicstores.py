@@ -58,3 +58,48 @@ def write_music(path: Path, train: int = 8, held: int = 6, rolls: int = 6, first
     while splits.count("train") > train:  # more are held back than learned from
         splits[len(splits) - 1 - splits[::-1].index("train")] = "validation"
     return write_songs(path, [song(first_seed + n, rolls, **size) for n in range(train + held)], splits)
+
+
+DRUMMED_LOW, DRUMMED_KEYS = 15, 26  # keys 15 to 40: kick, snare, hi-hat and tom are among them, and a bass
+
+
+def recording(number: int, frames: int, sides: int = 2) -> np.ndarray:
+    """A roll (sides + 1, K, T) of a song with drums: chords on a beat of 12 frames, kick, snare and two hats in each.
+
+    Low notes lie on the drums' own keys, the second side is softer, and hats are struck before they have faded.
+    """
+    generator = np.random.default_rng([number, 7])
+    roll = np.zeros((sides + 1, DRUMMED_KEYS, frames), np.float32)
+    decay = 0.75 ** np.arange(9)
+    for beat in range(0, frames - 12, 12):
+        for key in (1, *generator.choice(np.arange(8, DRUMMED_KEYS), 2, replace=False)):
+            roll[:sides, key, beat : beat + 11] = generator.uniform(0.3, 0.9) * np.array([[1.0], [0.6]])[:sides]
+        for drum, start, loudness in ((1, 0, 0.8), (3, 6, 0.6), (7, 0, 0.4), (7, 6, 0.3)):
+            stop = min(beat + start + len(decay), frames)
+            struck = loudness * decay[: stop - beat - start]
+            roll[-1, drum, beat + start : stop] = np.maximum(roll[-1, drum, beat + start : stop], struck)
+    return roll
+
+
+def write_recordings(
+    path: Path, drums: str | None = "played", songs: int = 3, pairs: int = 12, frames: int = 24, sides: int = 2
+) -> Path:
+    """A keys store of recordings, the first held back: drums are "played", "silent" or were not looked for (None)."""
+    names = ("left", "right")[:sides] if sides == 2 else ("mono",)
+    tracks = () if drums is None else (*names, "drums")
+    settings = KeySettings(keys=KeyRange(DRUMMED_LOW, DRUMMED_LOW + DRUMMED_KEYS - 1))
+    own_header = store.StoreHeader("keys", 12000, frames * 0.02, tracks=tracks).with_keys(settings)
+    axes = ("pairs", "part", "tracks" if tracks else "channels", "keys", "frames")
+    with store.write(str(path), own_header) as writer:
+        for number in range(songs):
+            whole = recording(number, pairs * 2 * frames, sides)
+            if drums == "silent":
+                whole[-1] = 0
+            rolls = whole if tracks else whole[:-1]
+            blocks = rolls.reshape(len(rolls), DRUMMED_KEYS, pairs, 2, frames).transpose(2, 3, 0, 1, 4)
+            song = store.Song(
+                title=f"Song {number}", split="train" if number else "validation", level=0.1 + 0.1 * number,
+                genre=("Folk", "Rock")[number % 2], tempo=250.0, first_beat=0.0, content=f"{number:032x}",
+            )  # fmt: skip
+            writer.add(np.ascontiguousarray(blocks, np.float16), axes, song)
+    return path

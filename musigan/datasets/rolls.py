@@ -34,7 +34,7 @@ class AugmentSettings:
     """Random changes to a training roll. With all off, rolls are the chunks as they are in the store."""
 
     crop: bool = True  # start anywhere inside a pair of chunks, not only where a chunk starts
-    swap_channels: bool = True  # swap left and right with probability 1/2 (stereo recordings only)
+    swap_channels: bool = True  # swap left and right with probability 1/2 (stereo only)
     gain: ShareBelowOne = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
     transpose_keys: CountOrNone = 2  # transpose by up to so many keys, up or down; keys that become free are silent
     silent_question: Share = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)

@@ -14,7 +14,7 @@ from musigan.rolls.runs import Runs
 
 ONSET = 0.05  # share of the song's level, linear, where a note begins
 RELEASE = 0.02  # the same, where a note ends
-STROKE_RISE = 1.4  # a drum is struck where it is so much louder than in the frame before
+STROKE_RISE = 1.25  # a drum is struck where it is so much louder than in the frame before
 
 
 @dataclass(frozen=True)
