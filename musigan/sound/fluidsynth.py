@@ -233,9 +233,7 @@ class _Player:
     def _render(self, sound: np.ndarray, first: int, stop: int) -> None:
         """Render blocks `first` to `stop` into their place in `sound` (2, S)."""
         left, right = (side[first * BLOCK_SAMPLES :].ctypes.data for side in sound)
-        self.library.fluid_synth_write_float(
-            self.synth, (stop - first) * BLOCK_SAMPLES, left, 0, 1, right, 0, 1
-        )
+        self.library.fluid_synth_write_float(self.synth, (stop - first) * BLOCK_SAMPLES, left, 0, 1, right, 0, 1)
 
 
 def check_sound_font(path: str) -> None:

@@ -11,17 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan import __version__
-from musigan.errors import MusiganError
+from musigan.errors import FieldError, MusiganError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
 from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
+from musigan.sound.room import add_room, check_amount
 from musigan.store import Item, Song, StoreHeader
 from musigan.store.songs import piece_roll
 from musigan.synthesis.ensemble import perform
 from musigan.synthesis.oscillators import synthesise
+from musigan.synthesis.soundfont import SoundFont
 from musigan.synthesis.timbre import timbre_named
 
 Float = npt.NDArray[np.float32]
@@ -49,6 +51,8 @@ class SoundSettings:
     crossfade_seconds: float = 0.5
     target_lufs: float | None = None  # of each piece; None: its peak is at the ceiling
     tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
+    soundfont: SoundFont | None = None  # plays the notes instead of timbres
+    room: float = 0.0  # reverberation, to 1
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -62,17 +66,27 @@ class SoundSettings:
         fade: float = 0.02,
         crossfade: float = 0.5,
         loudness: str = "none",
+        soundfont: str = "",
+        program: str = "",
+        room: float = 0.0,
     ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others.
 
-        `loudness` is that of each piece in LUFS, or "none".
+        `loudness` is that of each piece in LUFS, or "none"; `soundfont` is a file, `program` what it plays all but the
+        drums with. Raises SettingsError, and what `SoundFont.open` raises.
         """
         settings, tracks = header.key_settings, header.tracks
-        pure = timbre_named(timbre or "sine").pure and not tracks
+        if soundfont and timbre:
+            raise FieldError("{soundfont} and {timbre} are two ways to make sound: choose one")
+        if program and not soundfont:
+            raise FieldError("{program} is an instrument of a sound font: add {soundfont} FILE")
+        check_amount(room)
+        pure = timbre_named(timbre or "sine").pure and not tracks and not soundfont
         rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
         settings.frame_samples(rate)
         target_lufs = lufs.target_of(loudness)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks)
+        font = SoundFont.open(soundfont, rate, settings, tracks, program) if soundfont else None
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks, font, room)
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
@@ -90,7 +104,7 @@ class SoundSettings:
         def render(item: Item) -> Piece:
             """Synthesise one item in a worker thread, its peak at the ceiling."""
             roll = piece_roll(item, self.settings.frame_seconds)
-            signal = self.synthesise_roll(roll)
+            signal = add_room(self.synthesise_roll(roll), self.sample_rate, self.room)
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
             loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
@@ -103,7 +117,9 @@ class SoundSettings:
             yield piece
 
     def synthesise_roll(self, roll: Float) -> Float:
-        """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
+        """Synthesise a roll (C, K, T) as sound (C, S), stereo for tracks and sound fonts; its peak is not limited."""
+        if self.soundfont:
+            return self.soundfont.perform(roll)
         if self.tracks:
             return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
         return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")

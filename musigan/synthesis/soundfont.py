@@ -91,7 +91,9 @@ class SoundFont:
         # Sums up to each frame, so that those of a note are a difference.
         totals = np.pad(sides, ((0, 0), (0, 0), (1, 0))).cumsum(axis=2, dtype=np.float64)
         keys = notes.pitches - PITCH_OF_KEY - self.settings.keys.low
-        starts, stops = (np.rint(times / self.settings.frame_seconds).astype(int) for times in (notes.starts, notes.stops))
+        starts, stops = (
+            np.rint(times / self.settings.frame_seconds).astype(int) for times in (notes.starts, notes.stops)
+        )
         left, right = totals[:2, keys, stops] - totals[:2, keys, starts]
         # With equal power a tone at place p has the amplitudes cos(a) and sin(a), a = (p + 1) * 45 degrees.
         share = np.arctan2(right, left) / (np.pi / 2)
@@ -101,8 +103,8 @@ class SoundFont:
         """Return a strip for each track, or for each place and the drums of a recording."""
         if self.is_recording:
             program = PROGRAMS["piano"] if self.program is None else self.program
-            panned = [(program, pan) for pan in np.linspace(-1, 1, PLACES)]
-            strips = [Strip(channel, *self._pitched(program), pan) for channel, (program, pan) in zip(CHANNELS, panned)]
+            pans = np.linspace(-1, 1, PLACES).tolist()
+            strips = [Strip(CHANNELS[place], *self._pitched(program), pan) for place, pan in enumerate(pans)]
             return [*strips, self._kit()] if DRUMS in self.tracks else strips
         strips, turns = [], iter(range(len(self.tracks)))
         for name in self.tracks:
