@@ -16,22 +16,25 @@ _LIBRARIES = ("numpy", "zarr", "torch", "librosa", "soundfile", "typer")
 
 
 def doctor_report() -> dict[str, str]:
-    """Return the libraries that decode and encode on this machine: name -> one line of text for the user."""
+    """Return the libraries that decode, encode and play on this machine: name -> one line of text for the user."""
     import soundfile
     import soxr
 
-    from musigan.sound import ffmpeg
+    from musigan.sound import ffmpeg, fluidsynth
 
     formats = [name for name in ("MP3", "FLAC", "OGG", "WAV", "AIFF") if name in soundfile.available_formats()]
     if "OGG" in formats and "OPUS" in soundfile.available_subtypes("OGG"):
         formats.insert(3, "Opus")
-    program = ffmpeg.find_ffmpeg()
+    program, player = ffmpeg.find_ffmpeg(), fluidsynth.find_fluidsynth()
     return {
         "libsndfile": f"{soundfile.__libsndfile_version__}, reads and writes {', '.join(formats)}",
         "soxr": soxr.__version__,
         "ffmpeg": f"{program[0]} (from {program[1]}), reads m4a, aac, wma, alac, ac3, mp4 and more"
         if program
         else f"not found: m4a, aac, wma and others are skipped; {ffmpeg.INSTALL_HINT} brings one",
+        "FluidSynth": f"{player.version} (from {player.origin}), plays sound fonts: keys-to-mp3 --soundfont"
+        if player
+        else f"not found: keys-to-mp3 --soundfont needs it; {fluidsynth.INSTALL_HINT} brings it",
     }
 
 

@@ -52,6 +52,22 @@ Overlap = Annotated[
     float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
 ]
 Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back, whole songs only.")]
+Lufs = Annotated[
+    str, typer.Option(metavar="LUFS", help="Loudness of each piece, -40 to -5; none: its peak at the limit.")
+]
+Gain = Annotated[float, typer.Option(min=-60, max=60, help="dB louder; a limiter holds the peak below -1 dBFS.")]
+Soundfont = Annotated[
+    str, typer.Option(metavar="FILE", help="Play the notes with this sound font (.sf2, .sf3), drums with its kit.")
+]
+Program = Annotated[
+    str,
+    typer.Option(
+        metavar="P",
+        help="What the sound font plays all but drums with: 0 to 127 or a General MIDI name.  "
+        "[default: piano; tracks have their own]",
+    ),
+]
+Room = Annotated[float, typer.Option(min=0, max=1, help="Reverberation: 0 is none, 1 a large hall.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 _Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: details, warnings, tracebacks.")]
 

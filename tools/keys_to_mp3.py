@@ -21,12 +21,11 @@ def main(
             "[default: sine; tracks have their own]"
         ),
     ] = "",
-    lufs: Annotated[
-        str, typer.Option(metavar="LUFS", help="Loudness of each piece, -40 to -5; none: its peak at the limit.")
-    ] = "-14",
-    gain: Annotated[
-        float, typer.Option(min=-60, max=60, help="dB louder; a limiter holds the peak below -1 dBFS.")
-    ] = 0.0,
+    soundfont: _cli.Soundfont = "",
+    program: _cli.Program = "",
+    room: _cli.Room = 0.0,
+    lufs: _cli.Lufs = "-14",
+    gain: _cli.Gain = 0.0,
     fade: Annotated[float, typer.Option(min=0, max=600, help="Seconds of fade at both ends.")] = 0.02,
     crossfade: Annotated[float, typer.Option(min=0, max=600, help="Seconds by which pieces overlap.")] = 0.5,
     bitrate: Annotated[str, typer.Option(help="192k, or for MP3 V0 to V9: variable.  [default: V2]")] = "",
@@ -51,7 +50,9 @@ def main(
     target = targets.Target(out, bitrate or None, split, force)
     target.check(session.stdout if out == "-" else None)
     reader = session.reader(source, "keys")
-    sound = rendering.SoundSettings.of_store(reader.header, timbre, sample_rate, gain, fade, crossfade, lufs)
+    sound = rendering.SoundSettings.of_store(
+        reader.header, timbre, sample_rate, gain, fade, crossfade, lufs, soundfont, program, room
+    )
     progress = session.progress(reader.header.expected, "pieces")
     pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
     stream = session.stdout("sound") if out == "-" else None

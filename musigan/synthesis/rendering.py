@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan import __version__
-from musigan.errors import MusiganError
+from musigan.errors import FieldError, MusiganError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
@@ -19,15 +19,16 @@ from musigan.rolls.tracks import has_own_drums, is_recording
 from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
+from musigan.sound.room import add_room, check_amount
 from musigan.store import Item, Song, StoreHeader
 from musigan.store.songs import piece_roll
 from musigan.synthesis import drumkit
 from musigan.synthesis.ensemble import perform, perform_recording
+from musigan.synthesis.soundfont import SoundFont
 from musigan.synthesis.timbre import timbre_named
 
 Float = npt.NDArray[np.float32]
 OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones and drums; a pure tone has none above the highest key
-LOOKAHEAD = 16  # pieces in which a recording's drums are looked for; a longer store is thought to have some
 DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
 
 
@@ -51,7 +52,8 @@ class SoundSettings:
     crossfade_seconds: float = 0.5
     target_lufs: float | None = None  # of each piece; None: its peak is at the ceiling
     tracks: tuple[str, ...] = ()  # names of the channels; (): the sides of a recording
-    rate_without_drums: int = 0  # Hz, of a recording's pieces none of which is drummed; 0: `sample_rate`, too
+    soundfont: SoundFont | None = None  # plays the notes instead of timbres
+    room: float = 0.0  # reverberation, to 1
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -65,20 +67,30 @@ class SoundSettings:
         fade: float = 0.02,
         crossfade: float = 0.5,
         loudness: str = "none",
+        soundfont: str = "",
+        program: str = "",
+        room: float = 0.0,
     ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others.
 
         A recording's drums are played at 44.1 kHz, too, whatever the timbre. `loudness` is that of each piece in LUFS,
-        or "none".
+        or "none"; `soundfont` is a file, `program` what it plays all but the drums with. Raises SettingsError, and what
+        `SoundFont.open` raises.
         """
-        settings, tracks, own_rate = header.key_settings, header.tracks, int(header.sample_rate)
-        pure = timbre_named(timbre or "sine").pure and is_recording(tracks)
-        quiet = sample_rate or cls._rate_for(settings, own_rate, pure)
-        rate = sample_rate or cls._rate_for(settings, own_rate, pure and not has_own_drums(tracks))
+        settings, tracks = header.key_settings, header.tracks
+        if soundfont and timbre:
+            raise FieldError("{soundfont} and {timbre} are two ways to make sound: choose one")
+        if program and not soundfont:
+            raise FieldError("{program} is an instrument of a sound font: add {soundfont} FILE")
+        check_amount(room)
+        pure = (
+            timbre_named(timbre or "sine").pure and is_recording(tracks) and not has_own_drums(tracks) and not soundfont
+        )
+        rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
         settings.frame_samples(rate)
-        settings.frame_samples(quiet)
         target_lufs = lufs.target_of(loudness)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks, quiet)
+        font = SoundFont.open(soundfont, rate, settings, tracks, program) if soundfont else None
+        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks, font, room)
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
@@ -96,39 +108,29 @@ class SoundSettings:
         def render(item: Item) -> Piece:
             """Synthesise one item in a worker thread, its peak at the ceiling."""
             roll = piece_roll(item, self.settings.frame_seconds)
-            signal = self.synthesise_roll(roll)
+            signal = add_room(self.synthesise_roll(roll), self.sample_rate, self.room)
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
             is_limited = signal.size and (not is_recording(self.tracks) or self._has_strokes(roll))
             loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if is_limited else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.song)
 
-        for piece in ordered_map(render, self._at_its_rate(items), jobs):
+        for piece in ordered_map(render, items, jobs):
             self.rendered += 1
             self.seconds += piece.signal.shape[1] / self.sample_rate
             on_piece(piece.song.title)
             yield piece
 
     def synthesise_roll(self, roll: Float) -> Float:
-        """Synthesise a roll (C, K, T) as sound (C', S), instruments in stereo; its peak is not limited."""
+        """Synthesise a roll (C, K, T) as sound (C', S), in stereo but for one side; its peak is not limited."""
+        if self.soundfont:
+            return self.soundfont.perform(roll)
         play = perform_recording if is_recording(self.tracks) else perform
         return play(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
 
     def _has_strokes(self, roll: Float) -> bool:
         """Return whether a roll (C, K, T) is of a recording in which drums are struck."""
         return has_own_drums(self.tracks) and bool(len(drumkit.strokes(roll[-1], self.settings)))
-
-    def _at_its_rate(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Return the items, having lowered the sample rate where these are few recordings and none is drummed."""
-        if self.rate_without_drums in (0, self.sample_rate):
-            return iter(items)
-        items, seen = iter(items), []
-        for item in items:
-            seen.append(item)
-            if len(seen) > LOOKAHEAD or self._has_strokes(piece_roll(item, self.settings.frame_seconds)):
-                return chain(seen, items)
-        self.sample_rate = self.rate_without_drums
-        return iter(seen)
 
     def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling.
