@@ -148,6 +148,7 @@ class Font:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_sound_font(self.path)
         library = find_fluidsynth()
         if library is None:
             raise MusiganError(f"a sound font needs FluidSynth, which is not there: {INSTALL_HINT} brings it")
@@ -155,7 +156,6 @@ class Font:
             raise SettingsError(
                 f"--sample-rate is {self.sample_rate}: sound fonts are played at {LOWEST_RATE} to {HIGHEST_RATE} Hz"
             )
-        check_sound_font(self.path)
         self._library = library.functions
         self._settings = self._library.new_fluid_settings()
         for name, value in _SETTINGS.items():

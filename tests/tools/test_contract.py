@@ -306,7 +306,7 @@ def test_check_tells_whole_from_damaged(stores: dict[str, Path], tmp_path: Path)
 def test_doctor_reports(tmp_path: Path) -> None:
     done = run("musigan doctor", cwd=tmp_path)
     assert done.returncode == 0
-    assert all(word in done.stdout.decode() for word in ("libsndfile", "ffmpeg", "GPU", "free in"))
+    assert all(word in done.stdout.decode() for word in ("libsndfile", "ffmpeg", "FluidSynth", "GPU", "free in"))
 
 
 def test_words_of_the_answer_that_cannot_be_written_are_an_error() -> None:
