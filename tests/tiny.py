@@ -21,7 +21,8 @@ from musigan.rolls.outlines import Outline, context_arrays
 from musigan.rolls.scenes import SCENE
 from musigan.training import calibration, runs
 
-calibration.BEATS = 5  # the pieces that noise is set by would take longer than runs of a second
+# The pieces that noise and latents are set by would take longer than runs of a second.
+calibration.BEATS, calibration.HALVINGS, calibration.PIECES = 5, 1, 32
 
 CPU = torch.device("cpu")
 CHANNELS, KEYS, FRAMES = 2, 11, 24

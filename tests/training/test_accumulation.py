@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from musigan.checkpoints.settings import TrainingSettings
 from musigan.datasets.batches import Batch, batches
 from musigan.errors import CheckpointError
 from musigan.machine.seeding import seed_of
@@ -111,26 +112,41 @@ def test_every_side_of_a_step_meets_the_same_batches(keys: Path, monkeypatch: py
     assert not torch.equal(begun[0], begun[1])  # a batch's noise is its own
 
 
-@pytest.mark.parametrize("name", ["musigan", "original"])
-@pytest.mark.parametrize("limit", [1, 3])
-def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, keys: Path, tmp_path: Path) -> None:
-    settings = tiny.settings(name, batch_size=2, accumulate=2)  # 8 rolls: 2 steps an epoch, 8 in all
-    whole, parts, other = tmp_path / "whole.pt", tmp_path / "parts.pt", tmp_path / "other.pt"
-    run, data = start(keys, settings)
+@pytest.fixture(scope="module", params=["musigan", "original"])
+def uninterrupted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A family, and a folder with keys and whole.pt, a run of it on two batches a step."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp(request.param)
+    run, data = start(tiny.write_keys(folder / "keys"), accumulating(request.param))
     reporter = tiny.Silent()
-    assert loop.train(run, data, whole, reporter)
+    assert loop.train(run, data, folder / "whole.pt", reporter)
     assert [(step.step, step.steps) for step in reporter.steps] == [(1, 2), (2, 2)] * 4
-    run, data = start(keys, settings)
+    return request.param, folder
+
+
+def accumulating(name: str) -> TrainingSettings:
+    return tiny.settings(name, batch_size=2, accumulate=2)  # 8 rolls: 2 steps an epoch, 8 in all
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_stopped_and_resumed_is_bit_equal(limit: int, uninterrupted: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = uninterrupted
+    keys, parts = folder / "keys", tmp_path / "parts.pt"
+    run, data = start(keys, accumulating(name))
     sittings = 1
     while not loop.train(run, data, parts, tiny.Silent(), steps_limit=limit):
         torch.manual_seed(sittings)
         run, data = go_on(parts, keys)
         sittings += 1
     assert sittings == -(-8 // limit)
-    assert_same_weights(whole, parts)
-    run, data = start(keys, tiny.settings(name, batch_size=4))
-    loop.train(run, data, other, tiny.Silent())
-    left, right = weights(whole), weights(other)
+    assert_same_weights(folder / "whole.pt", parts)
+
+
+def test_two_batches_are_not_one_of_their_size(uninterrupted: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = uninterrupted
+    run, data = start(folder / "keys", tiny.settings(name, batch_size=4))
+    loop.train(run, data, tmp_path / "other.pt", tiny.Silent())
+    left, right = weights(folder / "whole.pt"), weights(tmp_path / "other.pt")
     assert any(not torch.equal(left[k], right[k]) for k in left)
 
 

@@ -20,7 +20,7 @@ from musigan.metrics.piecewords import rhythm_and_form
 from musigan.metrics.verdict import DISTANCES
 from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Sampler
-from musigan.training import judging, loop
+from musigan.training import calibration, judging, loop
 from musigan.training.journal import Journal
 from tests import musicstores, tiny
 from tests.tiny import assert_same_weights, dataset, go_on, start
@@ -156,6 +156,16 @@ def test_a_stopped_run_judges_as_one_that_was_not(
     assert_same_weights(target, trained[0])
 
 
+@pytest.fixture
+def verdicts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What every evaluation finds, without a look at the music; a test may change it."""
+    found = {"metrics": {}, "distance": 1.5, "verdict": "close: 0"}
+    monkeypatch.setattr(judging.TrainingJudge, "__init__", lambda *_: None)
+    monkeypatch.setattr(judging.TrainingJudge, "evaluate", lambda *_: dict(found))
+    return found
+
+
+@pytest.mark.usefixtures("verdicts")
 @pytest.mark.parametrize(("distance", "kept"), [(1e-6, True), (0.0, True), (1e9, False), (None, False)])
 def test_resume_keeps_the_best_so_far(
     distance: float | None, kept: bool, trained: tuple[Path, tiny.Silent], keys: Path, tmp_path: Path
@@ -174,11 +184,8 @@ def test_resume_keeps_the_best_so_far(
     assert ((tmp_path / "ckpt.run" / "best.pt").read_bytes() == b"the best") == kept
 
 
-def test_an_exact_hit_is_the_best(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(*_: Any) -> dict[str, Any]:
-        return {"metrics": {}, "distance": 0.0, "verdict": "close: 0"}
-
-    monkeypatch.setattr(judging.TrainingJudge, "evaluate", found)
+def test_an_exact_hit_is_the_best(verdicts: dict[str, Any], keys: Path, tmp_path: Path) -> None:
+    verdicts["distance"] = 0.0
     train(keys, tmp_path / "ckpt.pt", settings())
     assert len(checkpoint.load(tmp_path / "ckpt.run" / "best.pt").history) == min(
         judged(checkpoint.load(tmp_path / "ckpt.pt").history)
@@ -219,6 +226,7 @@ def test_without_songs_held_back_nothing_is_judged(tmp_path: Path) -> None:
     assert not [note for note in reporter.notes if "evaluation" in note]
 
 
+@pytest.mark.usefixtures("verdicts")
 def test_a_generator_that_was_not_taught_to_draw_is_not_judged(keys: Path, tmp_path: Path) -> None:
     target = tmp_path / "ckpt.pt"
     train(keys, target, settings(evaluate_every=1))
@@ -261,24 +269,22 @@ def test_the_original_model_is_judged_too(keys: Path, tmp_path: Path) -> None:
     assert list(judged(checkpoint.load(tmp_path / "ckpt.pt").history)) == [3]
 
 
-def test_drawn_latents_have_the_spread_of_real_ones(keys: Path, tmp_path: Path) -> None:
-    from musigan.checkpoints.checkpoint import load
-    from musigan.training.calibration import PIECES, calibrate
-
-    chosen = settings(evaluate_every=0)
-    train(keys, tmp_path / "ckpt.pt", chosen)
-    saved = load(tmp_path / "ckpt.pt")
-    assert (saved.average["generator"]["latent_gain"] != 1).any()
+def test_drawn_latents_have_the_spread_of_real_ones(
+    trained: tuple[Path, tiny.Silent], keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = 96
+    monkeypatch.setattr(calibration, "PIECES", pieces)
+    assert (checkpoint.load(trained[0]).average["generator"]["latent_gain"] != 1).any()
     # Of a run in the game, whose transformer draws latents that are far too much alike.
-    run, data = go_on(tmp_path / "ckpt.pt", keys, settings(evaluate_every=0, epochs=9))
+    run, data = go_on(trained[0], keys, settings(epochs=9))
     generator = run.average.network
     with torch.no_grad():
         generator.latent_gain.mul_(0.6)
         generator.latent_offset.add_(0.4)
-    calibrate(run, data)
+    calibration.calibrate(run, data)
     rng = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        drawn = generator.sample_prior(generator.draw(PIECES, run.shape.frames, rng))
+        drawn = generator.sample_prior(generator.draw(pieces, run.shape.frames, rng))
         real = generator.encode(torch.stack([torch.from_numpy(data.roll(0, n)) for n in range(len(data))]))
     spread = (real.mean.var((0, 1)) + real.log_variance.exp().mean((0, 1))).sqrt()
     torch.testing.assert_close(drawn.std((0, 1)), spread, rtol=0.25, atol=0.1)
@@ -291,9 +297,8 @@ def test_drawn_latents_have_the_spread_of_real_ones(keys: Path, tmp_path: Path) 
         )
 
 
-def test_a_checkpoint_from_before_there_was_a_calibration_still_loads(keys: Path, tmp_path: Path) -> None:
-    train(keys, tmp_path / "ckpt.pt", settings(evaluate_every=0, epochs=3))
-    saved = checkpoint.load(tmp_path / "ckpt.pt")
+def test_a_checkpoint_from_before_there_was_a_calibration_still_loads(trained: tuple[Path, tiny.Silent]) -> None:
+    saved = checkpoint.load(trained[0])
     for weights in (saved.networks["generator"], saved.average["generator"]):
         del weights["latent_gain"], weights["latent_offset"]
     networks = checkpoint.build_networks(saved, averaged=True)

@@ -27,10 +27,12 @@ from tests.tiny import CPU, assert_same_weights, go_on, start, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+DRAWING = ["bars", "musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"]  # families that draw
+
 
 def short(**change: Any) -> TrainingSettings:
-    """One epoch of each stage, the KL felt at once; `change` on top."""
-    basis = {"epochs": 4, "pretrain_epochs": 3, "critic_epochs": 1, "variational": {"free_bits": 0.0}}
+    """One epoch of two steps of each stage, the KL felt at once; `change` on top."""
+    basis = {"batch_size": 4, "variational": {"free_bits": 0.0}}
     return tiny.settings(**merge(basis, change))
 
 
@@ -49,16 +51,23 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ckpt.pt"
 
 
-@pytest.mark.parametrize("name", ["bars", "musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
+@pytest.fixture(scope="module", params=DRAWING)
+def uninterrupted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A family, and a folder with keys and whole.pt, a run of it through all stages."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp(request.param)
+    run, data = start(tiny.write_keys_for(request.param, folder / "keys"), tiny.settings(request.param))
+    assert loop.train(run, data, folder / "whole.pt", tiny.Silent())
+    return request.param, folder
+
+
 @pytest.mark.parametrize("limit", [1, 5, 9])
-def test_stopped_and_resumed_is_bit_equal(name: str, limit: int, tmp_path: Path) -> None:
-    settings, keys = tiny.settings(name), tiny.write_keys_for(name, tmp_path / "keys")
-    whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
-    run, data = start(keys, settings)
-    assert loop.train(run, data, whole, tiny.Silent())
-    steps = run.position.total_steps
+def test_stopped_and_resumed_is_bit_equal(limit: int, uninterrupted: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = uninterrupted
+    keys, whole, parts = folder / "keys", folder / "whole.pt", tmp_path / "parts.pt"
+    steps = checkpoint.load(whole).position.total_steps
     assert steps >= 8
-    run, data = start(keys, settings)
+    run, data = start(keys, tiny.settings(name))
     sittings = 0
     while not loop.train(run, data, parts, tiny.Silent(), steps_limit=limit):
         torch.manual_seed(sittings)  # what else happens in a process must not matter
@@ -114,7 +123,7 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
         ("adversarial", "generator", ("generator.prior", "generator.decoder")),
     ],
 )
-@pytest.mark.parametrize("name", ["bars", "musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
+@pytest.mark.parametrize("name", DRAWING)
 def test_each_side_moves_its_own_parameters_only(
     name: str, stage: str, side: str, may_move: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,7 +355,7 @@ def test_game_from_a_pretrained_checkpoint(keys: Path, tmp_path: Path) -> None:
 
 def test_training_lowers_the_losses(keys: Path, tmp_path: Path) -> None:
     rates = {"variational": {"learning_rate": 0.02}, "prior": {"learning_rate": 0.01}}
-    run, data = start(keys, tiny.settings(epochs=40, critic_epochs=0, **rates), adversarial=False)
+    run, data = start(keys, tiny.settings(epochs=40, critic_epochs=0, save_every=40, **rates), adversarial=False)
     held = tiny.dataset(keys, run.settings, "validation")
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=held)
     first, prior = ([entry for entry in run.history if entry["stage"] == stage] for stage in ("variational", "prior"))

@@ -13,7 +13,7 @@ from musigan.training.journal import Journal
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
-SETTINGS = {"epochs": 8, "pretrain_epochs": 6, "save_every": 2, "keep_last": 3}
+SETTINGS = {"epochs": 8, "pretrain_epochs": 6, "save_every": 2, "keep_last": 3, "batch_size": 4}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +49,7 @@ def test_the_last_ones_are_kept(keys: Path, tmp_path: Path) -> None:
 
 def test_resume_keeps_counting(keys: Path, tmp_path: Path) -> None:
     path = tmp_path / "ckpt.pt"
-    sitting(path, keys, limit=16)  # 3 steps an epoch: 5 epochs and a step
+    sitting(path, keys, limit=11)  # 2 steps an epoch: 5 epochs and a step
     assert numbered(path) == [2, 4, 5]
     sitting(path, keys, resume=path)
     assert numbered(path) == [5, 6, 8]
@@ -61,7 +61,7 @@ def test_files_that_the_run_did_not_write_stay(keys: Path, tmp_path: Path) -> No
     for name in ("notes.txt", "epoch-000001.pt", "epoch-mine.pt", "best.pt"):
         (folder / name).write_bytes(b"mine")
     other = tmp_path / "other.pt"
-    sitting(other, keys, limit=7, seed=2)
+    sitting(other, keys, limit=5, seed=2)
     copied = folder / "epoch-000004.pt"
     copied.write_bytes((tmp_path / "other.run" / "epoch-000002.pt").read_bytes())
     sitting(path, keys, resume=path, epochs=14)
@@ -77,5 +77,5 @@ def test_an_older_run_of_the_same_name_is_left_alone(keys: Path, tmp_path: Path)
     path, folder = tmp_path / "ckpt.pt", tmp_path / "ckpt.run"
     sitting(path, keys, epochs=12, pretrain_epochs=10)
     before = {file.name for file in folder.glob("epoch-*")}
-    sitting(path, keys, limit=7, keep_last=1)  # --force: another run, two epochs
+    sitting(path, keys, limit=5, keep_last=1)  # --force: another run, two epochs
     assert {file.name for file in folder.glob("epoch-*")} == before | {"epoch-000002.pt"}

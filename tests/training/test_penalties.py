@@ -214,6 +214,7 @@ def test_every_objective_trains_with_every_penalty(
     network = {**tiny.NETWORKS[name], "spectral": objective == "hinge"}
     weights = {} if how == "none" else WEIGHTS
     run, data = start(keys, tiny.settings(name, adversarial=chosen, loss_weights=weights, network=network))
+    run.plan = [("critic", 1), ("adversarial", 1)]
     assert loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
     last = run.history[-1]
     assert last["stage"] == "adversarial"
@@ -227,6 +228,7 @@ def test_penalty_settings_have_an_effect(keys: Path, tmp_path: Path) -> None:
     ends = []
     for number, changes in enumerate(({}, {"penalty": "exact"}, {"penalty_decay": 0.5})):
         run, data = start(keys, tiny.settings(adversarial=changes, loss_weights=WEIGHTS))
+        run.plan = [("critic", 1), ("adversarial", 1)]
         loop.train(run, data, tmp_path / f"{number}.pt", tiny.Silent())
         ends.append(tiny.weights(tmp_path / f"{number}.pt"))
     for other in ends[1:]:

@@ -259,7 +259,9 @@ def test_a_finished_pretraining_goes_on_where_it_was(keys: Path, tmp_path: Path)
 def test_the_composer_learns_what_follows_what(keys: Path, tmp_path: Path) -> None:
     """The losses of both stages fall, those of the codec on songs that are held out, too."""
     rates = {"variational": {"learning_rate": 0.01}, "prior": {"learning_rate": 0.01, "past_noise": 0.1, "draws": 4}}
-    settings = tiny.settings("bars", epochs=40, pretrain_epochs=39, critic_epochs=0, ema_half_life=20.0, **rates)
+    settings = tiny.settings(
+        "bars", epochs=40, pretrain_epochs=39, critic_epochs=0, ema_half_life=20.0, save_every=40, **rates
+    )
     run, data = start(keys, settings, adversarial=False)
     run.plan = [("codec", 15), ("composer", 15)]
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), validation=tiny.dataset(keys, settings, "validation"))
@@ -316,8 +318,9 @@ def test_begun_runs_and_objectives_agree_on_sides() -> None:
     assert (group["lr"], group["betas"]) == (0.25, (0.3, 0.4))
 
 
-def test_pieces_become_as_dense_as_songs(keys: Path) -> None:
+def test_pieces_become_as_dense_as_songs(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the deviation of the noise: of a decoder that plays more, the more noise there is, within limits."""
+    monkeypatch.setattr(calibration, "HALVINGS", 3)
     _, data, generator = made(keys)
     low, high = calibration.DEVIATIONS
     before = {name: value.clone() for name, value in generator.state_dict().items()}
