@@ -34,7 +34,7 @@ DRUM_OF_PITCH = {
 }  # fmt: skip
 # Percussion beyond the kit is heard, so that it is not taken for the kit; and whether a kit plays at all around here.
 OTHER, PLAYING, OUTPUTS = len(KIT), len(KIT) + 1, len(KIT) + 2
-WEIGHTS = (1.0, 1.0, 1.5, 1.0, 1.0, 0.7, 0.15)  # of the outputs' losses
+WEIGHTS = (1.0, 1.0, 1.5, 1.0, 1.0, 0.7)  # of the losses of all outputs but the last
 AROUND = 200  # frames before and after a stroke in which the kit plays
 LATE = 0.3  # frames: so much later than it is struck a drum is heard
 FRAMES = 1200  # of an example
@@ -159,10 +159,10 @@ class Net(nn.Module):
         return found | {"output.weight": half(self.output.weight.T), "output.bias": half(self.output.bias)}
 
 
-def loss_of(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return the mean binary cross-entropy over drums, each by its weight."""
+def loss_of(logits: torch.Tensor, wanted: torch.Tensor, playing: float) -> torch.Tensor:
+    """Return the mean binary cross-entropy over outputs, each by its weight; `playing` is that of the last."""
     losses = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return (losses * torch.tensor(WEIGHTS)).mean()
+    return (losses * torch.tensor((*WEIGHTS, playing))).mean()
 
 
 def train(options: argparse.Namespace) -> None:
@@ -196,7 +196,7 @@ def train(options: argparse.Namespace) -> None:
                 start = int(random.integers(0, len(heard) - FRAMES))
                 rows.append((heard[start : start + FRAMES], wanted[index][start : start + FRAMES]))
             heard, struck = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
-            loss = loss_of(net(heard), struck)
+            loss = loss_of(net(heard), struck, options.playing)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -206,12 +206,12 @@ def train(options: argparse.Namespace) -> None:
             keep = min(0.995, step / (step + 50))
             for name, value in net.state_dict().items():
                 average[name].mul_(keep).add_(value, alpha=1 - keep)
-        check = write(net, average, checked, options.weights)
+        check = write(net, average, checked, options)
         print(f"{100 * done:.0f} %: loss {np.mean(losses or [np.nan]):.5f}, of other pieces {check:.5f}", flush=True)
 
 
 @torch.no_grad()
-def write(net: Net, average: dict[str, torch.Tensor], excerpts: list[Excerpt], path: Path) -> float:
+def write(net: Net, average: dict[str, torch.Tensor], excerpts: list[Excerpt], options: argparse.Namespace) -> float:
     """Write the averaged weights, and return their mean loss on excerpts."""
     kept = {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(average)
@@ -219,8 +219,10 @@ def write(net: Net, average: dict[str, torch.Tensor], excerpts: list[Excerpt], p
     losses = []
     for loudness, strokes, _ in excerpts:
         heard = torch.from_numpy(inputs(loudness.astype(np.float32)))[None]
-        losses.append(loss_of(net(heard), torch.from_numpy(targets(strokes, len(loudness)))[None]).item())
-    np.savez_compressed(path, **net.arrays())
+        losses.append(
+            loss_of(net(heard), torch.from_numpy(targets(strokes, len(loudness)))[None], options.playing).item()
+        )
+    np.savez_compressed(options.weights, **net.arrays())
     net.load_state_dict(kept)
     return float(np.mean(losses or [np.nan]))
 
@@ -241,7 +243,8 @@ def main() -> None:
     hearing.set_defaults(run=hear)
     training.add_argument("cache", type=Path)
     training.add_argument("weights", type=Path)
-    training.add_argument("--minutes", type=float, default=10.0, help="of processor time")
+    training.add_argument("--minutes", type=float, default=8.0, help="of processor time")
+    training.add_argument("--playing", type=float, default=0.0, help="weight of hearing whether a kit plays at all")
     training.add_argument("--channels", type=int, default=32)
     training.add_argument("--blocks", type=int, default=5)
     training.add_argument("--rate", type=float, default=4e-3)

@@ -18,7 +18,6 @@ from musigan.synthesis.oscillators import synthesise
 RATE, SECONDS = 12000, 12.0
 KEYS = KeyRange()
 KICK, SNARE, TOM, HAT, CYMBAL = range(5)
-NOTHING = np.array([0.0] * (len(KIT) + 1) + [1.0], np.float32)  # is struck, but a kit plays
 BEAT = [(0.0, KICK), (0.5, SNARE), (1.0, KICK), (1.25, KICK), (1.5, SNARE)] + [(0.25 * i, HAT) for i in range(8)]
 
 
@@ -61,7 +60,7 @@ def test_music_without_drums_and_silence_have_no_strokes() -> None:
 
 def test_louder_strokes_are_louder() -> None:
     loudness = np.full((400, features.BANDS), 0.01, np.float32)
-    probabilities = np.ones((400, len(KIT) + 2), np.float32) * NOTHING
+    probabilities = np.zeros((400, len(KIT)), np.float32)
     for frame, height in ((50, 1.0), (150, 0.5), (250, 1.0), (350, 0.0)):
         probabilities[frame, SNARE] = 0.9
         loudness[frame : frame + 5] += height
@@ -73,19 +72,19 @@ def test_louder_strokes_are_louder() -> None:
 
 
 def test_a_stroke_of_metal_is_hat_or_cymbal_but_not_both() -> None:
-    probabilities = np.ones((200, len(KIT) + 2), np.float32) * NOTHING
+    probabilities = np.zeros((200, len(KIT)), np.float32)
     probabilities[40, [HAT, CYMBAL]] = 0.8, 0.3
     probabilities[120, [HAT, CYMBAL]] = 0.3, 0.8
     found = finding.strokes_of(probabilities, np.ones((200, features.BANDS), np.float32))
     assert found.drums.tolist() == [HAT, CYMBAL]
 
 
-def test_without_a_kit_nothing_is_a_stroke() -> None:
-    probabilities = np.full((200, len(KIT) + 2), 0.9, np.float32)
-    loudness = np.ones((200, features.BANDS), np.float32)
-    assert len(finding.strokes_of(probabilities, loudness)) > 0
-    probabilities[:, -1] = np.where(np.arange(200) < 60, 0.9, 0.0)
+def test_where_hardly_a_stroke_is_sure_there_are_none() -> None:
+    probabilities, loudness = np.zeros((400, len(KIT)), np.float32), np.ones((400, features.BANDS), np.float32)
+    probabilities[::50, SNARE] = 0.4
     assert len(finding.strokes_of(probabilities, loudness)) == 0
+    probabilities[::50, KICK] = 0.9
+    assert len(finding.strokes_of(probabilities, loudness)) == 16
 
 
 def test_a_peak_counts_once() -> None:

@@ -1,7 +1,7 @@
-"""Drums of a recording: strokes of a kit, found by a small network, and how loud they are (docs/drums.md has how well).
+"""Drums of a recording: strokes of a kit, found by small networks, and how loud they are (docs/drums.md has how well).
 
-A stroke is a peak of the probability that its drum is struck. Where the network does not hear a kit at all, in the mean
-over the song, what looks like strokes are attacks of other instruments, and all are left out.
+A stroke is a peak of the probability that its drum is struck. A song in which hardly any peak is sure has no drums:
+what looks like strokes in it are attacks of other instruments, and all are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from musigan.rolls.kit import KIT, Strokes
 
 NAMES = tuple(drum.name for drum in KIT)
 HAT, CYMBAL = NAMES.index("hi-hat"), NAMES.index("cymbal")
-THRESHOLDS = (0.35, 0.4, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
-LEAST_PLAYING = 0.35  # probability that a kit plays, in the mean over a song with drums
+THRESHOLDS = (0.3, 0.3, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
+LEAST_EVIDENCE = 0.23  # a second, in a song with drums: the sum of the cubes of strokes' probabilities
 APART = 4  # frames between two strokes of a drum, at least
 LATE = 0.2  # frames; a stroke is so much later than the beginning of the frame of its peak
 LOUD_PERCENTILE, LOUD = 90.0, 0.8  # a stroke as loud as this share of the drum's strokes has this loudness
@@ -31,20 +31,21 @@ def find_strokes(signal: np.ndarray, sample_rate: int) -> Strokes:
     loudness = features.band_loudness(mono)
     if len(loudness) <= features.FLUX_FRAMES or not loudness.any():
         return _strokes([], loudness)
-    probabilities = network.activations(features.drum_features(loudness), network.shipped_weights())
+    probabilities = network.probabilities(features.drum_features(loudness), network.shipped_weights())
     return strokes_of(probabilities, loudness)
 
 
 def strokes_of(probabilities: np.ndarray, loudness: np.ndarray) -> Strokes:
-    """Return the strokes that probabilities (T, D + 2) suggest, as loud as loudness (T, BANDS) says they are."""
-    if probabilities[:, -1].mean() < LEAST_PLAYING:
-        return _strokes([], loudness)
-    heard = probabilities[:, : len(KIT)].copy()
+    """Return the strokes that probabilities (T, D) suggest, as loud as loudness (T, BANDS) says they are."""
+    heard = probabilities.copy()
     # What rings and what does not are struck alike: they are looked for together, and told apart where they are found.
     ringing = heard[:, CYMBAL] > heard[:, HAT]
     heard[:, HAT] = 1 - (1 - heard[:, HAT]) * (1 - heard[:, CYMBAL])
     heard[:, CYMBAL] = 0
     found = [(drum, frame) for drum in range(len(KIT)) for frame in peaks(heard[:, drum], THRESHOLDS[drum])]
+    evidence = sum(float(heard[frame, drum]) ** 3 for drum, frame in found)
+    if evidence < LEAST_EVIDENCE * len(heard) * features.FRAME_SECONDS:
+        found = []
     return _strokes([(CYMBAL if drum == HAT and ringing[frame] else drum, frame) for drum, frame in found], loudness)
 
 
