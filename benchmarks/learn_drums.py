@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from musigan.analysis.convolving import load_weights
 from musigan.analysis.drums import features
+from musigan.analysis.drums.network import probabilities
 from musigan.analysis.spectra import compressed, rises
 from musigan.rolls.kit import KIT
 
@@ -35,6 +37,7 @@ DRUM_OF_PITCH = {
 # Percussion beyond the kit is heard, so that it is not taken for the kit; and whether a kit plays at all around here.
 OTHER, PLAYING, OUTPUTS = len(KIT), len(KIT) + 1, len(KIT) + 2
 WEIGHTS = (1.0, 1.0, 1.5, 1.0, 1.0, 0.7)  # of the losses of all outputs but the last
+TAUGHT = 0.75  # share of what teachers hear in what is to be learned; the rest is what was struck
 AROUND = 200  # frames before and after a stroke in which the kit plays
 LATE = 0.3  # frames: so much later than it is struck a drum is heard
 FRAMES = 1200  # of an example
@@ -174,6 +177,11 @@ def train(options: argparse.Namespace) -> None:
     held = set(np.random.default_rng(5).permutation(pieces)[: int(options.validation * len(pieces))])
     learned, checked = ([e for e in excerpts if (e[2] in held) is is_held] for is_held in (False, True))
     wanted = [targets(excerpt[1], len(excerpt[0])) for excerpt in learned]
+    if options.teachers:
+        teachers = [load_weights(path) for path in options.teachers]
+        for (loudness, _, _), struck in zip(learned, wanted, strict=True):
+            heard = probabilities(inputs(loudness.astype(np.float32)), teachers)
+            struck[:, : len(KIT)] += TAUGHT * (heard - struck[:, : len(KIT)])
     net = Net(options.channels, options.blocks)
     some = np.concatenate([inputs(excerpt[0].astype(np.float32))[::20] for excerpt in learned[::3]])
     net.mean.copy_(torch.from_numpy(some.mean(axis=0)))
@@ -244,6 +252,7 @@ def main() -> None:
     training.add_argument("cache", type=Path)
     training.add_argument("weights", type=Path)
     training.add_argument("--minutes", type=float, default=8.0, help="of processor time")
+    training.add_argument("--teachers", type=Path, nargs="*", default=[], help="weights whose mean is learned from")
     training.add_argument("--playing", type=float, default=0.0, help="weight of hearing whether a kit plays at all")
     training.add_argument("--channels", type=int, default=32)
     training.add_argument("--blocks", type=int, default=5)
