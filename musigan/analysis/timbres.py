@@ -159,9 +159,9 @@ def _strengths(bands: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def _slopes(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return how fast the amplitudes of partials, (REGISTERS, PARTIALS) powers, of one against another rise over places.
+    """Return how fast one set of partials' amplitudes rises over places against another, (REGISTERS,).
 
-    Each relative to the first partial; strong partials count more.
+    Both are powers, (REGISTERS, PARTIALS), taken relative to the first partial; strong partials count more.
     """
     ratios = 0.5 * np.log((one + 1e-6) / (other + 1e-6))
     weights = np.sqrt(one * other) * places

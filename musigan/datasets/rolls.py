@@ -22,6 +22,7 @@ from musigan.errors import MusiganError, StoreError
 from musigan.rolls import beats
 from musigan.rolls.loudness import Compression, compress, transpose
 from musigan.rolls.shape import RollShape
+from musigan.rolls.tone import average
 from musigan.rolls.tracks import DRUMS
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader
@@ -197,7 +198,7 @@ class RollDataset:
         return transposed
 
     def record(self) -> MusicRecord:
-        """Return what a checkpoint keeps of the store; `level` is the median of its songs'.
+        """Return what a checkpoint keeps of the store; `level` is the median of its songs', `tone` their average.
 
         With it the names of the `styles` and each song's statistics, where a condition needs them.
         """
@@ -207,6 +208,7 @@ class RollDataset:
             float(np.median(levels)) if levels else TYPICAL_LEVEL,
             self.styles if "style" in self.needs else None,
             self.song_statistics() if "tempo" in self.needs else None,
+            tone=average([song.tone for song in self._songs.values() if song.tone is not None]),
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ BAND_RANGE_HZ = (40.0, 6000.0)
 FEATURES = 5  # see `breath_features`
 LEAST_POWER, LEAST_NEAR = 1e-4, 1e-5  # of a roll: added to the power of all notes and of those near a band
 QUICK_SECONDS, SLOW_SECONDS = 0.06, 1.0  # over which powers of the roll are averaged
+MOST_RISE = 2.0  # of ln power in a frame that counts
 NEAR_OCTAVES = 0.3  # standard deviation of what counts as near a band
 SPREAD = 0.9  # likeness below which two sides are told apart
 
@@ -124,7 +125,7 @@ def breath_features(power: np.ndarray, key_hz: np.ndarray, frame_seconds: float,
     near = np.exp(-0.5 * (octaves / NEAR_OCTAVES) ** 2).astype(np.float32) @ power[..., ::step].astype(np.float32)
     total = power.sum(axis=1, keepdims=True, dtype=float)  # (C, 1, T)
     now = np.log(smoothed(total, quick) + LEAST_POWER)
-    rise = np.maximum(np.diff(now, axis=-1, prepend=now[..., :1]), 0.0)
+    rise = np.clip(np.diff(now, axis=-1, prepend=now[..., :1]), 0.0, MOST_RISE)
     features = np.empty((FEATURES, *near.shape))
     features[0] = 1.0
     features[1], features[3] = now[..., ::step], rise[..., ::step]

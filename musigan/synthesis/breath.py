@@ -14,7 +14,6 @@ import numpy as np
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.tone import (
     BAND_RANGE_HZ,
-    BANDS,
     SLOW_SECONDS,
     Tone,
     band_weights,
@@ -26,7 +25,7 @@ NOISE_FRAMES = 509  # a prime, 10 s at 20 ms
 BATCH_FRAMES = 512
 ROLLOFF_DB = 12.0  # an octave, above the highest band
 GATE = 1e-7  # power of a roll over a second under which breath dies away, to nothing where the roll is silent
-LOUDEST = 4.0  # power of all breath in a frame against that of the notes within a second, at most
+LOUDEST = 2.0  # power of all breath in a frame against that of the notes within a second, at most
 
 
 def breathe(roll: np.ndarray, tone: Tone, settings: KeySettings, sample_rate: int) -> np.ndarray:
@@ -75,7 +74,7 @@ def band_density(roll: np.ndarray, tone: Tone, settings: KeySettings) -> np.ndar
 
 @lru_cache(maxsize=2)
 def white_noise(samples: int) -> np.ndarray:
-    """Return spectra of white noise of power 1, complex64 (3, NOISE_FRAMES, samples + 1): of both sides, left, right."""
+    """Return spectra of white noise of power 1 for both sides, left, right: complex64 (3, NOISE_FRAMES, samples + 1)."""
     random = np.random.default_rng(20)
     parts = random.standard_normal((2, 3, NOISE_FRAMES, samples + 1), np.float32) * np.float32(np.sqrt(samples))
     return np.asarray(parts[0] + 1j * parts[1], np.complex64)

@@ -142,7 +142,9 @@ class Block:
         """Synthesise the block: (C, K, T) -> (C, S); `iterations` as of `synthesise`."""
         return self.signal(self.refined_spectrum(roll, timbre, iterations))
 
-    def refined_spectrum(self, roll: np.ndarray, timbre: Timbre | OwnTimbre, iterations: int | None = None) -> np.ndarray:
+    def refined_spectrum(
+        self, roll: np.ndarray, timbre: Timbre | OwnTimbre, iterations: int | None = None
+    ) -> np.ndarray:
         """Return the spectrum, complex64 (C, bins), of a roll (C, K, T) after refinement."""
         if iterations is None:
             iterations = REFINEMENT_ITERATIONS if timbre.pure else 0
@@ -167,8 +169,7 @@ class Block:
         signal = scipy.fft.irfft(spectrum, self.padded * self.frame_samples)
         return signal[:, start : start + self.frames * self.frame_samples]
 
-    def spectrum(self, envelopes: np.ndarray, bands: Sequence[KeyBand], timbre: Timbre | OwnTimbre
-    ) -> np.ndarray:
+    def spectrum(self, envelopes: np.ndarray, bands: Sequence[KeyBand], timbre: Timbre | OwnTimbre) -> np.ndarray:
         """Return the spectrum of all oscillators, complex64 (C, bins), from their RMS in every frame, (C, K, T)."""
         spectrum = np.zeros((envelopes.shape[0], self.bins), dtype=np.complex64)
         fundamentals, deviations = self.settings.keys.frequencies_hz(), self.settings.deviations_hz()

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan import __version__
-from musigan.errors import MusiganError
+from musigan.analysis.timbres import tone_of_file
+from musigan.errors import MusiganError, SettingsError
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.tone import Tone
 from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
@@ -26,6 +28,7 @@ from musigan.synthesis.timbre import timbre_named
 
 Float = npt.NDArray[np.float32]
 OVERTONE_RATES = (44100, 48000)  # Hz, for timbres with overtones; a pure tone has nothing above the highest key
+OWN = "own"  # the timbre of the songs that pieces are of, or were learned from
 DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised to the ceiling; louder ones are limited
 
 
@@ -43,12 +46,15 @@ class SoundSettings:
 
     settings: KeySettings
     sample_rate: int
-    timbre: str = ""  # "": sine, or each track's own
+    timbre: str = ""  # "": sine, or each track's own, where pieces do not say how their songs sound
     gain_db: float = 0.0
     fade_seconds: float = 0.02
     crossfade_seconds: float = 0.5
     target_lufs: float | None = None  # of each piece; None: its peak is at the ceiling
     tracks: tuple[str, ...] = ()  # names of instruments; (): channels are the sides of a recording
+    own: bool = False  # pieces are asked to sound as their songs do
+    tone: Tone | None = None  # of a song that all pieces sound like
+    own_rate: int = 0  # Hz at which pieces sound that have a tone of their own; 0: at `sample_rate`
     rendered: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
@@ -65,14 +71,22 @@ class SoundSettings:
     ) -> SoundSettings:
         """Read settings from a store's header; `sample_rate` 0: the store's for pure tones, 44.1 kHz for others.
 
-        `loudness` is that of each piece in LUFS, or "none".
+        `timbre` may be "own", for pieces that say how their songs sound, or "own:FILE" for the sound of that song.
+        Where none is asked for, pieces of recordings that have a sound of their own have it. `loudness` is that of each
+        piece in LUFS, or "none".
         """
         settings, tracks = header.key_settings, header.tracks
-        pure = timbre_named(timbre or "sine").pure and not tracks
+        own, _, song = timbre.partition(":") if timbre.startswith(f"{OWN}:") else (timbre, "", "")
+        is_own = own == OWN
+        pure = not is_own and timbre_named(timbre or "sine").pure and not tracks
         rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure)
         settings.frame_samples(rate)
         target_lufs = lufs.target_of(loudness)
-        return cls(settings, rate, timbre, gain_db, fade, crossfade, target_lufs, tracks)
+        own_rate = sample_rate or cls._rate_for(settings, int(header.sample_rate), pure=False)
+        return cls(
+            settings, rate, "" if is_own else timbre, gain_db, fade, crossfade, target_lufs, tracks,
+            own=is_own and not song, tone=tone_of_file(song) if song else None, own_rate=own_rate,
+        )  # fmt: skip
 
     @staticmethod
     def _rate_for(settings: KeySettings, own_rate: int, pure: bool) -> int:
@@ -85,28 +99,48 @@ class SoundSettings:
         return own_rate * -(-OVERTONE_RATES[0] // own_rate)
 
     def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
-        """Synthesise items in order, each raised to the ceiling, so that quiet samples of a model are audible."""
+        """Synthesise items in order, each raised to the ceiling, so that quiet samples of a model are audible.
+
+        Raises SettingsError for an item without a sound of its own, where that was asked for.
+        """
+        items = iter(items)
+        first = next(items, None)
+        if first is None:
+            return
+        if self._tone_of(first.song) is not None:
+            self.sample_rate = self.own_rate
 
         def render(item: Item) -> Piece:
             """Synthesise one item in a worker thread, its peak at the ceiling."""
             roll = piece_roll(item, self.settings.frame_seconds)
-            signal = self.synthesise_roll(roll)
+            signal = self.synthesise_roll(roll, self._tone_of(item.song))
             # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
             loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if self.tracks and signal.size else 0.0
             peak = float(loudest or np.abs(signal).max(initial=0.0))
             return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.song)
 
-        for piece in ordered_map(render, items, jobs):
+        for piece in ordered_map(render, chain([first], items), jobs):
             self.rendered += 1
             self.seconds += piece.signal.shape[1] / self.sample_rate
             on_piece(piece.song.title)
             yield piece
 
-    def synthesise_roll(self, roll: Float) -> Float:
+    def _tone_of(self, song: Song) -> Tone | None:
+        """Return the tone that a song's piece sounds with; None: it has a fixed timbre."""
+        if self.tone is not None or self.timbre:
+            return self.tone
+        if self.own and song.tone is None:
+            raise SettingsError(
+                f"--timbre own: {song.title_or_source or 'a piece'} does not say how its songs sound: make its keys or "
+                "its checkpoint anew, or name a song, own:SONG.mp3"
+            )
+        return song.tone
+
+    def synthesise_roll(self, roll: Float, tone: Tone | None = None) -> Float:
         """Synthesise a roll (C, K, T) as sound (C, S), in stereo if it has tracks; its peak is not limited."""
         if self.tracks:
-            return perform(roll, self.tracks, self.settings, self.sample_rate, self.timbre)
-        return synthesise(roll, self.settings, self.sample_rate, self.timbre or "sine")
+            return perform(roll, self.tracks, self.settings, self.sample_rate, tone or self.timbre)
+        return synthesise(roll, self.settings, self.sample_rate, tone or self.timbre or "sine")
 
     def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling.
