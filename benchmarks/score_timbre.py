@@ -2,18 +2,18 @@
 
     python benchmarks/score_timbre.py FOLDER_OF_GENRES [-n 3] [--seconds 30] [--pictures FOLDER]
 
-FOLDER_OF_GENRES has a folder a genre. Of each, songs evenly spread over the list are decoded and analysed as npy-to-keys
-does, two minutes each, and the roll from second 30 on is played by every fixed timbre and by three tones:
+FOLDER_OF_GENRES has a folder a genre. Of each, songs evenly spread over the list are decoded and analysed as
+npy-to-keys does, two minutes each, and the roll from second 30 on is played by every fixed timbre and by three tones:
 
 - own: that of the song's two minutes, as npy-to-keys notes it;
 - elsewhere: that of the song after the part that is judged;
 - others: the average of other songs of the genre, none of which is the one judged.
 
-Nothing else is fitted. The distance, in dB, is the mean absolute difference of log mel spectra, left and right each with
-its own, averaged over windows of 512, 1024, 2048 and 4096 samples (Hann, half overlapping) at 12 kHz, the band of the
-recording as the analysis sees it. A spectrum is the power in 64 triangular mel bands from 30 Hz to 6 kHz; both sounds
-are scaled to the same RMS, and what is further than 80 dB (--floor) below the loudest cell of the recording counts as
-just that. The floor matters: silence between partials is punished less with 60 dB.
+Nothing else is fitted. The distance, in dB, is the mean absolute difference of log mel spectra, left and right each
+with its own, averaged over windows of 512, 1024, 2048 and 4096 samples (Hann, half overlapping) at 12 kHz, the band of
+the recording as the analysis sees it. A spectrum is the power in 64 triangular mel bands from 30 Hz to 6 kHz; both
+sounds are scaled to the same RMS, and what is further than 80 dB (--floor) below the loudest cell of the recording
+counts as just that. The floor matters: silence between partials is punished less with 60 dB.
 
 Sharpness of attacks is the 99th percentile of the rise of the mean log mel spectrum in 5 ms (windows of 256 samples)
 over its mean; jumps are the largest difference of two samples, over the RMS.
@@ -30,7 +30,7 @@ import numpy as np
 from musigan.analysis.bands import analysed_bands, roll_of
 from musigan.analysis.timbres import find_tone
 from musigan.files.finding import find_audio
-from musigan.pictures.png import write_png
+from musigan.pictures.png import grey_png
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.tone import Tone, average
 from musigan.sound.audio import decode
@@ -67,7 +67,7 @@ def log_mels(sound: np.ndarray, window: int, hop: int) -> np.ndarray:
 
 
 def spectra(sound: np.ndarray) -> list[np.ndarray]:
-    """The log mel spectra of a sound at RMS 1, one a window."""
+    """Return the log mel spectra of a sound at RMS 1, one a window."""
     return [log_mels(sound / np.sqrt((sound**2).mean()), window, window // 2) for window in WINDOWS]
 
 
@@ -92,7 +92,7 @@ def sharpness(sound: np.ndarray) -> float:
 
 
 def jump(sound: np.ndarray) -> float:
-    """The largest difference of two samples over the RMS."""
+    """Return the largest difference of two samples over the RMS."""
     return float(np.abs(np.diff(sound)).max() / np.sqrt((sound**2).mean()))
 
 
@@ -115,7 +115,7 @@ class Song:
         self.recording, self.roll = signal[:, begin * samples : stop * samples], roll[..., begin:stop]
 
     def played(self, timbre: str | Tone) -> np.ndarray:
-        """The roll as sound."""
+        """Synthesise the roll."""
         return synthesise(self.roll, self.settings, RATE, timbre)
 
 
@@ -130,7 +130,7 @@ def picture(path: Path, *sounds: np.ndarray) -> None:
         rows.append(np.clip((levels - levels.max() + 80) / 80, 0, 1))
         rows.append(np.ones((6, levels.shape[1])))
     grey = np.round(255 * np.concatenate(rows)).astype(np.uint8)
-    write_png(path, np.repeat(grey[..., None], 3, axis=2))
+    path.write_bytes(grey_png(grey))
 
 
 def main() -> None:
@@ -145,7 +145,7 @@ def main() -> None:
     names = [*TIMBRES, *OWN]
     print(f"{'':32}" + "".join(f"{name:>10}" for name in names) + "   sharpness, jumps: recording, best fixed, own")
     for genre in sorted(path for path in Path(chosen.folder).iterdir() if path.is_dir()):
-        files = find_audio([genre])
+        files = list(find_audio([genre]))
         wanted = max(chosen.n, OTHERS + 1)
         files = files[:: max(len(files) // wanted, 1)][:wanted]
         songs = [Song(found.path, chosen.seconds) for found in files]

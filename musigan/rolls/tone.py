@@ -57,6 +57,9 @@ class Tone:
     breath: np.ndarray  # (BANDS, FEATURES)
     likeness: np.ndarray  # (BANDS,) correlation of left and right; 1: sound in the middle, or of one side alone
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tone) and self.to_values() == other.to_values()
+
     def to_values(self) -> dict[str, Any]:
         """Return the tone as plain values, rounded to the thousandth."""
         return {"version": VERSION} | {name: np.round(getattr(self, name), 3).tolist() for name in SHAPES}

@@ -74,7 +74,7 @@ def band_density(roll: np.ndarray, tone: Tone, settings: KeySettings) -> np.ndar
 
 @lru_cache(maxsize=2)
 def white_noise(samples: int) -> np.ndarray:
-    """Return spectra of white noise of power 1 for both sides, left, right: complex64 (3, NOISE_FRAMES, samples + 1)."""
+    """Return spectra of white noise of power 1, complex64 (3, NOISE_FRAMES, samples + 1): both sides, left, right."""
     random = np.random.default_rng(20)
     parts = random.standard_normal((2, 3, NOISE_FRAMES, samples + 1), np.float32) * np.float32(np.sqrt(samples))
     return np.asarray(parts[0] + 1j * parts[1], np.complex64)
