@@ -80,7 +80,10 @@ def tone_of_file(path: str | os.PathLike[str]) -> Tone:
     from musigan.sound.audio import decode
 
     settings = KeySettings()
-    recording = decode(path, seconds=SONG_SECONDS)
+    try:
+        recording = decode(path, seconds=SONG_SECONDS)
+    except AudioError as error:
+        raise AudioError(f"{os.fspath(path)}: {error}") from error
     bands = analysed_bands(recording.signal, recording.sample_rate, settings)
     roll, level = roll_of(bands, recording.sample_rate, settings)
     tone = find_tone(recording.signal, recording.sample_rate, bands, roll, level, settings)
