@@ -17,8 +17,8 @@ def main(
     timbre: Annotated[
         str,
         typer.Option(
-            help="sine, harmonic, piano, organ, strings, flute, reed, plucked, bass.  "
-            "[default: sine; tracks have their own]"
+            help="own: as the songs sound, own:SONG.mp3: as one does; sine, harmonic, piano, organ, strings, flute, "
+            "reed, plucked, bass.  [default: own where pieces have it, else sine; tracks have theirs]"
         ),
     ] = "",
     soundfont: _cli.Soundfont = "",

@@ -98,11 +98,12 @@ def to_keys(
 ) -> KeysItem:
     """Analyse an item into rolls, cut as the item is: pairs stay pairs, a waveform becomes chunks.
 
-    The song is analysed as a whole, so that chunks have no edges of their own and share one level. Its beats are
-    found (True), those given, or left out (False). `tracks` are its sides, as many as these, and its drums; (): the
-    sides that it has, without drums. Raises MusiganError where it is shorter than a chunk.
+    The song is analysed as a whole, so that chunks have no edges of their own and share one level. How its notes sound
+    is noted. Its beats are found (True), those given, or left out (False). `tracks` are its sides, as many as these,
+    and its drums; (): the sides that it has, without drums. Raises MusiganError where it is shorter than a chunk.
     """
     from musigan.analysis.bands import analysed_bands, roll_of
+    from musigan.analysis.timbres import find_tone
 
     sample_rate = int(header.sample_rate)
     paired = header.kind == "pairs"
@@ -126,6 +127,9 @@ def to_keys(
         loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
     )
     song_of_keys = replace(item.song, level=float(level), starts=starts)
+    tone = find_tone(song, sample_rate, bands, loudness, level, settings)
+    if tone is not None:
+        song_of_keys = song_of_keys.with_tone(tone)
     if beats is not False:
         end_seconds = min(starts) + song.shape[-1] / sample_rate
         found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats

@@ -16,6 +16,7 @@ from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError, UsageError
 from musigan.rolls.loudness import Compression
+from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums
 from musigan.store import Reader
 from musigan.store.alike import AXES, require_alike
@@ -73,9 +74,10 @@ class Domains(RollDataset):
         return roll, {OTHER: other}
 
     def record(self) -> MusicRecord:
-        """Return the first store's record, with `level` (the mean of both) and `domains` (the kinds' names)."""
+        """Return the first store's record, with `level`, `tone` (means of both) and `domains` (the kinds' names)."""
         own, other = (kind.record() for kind in self.kinds)
-        return replace(own, level=(own.level + other.level) / 2, domains=self.names)
+        tone = average([record.tone for record in (own, other) if record.tone is not None])
+        return replace(own, level=(own.level + other.level) / 2, tone=tone, domains=self.names)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the fingerprints of the two stores by the kinds' names, and these names in order."""

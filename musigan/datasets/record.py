@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from musigan.errors import CheckpointError, StoreError
 from musigan.rolls.outlines import Outline
+from musigan.rolls.tone import Tone
 from musigan.store import StoreHeader
 
 REQUIRED = ("sample_rate", "chunk_seconds", "frame_seconds", "low_key", "high_key", "band")
@@ -32,13 +33,14 @@ class MusicRecord:
     songs: tuple[SongStatistics, ...] | None = None
     domains: tuple[str, ...] = ()  # names of the two kinds of music of a model that translates
     outlines: tuple[Outline, ...] = ()  # of the songs' stretches, for models that think in beats
+    tone: Tone | None = None  # how the songs' notes sound on average; None: no song says
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> MusicRecord:
         """Parse the plain values of a checkpoint. Raises CheckpointError where a store's settings are missing."""
         if missing := [name for name in REQUIRED if name not in values]:
             raise CheckpointError(f"the checkpoint lacks its store's {', '.join(missing)}; train it again")
-        extras = ("level", "styles", "manners", "domains", "outlines")
+        extras = ("level", "styles", "manners", "domains", "outlines", "timbre")
         try:
             header = StoreHeader.parse({name: value for name, value in values.items() if name not in extras})
             styles, songs = values.get("styles"), values.get("manners")
@@ -49,6 +51,7 @@ class MusicRecord:
                 None if songs is None else tuple(SongStatistics(str(s), float(t), int(n)) for s, t, n in songs),
                 tuple(map(str, values.get("domains") or ())),
                 tuple(map(Outline.parse, values.get("outlines") or ())),
+                Tone.parse(values["timbre"]) if values.get("timbre") else None,
             )
         except (StoreError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's store is damaged ({error}); train it again") from error
@@ -62,4 +65,6 @@ class MusicRecord:
             values["manners"] = [list(song) for song in self.songs]
         if self.outlines:
             values["outlines"] = [outline.to_values() for outline in self.outlines]
+        if self.tone is not None:
+            values["timbre"] = self.tone.to_values()
         return {**values, "level": self.level} | ({"domains": list(self.domains)} if self.domains else {})

@@ -24,6 +24,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.shape import RollShape
+from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader, StoreHeader
@@ -195,16 +196,18 @@ class RollDataset:
         return transposed(loudness, keys, self.tracks)
 
     def record(self) -> MusicRecord:
-        """Return what a checkpoint keeps of the store; `level` is the median of its songs'.
+        """Return what a checkpoint keeps of the store; `level` is the median of its songs', `tone` their average.
 
         With it the names of the `styles` and each song's statistics, where a condition needs them.
         """
         levels = [float(song.level) for song in self._songs.values() if song.level is not None]
+        names = dict.fromkeys(place.item for place in self.places)  # of the songs that are learned from
         return MusicRecord(
             replace(self.reader.header, expected=None, items=None),
             float(np.median(levels)) if levels else TYPICAL_LEVEL,
             self.styles if "style" in self.needs else None,
             self.song_statistics() if "tempo" in self.needs else None,
+            tone=average([tone for tone in (self._songs[name].tone for name in names) if tone is not None]),
         )
 
     def fingerprint(self) -> dict[str, Any]:

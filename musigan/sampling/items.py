@@ -36,7 +36,7 @@ def as_item(piece: Piece, sampler: Sampler, seed: int, name: str) -> StoreItem:
         first_beat=None if beat is None else beat.first_beat,
         time_signature=None if beat is None else (beat.beats, 4),
         score=piece.score,
-    )
+    ).with_tone(sampler.store.tone)
     if piece.beats is not None:
         song = song.with_beats(piece.beats)
     channels = "tracks" if header.tracks else "channels"

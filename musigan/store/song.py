@@ -13,6 +13,7 @@ import numpy as np
 
 from musigan.errors import StoreError
 from musigan.rolls.beats import Beat, Beats
+from musigan.rolls.tone import Tone
 from musigan.store.attributes import Attributes, is_number
 
 MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
@@ -44,13 +45,14 @@ class Song(Attributes):
     key: str = ""  # as MIDI files name it
     score: float | None = None  # by the critic, of a drawn piece
     primed_seconds: float | None = None  # length of the music that a drawn piece continues
+    timbre: Mapping[str, Any] | None = None  # how its notes sound; `tone` reads it
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], name: str, count: int, kind: str) -> Song:
         """Parse the plain values of item `name` of a store of `kind`, cut in `count` pairs or chunks.
 
-        Raises StoreError for impossible values of what is computed with: `level`, `seconds`, `starts` and the beats.
-        Other values that their fields cannot hold are carried along as they are.
+        Raises StoreError for impossible values of what is computed with: `level`, `seconds`, `starts`, the beats and
+        `timbre`. Other values that their fields cannot hold, or of a newer version, are carried along as they are.
         """
         level, starts, seconds = values.get("level", 1.0), values.get("starts"), values.get("seconds", 1.0)
         if not is_number(level) or not 0 <= level < math.inf:
@@ -64,6 +66,8 @@ class Song(Attributes):
             if len(starts) != count:
                 raise StoreError(f"{name} has {len(starts)} starts for {count} pairs or chunks")
             known["starts"] = tuple(starts)
+        if _parse_tone(values.get("timbre"), name) is not None:
+            known["timbre"] = values["timbre"]
         known |= {text: str(values[text]) for text in _TEXTS if isinstance(values.get(text), str | int | float)}
         known |= {number: values[number] for number in _NUMBERS if is_number(values.get(number))}
         known |= {"seed": values["seed"]} if type(values.get("seed")) is int else {}
@@ -102,6 +106,15 @@ class Song(Attributes):
         """All beats, their times counted from the song's beginning; none where nobody looked for them."""
         return Beats(np.array(self.beats, float), np.array(self.beat_numbers, int), self.beat_confidence or 0.0)
 
+    @property
+    def tone(self) -> Tone | None:
+        """How its notes sound; None where nobody noted it."""
+        return None if self.timbre is None else Tone.parse(self.timbre)
+
+    def with_tone(self, tone: Tone | None) -> Song:
+        """Return the song with this tone; without any for None."""
+        return replace(self, timbre=None if tone is None else tone.to_values())
+
     def with_beats(self, beats: Beats) -> Song:
         """Return the song with its beats, to the millisecond, and tempo, first downbeat and meter as they have them."""
         seconds = tuple(round(float(second), 3) for second in beats.seconds)
@@ -139,3 +152,11 @@ def _parse_beats(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise StoreError(f"{name} has the beat confidence {shown(confidence)}, expected 0 to 1")
     known = {"beats": tuple(beats), "beat_numbers": tuple(numbers), "beat_confidence": confidence}
     return {field: value for field, value in known.items() if field in values}
+
+
+def _parse_tone(values: Any, name: str) -> Tone | None:
+    """Return the tone of item `name`, None where it has none or a newer one. Raises StoreError for a damaged one."""
+    try:
+        return None if values is None else Tone.parse(values)
+    except ValueError as error:
+        raise StoreError(f"{name} has a damaged timbre: {error}; make its keys anew") from None

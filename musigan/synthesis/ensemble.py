@@ -14,10 +14,12 @@ import numpy as np
 
 from musigan.rolls.keyboard import A4_KEY
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.tone import Tone, by_key
 from musigan.rolls.tracks import DRUMS, has_own_drums, sides_or_tracks
 from musigan.synthesis import drumkit
+from musigan.synthesis.breath import breathe
 from musigan.synthesis.oscillators import Block, in_blocks, synthesise
-from musigan.synthesis.timbre import ages_seconds, timbre_named
+from musigan.synthesis.timbre import ages_seconds, timbre_of
 
 DRUM_GAIN = 3.0  # a stroke's peak against the RMS of a held note of the same velocity
 RECORDED_DRUM_GAIN = 2.0  # the same in recordings: as loud beside the sides as in eight songs, in the middle
@@ -55,9 +57,11 @@ PLAYERS = {
 
 
 def perform(
-    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str = ""
+    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str | Tone = ""
 ) -> np.ndarray:
     """Synthesise a roll (C, K, T) with a track name a channel in stereo, (2, S); `timbre` plays all but the drums.
+
+    A tone of songs has their decay, too, and sounds with its breath.
 
     Raises SettingsError for an unknown timbre, or a roll that does not fit the settings.
     """
@@ -68,17 +72,21 @@ def perform(
     ]
     pitched = np.zeros((len(playing), *roll.shape[1:]), np.float32)
     for number, (player, plane) in enumerate(playing):
-        pitched[number] = apply_envelopes(plane, player, settings) if settings.band == "midi" else plane
+        pitched[number] = apply_envelopes(plane, player, settings, timbre) if settings.band == "midi" else plane
 
     def mixed(block: Block, part: np.ndarray) -> np.ndarray:
         """Add up the spectra of all players in stereo, so that one transform makes them sound: (2, S)."""
         spectrum = np.zeros((2, block.bins), np.complex64)
         for (player, _), plane in zip(playing, part, strict=True):
             gains = player.gain * drumkit.pan_gains(player.pan)
-            spectrum += gains[:, None] * block.refined_spectrum(plane[None], timbre_named(timbre or player.timbre))
+            spectrum += gains[:, None] * block.refined_spectrum(plane[None], timbre_of(timbre or player.timbre))
         return block.signal(spectrum)
 
     sound = in_blocks(pitched, settings, sample_rate, 2, mixed)
+    if isinstance(timbre, Tone):
+        gains = np.array([player.gain * drumkit.pan_gains(player.pan) for player, _ in playing], np.float32)
+        sides = np.sqrt(np.einsum("ns,nkt->skt", gains.reshape(-1, 2) ** 2, pitched**2))
+        sound += breathe(sides, timbre, settings, sample_rate)
     for name, plane in zip(tracks, roll, strict=True):
         if name == DRUMS:
             sound += DRUM_GAIN * drumkit.play(plane, settings, sample_rate)
@@ -86,7 +94,7 @@ def perform(
 
 
 def perform_recording(
-    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str = ""
+    roll: np.ndarray, tracks: tuple[str, ...], settings: KeySettings, sample_rate: int, timbre: str | Tone = ""
 ) -> np.ndarray:
     """Synthesise a recording's roll (C, K, T) as its sides sound, (sides, S), and its drums, if there are any.
 
@@ -100,11 +108,19 @@ def perform_recording(
     return sound
 
 
-def apply_envelopes(plane: np.ndarray, player: TrackPlayer, settings: KeySettings) -> np.ndarray:
-    """Apply the decay and release of the player's instrument to notes of constant loudness, (K, T)."""
+def apply_envelopes(
+    plane: np.ndarray, player: TrackPlayer, settings: KeySettings, timbre: str | Tone = ""
+) -> np.ndarray:
+    """Apply the decay and release of the player's instrument, or of a tone, to notes of constant loudness, (K, T)."""
     loudness = np.array(plane, np.float32)
-    if player.decay_seconds is not None:
-        keys = np.arange(settings.keys.low, settings.keys.high + 1)
+    keys = np.arange(settings.keys.low, settings.keys.high + 1)
+    if isinstance(timbre, Tone):
+        rise, fall = (by_key(seconds, keys)[:, None] for seconds in (timbre.attack_seconds, timbre.decay_seconds))
+        ages = ages_seconds(plane, settings.frame_seconds)
+        # An attack is how long it takes to nine tenths, e ** -2.3 short of the whole.
+        loudness *= (1 - np.exp(-2.3 * (ages + settings.frame_seconds) / np.maximum(rise, 1e-3))).astype(np.float32)
+        loudness *= np.exp(-ages / fall).astype(np.float32)
+    elif player.decay_seconds is not None:
         key_decay_seconds = player.decay_seconds * 2.0 ** ((A4_KEY - keys) / DECAY_KEYS)
         loudness *= np.exp(-ages_seconds(plane, settings.frame_seconds) / key_decay_seconds[:, None]).astype(np.float32)
     release_factor = np.float32(np.exp(-settings.frame_seconds / player.release_seconds))

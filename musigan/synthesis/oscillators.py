@@ -23,7 +23,9 @@ import numpy as np
 from musigan.analysis.bands import MASK_DEVIATIONS, KeyBand, band_rms, context_frames, key_bands, note_loudness
 from musigan.errors import SettingsError
 from musigan.rolls.keysettings import KeySettings
-from musigan.synthesis.timbre import Timbre, ages_seconds, timbre_named
+from musigan.rolls.tone import Tone
+from musigan.synthesis.breath import breathe
+from musigan.synthesis.timbre import OwnTimbre, Timbre, ages_seconds, timbre_of
 
 REFINEMENT_ITERATIONS = 1
 BANDWIDTH_RATIO = (
@@ -42,7 +44,7 @@ def synthesise(
     roll: np.ndarray,
     settings: KeySettings,
     sample_rate: int,
-    timbre: str = "sine",
+    timbre: str | Tone = "sine",
     level: float = 1.0,
     iterations: int | None = None,
 ) -> np.ndarray:
@@ -52,7 +54,7 @@ def synthesise(
         roll: (C, K, T), RMS over level, 0 where nothing sounds.
         settings: those of the roll's analysis.
         sample_rate: Hz; partials above the Nyquist frequency are left out.
-        timbre: a name from `musigan.synthesis.timbre.TIMBRES`.
+        timbre: a name from `musigan.synthesis.timbre.TIMBRES`, or the tone of songs, whose breath sounds with it.
         level: factor from the roll's values to full scale.
         iterations: of refinement, 0 for none; None takes the default for pure tones and 0 for timbres with
             overtones, which lie in other keys' bands on purpose.
@@ -64,12 +66,14 @@ def synthesise(
         SettingsError: an unknown timbre, or a roll that does not fit the settings.
     """
     roll = np.asarray(roll, dtype=np.float32)
-    profile = timbre_named(timbre)
+    profile = timbre_of(timbre)
 
     def sound(block: Block, part: np.ndarray) -> np.ndarray:
         return block.sound(part, profile, iterations)
 
     signal = in_blocks(roll, settings, sample_rate, len(roll), sound)
+    if isinstance(timbre, Tone):
+        signal += breathe(roll, timbre, settings, sample_rate)
     signal *= np.float32(level)
     return signal
 
@@ -134,11 +138,13 @@ class Block:
         """Bins of the block's spectrum."""
         return self.padded * self.frame_samples // 2 + 1
 
-    def sound(self, roll: np.ndarray, timbre: Timbre, iterations: int | None = None) -> np.ndarray:
+    def sound(self, roll: np.ndarray, timbre: Timbre | OwnTimbre, iterations: int | None = None) -> np.ndarray:
         """Synthesise the block: (C, K, T) -> (C, S); `iterations` as of `synthesise`."""
         return self.signal(self.refined_spectrum(roll, timbre, iterations))
 
-    def refined_spectrum(self, roll: np.ndarray, timbre: Timbre, iterations: int | None = None) -> np.ndarray:
+    def refined_spectrum(
+        self, roll: np.ndarray, timbre: Timbre | OwnTimbre, iterations: int | None = None
+    ) -> np.ndarray:
         """Return the spectrum, complex64 (C, bins), of a roll (C, K, T) after refinement."""
         if iterations is None:
             iterations = REFINEMENT_ITERATIONS if timbre.pure else 0
@@ -163,7 +169,7 @@ class Block:
         signal = scipy.fft.irfft(spectrum, self.padded * self.frame_samples)
         return signal[:, start : start + self.frames * self.frame_samples]
 
-    def spectrum(self, envelopes: np.ndarray, bands: Sequence[KeyBand], timbre: Timbre) -> np.ndarray:
+    def spectrum(self, envelopes: np.ndarray, bands: Sequence[KeyBand], timbre: Timbre | OwnTimbre) -> np.ndarray:
         """Return the spectrum of all oscillators, complex64 (C, bins), from their RMS in every frame, (C, K, T)."""
         spectrum = np.zeros((envelopes.shape[0], self.bins), dtype=np.complex64)
         fundamentals, deviations = self.settings.keys.frequencies_hz(), self.settings.deviations_hz()
@@ -171,16 +177,26 @@ class Block:
             ages = self.pad_edges(ages_seconds(envelopes[:, band.index], self.settings.frame_seconds))
             loudness = self.pad_edges(envelopes[:, band.index])
             start_turns = GOLDEN_RATIO * (band.index + self.settings.keys.low)
-            for number, share in timbre.shares(float(fundamentals[band.index]), self.sample_rate / 2, ages):
-                frequency = number * float(fundamentals[band.index])
-                width = BANDWIDTH_RATIO * float(deviations[band.index])
-                self.add_oscillator(spectrum, loudness * share, frequency, width, start_turns * number)
+            fundamental, width = float(fundamentals[band.index]), BANDWIDTH_RATIO * float(deviations[band.index])
+            for number, share in timbre.shares(fundamental, self.sample_rate / 2, ages, loudness):
+                frequency = number * fundamental
+                phases = timbre.side_phases(frequency, len(spectrum))
+                self.add_oscillator(spectrum, loudness * share, frequency, width, start_turns * number, phases)
         return spectrum
 
     def add_oscillator(
-        self, spectrum: np.ndarray, loudness: np.ndarray, frequency_hz: float, width_hz: float, start_turns: float
+        self,
+        spectrum: np.ndarray,
+        loudness: np.ndarray,
+        frequency_hz: float,
+        width_hz: float,
+        start_turns: float,
+        side_phases: np.ndarray | None = None,
     ) -> None:
-        """Add one tone of RMS (C, padded) to a spectrum; a Gaussian of `width_hz` smooths its envelope."""
+        """Add one tone of RMS (C, padded) to a spectrum; a Gaussian of `width_hz` smooths its envelope.
+
+        `side_phases`, (C,), are factors of modulus 1 by which channels differ in phase.
+        """
         import scipy.fft
 
         bin_hz = 1 / (self.padded * self.settings.frame_seconds)
@@ -203,7 +219,8 @@ class Block:
         gaussian = np.exp(-0.5 * ((np.arange(first, stop) * bin_hz - frequency_hz) / width_hz) ** 2)
         # As `rms_scale` in the analysis: a sine of RMS r has r / sqrt(2) in the bins of positive frequency.
         scale = self.frame_samples / (oversampling * math.sqrt(2))
-        spectrum[:, first:stop] += tone_spectrum * (scale * gaussian).astype(np.float32)
+        tone_spectrum *= (scale * gaussian).astype(np.float32)
+        spectrum[:, first:stop] += tone_spectrum if side_phases is None else tone_spectrum * side_phases[:, None]
 
     def correct(
         self, envelopes: np.ndarray, wanted: np.ndarray, spectrum: np.ndarray, bands: Sequence[KeyBand]

@@ -10,11 +10,13 @@ import pytest
 from musigan.datasets.record import MusicRecord, SongStatistics
 from musigan.errors import CheckpointError
 from tests import tiny
+from tests.tones import tone
 
 RECORDS = [
     MusicRecord(tiny.HEADER),
     MusicRecord(replace(tiny.HEADER, tracks=("drums", "bass")), 0.25, (), (SongStatistics("folk", 90.5, 3),)),
     MusicRecord(tiny.HEADER, 0.3, domains=("folk", "rock")),
+    MusicRecord(tiny.HEADER, tone=tone()),
 ]
 
 
@@ -40,6 +42,7 @@ def test_values_by_hand() -> None:
         ({"kind": "songs"}, "damaged .unknown kind of store 'songs'"),
         ({"manners": [["folk", 90.0]]}, "damaged"),
         ({"level": "loud"}, "damaged"),
+        ({"timbre": {"version": 1}}, "damaged .partials"),
     ],
 )
 def test_what_is_no_record(changes: dict[str, Any], message: str) -> None:

@@ -15,6 +15,7 @@ from musigan.datasets.rolls import AugmentSettings, RollDataset
 from musigan.errors import MusiganError, StoreError
 from musigan.rolls.loudness import compress, expand, transpose
 from tests import tiny
+from tests.tones import tone
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1), st.sampled_from(["sqrt", "log"]))
@@ -155,3 +156,15 @@ def test_level_is_the_median(tmp_path: Path) -> None:
     data = tiny.dataset(tiny.write_keys(tmp_path / "k", songs=3), tiny.settings())
     assert data.record().level == pytest.approx(0.2)
     assert data.record().header.low_key == 30
+
+
+def test_the_tone_is_the_average_of_the_songs_that_have_one(tmp_path: Path) -> None:
+    blocks = np.full((2, 2, tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), 0.5, np.float16)
+    with store.write(str(tmp_path / "k"), tiny.HEADER) as writer:
+        for fade in (0.5, 1.0, None):
+            song = store.Song(title="x", split="train", starts=(0.0, 0.48))
+            song = song.with_tone(None if fade is None else tone(fades=np.full(8, fade)))
+            writer.add(blocks, ("pairs", "part", "channels", "keys", "frames"), song)
+    record = tiny.dataset(tmp_path / "k", tiny.settings()).record()
+    assert record.tone is not None
+    assert record.tone.fades.tolist() == [0.75] * 8

@@ -17,6 +17,7 @@ from musigan.sampling import items
 from musigan.sampling import sampler as samplers
 from musigan.sampling.sampler import Sampler
 from tests import tiny
+from tests.tones import tone
 
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
@@ -96,6 +97,7 @@ def test_lengths_that_cannot_be_drawn(seconds: float) -> None:
 
 def test_item_carries_all_that_synthesis_needs(tmp_path: Path) -> None:
     drawn = sampler()
+    drawn.store = replace(drawn.store, tone=tone())
     piece = drawn.piece(1, 2, 61, scored=True)
     path = tmp_path / "out"
     with store.write(str(path), drawn.header) as writer:
@@ -107,6 +109,7 @@ def test_item_carries_all_that_synthesis_needs(tmp_path: Path) -> None:
     assert info.song.seconds == pytest.approx(61 * 0.02)
     assert info.song.level == 0.2
     assert info.song.score == piece.score
+    assert info.song.tone == tone()
     joined = np.concatenate(list(reader.read(info.name)), axis=-1)
     np.testing.assert_allclose(joined[..., :61], piece.roll, atol=1e-3)
     assert not joined[..., 61:].any()

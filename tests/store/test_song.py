@@ -11,6 +11,7 @@ import pytest
 from musigan.errors import StoreError
 from musigan.rolls.beats import Beat, Beats
 from musigan.store import Song
+from tests.tones import tone
 
 VALUES = {"level": 1, "mood": None, "source": "a/b.mp3", "starts": [4, 0.5], "time_signature": [6, 8], "year": 1999}
 
@@ -44,6 +45,8 @@ def test_values_that_make_no_sense_are_passed_over_and_on(odd: dict[str, Any]) -
     ("values", "message"),
     [
         ({"level": "loud"}, "level 'loud'"),
+        ({"timbre": {"version": 1}}, "damaged timbre: partials is missing"),
+        ({"timbre": "loud"}, "damaged timbre: expected a version"),
         ({"seconds": 0}, "lasts 0 seconds"),
         ({"starts": [0.0]}, "1 starts for 2"),
         ({"starts": [0.0, -1]}, "starts at"),
@@ -113,3 +116,15 @@ def test_beat() -> None:
     assert Song(tempo=0).beat is None
     assert Song(tempo=90, first_beat=1.5, time_signature=(3, 4)).beat == Beat(90.0, 1.5, 3)
     assert Song(tempo=60.0, time_signature=(6, 8)).beat == Beat(60.0, 0.0, 3)
+
+
+def test_a_tone_is_read_and_one_of_the_future_carried_along() -> None:
+    values = tone().to_values()
+    song = parsed(timbre=values, title="A")
+    assert song.tone is not None
+    assert song.tone.to_values() == values
+    assert song.to_attributes() == {"timbre": values, "title": "A"}
+    later = parsed(timbre={"version": 9, "wind": 1})
+    assert later.tone is None
+    assert later.to_attributes() == {"timbre": {"version": 9, "wind": 1}}
+    assert replace(song, title="").with_tone(None).to_attributes() == {}

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from musigan.errors import MusiganError, UsageError
+from musigan.errors import AudioError, MusiganError, SettingsError, UsageError
 from musigan.files import targets
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.sound import lufs, mastering
 from musigan.sound.audio import decode
+from musigan.sound.encoding import encode
 from musigan.store import Item, ItemInfo, Song, StoreHeader, songs
 from musigan.synthesis import rendering
+from musigan.synthesis.oscillators import synthesise
 from musigan.synthesis.timbre import TIMBRES
 from tests import helpers
+from tests.tones import tone
 
 RATE = helpers.RATE
 SETTINGS = KeySettings(keys=KeyRange(40, 60))
@@ -208,3 +211,39 @@ def test_split_looks_for_existing_files_before_any_work(tmp_path: Path) -> None:
         targets.Target(str(tmp_path / "out.mp3"), split=True).check(None)
     targets.Target(str(tmp_path / "out.mp3"), split=True, force=True).check(None)
     targets.Target(str(tmp_path / "other.mp3"), split=True).check(None)
+
+
+def test_pieces_sound_as_their_songs_do_unless_told_otherwise() -> None:
+    timbre = tone(0.02).to_values()
+    made = sound(timbre="")
+    own, without = pieces(made, item(49, timbre=timbre), item(49))
+    assert made.sample_rate == 44100
+    assert (own.signal.shape, without.signal.shape) == ((2, 88200), (2, 88200))
+    power = np.square(np.abs(np.fft.rfft(own.signal[0])))
+    assert power[2 * 1320 - 40 : 2 * 1320 + 40].sum() > 0.2 * power.sum()  # the third partial
+    assert np.square(np.abs(np.fft.rfft(without.signal[0])))[2 * 1320 - 40 : 2 * 1320 + 40].sum() < 1e-4 * power.sum()
+    asked = sound(timbre="own", sample_rate=RATE)
+    (piece,) = pieces(asked, item(49, timbre=timbre))
+    assert piece.signal.shape == (2, 2 * RATE)
+    (sine,) = pieces(sound(timbre="sine"), item(49, timbre=timbre))
+    np.testing.assert_array_equal(sine.signal, next(pieces(sound(timbre=""), item(49))).signal)
+
+
+def test_a_sound_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--timbre own: a b does not say how its songs sound"):
+        list(pieces(sound(timbre="own"), item(49, title="a b")))
+    with pytest.raises(SettingsError, match="own:SONG"):
+        sound(timbre="kazoo")
+    with pytest.raises(AudioError, match=r"none\.mp3"):
+        sound(timbre=f"own:{tmp_path}/none.mp3")
+
+
+def test_a_named_song_lends_its_sound(tmp_path: Path) -> None:
+    plain = np.repeat(item(49).array.transpose(1, 2, 0, 3).reshape(2, 21, 100).astype(np.float32), 2, axis=2)
+    recorded = synthesise(plain, SETTINGS, RATE, "reed", level=0.2)
+    encode([recorded], RATE, tmp_path / "reed.wav", "wav")
+    made = sound(timbre=f"own:{tmp_path}/reed.wav", sample_rate=RATE)
+    (piece,) = pieces(made, item(49, timbre=tone(partials=np.eye(8, 12)[:, ::-1] + 0.1).to_values()))
+    assert pitch(piece.signal) == pytest.approx(440, abs=1)
+    assert made.tone is not None
+    assert made.tone.partials[4, 2] > 2 * made.tone.partials[4, 1]
