@@ -120,14 +120,13 @@ def to_keys(
     if tracks:
         song = _with_sides(song, len(tracks) - 1)
     bands = analysed_bands(song, sample_rate, settings, device)
-    loudness, level = roll_of(bands, sample_rate, settings)
-    if tracks:
-        loudness = with_drums(loudness, song, sample_rate, settings)
+    sides, level = roll_of(bands, sample_rate, settings)
+    loudness = with_drums(sides, song, sample_rate, settings) if tracks else sides
     rolls = chunks.cut_at(
         loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
     )
     song_of_keys = replace(item.song, level=float(level), starts=starts)
-    tone = find_tone(song, sample_rate, bands, loudness, level, settings)
+    tone = find_tone(song, sample_rate, bands, sides, level, settings)
     if tone is not None:
         song_of_keys = song_of_keys.with_tone(tone)
     if beats is not False:
