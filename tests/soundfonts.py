@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 RATE = 22050
-ROOT = 69  # the pitch at which samples sound as they are: the A of 440 Hz
+ROOT = 69  # the pitch at which tones sound as they are: the A of 440 Hz
 _SILENCE = 46  # samples after each, which the format asks for
 _INSTRUMENT, _SAMPLE_MODES, _SAMPLE = 41, 54, 53  # generators
 
@@ -22,6 +22,7 @@ class Preset:
     program: int
     sample: np.ndarray
     is_held: bool = True
+    root: int = ROOT
 
 
 def tone(partials: tuple[float, ...]) -> np.ndarray:
@@ -36,7 +37,11 @@ def stroke() -> np.ndarray:
     return generator.uniform(-0.9, 0.9, RATE // 10) * np.linspace(1, 0, RATE // 10) ** 2
 
 
-PIANO, VIOLIN, KIT = Preset(0, 0, tone((1.0,))), Preset(0, 40, tone((0.2, 0.0, 1.0))), Preset(128, 0, stroke(), False)
+PIANO, VIOLIN, KIT = (
+    Preset(0, 0, tone((1.0,))),
+    Preset(0, 40, tone((0.2, 0.0, 1.0))),
+    Preset(128, 0, stroke(), False, 36),
+)
 
 
 def write_font(path: Path, *presets: Preset) -> Path:
@@ -55,7 +60,7 @@ def write_font(path: Path, *presets: Preset) -> Path:
         instruments += struct.pack("<20sH", name, number)
         sample_zones += struct.pack("<HH", 2 * number, 0)
         shapes += struct.pack("<HHHH", _SAMPLE_MODES, int(preset.is_held), _SAMPLE, number)
-        sample_headers += struct.pack("<20sIIIIIBbHH", name, start, stop, start, stop, RATE, ROOT, 0, 0, 1)
+        sample_headers += struct.pack("<20sIIIIIBbHH", name, start, stop, start, stop, RATE, preset.root, 0, 0, 1)
     count = len(presets)
     headers += struct.pack("<20sHHHIII", b"EOP", 0, 0, count, 0, 0, 0)
     instruments += struct.pack("<20sH", b"EOI", count)
