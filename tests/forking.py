@@ -33,6 +33,7 @@ def ask(address: str, module: str, arguments: list[str]) -> int:
 
 def serve(address: str) -> None:
     """Run what is asked for at the socket `address`, each in a fork, until standard input ends."""
+    import gc
     import importlib
     import select
     import signal
@@ -42,6 +43,7 @@ def serve(address: str) -> None:
     for module in sorted(os.listdir(os.path.dirname(importlib.import_module("musigan_tools").__file__ or ""))):
         if module.endswith(".py"):
             importlib.import_module(f"musigan_tools.{module.removesuffix('.py')}")
+    gc.freeze()  # forks share what is not looked through
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)

@@ -21,6 +21,7 @@ ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv|benchmark
 SHORT = {
     "train-gan": "--steps-limit 2",
     "pretrain": "--steps-limit 2",
+    "evaluate": "--bootstraps 10 --splits 2",
     "report": "--count 2 --of 2 --rounds 1 --seconds 2",
 }
 # What makes the default model draw a piece in a fraction of a second.

@@ -224,6 +224,7 @@ def test_the_game_steers_and_the_critic_alone_does_not(stage: str, moves: bool) 
 
 def test_off_is_the_default_and_leaves_nothing_behind(keys: Path, tmp_path: Path) -> None:
     run, data = start(keys, tiny.settings())
+    run.plan = [("critic", 1), ("adversarial", 1)]
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
     assert set(run.networks) == {"generator", "critic"}
     with pytest.raises(SettingsError, match=r"adaptive_target"):
@@ -298,7 +299,7 @@ def test_turned_on_in_an_older_run_and_off_again(keys: Path, tmp_path: Path) -> 
 
 def test_a_game_started_from_it_goes_on_with_its_probability(keys: Path, tmp_path: Path) -> None:
     run, data = start(keys, tiny.settings(**EVERYTHING))
-    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
+    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), steps_limit=1)
     saved = checkpoint.load(tmp_path / "ckpt.pt")
     saved.networks["augmentation"]["probability"].fill_(0.25)
     again = runs.begin(run.settings, data, data.record(), {"adversarial": 1}, tiny.CPU, saved)

@@ -191,7 +191,7 @@ def test_a_network_learns_tracks_and_draws_them(keys: Path, tmp_path: Path) -> N
     with store.open_reader(str(tmp_path / "new.zip")) as reader:
         assert reader.header.tracks == ("drums", "piano", "guitar", "bass", "strings")
     assert {item.dimension_names for item in items(tmp_path / "new.zip")} == {("chunks", "tracks", "keys", "frames")}
-    judged = run("evaluate", keys, tmp_path / "new.zip", "--json")
+    judged = run("evaluate", keys, tmp_path / "new.zip", "--json", "--bootstraps", 10, "--splits", 2)
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)
 

@@ -26,9 +26,9 @@ from tests.tiny import go_on, start, weights
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    return tiny.write_keys_for("bars", tmp_path / "keys")
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_keys_for("bars", tmp_path_factory.mktemp("songs") / "keys")
 
 
 def made(keys: Path, learns: bool = True, span: int = 1, **changes: Any) -> tuple[SongLatents, Any, Generator]:
