@@ -15,8 +15,8 @@ the recording as the analysis sees it. A spectrum is the power in 64 triangular 
 sounds are scaled to the same RMS, and what is further than 80 dB (--floor) below the loudest cell of the recording
 counts as just that. The floor matters: silence between partials is punished less with 60 dB.
 
-Sharpness of attacks is the 99th percentile of the rise of the mean log mel spectrum in 5 ms (windows of 256 samples)
-over its mean; jumps are the largest difference of two samples, over the RMS.
+Attacks are the 99th percentile of the rise, in dB, of the mean log mel spectrum in 10 ms (windows of 256 samples, to 60
+dB under the RMS); jumps are the largest difference of two samples, over the RMS.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def distance(recording: list[np.ndarray], sound: list[np.ndarray], floor_db: flo
     )
 
 
-def sharpness(sound: np.ndarray) -> float:
-    """How far the strongest rises of the spectrum stand out."""
+def attack(sound: np.ndarray) -> float:
+    """Return how steeply the mean spectrum rises at the strongest attacks, in dB in two steps."""
     spectrum = np.maximum(log_mels(sound / np.sqrt((sound**2).mean()), ATTACK_WINDOW, ATTACK_HOP), -60.0)
-    rises = np.maximum(np.diff(spectrum, axis=1), 0).mean(axis=(0, 2))
-    return float(np.percentile(rises, 99) / (rises.mean() + 1e-9))
+    level = spectrum.mean(axis=(0, 2))
+    return float(np.percentile(level[2:] - level[:-2], 99))
 
 
 def jump(sound: np.ndarray) -> float:
@@ -143,7 +143,7 @@ def main() -> None:
     chosen = parser.parse_args()
     table: list[list[float]] = []
     names = [*TIMBRES, *OWN]
-    print(f"{'':32}" + "".join(f"{name:>10}" for name in names) + "   sharpness, jumps: recording, best fixed, own")
+    print(f"{'':32}" + "".join(f"{name:>10}" for name in names) + "   attacks, jumps: recording, best fixed, own")
     for genre in sorted(path for path in Path(chosen.folder).iterdir() if path.is_dir()):
         files = list(find_audio([genre]))
         wanted = max(chosen.n, OTHERS + 1)
@@ -159,7 +159,7 @@ def main() -> None:
             row = [distance(real, spectra(sound), chosen.floor) for sound in sounds.values()]
             best = names[int(np.argmin(row[: len(TIMBRES)]))]
             three = song.recording, sounds[best], sounds["own"]
-            marks = [f"{measure(sound):6.1f}" for measure in (sharpness, jump) for sound in three]
+            marks = [f"{measure(sound):6.1f}" for measure in (attack, jump) for sound in three]
             table.append(row + [float(mark) for mark in marks])
             stem = Path(files[number].path).stem
             print(f"{genre.name + ' ' + stem:30.30}  " + "".join(f"{d:10.2f}" for d in row) + " ", *marks, flush=True)

@@ -1,8 +1,9 @@
 """The tone of a song, by its sound and its roll (what a tone is: rolls/tone.py).
 
 The strengths of partials are found together, by non-negative least squares: the power in each key's band is a sum over
-the notes that have a partial there. What they leave of the short-time spectrum is breath, whose log power is regressed
-on the loudness of the roll, band by band. Both look at a few frames a second, which takes a few hundredths of a second.
+the notes that have a partial there. Breath is what lies between partials: the geometric mean of the short-time spectrum
+in a band, which few high peaks hardly move, regressed by its logarithm on the loudness of the roll. Both look at a few
+frames a second, which takes some hundredths of a second.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from musigan.rolls.tone import (
 )
 
 MOST_FRAMES = 600  # of a song that are looked at
-WINDOW_SECONDS = 0.04  # of the short-time spectrum, at least
+WINDOW_SECONDS = 0.08  # of the short-time spectrum, at least: long enough to tell partials from what lies between
 SIDE_FRAMES = 200  # of which the likeness of left and right is taken
 YOUNG_SECONDS = 0.12  # a note's attack
 GROUPS = 3  # of a register's cells: young, quiet, loud
 ITERATIONS = 150  # of the partials' strengths
 PRIOR = 0.02  # weight of overtones at 1/n against what was measured
-LEAST_SHARE = 0.1  # of a band's power is breath, however loud the partials there
+NOISE_LOG = 0.5772  # ln of the mean power of noise over the geometric mean of its spectrum
 SILENT = 1e-9  # power density of breath that nobody hears, relative to the roll's level
 RIDGE = 1e-3
 HELD_FRAMES = 8  # notes that fall for so long tell of decay
@@ -64,8 +65,8 @@ def find_tone(
     plane = power.mean(axis=0)
     strengths, brightness, fades = _partials(bands[..., ::step] / np.float32(level), plane, step, settings)
     attack, decay = _envelopes(np.sqrt(plane), settings)
-    density, likeness = _densities(signal[: len(roll)], sample_rate, roll.shape[2], step, settings)
-    breath = _breath(density / level**2, power, step, strengths, sample_rate, settings)
+    logs, likeness = _densities(signal[: len(roll)], sample_rate, roll.shape[2], step, settings)
+    breath = _breath(logs - 2 * np.log(level), power, step, settings)
     tone = {"fades": fades, "brightness": brightness, "attack_seconds": attack, "decay_seconds": decay,
             "breath": breath, "likeness": likeness}  # fmt: skip
     partials = np.sqrt(strengths / strengths.sum(axis=1, keepdims=True))
@@ -199,7 +200,7 @@ def _envelopes(loudness: np.ndarray, settings: KeySettings) -> tuple[np.ndarray,
 def _densities(
     signal: np.ndarray, sample_rate: int, frames: int, step: int, settings: KeySettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the power density in the breath's bands, (C, BANDS, frames // step), and the sides' likeness, (BANDS,)."""
+    """Return ln of the noise density in the breath's bands, (C, BANDS, T // step), and likeness of sides, (BANDS,)."""
     samples = settings.frame_samples(sample_rate)
     window = _window(sample_rate)
     padded = np.pad(signal, ((0, 0), (window.size // 2, window.size)))
@@ -209,14 +210,16 @@ def _densities(
 
     spectrum = scipy.fft.rfft(views * window)  # (C, T, bins)
     weights = _bin_weights(sample_rate)
-    density = np.square(spectrum.real) + np.square(spectrum.imag)
+    logs = np.log(np.square(spectrum.real) + np.square(spectrum.imag) + np.float32(1e-20))
     likeness = np.ones(BANDS)
     if len(signal) == 2:
         some = spectrum[:, :: max(1, spectrum.shape[1] // SIDE_FRAMES)]
         sides = (some[0] * some[1].conj()).real.sum(axis=0), *(np.abs(some) ** 2).sum(axis=1)
         both, left, right = (weights @ side for side in sides)
         likeness = both / np.sqrt(left * right + 1e-12 * (left.max() * right.max() + 1e-12))
-    return np.matmul(weights, density.swapaxes(1, 2)), likeness
+    # Bands above the Nyquist frequency are silent.
+    offsets = np.where(weights.any(axis=1), NOISE_LOG, np.log(SILENT) - 100)
+    return np.matmul(weights, logs.swapaxes(1, 2)) + offsets[:, None], likeness
 
 
 def _window(sample_rate: int) -> np.ndarray:
@@ -233,35 +236,17 @@ def _bin_weights(sample_rate: int) -> np.ndarray:
     return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def _breath(
-    density: np.ndarray,
-    power: np.ndarray,
-    step: int,
-    strengths: np.ndarray,
-    sample_rate: int,
-    settings: KeySettings,
-) -> np.ndarray:
+def _breath(logs: np.ndarray, power: np.ndarray, step: int, settings: KeySettings) -> np.ndarray:
     """Return the coefficients of the breath, (BANDS, FEATURES), by ridge regression.
 
     Args:
-        density: (C, BANDS, T // step) relative to the roll's level.
+        logs: (C, BANDS, T // step), ln of the density of noise relative to the roll's level.
         power: (C, 88, T) of the roll.
         step: frames from one that is looked at to the next.
-        strengths: (REGISTERS, PARTIALS) powers of the partials.
-        sample_rate: Hz.
         settings: of the analysis.
     """
-    key_hz = KeyRange().frequencies_hz()
-    partial_hz = key_hz[:, None] * np.arange(1, PARTIALS + 1)  # (88, PARTIALS)
-    per_note = np.repeat(strengths, REGISTER_KEYS, axis=0)[: len(key_hz)] * (partial_hz < sample_rate / 2)
-    shares = band_weights(partial_hz.ravel()).reshape(BANDS, *partial_hz.shape)
-    # A tone of power p has half a window's p of density, spread over the bins.
-    widths = band_weights(np.fft.rfftfreq(_window(sample_rate).size, 1 / sample_rate)).sum(axis=1)
-    tonal = (shares * per_note).sum(axis=2) * (0.5 * _window(sample_rate).size / np.maximum(widths, 1e-9))[:, None]
-    notes = np.matmul(tonal.astype(np.float32), power[..., ::step])  # (C, BANDS, T)
-    logs = np.log(np.maximum(density - notes, LEAST_SHARE * density) + SILENT)
-    features = breath_features(power, key_hz, settings.frame_seconds, step)  # (FEATURES, C, BANDS, T)
+    features = breath_features(power, KeyRange().frequencies_hz(), settings.frame_seconds, step)
     rows = np.moveaxis(features, 2, 0).reshape(BANDS, FEATURES, -1)
     products = rows @ rows.swapaxes(1, 2) + RIDGE * rows.shape[2] * np.diag([0.0] + [1.0] * (FEATURES - 1))
-    targets = rows @ np.moveaxis(logs, 1, 0).reshape(BANDS, -1, 1)
+    targets = rows @ np.moveaxis(np.maximum(logs, np.log(SILENT)), 1, 0).reshape(BANDS, -1, 1)
     return np.asarray(np.linalg.solve(products, targets)[..., 0])

@@ -25,7 +25,7 @@ BANDS = 32
 BAND_RANGE_HZ = (40.0, 6000.0)
 FEATURES = 5  # see `breath_features`
 LEAST_POWER, LEAST_NEAR = 1e-4, 1e-5  # of a roll: added to the power of all notes and of those near a band
-QUICK_SECONDS, SLOW_SECONDS = 0.06, 1.0  # over which powers of the roll are averaged
+SLOW_SECONDS = 1.0  # over which the power of a roll is averaged
 MOST_RISE = 2.0  # of ln power in a frame that counts
 NEAR_OCTAVES = 0.3  # standard deviation of what counts as near a band
 SPREAD = 0.9  # likeness below which two sides are told apart
@@ -119,27 +119,27 @@ def by_key(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def breath_features(power: np.ndarray, key_hz: np.ndarray, frame_seconds: float, step: int = 1) -> np.ndarray:
     """Return what breath depends on, float64 (FEATURES, C, BANDS, T / step), in every `step`th frame of a roll.
 
-    They are 1; ln of the power of all notes over a moment and over a second; how much the former rose since the last
+    They are 1; ln of the power of all notes in the frame and over a second; how much the former rose since the last
     frame; and ln of the power of the notes near the band. All but the last are the same in every band. `power` is that
     of the roll, (C, K, T), on keys of `key_hz`, (K,).
     """
-    quick, slow = (max(round(seconds / frame_seconds), 1) for seconds in (QUICK_SECONDS, SLOW_SECONDS))
     octaves = np.log2(band_centres_hz()[:, None] / key_hz)
     near = np.exp(-0.5 * (octaves / NEAR_OCTAVES) ** 2).astype(np.float32) @ power[..., ::step].astype(np.float32)
     total = power.sum(axis=1, keepdims=True, dtype=float)  # (C, 1, T)
-    now = np.log(smoothed(total, quick) + LEAST_POWER)
+    now = np.log(total + LEAST_POWER)
     rise = np.clip(np.diff(now, axis=-1, prepend=now[..., :1]), 0.0, MOST_RISE)
     features = np.empty((FEATURES, *near.shape))
     features[0] = 1.0
     features[1], features[3] = now[..., ::step], rise[..., ::step]
-    features[2] = np.log(smoothed(total, slow)[..., ::step] + LEAST_POWER)
+    features[2] = np.log(lately(total, frame_seconds)[..., ::step] + LEAST_POWER)
     features[4] = np.log(near + LEAST_NEAR)
     return features
 
 
-def smoothed(power: np.ndarray, frames: int) -> np.ndarray:
-    """Average power (..., T) over so many frames around each; beyond the ends there is silence."""
+def lately(power: np.ndarray, frame_seconds: float) -> np.ndarray:
+    """Average power (..., T) over SLOW_SECONDS around each frame; beyond the ends there is silence."""
     from scipy.ndimage import convolve1d
 
     # Not a running sum: what it leaves behind of loud frames would never be silent again.
+    frames = max(round(SLOW_SECONDS / frame_seconds), 1)
     return np.asarray(convolve1d(power, np.full(frames, 1 / frames), axis=-1, mode="constant"))

@@ -14,11 +14,10 @@ import numpy as np
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.tone import (
     BAND_RANGE_HZ,
-    SLOW_SECONDS,
     Tone,
     band_weights,
     breath_features,
-    smoothed,
+    lately,
 )
 
 NOISE_FRAMES = 509  # a prime, 10 s at 20 ms
@@ -66,7 +65,7 @@ def band_density(roll: np.ndarray, tone: Tone, settings: KeySettings) -> np.ndar
     power = np.square(roll, dtype=np.float32)
     features = breath_features(power, settings.keys.frequencies_hz(), settings.frame_seconds)
     logs = sum(tone.breath[:, [number]] * feature for number, feature in enumerate(features))  # (C, BANDS, T)
-    slow = smoothed(power.sum(axis=1, keepdims=True, dtype=float), round(SLOW_SECONDS / settings.frame_seconds))
+    slow = lately(power.sum(axis=1, keepdims=True, dtype=float), settings.frame_seconds)
     density = np.exp(np.minimum(logs, 20.0)) * slow / (slow + GATE)
     total = density.mean(axis=1, keepdims=True)
     return np.asarray(density * np.minimum(LOUDEST * slow / np.maximum(total, 1e-12), 1.0), np.float32)

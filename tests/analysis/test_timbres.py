@@ -30,10 +30,10 @@ def melody(keys: tuple[int, ...] = (40, 44, 47, 52, 45, 49), frames: int = 40) -
     return roll
 
 
-def found(signal: np.ndarray, settings: KeySettings = KEYS) -> Tone | None:
-    bands = analysed_bands(signal, RATE, settings)
-    roll, level = roll_of(bands, RATE, settings)
-    return find_tone(signal, RATE, bands, roll, level, settings)
+def found(signal: np.ndarray, settings: KeySettings = KEYS, rate: int = RATE) -> Tone | None:
+    bands = analysed_bands(signal, rate, settings)
+    roll, level = roll_of(bands, rate, settings)
+    return find_tone(signal, rate, bands, roll, level, settings)
 
 
 def test_partials_of_known_timbres_are_told_apart() -> None:
@@ -90,3 +90,12 @@ def test_keys_of_a_song_say_how_it_sounds() -> None:
     )[2]
     assert song.tone is not None
     assert song.tone.partials[3, 2] > 2 * song.tone.partials[3, 1]
+
+
+def test_nothing_breathes_above_what_was_recorded() -> None:
+    clean = synthesise(melody(), KEYS, 8000, "reed")[:1]
+    noise = 0.05 * np.random.default_rng(5).standard_normal(clean.shape)
+    tone = found((clean + noise).astype(np.float32), KEYS, 8000)
+    assert tone is not None
+    level, hz = tone.breath[:, 0], band_centres_hz()
+    assert level[hz > 4300].max() < level[(hz > 2000) & (hz < 3500)].min() - 5
