@@ -20,7 +20,7 @@ from torch import nn
 
 from musigan.analysis.convolving import load_weights
 from musigan.analysis.drums import features
-from musigan.analysis.drums.network import probabilities
+from musigan.analysis.drums.network import logits
 from musigan.analysis.spectra import compressed, rises
 from musigan.rolls.kit import KIT
 
@@ -180,7 +180,8 @@ def train(options: argparse.Namespace) -> None:
     if options.teachers:
         teachers = [load_weights(path) for path in options.teachers]
         for (loudness, _, _), struck in zip(learned, wanted, strict=True):
-            heard = probabilities(inputs(loudness.astype(np.float32)), teachers)
+            heard = np.mean([logits(inputs(loudness.astype(np.float32)), teacher) for teacher in teachers], axis=0)
+            heard = 1 / (1 + np.exp(-heard))
             struck[:, : len(KIT)] += TAUGHT * (heard - struck[:, : len(KIT)])
     net = Net(options.channels, options.blocks)
     some = np.concatenate([inputs(excerpt[0].astype(np.float32))[::20] for excerpt in learned[::3]])

@@ -1,4 +1,4 @@
-"""Drums of a recording: strokes of a kit, found by small networks, and how loud they are (docs/drums.md has how well).
+"""Drums of a recording: strokes of a kit, found by a small network, and how loud they are (docs/drums.md has how well).
 
 A stroke is a peak of the probability that its drum is struck. A song in which hardly any peak is sure has no drums:
 what looks like strokes in it are attacks of other instruments, and all are left out.
@@ -16,8 +16,8 @@ from musigan.rolls.kit import KIT, Strokes
 
 NAMES = tuple(drum.name for drum in KIT)
 HAT, CYMBAL = NAMES.index("hi-hat"), NAMES.index("cymbal")
-THRESHOLDS = (0.3, 0.3, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
-LEAST_EVIDENCE = 0.23  # a second, in a song with drums: the sum of the cubes of strokes' probabilities
+THRESHOLDS = (0.25, 0.3, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
+LEAST_EVIDENCE = 0.2  # a second, in a song with drums: the sum of the cubes of strokes' probabilities
 APART = 4  # frames between two strokes of a drum, at least
 LATE = 0.2  # frames; a stroke is so much later than the beginning of the frame of its peak
 LOUD_PERCENTILE, LOUD = 90.0, 0.8  # a stroke as loud as this share of the drum's strokes has this loudness
@@ -31,8 +31,8 @@ def find_strokes(signal: np.ndarray, sample_rate: int) -> Strokes:
     loudness = features.band_loudness(mono)
     if len(loudness) <= features.FLUX_FRAMES or not loudness.any():
         return _strokes([], loudness)
-    probabilities = network.probabilities(features.drum_features(loudness), network.shipped_weights())
-    return strokes_of(probabilities, loudness)
+    logits = network.logits(features.drum_features(loudness), network.shipped_weights())
+    return strokes_of(1 / (1 + np.exp(-logits)), loudness)
 
 
 def strokes_of(probabilities: np.ndarray, loudness: np.ndarray) -> Strokes:
