@@ -55,15 +55,14 @@ def kit_rows(keys: KeyRange) -> tuple[int, ...]:
 def drum_plane(strokes: Strokes, keys: KeyRange, frames: int, frame_seconds: float) -> np.ndarray:
     """Return strokes as a channel of a roll, float32 (K, T). The keys must have room for the kit."""
     plane = np.zeros((keys.count, frames), np.float32)
-    rows = kit_rows(keys)
-    for second, drum, loudness in zip(strokes.seconds, strokes.drums, strokes.loudness, strict=True):
-        start = int(second / frame_seconds)
-        if not 0 <= start < frames or loudness < FAINTEST:
-            continue
-        decay = KIT[drum].decay_seconds
-        lasting = min(1 + int(decay * np.log(loudness / FAINTEST) / frame_seconds), frames - start)
-        row = plane[rows[drum]]
-        row[max(start - 1, 0)] = 0
-        row[start:] = 0
-        row[start : start + lasting] = loudness * np.exp(-np.arange(lasting) * frame_seconds / decay)
+    starts = np.floor(strokes.seconds / frame_seconds).astype(int)
+    is_kept = (starts >= 0) & (starts < frames) & (strokes.loudness >= FAINTEST)
+    for drum, row in enumerate(kit_rows(keys)):
+        decay, chosen = KIT[drum].decay_seconds, is_kept & (strokes.drums == drum)
+        ages = np.arange(1 + int(decay * np.log(1 / FAINTEST) / frame_seconds))
+        places = starts[chosen][:, None] + ages  # (strokes, ages)
+        loudness = strokes.loudness[chosen][:, None] * np.exp(-ages * frame_seconds / decay)
+        stops = np.append(np.maximum(places[1:, 0] - 1, places[:-1, 0] + 1), frames)[: len(places), None]
+        sounds = (places < stops) & (loudness >= FAINTEST)
+        plane[row, places[sounds]] = loudness[sounds]
     return plane
