@@ -246,3 +246,40 @@ def test_evaluate_says_how_answers_match(folder: Path) -> None:
     assert "match, joint" in answers[1]
     assert "held on, true" in answers[1]
     assert "match" not in others[1]
+
+
+def test_a_recording_primes_music_with_drums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its drums are found with the keys, in one chunk as long as it is."""
+    from musigan.analysis import preparing
+
+    path = str(record(tmp_path / "song.wav", tone(3.0)))
+    plain = priming.of_recording(path, sampler())
+    analysed = preparing.to_keys
+
+    def with_drums(*arguments: Any, drums: bool, **options: Any) -> Any:
+        assert drums
+        rolls, names, song = analysed(*arguments, **options)
+        assert len(rolls) == 1
+        return np.concatenate((rolls, np.full_like(rolls[:, :1], 0.25)), axis=1), names, song
+
+    monkeypatch.setattr(preparing, "to_keys", with_drums)
+    tracks = ("left", "right", "drums")
+    drummed = sampler(shape=RollShape(3, tiny.KEYS, tiny.FRAMES, has_drums=True))
+    drummed.store = MusicRecord(replace(tiny.HEADER, tracks=tracks), 0.2)
+    prime = priming.of_recording(path, drummed)
+    np.testing.assert_allclose(prime.past[:2], plain.past, atol=2e-3)
+    assert (prime.past[2] == 0.25).all()
+    assert prime.level == pytest.approx(plain.level, rel=1e-3)
+    band = sampler(shape=RollShape(3, tiny.KEYS, tiny.FRAMES))
+    with pytest.raises(SettingsError, match="3 tracks"):
+        priming.of_recording(path, band)
+
+
+def test_short_strokes_of_drawn_music_are_not_cleaned_away() -> None:
+    drummed = sampler(shape=RollShape(3, tiny.KEYS, tiny.FRAMES, has_drums=True))
+    drummed.store = MusicRecord(replace(tiny.HEADER, tracks=("left", "right", "drums")), 0.2)
+    roll = np.zeros((3, tiny.KEYS, 20), np.float32)
+    roll[0, 2, 5], roll[2, 2, 5], roll[2, 4, 9:11] = 0.5, 0.6, 0.7
+    cleaned = drummed._cleaned(roll)
+    assert not cleaned[:2].any()
+    np.testing.assert_allclose(cleaned[2], roll[2] ** 2)

@@ -122,14 +122,9 @@ def test_drawn_music_has_drums_and_a_given_track_stays(folder: Path) -> None:
     assert "left, right, drums" in one_line(done.stderr)
 
 
-def test_evaluate_judges_pitch_as_without_drums(folder: Path) -> None:
-    tables = []
-    for name in ("played", "sides", "silent"):
-        done = call(folder, "evaluate", name, "--bootstraps", 10, "--splits", 0, "--no-baselines", "--json", "-j", 1)
-        assert done.returncode == 0, done.stderr
-        tables.append(json.loads(done.stdout)["rows"]["floor"]["metrics"])
-    played, sides, silent = tables
-    assert silent == sides
-    assert set(played) - set(sides) == {"drum pattern"}
-    for name in ("scale consistency", "tonal distance", "polyphony", "copy distance", "used pitch classes"):
-        assert played[name] == sides[name], name
+def test_evaluate_judges_drums_of_recordings(folder: Path) -> None:
+    done = call(folder, "evaluate", "played", "--bootstraps", 10, "--splits", 0, "--no-baselines", "--json", "-j", 1)
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)
+    assert {"drum pattern", "polyphony"} <= set(table["rows"]["floor"]["metrics"])
+    assert "distance of tracks" not in table["rows"]["floor"]["metrics"]
