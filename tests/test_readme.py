@@ -15,8 +15,8 @@ from musigan import tunes
 from tests import helpers, midifiles
 
 README = Path(__file__).parent.parent / "README.md"
-# What another machine has: a player, a GPU, the package index.
-ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
+# What another machine has: a player, a GPU, the package index, sound fonts.
+ELSEWHERE = re.compile(r"ffplay|cuda|soundfont|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
 # What makes a command short enough; the last of two values counts.
 SHORT = {
     "train-gan": "--steps-limit 2",
