@@ -46,7 +46,7 @@ def test_the_sides_sound_as_ever_and_the_kit_is_added(sides: int) -> None:
     np.testing.assert_allclose(kit, expected, atol=1e-5)
 
 
-def test_a_stroke_is_as_loud_as_its_onset_whatever_the_drum_and_its_decay() -> None:
+def test_a_stroke_is_as_loud_as_its_onset_whatever_its_decay() -> None:
     def peak(key: int, stroke: np.ndarray) -> float:
         plane = np.zeros((DRUMMED_KEYS, FRAMES), np.float32)
         plane[key, 5 : 5 + len(stroke)] = stroke
@@ -54,24 +54,19 @@ def test_a_stroke_is_as_loud_as_its_onset_whatever_the_drum_and_its_decay() -> N
         assert not sound[:, : 5 * 882].any()
         return float(np.sqrt((sound**2).sum(axis=0)).max())
 
-    for key in (1, 3, 7, 10):  # kick, snare, hi-hat, tom
+    for key, gain in ((1, 1.0), (3, 0.85), (7, 0.4), (10, 0.9)):  # kick, snare, hi-hat, tom, as loud in the kit
         loud, soft, long = (peak(key, 0.8 * 0.5 ** np.arange(3)), peak(key, 0.4 * 0.5 ** np.arange(3)),
                             peak(key, 0.8 * 0.9 ** np.arange(20)))  # fmt: skip
-        assert loud == pytest.approx(0.8, rel=1e-3)
-        assert soft == pytest.approx(0.4, rel=1e-3)
+        assert loud == pytest.approx(0.8 * gain, rel=1e-3)
+        assert soft == pytest.approx(0.4 * gain, rel=1e-3)
         assert long == pytest.approx(loud)
 
 
-def test_the_rate_is_that_of_overtones_where_drums_are_struck() -> None:
+def test_the_rate_is_that_of_overtones_where_there_may_be_drums() -> None:
     roll = recording(1, FRAMES)
     silent = np.concatenate((roll[:-1], 0 * roll[-1:]))
-    assert rendered(roll)[0] == rendered(silent, roll)[0] == 44100
-    assert rendered(silent)[0] == rendered(silent, silent)[0] == RATE
+    assert rendered(roll)[0] == rendered(silent)[0] == 44100  # drums may come later
     assert rendered(roll, sample_rate=16000)[0] == 16000
-    assert rendered(silent, timbre="organ")[0] == 44100
-    many = [silent[..., :10]] * (rendering.LOOKAHEAD + 1)
-    rate, signals = rendered(*many)
-    assert (rate, len(signals)) == (44100, len(many))  # drums may come later
 
 
 def test_strokes_do_not_make_the_rest_quiet() -> None:

@@ -191,9 +191,11 @@ class Composer(nn.Module):
         self.style_in = nn.Embedding(STYLES, width)
         nn.init.zeros_(self.style_in.weight)
         classes = (torch.arange(rows * settings.row_keys) % CLASSES).reshape(rows, -1)
-        if has_kit:  # the last row
-            drums = [METAL if drum.is_metal else SKINS for drum in KIT]
-            classes[-1] = torch.tensor((drums + [SKINS] * settings.row_keys)[: settings.row_keys])
+        if has_kit:  # in the last keys
+            drums = torch.tensor([METAL if drum.is_metal else SKINS for drum in KIT])
+            kit_rows = -(-len(KIT) // settings.row_keys)
+            classes[-kit_rows:] = SKINS
+            classes[-kit_rows:].view(-1)[: len(KIT)] = drums
         self.register_buffer("classes", classes, persistent=False)  # places in the scene of each row's keys
         self.layers = nn.ModuleList(
             CausalLayer(width, settings.composer_heads, settings.composer_dropout)

@@ -22,8 +22,10 @@ class KitRow:
 
     def __init__(self, shape: RollShape, row_keys: int) -> None:
         self.shape, self.kit = shape, list(shape.kit)
-        self.keys = -(-shape.keys // row_keys) * row_keys  # the row begins here
-        self.folded = replace(shape, channels=shape.pitched, keys=self.keys + row_keys, kit=()) if self.kit else shape
+        self.keys = -(-shape.keys // row_keys) * row_keys  # the drums begin here
+        rows = -(-len(self.kit) // row_keys)  # one, unless rows are narrower than by default
+        keys = self.keys + rows * row_keys
+        self.folded = replace(shape, channels=shape.pitched, keys=keys, has_drums=False, kit=()) if self.kit else shape
 
     def fold(self, roll: Tensor) -> Tensor:
         """Fold a roll (B, C, K, T); the drums stand in the first side's row: (B, C - 1, K', T)."""
