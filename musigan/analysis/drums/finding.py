@@ -17,7 +17,7 @@ from musigan.rolls.kit import KIT, Strokes
 NAMES = tuple(drum.name for drum in KIT)
 HAT, CYMBAL = NAMES.index("hi-hat"), NAMES.index("cymbal")
 THRESHOLDS = (0.25, 0.3, 0.15, 0.2, 0.2)  # probability of a stroke, by drum of the kit
-LEAST_EVIDENCE = 0.2  # a second, in a song with drums: the sum of the cubes of strokes' probabilities
+LEAST_EVIDENCE = 0.3  # a second, in a song with drums: the sum of the cubes of strokes' probabilities
 APART = 4  # frames between two strokes of a drum, at least
 LATE = 0.2  # frames; a stroke is so much later than the beginning of the frame of its peak
 LOUD_PERCENTILE, LOUD = 90.0, 0.8  # a stroke as loud as this share of the drum's strokes has this loudness
