@@ -14,7 +14,7 @@ import numpy as np
 
 from musigan.analysis.bands import analysed_bands, roll_of
 from musigan.errors import AudioError
-from musigan.rolls.keyboard import KeyRange
+from musigan.rolls.keyboard import HIGHEST_KEY, LOWEST_KEY, KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import find_notes
 from musigan.rolls.tone import (
@@ -29,12 +29,12 @@ from musigan.rolls.tone import (
     breath_features,
 )
 
-MOST_FRAMES = 600  # of a song that are looked at
+MOST_FRAMES = 300  # of a song that are looked at
 WINDOW_SECONDS = 0.08  # of the short-time spectrum, at least: long enough to tell partials from what lies between
 SIDE_FRAMES = 200  # of which the likeness of left and right is taken
 YOUNG_SECONDS = 0.12  # a note's attack
 GROUPS = 3  # of a register's cells: young, quiet, loud
-ITERATIONS = 150  # of the partials' strengths
+ITERATIONS = 100  # of the partials' strengths
 PRIOR = 0.02  # weight of overtones at 1/n against what was measured
 NOISE_LOG = 0.5772  # ln of the mean power of noise over the geometric mean of its spectrum
 SILENT = 1e-9  # power density of breath that nobody hears, relative to the roll's level
@@ -57,16 +57,18 @@ def find_tone(
         level: factor from the roll to full scale.
         settings: those of the analysis.
     """
-    if not settings.cleaned or not roll.any():
+    if not settings.cleaned:
+        return None
+    if roll.shape[1] < bands.shape[1]:
+        roll = np.pad(roll, ((0, 0), (settings.keys.low - LOWEST_KEY, HIGHEST_KEY - settings.keys.high), (0, 0)))
+    plane = roll.max(axis=0)
+    if not plane.any():
         return None
     step = -(-roll.shape[2] // MOST_FRAMES)
-    power = np.zeros(bands.shape, np.float32)  # of the roll, on all keys
-    power[:, settings.keys.low - 1 : settings.keys.high] = roll * roll
-    plane = power.mean(axis=0)
-    strengths, brightness, fades = _partials(bands[..., ::step] / np.float32(level), plane, step, settings)
-    attack, decay = _envelopes(np.sqrt(plane), settings)
+    strengths, brightness, fades = _partials(bands[..., ::step] / np.float32(level), roll, plane, step, settings)
+    attack, decay = _envelopes(plane, settings)
     logs, likeness = _densities(signal[: len(roll)], sample_rate, roll.shape[2], step, settings)
-    breath = _breath(logs - 2 * np.log(level), power, step, settings)
+    breath = _breath(logs - 2 * np.log(level), roll, step, settings)
     tone = {"fades": fades, "brightness": brightness, "attack_seconds": attack, "decay_seconds": decay,
             "breath": breath, "likeness": likeness}  # fmt: skip
     partials = np.sqrt(strengths / strengths.sum(axis=1, keepdims=True))
@@ -99,20 +101,21 @@ def _registers(values: np.ndarray) -> np.ndarray:
 
 
 def _partials(
-    bands: np.ndarray, plane: np.ndarray, step: int, settings: KeySettings
+    bands: np.ndarray, roll: np.ndarray, plane: np.ndarray, step: int, settings: KeySettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the powers of the partials, (REGISTERS, PARTIALS), and how they change with loudness and age.
 
     Args:
         bands: (C, 88, T // step) relative to the roll's level.
-        plane: (88, T) power of the roll, the channels' mean.
+        roll: (C, 88, T).
+        plane: (88, T), the roll's loudest channel.
         step: frames from one that is looked at to the next.
         settings: of the analysis.
     """
-    frames = np.arange(plane.shape[1])
-    last_silent = np.maximum.accumulate(np.where(plane > 0, -1, frames), axis=1)
-    ages = ((frames - last_silent)[:, ::step] - 1) * settings.frame_seconds
-    power = plane[:, ::step]
+    frames = np.arange(plane.shape[1], dtype=np.int32)
+    last_silent = np.maximum.accumulate(np.where(plane > 0, np.int32(-1), frames), axis=1)
+    ages = (frames[::step] - last_silent[:, ::step] - 1) * settings.frame_seconds
+    power = np.square(roll[..., ::step]).mean(axis=0)
     sums, counts = _registers(power.sum(axis=1)), _registers((power > 0).sum(axis=1))
     usual = np.repeat(sums / np.maximum(counts, 1), REGISTER_KEYS)[:88, None]
     groups = np.where(ages < YOUNG_SECONDS, 0, np.where(power < usual, 1, 2))
@@ -236,16 +239,16 @@ def _bin_weights(sample_rate: int) -> np.ndarray:
     return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def _breath(logs: np.ndarray, power: np.ndarray, step: int, settings: KeySettings) -> np.ndarray:
+def _breath(logs: np.ndarray, roll: np.ndarray, step: int, settings: KeySettings) -> np.ndarray:
     """Return the coefficients of the breath, (BANDS, FEATURES), by ridge regression.
 
     Args:
         logs: (C, BANDS, T // step), ln of the density of noise relative to the roll's level.
-        power: (C, 88, T) of the roll.
+        roll: (C, 88, T).
         step: frames from one that is looked at to the next.
         settings: of the analysis.
     """
-    features = breath_features(power, KeyRange().frequencies_hz(), settings.frame_seconds, step)
+    features = breath_features(roll, KeyRange().frequencies_hz(), settings.frame_seconds, step)
     rows = np.moveaxis(features, 2, 0).reshape(BANDS, FEATURES, -1)
     products = rows @ rows.swapaxes(1, 2) + RIDGE * rows.shape[2] * np.diag([0.0] + [1.0] * (FEATURES - 1))
     targets = rows @ np.moveaxis(np.maximum(logs, np.log(SILENT)), 1, 0).reshape(BANDS, -1, 1)

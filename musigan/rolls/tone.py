@@ -116,16 +116,18 @@ def by_key(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return np.asarray((1 - share) * values[low] + share * values[low + 1])
 
 
-def breath_features(power: np.ndarray, key_hz: np.ndarray, frame_seconds: float, step: int = 1) -> np.ndarray:
+def breath_features(roll: np.ndarray, key_hz: np.ndarray, frame_seconds: float, step: int = 1) -> np.ndarray:
     """Return what breath depends on, float64 (FEATURES, C, BANDS, T / step), in every `step`th frame of a roll.
 
     They are 1; ln of the power of all notes in the frame and over a second; how much the former rose since the last
-    frame; and ln of the power of the notes near the band. All but the last are the same in every band. `power` is that
-    of the roll, (C, K, T), on keys of `key_hz`, (K,).
+    frame; and ln of the power of the notes near the band. All but the last are the same in every band. `roll` is
+    (C, K, T) in linear loudness, on keys of `key_hz`, (K,).
     """
     octaves = np.log2(band_centres_hz()[:, None] / key_hz)
-    near = np.exp(-0.5 * (octaves / NEAR_OCTAVES) ** 2).astype(np.float32) @ power[..., ::step].astype(np.float32)
-    total = power.sum(axis=1, keepdims=True, dtype=float)  # (C, 1, T)
+    near = np.exp(-0.5 * (octaves / NEAR_OCTAVES) ** 2).astype(np.float32) @ np.square(
+        roll[..., ::step], dtype=np.float32
+    )
+    total = note_power(roll)
     now = np.log(total + LEAST_POWER)
     rise = np.clip(np.diff(now, axis=-1, prepend=now[..., :1]), 0.0, MOST_RISE)
     features = np.empty((FEATURES, *near.shape))
@@ -134,6 +136,11 @@ def breath_features(power: np.ndarray, key_hz: np.ndarray, frame_seconds: float,
     features[2] = np.log(lately(total, frame_seconds)[..., ::step] + LEAST_POWER)
     features[4] = np.log(near + LEAST_NEAR)
     return features
+
+
+def note_power(roll: np.ndarray) -> np.ndarray:
+    """Return the power of all notes of a roll (C, K, T) in each frame, float64 (C, 1, T)."""
+    return np.asarray(np.einsum("ckt,ckt->ct", roll, roll)[:, None], float)
 
 
 def lately(power: np.ndarray, frame_seconds: float) -> np.ndarray:

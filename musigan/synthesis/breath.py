@@ -18,6 +18,7 @@ from musigan.rolls.tone import (
     band_weights,
     breath_features,
     lately,
+    note_power,
 )
 
 NOISE_FRAMES = 509  # a prime, 10 s at 20 ms
@@ -62,10 +63,9 @@ def breathe(roll: np.ndarray, tone: Tone, settings: KeySettings, sample_rate: in
 
 def band_density(roll: np.ndarray, tone: Tone, settings: KeySettings) -> np.ndarray:
     """Return the power density of breath in bands, float32 (C, BANDS, T); white noise of power 1 has 1 everywhere."""
-    power = np.square(roll, dtype=np.float32)
-    features = breath_features(power, settings.keys.frequencies_hz(), settings.frame_seconds)
+    features = breath_features(roll, settings.keys.frequencies_hz(), settings.frame_seconds)
     logs = sum(tone.breath[:, [number]] * feature for number, feature in enumerate(features))  # (C, BANDS, T)
-    slow = lately(power.sum(axis=1, keepdims=True, dtype=float), settings.frame_seconds)
+    slow = lately(note_power(roll), settings.frame_seconds)
     density = np.exp(np.minimum(logs, 20.0)) * slow / (slow + GATE)
     total = density.mean(axis=1, keepdims=True)
     return np.asarray(density * np.minimum(LOUDEST * slow / np.maximum(total, 1e-12), 1.0), np.float32)
