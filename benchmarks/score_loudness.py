@@ -14,6 +14,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,12 @@ def ebur128(path: Path) -> tuple[float, float]:
 
 
 def shortened(items: Iterator[Item], frame_seconds: float, seconds: float) -> Iterator[Item]:
-    """Cut items to their first `seconds`."""
+    """Cut items to their first `seconds`, whole pairs or chunks."""
     for item in items:
         frames = item.array.shape[-1] * (2 if item.dimension_names[0] == "pairs" else 1)
-        yield Item(item.info, item.array[: max(round(seconds / (frames * frame_seconds)), 1)])
+        count = max(round(seconds / (frames * frame_seconds)), 1)
+        song = replace(item.song, starts=item.song.starts[:count], seconds=None)
+        yield Item(replace(item.info, song=song), item.array[:count])
 
 
 def measure(store: str, count: int, seconds: float, sound: dict[str, Any]) -> np.ndarray:
