@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from musigan.layers.attention import rotary
 from musigan.models.bars.settings import BarSettings
+from musigan.rolls.grid import MAX_METER
 from musigan.rolls.kit import KIT
 from musigan.rolls.outlines import FEATURES
 from musigan.rolls.scenes import CLASSES, METAL, SCENE, SCENES_WITHOUT_DRUMS, SKINS
@@ -52,6 +53,11 @@ class Context(NamedTuple):
         """Return what is known of `count` beats from `first` on."""
         chosen = slice(first, first + count)
         return Context(self.features[:, chosen], self.lags[:, chosen], self.scene[:, chosen], self.meter, self.style)
+
+    @property
+    def places(self) -> Tensor:
+        """Place of each beat in its bar, one of MAX_METER, (B, N, MAX_METER)."""
+        return self.features[..., :MAX_METER]
 
     @property
     def likeness(self) -> Tensor:
@@ -191,18 +197,18 @@ class Composer(nn.Module):
         self.style_in = nn.Embedding(STYLES, width)
         nn.init.zeros_(self.style_in.weight)
         classes = (torch.arange(rows * settings.row_keys) % CLASSES).reshape(rows, -1)
-        if has_kit:  # in the last keys
+        self.kit_rows = -(-len(KIT) // settings.row_keys) if has_kit else 0  # the last
+        if has_kit:
             drums = torch.tensor([METAL if drum.is_metal else SKINS for drum in KIT])
-            kit_rows = -(-len(KIT) // settings.row_keys)
-            classes[-kit_rows:] = SKINS
-            classes[-kit_rows:].view(-1)[: len(KIT)] = drums
+            classes[-self.kit_rows :] = SKINS
+            classes[-self.kit_rows :].view(-1)[: len(KIT)] = drums
         self.register_buffer("classes", classes, persistent=False)  # places in the scene of each row's keys
         self.layers = nn.ModuleList(
             CausalLayer(width, settings.composer_heads, settings.composer_dropout)
             for _ in range(settings.composer_layers)
         )
         self.norm = nn.LayerNorm(width)
-        seen = SOURCES * row_dim + 1
+        seen = SOURCES * row_dim + 1 + (MAX_METER if has_kit else 0)
         self.head = RowHead(settings, rows, row_dim, seen)
         # The guess is linear in what a row sees, and the flow draws what is left, of this deviation (`fit`).
         self.register_buffer("guess_weight", torch.zeros(row_dim, seen))
@@ -255,8 +261,14 @@ class Composer(nn.Module):
         seen = [self.head.as_rows(source) for source in sources]
         likeness = context.likeness[..., None].expand(*seen[0].shape[:-1], 1)
         rows = torch.cat((*seen, likeness), -1)
+        if self.kit_rows:  # drums see where in the bar they are: what they did before does not say where it began
+            places = context.places[..., None, :].expand(*rows.shape[:-1], MAX_METER).clone()
+            places[..., : -self.kit_rows, :] = 0
+            rows = torch.cat((rows, places), -1)
         guess = self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias))
         shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
+        if self.kit_rows:
+            shown = torch.cat((shown[..., :-MAX_METER], rows[..., -MAX_METER:]), -1)
         scale = (known * context.scene)[..., self.classes]
         return Heard(self.norm(tokens), shown, scale, guess)
 
