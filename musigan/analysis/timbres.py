@@ -34,7 +34,7 @@ WINDOW_SECONDS = 0.08  # of the short-time spectrum, at least: long enough to te
 SIDE_FRAMES = 200  # of which the likeness of left and right is taken
 YOUNG_SECONDS = 0.12  # a note's attack
 GROUPS = 3  # of a register's cells: young, quiet, loud
-ITERATIONS = 100  # of the partials' strengths
+ITERATIONS = 60  # of the partials' strengths
 PRIOR = 0.02  # weight of overtones at 1/n against what was measured
 NOISE_LOG = 0.5772  # ln of the mean power of noise over the geometric mean of its spectrum
 SILENT = 1e-9  # power density of breath that nobody hears, relative to the roll's level
@@ -145,7 +145,7 @@ def _strengths(bands: np.ndarray, parts: np.ndarray) -> np.ndarray:
     partials that nothing is known of stay at 1/n.
     """
     size = REGISTERS * GROUPS * PARTIALS
-    products, targets = np.zeros((size, size)), np.zeros(size)
+    products, targets = np.zeros((size, size), np.float32), np.zeros(size, np.float32)
     places = np.arange(size).reshape(REGISTERS, GROUPS, PARTIALS)
     distances = np.rint(12 * np.log2(np.arange(1, PARTIALS + 1))).astype(int)  # in keys
     weights = 1 / (bands + 0.1 * bands.mean(axis=1, keepdims=True) + 1e-9)
@@ -155,7 +155,7 @@ def _strengths(bands: np.ndarray, parts: np.ndarray) -> np.ndarray:
         notes = parts[:, key - distances[numbers]].swapaxes(0, 1).reshape(len(rows), -1) * weights[key]
         products[np.ix_(rows, rows)] += notes @ notes.T
         targets[rows] += notes @ (bands[key] * weights[key])
-    prior = np.tile(1.0 / np.arange(1, PARTIALS + 1) ** 2, REGISTERS * GROUPS)
+    prior = np.tile(1 / np.arange(1, PARTIALS + 1, dtype=np.float32) ** 2, REGISTERS * GROUPS)
     own = PRIOR * np.diag(products) + 1e-3
     products[np.arange(size), np.arange(size)] += own
     targets += own * prior
