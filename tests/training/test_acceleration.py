@@ -133,8 +133,9 @@ def test_compiled_functions_train_the_same_and_leave_no_trace(
     monkeypatch.setattr(acceleration, "BACKEND", backend)
     torch._dynamo.reset()
     found = []
+    network = {**tiny.NETWORKS["musigan"], "rounds": 1, "transformer_layers": 1}
     for name, chosen in (("plain.pt", False), ("compiled.pt", True)):
-        run, data = start(keys, tiny.settings(compile=chosen))
+        run, data = start(keys, tiny.settings(compile=chosen, network=network))
         run.plan = [("variational", 1), ("adversarial", 1)]
         assert not loop.train(run, data, tmp_path / name, tiny.Silent(), steps_limit=4)
         assert bool(compiled) == chosen

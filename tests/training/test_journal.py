@@ -25,6 +25,11 @@ from tests.tiny import assert_same_weights, go_on, start
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.fixture(autouse=True)
+def _short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "SECONDS", 2.0)
+
+
 def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "ckpt.pt"
     heard: list[Path] = []
