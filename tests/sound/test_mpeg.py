@@ -83,10 +83,10 @@ def test_clean_file_decodes_to_the_same_samples(song: bytes, tmp_path: Path) -> 
     "data", [b"\xff" * 10**7, b"\xff\xfb\x90\x00" * 3 * 10**5, bytes(10**7), b"ID3" * 10**5, b"ID3", b""]
 )
 def test_hostile_content_is_no_music_and_is_seen_quickly(data: bytes) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     assert mpeg.scan(data).stretches == []
     assert not mpeg.is_mpeg(data)
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
 
 
 def test_random_bytes_are_no_music() -> None:

@@ -154,7 +154,7 @@ def test_a_recording_becomes_a_piano_part(tmp_path: Path) -> None:
     done = run("keys-to-midi", "-", path)
     assert done.returncode == 0, done.stderr
     file = mido.MidiFile(file=BytesIO(done.stdout))
-    assert [track.name for track in file.tracks] == ["Tune 0", "piano"]
+    assert [track.name for track in file.tracks] == ["Tune 0", "piano", "drums"]
     # Notes of half a second on four keys, 40, 44, 47 and 52.
     assert {m.note for m in file.tracks[1] if m.type == "note_on"} == {60, 64, 67, 72}
 

@@ -72,7 +72,7 @@ def test_the_sample_type_makes_no_difference_later(music: Path, tmp_path: Path) 
         pairs = run("pair-chunks", "--chunk-seconds", 5, data=waveform).stdout
         (tmp_path / dtype).write_bytes(run("npy-to-keys", data=pairs).stdout)
         rolls.append(items(tmp_path / dtype)[0].array.astype(np.float64))
-    assert rolls[0].shape == (2, 2, 2, 88, 250)
+    assert rolls[0].shape == (2, 2, 3, 88, 250)
     cosine = (rolls[0] * rolls[1]).sum() / np.sqrt((rolls[0] ** 2).sum() * (rolls[1] ** 2).sum())
     assert cosine > 0.999
 
@@ -132,7 +132,7 @@ def test_waveforms_become_chunks_of_whole_songs(stores: dict[str, Path], tmp_pat
         [waveform, "-o", too_long, "--chunk-seconds", 21.5],
     )
     assert [run.returncode for run in done] == [0, 0, 0, 3]
-    assert [item.array.shape for item in items(default)] == [(2, 2, 88, 500)] * 2
+    assert [item.array.shape for item in items(default)] == [(2, 3, 88, 500)] * 2
     assert [item.array.shape for item in items(long)] == [(7, 2, 41, 60)] * 2
     assert [item.array.shape for item in items(fixed)] == [(2, 2, 33, 500)] * 2
     assert [item.song.source for item in items(too_long)] == ["tune-1.wav"]
