@@ -136,7 +136,7 @@ def test_waveforms_become_chunks_of_whole_songs(stores: dict[str, Path], tmp_pat
     assert [item.array.shape for item in items(long)] == [(7, 2, 41, 60)] * 2
     assert [item.array.shape for item in items(fixed)] == [(2, 2, 33, 500)] * 2
     assert [item.song.source for item in items(too_long)] == ["tune-1.wav"]
-    assert items(default)[0].dimension_names == ("chunks", "channels", "keys", "frames")
+    assert items(default)[0].dimension_names == ("chunks", "tracks", "keys", "frames")
     assert items(default)[0].song.starts == (0, 10)
 
 
