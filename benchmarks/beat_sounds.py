@@ -122,11 +122,16 @@ def tempo_curve(random: np.random.Generator, seconds: float, octaves: float) -> 
     return old, np.concatenate(([0.0], np.cumsum(pace[:-1]) * 0.25))
 
 
-def vary(piece: Piece, random: np.random.Generator, tempi: str) -> Piece:  # noqa: C901
-    """Return the piece transposed, at another tempo, with other instruments, levels and timing, some parts silent."""
+def vary(  # noqa: C901
+    piece: Piece, random: np.random.Generator, tempi: str, seconds: float = EXCERPT_SECONDS
+) -> Piece:
+    """Return `seconds` of the piece transposed, at another tempo, with other instruments, levels and timing.
+
+    Some parts are silent.
+    """
     shift = int(random.integers(-5, 7))
     channels = sorted({event[2] for event in piece.events if event[1] == "on"})
-    old, new = tempo_curve(random, EXCERPT_SECONDS, tempo_octaves(piece.beats, random, tempi))
+    old, new = tempo_curve(random, seconds, tempo_octaves(piece.beats, random, tempi))
     pitched = [channel for channel in channels if channel != DRUMS]
     silent = set()
     if DRUMS in channels and pitched and random.random() < 0.2:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musigan.checkpoints import slim
 from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
@@ -56,8 +57,9 @@ class Checkpoint:
     networks: dict[str, Any]
     average: dict[str, Any]
     optimisers: dict[str, Any]
-    rng: Any  # state of torch's global generator, a byte tensor
+    rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
+    card: str = ""  # what a slim one says of itself, in Markdown
 
     def training_settings(self) -> TrainingSettings:
         """Return the effective settings of the run; CheckpointError where this version cannot read them."""
@@ -71,12 +73,15 @@ class Checkpoint:
             raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
 
 
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")
+
+
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` beside `path`, then rename it to `path`, which so holds the old or the new one, never half."""
     import torch
 
     path = Path(path)
-    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    content = {name: getattr(checkpoint, name) for name in _SAVED}
     content |= {"kind": KIND, "format": FORMAT}
     content["store"] = checkpoint.store.to_values()
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
@@ -91,6 +96,13 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
 
 
+def save_slim(path: str | Path, checkpoint: Checkpoint, card: str = "", half: bool = False) -> None:
+    """Write what draws of `checkpoint`, and its critic, as a safetensors file (`musigan.checkpoints.slim`)."""
+    content = slim.content_of(checkpoint.settings, checkpoint.shape, checkpoint.store.to_values(), checkpoint.plan)
+    generator = checkpoint.average.get("generator", checkpoint.networks["generator"])
+    slim.write(path, content, generator, checkpoint.networks.get("critic", {}), card, half)
+
+
 def check_writable(path: str | Path) -> None:
     """Raise CheckpointError, before hours of training, if no checkpoint could be written to `path`."""
     path = Path(path)
@@ -103,9 +115,11 @@ def check_writable(path: str | Path) -> None:
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Return whether a file is one that torch wrote; a store is a ZIP, too, but holds no data.pkl."""
+    """Return whether a file is one that torch wrote, or a slim one; a store is a ZIP, too, but holds no data.pkl."""
     if not Path(path).is_file():
         return False  # reading a pipe would consume its data, and a device may have no end
+    if slim.is_slim(path):
+        return True
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
@@ -124,6 +138,8 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    if slim.is_slim(path):
+        return _from_slim(path)
     _check_frame(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -159,6 +175,19 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:120] if text else type(error).__name__
 
 
+def _from_slim(path: Path) -> Checkpoint:
+    """Return the checkpoint of a safetensors file: finished, and without what resuming needs."""
+    content, weights, card = slim.read(path)
+    whole = {
+        **content, "kind": KIND, "format": FORMAT, "data": {}, "optimisers": {}, "rng": None, "history": [],
+        "networks": weights, "average": {"generator": weights.get("generator")},
+        "position": asdict(Position(stage=len(content.get("plan") or ()))),
+    }  # fmt: skip
+    checkpoint = _from_content(path, whole)
+    checkpoint.card = card
+    return checkpoint
+
+
 def _from_content(path: Path, content: Any) -> Checkpoint:
     """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
@@ -170,7 +199,7 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     try:
         if content["format"] == 1:
             content = _from_format_1(content)
-        values = {f.name: content[f.name] for f in fields(Checkpoint)}
+        values = {name: content[name] for name in _SAVED}
         values["shape"] = RollShape(**values["shape"])
         values["position"] = Position(**values["position"])
         values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]

@@ -1,0 +1,24 @@
+"""The base: what the default model knows when it is installed, learned from free music (docs/base.md)."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from musigan.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from musigan.checkpoints.checkpoint import Checkpoint
+
+NAME = "base"  # as --init and other options call it
+FILE = "base.safetensors"
+
+
+def load() -> Checkpoint:
+    """Read the base. Raises CheckpointError where the package lacks it."""
+    from musigan.checkpoints import checkpoint
+
+    with resources.as_file(resources.files(__name__) / FILE) as path:
+        if not path.is_file():
+            raise CheckpointError("the package lacks its base weights: install musigan anew, or name a checkpoint")
+        return checkpoint.load(path)
