@@ -111,7 +111,7 @@ def varied(job: Job, random: np.random.Generator) -> tuple[Piece, float, bool]:
 
 
 def strokes_of(events: list[Event], random: np.random.Generator) -> Strokes:
-    """Return the strokes of the kit among events; the loud ones of each drum are about as loud as those that are found."""
+    """Return the strokes of the kit among events, about as loud as those that are found in recordings."""
     rows = sorted(
         (second, DRUM_OF_PITCH[pitch], velocity / 127)
         for second, kind, channel, pitch, velocity in events

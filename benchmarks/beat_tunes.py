@@ -48,7 +48,7 @@ def random_tune(number: int, compound: bool = False) -> Piece:
 
 
 def piece_of(tune: Tune, number: int, notes: list[tunes.PlayedNote]) -> Piece:
-    """Return the notes that a tune was arranged to, and its beats. Raises KeyError for a meter that is not of METERS."""
+    """Return what a tune was arranged to, and its beats. Raises KeyError for a meter that is not of METERS."""
     seconds_at = tunes.clock(tune, number)
     events: list[Event] = []
     program_of = {name: program for program, name in reversed(INSTRUMENTS)}

@@ -127,6 +127,7 @@ def test_preset_by_device() -> None:
     assert preset_for("cuda", "original") == "original"
     assert preset_for("cpu") == "small"
     assert preset_for("cuda:1") == "medium"
+    assert preset_for("cuda:1", from_nothing=False) == "small"  # the base has its sizes
 
 
 @pytest.mark.parametrize(

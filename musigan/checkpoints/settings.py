@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -189,10 +189,13 @@ class TrainingSettings:
         """Whether the model has an adversarial stage (one of ADVERSARIAL_STAGES)."""
         return any(name in ADVERSARIAL_STAGES for name in models.family(self.model).stages)
 
-    def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
-        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one."""
+    def stage_epochs(self, adversarial: bool = True, known: Sequence[str] = ()) -> dict[str, int]:
+        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one.
+
+        Stages that are `known` have none: what they teach was learned before.
+        """
         family = models.family(self.model)
-        pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES)]
+        pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES, *known)]
         adversarial_stage = (
             next((name for name in family.stages if name in ADVERSARIAL_STAGES), None) if adversarial else None
         )
@@ -236,11 +239,11 @@ def preset(name: str) -> dict[str, Any]:
         return {**settings.read_yaml(path), "preset": name}
 
 
-def preset_for(device: str, model: str = "bars") -> str:
-    """Return the preset of a family that trains in reasonable time on `device`."""
+def preset_for(device: str, model: str = "bars", from_nothing: bool = True) -> str:
+    """Return the preset of a family that trains in reasonable time on `device`; the base has the sizes of small."""
     if model != "bars":
         return model
-    return "medium" if device.startswith("cuda") else "small"
+    return "medium" if from_nothing and device.startswith("cuda") else "small"
 
 
 def settings_to_start(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from musigan.errors import FieldError, MusiganError
 from musigan.settings import read_given
 
+NOTHING = "none"  # what --init calls a beginning from nothing
+
 
 @dataclass(frozen=True)
 class TrainingRequest:

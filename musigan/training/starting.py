@@ -18,6 +18,7 @@ from musigan.checkpoints.settings import (
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
 from musigan.settings import build, merge
+from musigan.training.requests import NOTHING
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from musigan.machine.reporting import Reporter
     from musigan.store.opening import ToolSession
     from musigan.training.loop import Progress
+    from musigan.training.origin import Origin
     from musigan.training.requests import TrainingRequest
     from musigan.training.runs import Run
 
@@ -62,9 +64,9 @@ class Start:
         from musigan.machine.devices import prepare_torch
         from musigan.training import loop, warmstart
         from musigan.training.journal import Journal
+        from musigan.training.origin import Origin, origin_of
 
         request, target = self.request, self.request.target
-        other = checkpoints.load(request.init) if request.init else None
         checkpoints.check_writable(target)
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
@@ -74,9 +76,11 @@ class Start:
         )
         if not validation.songs:
             session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
-        run = self._run(dataset, place, session)
-        if other is not None:
-            for match in warmstart.warm_start(run, other):
+        origin = origin_of(request, self.settings, dataset, session) if self.saved is None else Origin()
+        run = self._run(dataset, place, session, origin)
+        if origin.saved is not None:
+            matches = warmstart.warm_start(run, origin.saved)
+            for match in () if origin.is_base else matches:
                 session.say(f"--init: {match}")
         journal = Journal(target, run.history, session.say)
         try:
@@ -116,14 +120,18 @@ class Start:
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
         return kind(readers[0], "train", settings.augment, *conditions), held_back
 
-    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter) -> Run:
-        """Return the run: resumed, begun from pretrained networks, or from nothing."""
+    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter, origin: Origin) -> Run:
+        """Return the run: resumed, begun from pretrained networks, or as new from its origin."""
         from musigan.training import runs
 
-        settings, request = self.settings, self.request
+        request, given = self.request, self.request.given
+        settings = origin.settings(self.settings, given)
         if self.saved is not None and request.resume:
             return runs.resume(self.saved, settings, dataset, place)
-        plan = settings.stage_epochs(request.adversarial) if self.saved is None else settings.adversarial_epochs()
+        known = origin.known_stages
+        plan = (
+            settings.stage_epochs(request.adversarial, known) if self.saved is None else settings.adversarial_epochs()
+        )
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
@@ -162,9 +170,9 @@ def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Repo
     model = str(request.flags.get("model") or given.get("model") or "bars")
     models.family(model)  # an unknown one is the model's fault, not the preset's
     preset = request.preset or given.get("preset")
-    name = str(preset or preset_for(device, model))
+    name = str(preset or preset_for(device, model, from_nothing=request.init == NOTHING))
     if not preset and model == "bars":
-        reporter.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or large chooses")
+        reporter.say(f"preset {name}; --preset small, medium or large chooses")
     elif not preset:
         reporter.say(f"the settings of the model {model}; --print-config shows them, --config FILE changes them")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, request.flags)

@@ -67,7 +67,7 @@ def test_flags_go_above_the_file_above_the_preset(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({}, "preset small, which suits this machine (cpu)"),
+        ({}, "preset small; --preset small, medium"),
         ({"flags": {"model": "mlp"}}, "the settings of the model mlp"),
         ({"preset": "small"}, ""),
     ],

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
+from musigan.models.bars.adapting import adapt
 from musigan.models.bars.codec import TOKEN_FRAMES, Codec, fullness
 from musigan.models.bars.composer import BEAT_STEPS, Composer, Context, Heard
 from musigan.models.bars.kitrow import KitRow
@@ -46,7 +47,7 @@ class Generator(nn.Module):
     def __init__(self, settings: BarSettings, shape: RollShape) -> None:
         super().__init__()
         self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
-        self.kit_row = KitRow(shape, settings.row_keys)
+        self.kit_row = KitRow(shape, settings.row_keys, settings.sides)
         self.codec = Codec(settings, self.kit_row.folded)
         self.composer = Composer(settings, self.codec.rows, bool(shape.kit))
         # Of the latents of real music, known once the codec is trained.
@@ -62,6 +63,11 @@ class Generator(nn.Module):
             "prior": list(self.composer.parameters()),
             "decoder": self.codec.decoder_parameters(),
         }
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the mean and deviation of latents are known: the codec was trained, here or before."""
+        return bool(self.latent_deviation != 1)
 
     @property
     def decoder_receptive_field(self) -> int:
@@ -209,4 +215,5 @@ FAMILY = Family(
     pretrain_share=0.99,
     critic_share=0.005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
+    adapt=adapt,
 )
