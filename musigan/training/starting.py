@@ -52,6 +52,7 @@ class Start:
             settings = _settings_from_nothing(request, device, reporter)
         else:
             if request.resume:
+                _refuse_exported(saved, request)
                 _refuse_other_tool(saved, request)
             settings = _settings_over(saved, request)
         _check_stages(settings, request)
@@ -191,6 +192,16 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     if request.start and settings.pretrain_epochs is not None:
         raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
     return settings
+
+
+def _refuse_exported(saved: Checkpoint, request: TrainingRequest) -> None:
+    """Raise FieldError where a checkpoint without optimisers and random state would be resumed."""
+    if not saved.is_resumable:
+        raise FieldError(
+            "{resume} {0}: an exported checkpoint holds what draws, not what goes on exactly: {init} {0} begins a new "
+            "run with its weights, {start} {0} the game alone",
+            request.resume,
+        )
 
 
 def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
