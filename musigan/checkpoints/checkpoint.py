@@ -169,7 +169,8 @@ def load(path: str | Path) -> Checkpoint:
         return _from_slim(path)
     _check_frame(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path torch would go by the ending
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
@@ -238,6 +239,8 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
             raise ValueError(f"roll shape {sizes}")
         values["store"] = MusicRecord.parse(values["store"])
         values["card"] = str(content.get("card") or "")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     # OverflowError: an infinite number of epochs.
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error

@@ -59,11 +59,15 @@ def _network_rows(saved: Checkpoint) -> summary.Rows:
 
 
 def _music_rows(saved: Checkpoint) -> summary.Rows:
-    """Return what the record and the fingerprint of the store say of the music; whether any of it is known differs."""
-    counts = {name: value for name in ("songs", "chunks") if isinstance(value := saved.data.get(name), int)}
-    rows = [["songs in its store", f"{counts['songs']:,}"]] if "songs" in counts else []
-    if "chunks" in counts:
-        rows.append(["length", f"{duration(counts['chunks'] * saved.store.header.chunk_seconds)}, overlaps twice"])
+    """Return what record and fingerprint say of the music; other rows are there of an exported checkpoint and a run."""
+    stores = [saved.data, *(part for part in saved.data.values() if isinstance(part, Mapping))]  # of each kind of music
+    songs, chunks = (
+        sum(part[name] for part in stores if isinstance(part.get(name), int)) for name in ("songs", "chunks")
+    )
+    header = saved.store.header
+    rows = [["songs in its store", f"{songs:,}"]] if songs else []
+    if chunks:
+        rows.append(["music", f"about {duration(chunks * header.chunk_seconds * (1 - (header.overlap or 0)))}"])
     styles = Counter(outline.style for outline in saved.store.outlines if outline.style)
     styles.update(song.style for song in saved.store.songs or () if song.style)
     named = [style for style, _ in styles.most_common(MOST_STYLES)] or list(saved.store.styles or ())[:MOST_STYLES]
@@ -102,4 +106,4 @@ def _cell(value: object) -> str:
 
 
 def _list(rows: summary.Rows) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in rows)
+    return "\n".join(f"- {name}: {value}".replace("\N{NO-BREAK SPACE}", " ") for name, value in rows)
