@@ -43,8 +43,8 @@ class ExportRequest:
             return ""
         path = Path(self.card)
         try:
-            if path.stat().st_size > MOST_CARD_BYTES:
-                raise MusiganError(f"{path}: too long for a card; expected a page of Markdown")
+            if path.stat().st_size > MOST_CARD_BYTES or not path.is_file():
+                raise MusiganError(f"{path}: no page of text; expected a card in Markdown")
             return path.read_text(encoding="utf-8")
         except OSError as error:
             raise MusiganError(f"{path}: cannot be read ({error.strerror or error})") from error

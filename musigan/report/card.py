@@ -95,7 +95,7 @@ def _evaluation(history: Sequence[Mapping[str, Any]]) -> str:
         if isinstance(values, Mapping) and rounded(values.get(SAMPLES)) is not None:
             lines.append(f"| {metric} | {' | '.join(_cell(values.get(row)) for row in rows)} |")
     return (
-        f"After {last.get('total_epoch', '?')} epochs, samples against songs held back: {evaluation.get('verdict')}. "
+        f"After epoch {last.get('total_epoch', '?')}, samples against songs held back: {evaluation.get('verdict')}. "
         "The floor are songs that were learned from.\n\n" + "\n".join(lines)
     )
 

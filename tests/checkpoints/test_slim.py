@@ -121,7 +121,9 @@ def test_other_programs_read_it(saved: Checkpoint, whole: Path) -> None:
 
 
 def test_a_model_without_a_critic(tmp_path: Path) -> None:
-    run, data = tiny.start(tiny.write_keys(tmp_path / "keys"), tiny.settings("lstm", epochs=1, pretrain_epochs=None, critic_epochs=None))
+    run, data = tiny.start(
+        tiny.write_keys(tmp_path / "keys"), tiny.settings("lstm", epochs=1, pretrain_epochs=None, critic_epochs=None)
+    )
     loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
     checkpoint.save_slim(tmp_path / "x.safetensors", checkpoint.load(tmp_path / "ckpt.pt"))
     back = checkpoint.load(tmp_path / "x.safetensors")
