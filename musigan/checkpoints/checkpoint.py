@@ -207,7 +207,7 @@ def _from_slim(path: Path) -> Checkpoint:
     """Return the checkpoint of a safetensors file: finished, and without what resuming needs."""
     content, weights, card = slim.read(path)
     parts = {name: content.get(name) for name in ("settings", "shape", "store", "plan")}
-    lacking = {"data": {}, "optimisers": {}, "rng": None, "history": [], "position": {}, "card": card}
+    lacking: dict[str, Any] = {"data": {}, "optimisers": {}, "rng": None, "history": [], "position": {}, "card": card}
     networks = {"networks": weights, "average": {name: weights[name] for name in ("generator",) if name in weights}}
     checkpoint = _from_content(path, {**parts, **lacking, **networks, "kind": KIND, "format": FORMAT})
     checkpoint.position.stage = len(checkpoint.plan)

@@ -11,6 +11,8 @@ from typing import Any
 from musigan.errors import FieldError, MusiganError
 from musigan.settings import read_given
 
+LOGS = ("wandb",)
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -28,8 +30,11 @@ class TrainingRequest:
     assignments: tuple[str, ...] = ()  # "section.name=value" each, above the file
     steps_limit: int | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)  # settings by name; None: not given
+    log: str = ""  # where else the run is shown: one of LOGS
 
     def __post_init__(self) -> None:
+        if self.log and self.log not in LOGS:
+            raise FieldError("{log} {0}: expected {1}", self.log, " or ".join(LOGS))
         if sum(map(bool, (self.resume, self.start, self.init))) > 1:
             raise FieldError(
                 "{resume} goes on with a run, {start} begins a game from pretrained networks, {init} begins all stages "

@@ -17,7 +17,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
-from musigan.settings import build, merge
+from musigan.settings import as_mapping, build, merge
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -61,10 +61,12 @@ class Start:
     def train(self, session: ToolSession) -> str:
         """Train; return in words what was made, or "" where the run was stopped before its end."""
         from musigan.machine.devices import prepare_torch
-        from musigan.training import loop, warmstart
+        from musigan.training import logs, loop, warmstart
         from musigan.training.journal import Journal
 
         request, target = self.request, self.request.target
+        if self.request.log:
+            logs.import_wandb()  # that it is missing is said before the music is read
         other = checkpoints.load(request.init) if request.init else None
         checkpoints.check_writable(target)
         place = prepare_torch(self.device)
@@ -81,6 +83,8 @@ class Start:
                 session.say(f"--init: {match}")
         journal = Journal(target, run.history, session.say)
         try:
+            if self.request.log:
+                journal.logs.append(logs.WandbLog(journal.folder, target.stem, as_mapping(self.settings)))
             finished = loop.train(
                 run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit
             )
