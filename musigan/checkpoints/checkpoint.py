@@ -280,6 +280,8 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
         networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
+        if name not in slim.PARTS and name not in weights and not checkpoint.is_resumable:
+            continue  # what a game keeps besides its networks begins anew
         load_weights(network, weights.get(name), name)
     return networks
 

@@ -87,9 +87,9 @@ def _ordered(data: bytes) -> tuple[bytes, memoryview]:
     The same content is so the same file.
     """
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items(), reverse=True))
-    text = json.dumps(header, separators=(",", ":")).encode()
+    listing = json.loads(data[8 : 8 + length])
+    listing["__metadata__"] = dict(sorted(listing["__metadata__"].items(), reverse=True))
+    text = json.dumps(listing, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text, memoryview(data)[8 + length :]
 

@@ -12,10 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from musigan import models
 from musigan.checkpoints import checkpoint, slim
 from musigan.checkpoints.checkpoint import Checkpoint
+from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.models.protocol import Generator
+from musigan.rolls.shape import RollShape
+from musigan.settings import as_mapping
 from musigan.training import loop, runs
 from tests import tiny
 
@@ -120,14 +124,21 @@ def test_other_programs_read_it(saved: Checkpoint, whole: Path) -> None:
     assert {f"generator.{name}" for name in saved.average["generator"]} <= names
 
 
-def test_a_model_without_a_critic(tmp_path: Path) -> None:
-    run, data = tiny.start(
-        tiny.write_keys(tmp_path / "keys"), tiny.settings("lstm", epochs=1, pretrain_epochs=None, critic_epochs=None)
-    )
-    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
-    checkpoint.save_slim(tmp_path / "x.safetensors", checkpoint.load(tmp_path / "ckpt.pt"))
-    back = checkpoint.load(tmp_path / "x.safetensors")
-    assert set(back.networks) == set(checkpoint.build_networks(back, averaged=True)) == {"generator"}
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_every_family_comes_back(name: str, tmp_path: Path) -> None:
+    """A critic or none; what a game keeps besides, such as drawn rolls, begins anew."""
+    shape, path = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES), tmp_path / "x.safetensors"
+    chosen = tiny.settings(name, pretrain_epochs=None, critic_epochs=None)
+    networks = models.build(name, chosen.network, shape)
+    weights = {part: network.state_dict() for part, network in networks.items()}
+    record, rng = MusicRecord(tiny.HEADER), torch.get_rng_state()
+    whole = Checkpoint(as_mapping(chosen), shape, record, {}, [], checkpoint.Position(), weights, {}, {}, rng)
+    checkpoint.save_slim(path, whole)
+    back = checkpoint.build_networks(checkpoint.load(path), averaged=True)
+    assert back.keys() == networks.keys()
+    kept = {key: value for key, value in networks.state_dict().items() if key.partition(".")[0] in slim.PARTS}
+    assert [key for key, value in kept.items() if not torch.equal(value, back.state_dict()[key])] == []
+    assert kept.keys() == {f"{part}.{key}" for part, own in slim.read(path)[1].items() for key in own}
 
 
 def test_a_full_disk_leaves_the_old_file(saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

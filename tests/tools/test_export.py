@@ -55,7 +55,9 @@ def test_it_is_judged_and_shown(folder: Path, tmp_path: Path) -> None:
     page = ["-o", tmp_path / "page.html", "--count", 2, "--of", 2, "--rounds", 0, "--seconds", 1, "-j", 1]
     shown = run("report", folder / "ours.safetensors", *page, env=ENVIRONMENT)
     assert shown.returncode == 0, shown.stderr
-    assert '"epochs","4"' in (tmp_path / "page.html").read_text()
+    text = (tmp_path / "page.html").read_text()
+    assert '"epochs","4"' in text
+    assert '"judged":true' in text  # by a critic that was trained, though there is no history
 
 
 def test_runs_begin_with_it_and_none_goes_on(folder: Path, tmp_path: Path) -> None:
