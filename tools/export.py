@@ -50,4 +50,4 @@ def main(
             session.print(line)
         return
     size = request.write(saved, text)
-    session.summary(f"{output}: {size / 1e6:.1f} MB; hear it: sample {output} | keys-to-mp3 out.mp3")
+    session.summary(f"{output}: {size / 1e6:.1f} MB; hear it: {saved.store.usage(output)} | keys-to-mp3 out.mp3")

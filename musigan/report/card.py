@@ -27,8 +27,8 @@ def card(saved: Checkpoint, name: str) -> str:
 def _generated(saved: Checkpoint, name: str) -> str:
     parts = [
         f"# {name}",
-        "Weights of musigan, which learns from the piano-key rolls of recordings and draws new ones. "
-        f"`sample FILE | keys-to-mp3 out.mp3` lets you hear them. Written by musigan {__version__}.",
+        "Weights of musigan, which learns from the piano-key rolls of recordings and makes new music. "
+        f"`{saved.store.usage('FILE')} | keys-to-mp3 out.mp3` lets you hear it. Written by musigan {__version__}.",
         "## Model",
         _list([*_model_rows(saved), *_network_rows(saved)]),
         "## Music that it learned from",

@@ -92,9 +92,7 @@ class Start:
             journal.close()
         if not finished:
             return ""
-        kinds = run.store.domains
-        tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
-        return f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3"
+        return f"{target} is trained; hear it: {run.store.usage(str(target))} | keys-to-mp3 out.mp3"
 
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""

@@ -73,6 +73,7 @@ def test_two_kinds_of_music_are_counted_together(saved: Checkpoint) -> None:
     text = card(replace(saved, data=data, store=replace(saved.store, domains=("jazz", "blues"))), "ours")
     assert "- songs in its store: 7\n" in text
     assert "- kinds: jazz and blues\n" in text
+    assert "`transfer FILE --to blues song.zarr | keys-to-mp3 out.mp3`" in text
 
 
 def test_it_keeps_the_words_of_others_and_makes_up_nothing(saved: Checkpoint) -> None:
