@@ -15,7 +15,7 @@ import numpy as np
 
 from musigan.errors import MusiganError
 
-PICTURE, SOUND = "samples/piano rolls", "samples/sound"
+PICTURE, SOUND = "samples/rolls", "samples/sound"
 SOUND_RATE = 16000  # Hz of TensorBoard's sounds, in mono: a megabyte for half a minute, and all of the piano's keys
 
 

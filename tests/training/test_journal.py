@@ -231,7 +231,7 @@ def test_wandb_is_shown_the_same(keys: Path, tmp_path: Path, monkeypatch: pytest
     beside = journal.folder / "samples-000004"
     assert wandb.logged == [
         (14, {"prior/flow": 0.5, "evaluation/pulse": 0.3}),
-        (14, {"samples/piano rolls": ("picture", f"{beside}.png")}),
+        (14, {"samples/rolls": ("picture", f"{beside}.png")}),
         (14, {"samples/sound": ("sound", f"{beside}.mp3")}),
     ]
     assert (wandb.options["project"], wandb.options["name"], wandb.options["config"]) == (
