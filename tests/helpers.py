@@ -37,6 +37,7 @@ MODULES = {
     "report": "report",
     "musigan": "musigan",
     "musigan check": "check",
+    "musigan export": "export",
     "musigan doctor": "doctor",
     "musigan demo-music": "demo_music",
     "musigan models": "models",

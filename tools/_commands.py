@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
     "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
     "report": ("report", "a checkpoint -> a page to hear and see the run"),
+    "export": ("export", "a checkpoint -> a slim file for others, with a card, and back"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "models": ("models", "the model families, what each is good for"),

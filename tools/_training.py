@@ -60,6 +60,9 @@ SampleEvery = Annotated[
 EvaluateEvery = Annotated[
     int | None, typer.Option("--evaluate-every", min=0, help="Epochs between evaluations on songs held back; 0: none.")
 ]
+Log = Annotated[
+    str, typer.Option("--log", metavar="wandb", help="Show the run in Weights & Biases, too (musigan[wandb]).")
+]
 StepsLimit = Annotated[
     int | None, typer.Option("--steps-limit", min=1, help="Save and stop after so many steps of this sitting.")
 ]

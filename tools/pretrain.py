@@ -28,6 +28,7 @@ def main(
     init: _training.Init = "",
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
+    log: _training.Log = "",
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
     force: _cli.Force = False,
@@ -47,5 +48,5 @@ def main(
         "seed": seed, "model": model, "keep_last": keep_last, "sample_every": sample_every,
     }  # fmt: skip
     given = (preset, config, tuple(assignments or ()))
-    request = TrainingRequest((source,), output, False, resume, "", init, force, *given, steps_limit, flags)
+    request = TrainingRequest((source,), output, False, resume, "", init, force, *given, steps_limit, flags, log)
     _training.train(session, request, device, print_config)

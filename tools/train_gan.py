@@ -34,6 +34,7 @@ def main(
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     evaluate_every: _training.EvaluateEvery = None,
+    log: _training.Log = "",
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
     force: _cli.Force = False,
@@ -53,8 +54,6 @@ def main(
         "critic_epochs": critic_epochs, "seed": seed, "model": model, "keep_last": keep_last,
         "sample_every": sample_every, "evaluate_every": evaluate_every,
     }  # fmt: skip
-    given = (preset, config, tuple(assignments or ()))
-    request = TrainingRequest(
-        tuple(sources or ["-"]), output, True, resume, start, init, force, *given, steps_limit, flags
-    )
+    begun, given = (resume, start, init), (preset, config, tuple(assignments or ()))
+    request = TrainingRequest(tuple(sources or ["-"]), output, True, *begun, force, *given, steps_limit, flags, log)
     _training.train(session, request, device, print_config)

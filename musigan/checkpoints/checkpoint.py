@@ -59,7 +59,20 @@ class Checkpoint:
     optimisers: dict[str, Any]
     rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
-    card: str = ""  # what a slim one says of itself, in Markdown
+    card: str = ""  # what an exported one says of itself, in Markdown
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its run can go on: what was exported draws, but holds neither optimisers nor random state."""
+        return self.rng is not None
+
+    @property
+    def trained(self) -> list[list[Any]]:
+        """The plan as far as it was gone, [stage, epochs] in order."""
+        done = self.plan[: self.position.stage]
+        if self.position.stage < len(self.plan):
+            done = [*done, [self.plan[self.position.stage][0], self.position.epoch]]
+        return [[name, epochs] for name, epochs in done if epochs]
 
     def training_settings(self) -> TrainingSettings:
         """Return the effective settings of the run; CheckpointError where this version cannot read them."""
@@ -73,7 +86,7 @@ class Checkpoint:
             raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
 
 
-_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")  # the card only where there is one
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -82,7 +95,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
     path = Path(path)
     content = {name: getattr(checkpoint, name) for name in _SAVED}
-    content |= {"kind": KIND, "format": FORMAT}
+    content |= {"kind": KIND, "format": FORMAT} | ({"card": checkpoint.card} if checkpoint.card else {})
     content["store"] = checkpoint.store.to_values()
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
     with replace_whole(path, CheckpointError) as aside:
@@ -98,9 +111,23 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
 def save_slim(path: str | Path, checkpoint: Checkpoint, card: str = "", half: bool = False) -> None:
     """Write what draws of `checkpoint`, and its critic, as a safetensors file (`musigan.checkpoints.slim`)."""
-    content = slim.content_of(checkpoint.settings, checkpoint.shape, checkpoint.store.to_values(), checkpoint.plan)
-    generator = checkpoint.average.get("generator", checkpoint.networks["generator"])
-    slim.write(path, content, generator, checkpoint.networks.get("critic", {}), card, half)
+    small = slimmed(checkpoint)
+    content = slim.content_of(small.settings, small.shape, small.store.to_values(), small.plan)
+    slim.write(path, content, small.networks["generator"], small.networks.get("critic", {}), card, half)
+
+
+def slimmed(checkpoint: Checkpoint) -> Checkpoint:
+    """Return what draws of a checkpoint, and its critic: a finished run of as many epochs as were trained.
+
+    Raises CheckpointError where its weights do not fit its settings.
+    """
+    networks = build_networks(checkpoint, averaged=True)
+    weights: dict[str, Any] = {name: networks[name].state_dict() for name in slim.PARTS if name in networks}
+    average, plan = {"generator": weights["generator"]}, checkpoint.trained
+    finished = Position(stage=len(plan))
+    return Checkpoint(
+        checkpoint.settings, checkpoint.shape, checkpoint.store, {}, plan, finished, weights, average, {}, None
+    )
 
 
 def check_writable(path: str | Path) -> None:
@@ -142,7 +169,8 @@ def load(path: str | Path) -> Checkpoint:
         return _from_slim(path)
     _check_frame(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path torch would go by the ending
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
@@ -178,13 +206,11 @@ def _first_line(error: BaseException) -> str:
 def _from_slim(path: Path) -> Checkpoint:
     """Return the checkpoint of a safetensors file: finished, and without what resuming needs."""
     content, weights, card = slim.read(path)
-    whole = {
-        **content, "kind": KIND, "format": FORMAT, "data": {}, "optimisers": {}, "rng": None, "history": [],
-        "networks": weights, "average": {"generator": weights.get("generator")},
-        "position": asdict(Position(stage=len(content.get("plan") or ()))),
-    }  # fmt: skip
-    checkpoint = _from_content(path, whole)
-    checkpoint.card = card
+    parts = {name: content.get(name) for name in ("settings", "shape", "store", "plan")}
+    lacking: dict[str, Any] = {"data": {}, "optimisers": {}, "rng": None, "history": [], "position": {}, "card": card}
+    networks = {"networks": weights, "average": {name: weights[name] for name in ("generator",) if name in weights}}
+    checkpoint = _from_content(path, {**parts, **lacking, **networks, "kind": KIND, "format": FORMAT})
+    checkpoint.position.stage = len(checkpoint.plan)
     return checkpoint
 
 
@@ -202,6 +228,8 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
         values = {name: content[name] for name in _SAVED}
         values["shape"] = RollShape(**values["shape"])
         values["position"] = Position(**values["position"])
+        if not isinstance(values["position"].stage, int) or not isinstance(values["position"].epoch, int):
+            raise TypeError("position of no whole numbers")
         values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
         for name in ("settings", "store", "data", "networks", "average", "optimisers"):
             if not isinstance(values[name], dict):
@@ -210,7 +238,11 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
         if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
             raise ValueError(f"roll shape {sizes}")
         values["store"] = MusicRecord.parse(values["store"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        values["card"] = str(content.get("card") or "")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    # OverflowError: an infinite number of epochs.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
     return Checkpoint(**values)
 
@@ -248,6 +280,8 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
         networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
+        if name not in slim.PARTS and name not in weights and not checkpoint.is_resumable:
+            continue  # what a game keeps besides its networks begins anew
         load_weights(network, weights.get(name), name)
     return networks
 

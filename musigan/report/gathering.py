@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -77,11 +77,16 @@ def gather(
             "of": choices.of,
             "critic": music.has_critic,
             "turned": music.turned,
-            "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
+            "judged": not {"critic", "adversarial"}.isdisjoint(_stages_trained(checkpoint, history)),
             "heldOut": reader is not None and listening.held_out(reader)[1],
         },
         "blind": _blind_rounds(list(parts), choices.seed),
     }
+
+
+def _stages_trained(checkpoint: Checkpoint, history: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the stages that were trained: of an exported checkpoint, which has no history, those it says."""
+    return {str(entry.get("stage")) for entry in history} | {name for name, _ in checkpoint.trained}
 
 
 @dataclass(frozen=True)

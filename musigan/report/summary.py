@@ -25,9 +25,9 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
     sizes = {name: sum(t.numel() for t in weights.values()) for name, weights in networks.items()}
     rows = [
         ["model", f"{saved.settings.get('model', '?')}, preset {saved.settings.get('preset', '?')}"],
-        ["epochs", f"{len(history)} of {planned}"],
+        ["epochs", f"{len(history)} of {planned}" if saved.is_resumable else f"{planned}"],
         ["stages", ", ".join(f"{name} {epochs}" for name, epochs in saved.plan)],
-        ["steps", f"{saved.position.total_steps:,}"],
+        *([["steps", f"{saved.position.total_steps:,}"]] if saved.is_resumable else []),
         ["parameters", ", ".join(f"{name} {_count(size)}" for name, size in sizes.items())],
     ]
     if seconds is not None:

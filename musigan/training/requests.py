@@ -12,6 +12,7 @@ from musigan.errors import FieldError, MusiganError
 from musigan.settings import read_given
 
 NOTHING = "none"  # what --init calls a beginning from nothing
+LOGS = ("wandb",)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class TrainingRequest:
     assignments: tuple[str, ...] = ()  # "section.name=value" each, above the file
     steps_limit: int | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)  # settings by name; None: not given
+    log: str = ""  # where else the run is shown: one of LOGS
 
     def __post_init__(self) -> None:
+        if self.log and self.log not in LOGS:
+            raise FieldError("{log} {0}: expected {1}", self.log, " or ".join(LOGS))
         if sum(map(bool, (self.resume, self.start, self.init))) > 1:
             raise FieldError(
                 "{resume} goes on with a run, {start} begins a game from pretrained networks, {init} begins all stages "

@@ -17,7 +17,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
-from musigan.settings import build, merge
+from musigan.settings import as_mapping, build, merge
 from musigan.training.requests import NOTHING
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Start:
             settings = _settings_from_nothing(request, device, reporter)
         else:
             if request.resume:
+                _refuse_exported(saved, request)
                 _refuse_other_tool(saved, request)
             settings = _settings_over(saved, request)
         _check_stages(settings, request)
@@ -62,11 +63,13 @@ class Start:
     def train(self, session: ToolSession) -> str:
         """Train; return in words what was made, or "" where the run was stopped before its end."""
         from musigan.machine.devices import prepare_torch
-        from musigan.training import loop, warmstart
+        from musigan.training import logs, loop, warmstart
         from musigan.training.journal import Journal
         from musigan.training.origin import Origin, origin_of
 
         request, target = self.request, self.request.target
+        if self.request.log:
+            logs.import_wandb()  # that it is missing is said before the music is read
         checkpoints.check_writable(target)
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
@@ -84,6 +87,8 @@ class Start:
                 session.say(f"--init: {match}")
         journal = Journal(target, run.history, session.say)
         try:
+            if self.request.log:
+                journal.logs.append(logs.WandbLog(journal.folder, target.stem, as_mapping(self.settings)))
             finished = loop.train(
                 run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit
             )
@@ -91,9 +96,7 @@ class Start:
             journal.close()
         if not finished:
             return ""
-        kinds = run.store.domains
-        tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
-        return f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3"
+        return f"{target} is trained; hear it: {run.store.usage(str(target))} | keys-to-mp3 out.mp3"
 
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
@@ -199,6 +202,16 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     if request.start and settings.pretrain_epochs is not None:
         raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
     return settings
+
+
+def _refuse_exported(saved: Checkpoint, request: TrainingRequest) -> None:
+    """Raise FieldError where a checkpoint without optimisers and random state would be resumed."""
+    if not saved.is_resumable:
+        raise FieldError(
+            "{resume} {0}: an exported checkpoint holds what draws, not what goes on exactly: {init} {0} begins a new "
+            "run with its weights, {start} {0} the game alone",
+            request.resume,
+        )
 
 
 def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:

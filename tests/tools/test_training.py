@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +222,15 @@ def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
     with store.open_reader(str(tmp_path / "single")) as reader:
         assert [item.song.title for item in reader] == ["Song 0"]
     assert not any((tmp_path / name).exists() for name in ("wrong", "nothing", "many"))
+
+
+def test_another_log_is_known_and_there_before_the_music_is_read(folder: Path, tmp_path: Path) -> None:
+    line = [folder / "keys", "-q", "-o", tmp_path / "a.pt", "--log"]
+    (unknown,) = calls("train-gan", [*line, "nowhere"])
+    assert unknown[0] == 2
+    assert "--log nowhere: expected wandb" in one_line(unknown[2].encode())
+    if importlib.util.find_spec("wandb") is None:
+        (missing,) = calls("train-gan", [*line, "wandb"])
+        assert missing[0] == 1
+        assert 'pip install "musigan[wandb]"' in one_line(missing[2].encode())
+    assert list(tmp_path.iterdir()) == []
