@@ -534,7 +534,7 @@ def test_training_and_drawing_run_the_same_flow() -> None:
 SIZES = {
     "patch_keys": 3, "row_latents": 4, "width": 10, "deep_width": 12, "fine_blocks": 2, "deep_blocks": 2,
     "composer_width": 24, "composer_layers": 3, "head_width": 10, "head_layers": 2, "critic_width": 8,
-    "latent_critic_width": 0, "chroma_critic_width": 0, "spectral": False,
+    "latent_critic_width": 0, "chroma_critic_width": 0, "spectral": False, "places": True,
 }  # fmt: skip
 
 
@@ -554,6 +554,7 @@ def test_what_changes_no_shape_changes_the_music() -> None:
         heard = [built.composer.hear(beats_of(built, 5), told).voice for _ in range(2)]
         assert torch.equal(*heard) is not is_random
     tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout", "guidance"}
+    tested |= {"sides"}  # of mono: test_adapting
     assert tested == {entry.name for entry in fields(BarSettings)}
 
 
