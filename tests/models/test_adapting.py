@@ -22,10 +22,10 @@ DRUMLESS = RollShape(2, 22, 96)
 BARE = RollShape(1, 22, 96)
 
 
-def generator(shape: RollShape, places: bool, seed: int = 0) -> torch.nn.Module:
+def generator(shape: RollShape, seed: int = 0) -> torch.nn.Module:
     """A generator all of whose weights are at random, those that begin at zero, too."""
     torch.manual_seed(seed)
-    built = models.build("bars", {**tiny.NETWORKS["bars"], "places": places, "sides": 2}, shape)["generator"]
+    built = models.build("bars", {**tiny.NETWORKS["bars"], "sides": 2}, shape)["generator"]
     with torch.no_grad():
         for value in (*built.parameters(), *built.buffers()):
             if value.is_floating_point():
@@ -35,19 +35,18 @@ def generator(shape: RollShape, places: bool, seed: int = 0) -> torch.nn.Module:
     return built.eval()
 
 
-def brought(whole: torch.nn.Module, places: bool, own: RollShape) -> torch.nn.Module:
+def brought(whole: torch.nn.Module, own: RollShape) -> torch.nn.Module:
     """The same generator for rolls of another shape."""
-    sizes: BarSettings = settings.build(BarSettings, {**tiny.NETWORKS["bars"], "places": places, "sides": 2}, "network")
-    result = generator(own, places, seed=1)
+    sizes: BarSettings = settings.build(BarSettings, {**tiny.NETWORKS["bars"], "sides": 2}, "network")
+    result = generator(own, seed=1)
     result.load_state_dict(adapt(whole.state_dict(), sizes, (STEREO, own), ((), ())))
     return result
 
 
-@pytest.mark.parametrize("places", [False, True])
 @torch.no_grad()
-def test_mono_is_what_two_equal_sides_are(places: bool) -> None:
-    whole = generator(STEREO, places)
-    mono = brought(whole, places, MONO)
+def test_mono_is_what_two_equal_sides_are() -> None:
+    whole = generator(STEREO)
+    mono = brought(whole, MONO)
     roll = torch.rand(2, 2, 22, 96)
     both = torch.cat((roll[:, :1], roll), 1)
     codes = [each.encode(x).mean for each, x in ((whole, both), (mono, roll))]
@@ -59,11 +58,10 @@ def test_mono_is_what_two_equal_sides_are(places: bool) -> None:
         torch.testing.assert_close(one[:, 1], two[:, 2])
 
 
-@pytest.mark.parametrize("places", [False, True])
 @pytest.mark.parametrize("own", [STEREO, MONO, DRUMLESS, BARE])
 @torch.no_grad()
-def test_any_layout_composes(own: RollShape, places: bool) -> None:
-    result = brought(generator(STEREO, places), places, own)
+def test_any_layout_composes(own: RollShape) -> None:
+    result = brought(generator(STEREO), own)
     context = Context.of(tiny.context(tiny.outline(6)))
     latents = result.compose(context, torch.Generator().manual_seed(3))
     assert result.decode(latents, 6 * 24).roll.shape == (1, own.channels, 22, 6 * 24)
@@ -71,8 +69,8 @@ def test_any_layout_composes(own: RollShape, places: bool) -> None:
 
 @torch.no_grad()
 def test_the_same_layout_is_the_same_network() -> None:
-    whole = generator(STEREO, True)
-    for name, value in brought(whole, True, STEREO).state_dict().items():
+    whole = generator(STEREO)
+    for name, value in brought(whole, STEREO).state_dict().items():
         if name != "composer.style_in.weight":
             assert torch.equal(value, whole.state_dict()[name]), name
 
@@ -80,7 +78,7 @@ def test_the_same_layout_is_the_same_network() -> None:
 @given(st.lists(st.sampled_from("abcdefgh"), unique=True), st.lists(st.sampled_from("abcdefgh"), unique=True))
 def test_styles_keep_what_was_learned_under_their_names(saved: list[str], own: list[str]) -> None:
     name = "composer.style_in.weight"
-    whole = generator(BARE, False)
+    whole = generator(BARE)
     sizes: BarSettings = settings.build(BarSettings, {**tiny.NETWORKS["bars"], "sides": 2}, "network")
     table = adapt(whole.state_dict(), sizes, (BARE, BARE), (saved, own))[name]
     before = whole.state_dict()[name]

@@ -534,7 +534,7 @@ def test_training_and_drawing_run_the_same_flow() -> None:
 SIZES = {
     "patch_keys": 3, "row_latents": 4, "width": 10, "deep_width": 12, "fine_blocks": 2, "deep_blocks": 2,
     "composer_width": 24, "composer_layers": 3, "head_width": 10, "head_layers": 2, "critic_width": 8,
-    "latent_critic_width": 0, "chroma_critic_width": 0, "spectral": False, "places": True,
+    "latent_critic_width": 0, "chroma_critic_width": 0, "spectral": False,
 }  # fmt: skip
 
 

@@ -57,9 +57,8 @@ def _without_drums(weights: Mapping[str, Tensor], settings: BarSettings, rows: i
     result["composer.head.row_map"] = weights["composer.head.row_map"][:kept]
     for name in ("composer.head.told.weight", "composer.head.told.bias"):
         result[name] = weights[name][: kept * TOLD]
-    if not settings.places:  # only the drums saw where in the bar they are
-        for name in ("composer.head.row_in.weight", "composer.guess_weight"):
-            result[name] = weights[name][:, :-MAX_METER]
+    for name in ("composer.head.row_in.weight", "composer.guess_weight"):  # only drums saw where in the bar they are
+        result[name] = weights[name][:, :-MAX_METER]
     return {name: value.clone() for name, value in result.items()}
 
 

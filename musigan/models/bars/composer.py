@@ -208,8 +208,7 @@ class Composer(nn.Module):
             for _ in range(settings.composer_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.placed_rows = rows if settings.places else self.kit_rows  # the last, which see where in the bar they are
-        seen = SOURCES * row_dim + 1 + (MAX_METER if self.placed_rows else 0)
+        seen = SOURCES * row_dim + 1 + (MAX_METER if has_kit else 0)
         self.head = RowHead(settings, rows, row_dim, seen)
         # The guess is linear in what a row sees, and the flow draws what is left, of this deviation (`fit`).
         self.register_buffer("guess_weight", torch.zeros(row_dim, seen))
@@ -262,13 +261,13 @@ class Composer(nn.Module):
         seen = [self.head.as_rows(source) for source in sources]
         likeness = context.likeness[..., None].expand(*seen[0].shape[:-1], 1)
         rows = torch.cat((*seen, likeness), -1)
-        if self.placed_rows:  # what was played before does not say where in the bar it began
+        if self.kit_rows:  # drums see where in the bar they are: what they did before does not say where it began
             places = context.places[..., None, :].expand(*rows.shape[:-1], MAX_METER).clone()
-            places[..., : self.head.rows - self.placed_rows, :] = 0
+            places[..., : -self.kit_rows, :] = 0
             rows = torch.cat((rows, places), -1)
         guess = self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias))
         shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
-        if self.placed_rows:
+        if self.kit_rows:
             shown = torch.cat((shown[..., :-MAX_METER], rows[..., -MAX_METER:]), -1)
         scale = (known * context.scene)[..., self.classes]
         return Heard(self.norm(tokens), shown, scale, guess)

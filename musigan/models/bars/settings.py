@@ -28,7 +28,6 @@ class BarSettings:
     head_width: Count = 128  # features of a row of keys in the flow that draws a beat
     head_layers: Count = 4  # of the flow
     sides: Annotated[int, Field(ge=0, le=2)] = 0  # that are heard of a recording, in mono twice the same; 0: its own
-    places: bool = False  # whether all rows of keys see where in the bar they are, not only the drums
     guidance: NotNegative = 0.0  # how far beats are led away from what would be drawn without their past
     flow_steps: Count = 10  # steps of the flow, two passes through its head each, from noise to a beat
     critic_width: Count = 48  # channels of the critic's finest feature map
