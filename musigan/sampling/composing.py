@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -132,7 +134,22 @@ def _latents(
     style = int(style_number(outline.style, sampler.store.styles or ()))
     arrays = context_arrays(outline.to_follow(), style, len(outline))
     context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
-    return generator.compose(context, rng, temperature, past)
+    with _one_thread():
+        return generator.compose(context, rng, temperature, past)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch compute on one core: beats are so small that threads only wait for each other.
+
+    On two cores with other work, a piece of half a minute took seven minutes by two threads and ten seconds by one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid, is_tight: bool = False) -> Tensor:

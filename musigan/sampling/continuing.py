@@ -23,12 +23,19 @@ from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
 from musigan.rolls.beats import SHORTEST_SECONDS, Beat, Beats
 from musigan.rolls.grid import FREE_BEAT_SECONDS
 from musigan.rolls.tracks import has_own_drums
+from musigan.sampling import items, sounding
 from musigan.sampling.requests import Request
+from musigan.sampling.sounding import in_stereo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import IO
 
+    from musigan.files.targets import Target
+    from musigan.machine.reporting import Steps
+    from musigan.midi.transcription import MidiTarget
     from musigan.rolls.tone import Tone
+    from musigan.sampling.items import StoreItem
     from musigan.sampling.sampler import Piece, Sampler
     from musigan.store import Song
     from musigan.synthesis.rendering import SoundSettings
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 PAST_SECONDS = 60.0  # of a song that are heard before the joint
 OWN_SECONDS = 10.0  # of its own sound that lead into what is drawn
+LEAD_SECONDS = 1.0  # before the joint that sound with new music, so that notes that are held over it do not start anew
 JOINT_SECONDS = 0.04  # of the crossfade, which ends at the joint
 SILENT_SHARE = 0.03  # of the loudness of a song's usual 50 ms: what is softer at its end is no music
 SILENT_STEP = 0.05  # seconds
@@ -176,12 +184,16 @@ def _joint(frames: int, beats: Beats, sampler: Sampler) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Continued:
-    """A piece that goes on from a song: its roll with the seconds before it, its sound, and what tags say."""
+    """A piece that goes on from a song: its sound (2, S), and itself as an item, both with the seconds before it."""
 
     piece: Piece
-    song: Song
-    roll: Float  # (C, K, own frames + T), linear loudness
-    signal: Float  # (2, S)
+    signal: Float
+    item: StoreItem
+
+    @property
+    def song(self) -> Song:
+        """What is known of it; its beats are counted from where its sound begins."""
+        return self.item[2]
 
 
 @dataclass
@@ -205,18 +217,14 @@ class Continuation:
             self._asked = replace(self._asked, style=self.ending.style(able.styles))
 
     @property
-    def beats(self) -> Beats:
-        """The song's beats before the joint."""
-        return self.ending.beats
-
-    @property
     def own_frames(self) -> int:
-        """Frames before the joint that sound in the song's own recording."""
-        return min(round(OWN_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
+        """Frames before the joint that sound in the song's own recording; 0 if only new music is wanted."""
+        frames = min(round(OWN_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
+        return 0 if self.request.new_only else frames
 
     def pieces(self) -> Iterator[Piece]:
         """Draw the pieces, one after another; those of a seed are always the same."""
-        past_beats = self.beats if self.sampler.family.on_beats else None
+        past_beats = self.ending.beats if self.sampler.family.on_beats else None
         request = replace(self._asked, past=self.ending.past, past_beats=past_beats)
         request.check(self.sampler.capabilities)
         for number in range(1, self.request.count + 1):
@@ -224,39 +232,66 @@ class Continuation:
 
     def sounding(self, sound: SoundSettings) -> Iterator[Continued]:
         """Draw the pieces and make them sound, each after the song's own recording unless only new music is wanted."""
-        own = None if self.request.new_only else self._recording(sound.sample_rate)
+        lead = min(round(LEAD_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
+        before = max(self.own_frames, lead)
+        own = self._recording(sound.sample_rate) if self.own_frames else None
         for piece in self.pieces():
-            roll = np.concatenate((self.ending.past[..., -self.own_frames :], piece.roll), -1)
-            signal = self._in_stereo(sound.synthesise_roll(roll, self.ending.tone))
-            before = self.own_frames * sound.settings.frame_samples(sound.sample_rate)
-            if own is None:
-                roll, signal = piece.roll, signal[:, before:]
-            else:
-                signal = joined_sound(own, signal, before, sound.sample_rate)
-            yield Continued(piece, self._song(piece, roll), roll, signal)
+            roll = np.concatenate((self.ending.past[..., -before:], piece.roll), -1)
+            signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
+            joint = before * sound.settings.frame_samples(sound.sample_rate)
+            signal = signal[:, joint:] if own is None else joined_sound(own, signal, joint, sound.sample_rate)
+            yield Continued(piece, signal, self._item(piece, roll[..., before - self.own_frames :]))
 
     def _recording(self, rate: int) -> Float:
         """Return the song's own sound before the joint, (2, S)."""
         from musigan.sound.audio import decode
 
         seconds = self.own_frames * self.sampler.frame_seconds
-        start = max(self.ending.joint_seconds - seconds, 0.0)
-        return decode(self.path, rate, start, seconds).signal
+        return decode(self.path, rate, max(self.ending.joint_seconds - seconds, 0.0), seconds).signal
 
-    def _in_stereo(self, signal: Float) -> Float:
-        return signal if len(signal) == 2 else np.repeat(signal.mean(0, keepdims=True), 2, axis=0)
+    def _item(self, piece: Piece, roll: Float) -> StoreItem:
+        """Return a piece, with what is before it in `roll`, as an item of a keys store."""
+        before = roll.shape[-1] - piece.roll.shape[-1]
+        beats = piece.beats
+        if beats is not None:
+            start_seconds = (self.ending.past.shape[-1] - before) * self.sampler.frame_seconds
+            beats = beats.counted_from(start_seconds - self.sampler.frame_seconds / 2)
+            beats = replace(beats, seconds=np.maximum(beats.seconds - self.sampler.frame_seconds / 2, 0.0))
+        whole = replace(piece, roll=roll, beats=beats)
+        array, names, song = items.as_item(whole, self.sampler, self.request.seed, self.name)
+        song = replace(
+            song, title=f"{self.ending.title}, continued {piece.number}", level=self.ending.level,
+            source=f"{song.source}, after {self.ending.title}",
+            primed_seconds=before * self.sampler.frame_seconds or None,
+        ).with_tone(self.ending.tone)  # fmt: skip
+        return array, names, song
 
-    def _song(self, piece: Piece, roll: Float) -> Song:
-        """Return what a file says of a piece: beats are counted from where its roll begins."""
-        from musigan.sampling import items
+    def write(self, target: Target, midi: MidiTarget | None, stream: IO[bytes] | None, steps: Steps) -> str:
+        """Write the pieces' sound, and their notes where a file for them is named; return in words what was made."""
+        from musigan.midi import transcription
+        from musigan.store.layout import Item, ItemInfo
 
-        _, _, song = items.as_item(replace(piece, roll=roll, beats=None), self.sampler, self.request.seed, self.name)
-        song = replace(song, title=f"{self.ending.title}, continued {piece.number}")
-        if piece.beats is None:
-            return song
-        joint_seconds = self.ending.past.shape[-1] * self.sampler.frame_seconds
-        begins = joint_seconds - (roll.shape[-1] - piece.roll.shape[-1]) * self.sampler.frame_seconds
-        return song.with_beats(piece.beats.counted_from(begins - 1e-3))
+        sound, files, parts = sounding.settings_of(self.sampler.header), [], []
+        transcriber = transcription.Transcriber.of_store(self.sampler.header)
+        for number, continued in enumerate(self.sounding(sound), 1):
+            path = target.refuse_existing(target.numbered(number)) if target.split else target.out
+            files.append(sounding.write(continued.signal, continued.song, sound, path, target, stream))
+            if midi is not None:
+                array, names, song = continued.item
+                info = ItemInfo(song.title, array.shape, str(array.dtype), array.shape, names, song)
+                parts.append(transcriber.part(Item(info, array)))
+            steps.step(files[-1])
+        if midi is not None:
+            files += transcription.write(parts, transcriber.track_names, midi, None)
+        return f"{', '.join(files)}: {self._words(continued.piece)}"
+
+    def _words(self, piece: Piece) -> str:
+        """Say what was drawn, as a piece is an example of."""
+        from musigan.machine.reporting import duration
+
+        own = f"{duration(self.own_frames * self.sampler.frame_seconds)} of {self.ending.title}, then "
+        seconds = self.frames * self.sampler.frame_seconds
+        return f"{own if self.own_frames else ''}{duration(seconds)} of new music{sounding.manner(piece)}"
 
 
 def joined_sound(own: Float, drawn: Float, joint: int, rate: int) -> Float:
