@@ -1,7 +1,7 @@
 """Going on from a person's own song: its end is heard, pieces are drawn after it, and its own sound leads into them.
 
     recording -> roll, beats and tone of the minute before the joint -> pieces -> sound in that tone
-              -> its own last seconds, as loud as their roll sounds -----------> crossfade at the joint -> file
+              -> its own last seconds, as loud as what follows ----------------> crossfade at the joint -> file
 
 The joint lies on a beat. What is drawn sounds together with the roll of the seconds before it, so that at the joint it
 is in full sound already, and the crossfade is between two recordings of the same notes.
@@ -233,21 +233,24 @@ class Continuation:
     def sounding(self, sound: SoundSettings) -> Iterator[Continued]:
         """Draw the pieces and make them sound, each after the song's own recording unless only new music is wanted."""
         lead = min(round(LEAD_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
-        before = max(self.own_frames, lead)
+        joint = lead * sound.settings.frame_samples(sound.sample_rate)
         own = self._recording(sound.sample_rate) if self.own_frames else None
         for piece in self.pieces():
-            roll = np.concatenate((self.ending.past[..., -before:], piece.roll), -1)
+            past = self.ending.past[..., self.ending.past.shape[-1] - self.own_frames :]
+            item = self._item(piece, np.concatenate((past, piece.roll), -1))
+            roll = np.concatenate((self.ending.past[..., -lead:], piece.roll), -1)
             signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
-            joint = before * sound.settings.frame_samples(sound.sample_rate)
             signal = signal[:, joint:] if own is None else joined_sound(own, signal, joint, sound.sample_rate)
-            yield Continued(piece, signal, self._item(piece, roll[..., before - self.own_frames :]))
+            yield Continued(piece, signal, item)
 
     def _recording(self, rate: int) -> Float:
         """Return the song's own sound before the joint, (2, S)."""
         from musigan.sound.audio import decode
 
         seconds = self.own_frames * self.sampler.frame_seconds
-        return decode(self.path, rate, max(self.ending.joint_seconds - seconds, 0.0), seconds).signal
+        own = decode(self.path, rate, max(self.ending.joint_seconds - seconds, 0.0), seconds).signal
+        missing = max(round(seconds * rate) - own.shape[1], 0)  # where resampling to another rate ended sooner
+        return np.pad(own, ((0, 0), (0, missing)), mode="edge")
 
     def _item(self, piece: Piece, roll: Float) -> StoreItem:
         """Return a piece, with what is before it in `roll`, as an item of a keys store."""
@@ -295,22 +298,17 @@ class Continuation:
 
 
 def joined_sound(own: Float, drawn: Float, joint: int, rate: int) -> Float:
-    """Join a recording (2, joint) to drawn sound (2, S), which sounds the same notes up to sample `joint`: (2, S).
+    """Join a recording (2, R) to what follows its end, sample `joint` of drawn sound (2, S): (2, R + S - joint).
 
-    The recording is made as loud as those notes sound. It passes into them at equal power, over JOINT_SECONDS that end
-    at the joint.
+    Before the joint the drawn sound is of the same notes as the recording there. The recording is made as loud as what
+    follows it for as long, and passes into the drawn sound at equal power, over JOINT_SECONDS that end at the joint.
     """
     from musigan.sound import lufs
 
-    own = own[:, :joint]
-    if own.shape[1] < joint:  # the decoder found fewer samples in this part than in the whole
-        own = np.pad(own, ((0, 0), (joint - own.shape[1], 0)))
-    difference = lufs.measure(drawn[:, :joint], rate) - lufs.measure(own, rate)
+    difference = lufs.measure(drawn[:, joint : joint + own.shape[1]], rate) - lufs.measure(own, rate)
     gain = float(np.clip(10 ** (difference / 20), 1 / MOST_GAIN, MOST_GAIN)) if np.isfinite(difference) else 1.0
-    fade = min(round(JOINT_SECONDS * rate), joint)
-    angle = ((np.arange(fade, dtype=np.float32) + 0.5) / max(fade, 1) * np.float32(np.pi / 2)).astype(np.float32)
-    signal = drawn.copy()
-    signal[:, : joint - fade] = own[:, : joint - fade] * np.float32(gain)
-    crossed = own[:, joint - fade :] * np.float32(gain) * np.cos(angle) + drawn[:, joint - fade : joint] * np.sin(angle)
-    signal[:, joint - fade : joint] = crossed
-    return signal
+    louder = own * np.float32(gain)
+    fade = min(round(JOINT_SECONDS * rate), joint, own.shape[1])
+    angle = (np.arange(fade, dtype=np.float32) + 0.5) / max(fade, 1) * np.float32(np.pi / 2)
+    crossed = louder[:, own.shape[1] - fade :] * np.cos(angle) + drawn[:, joint - fade : joint] * np.sin(angle)
+    return np.concatenate((louder[:, : own.shape[1] - fade], crossed, drawn[:, joint:]), axis=1).astype(np.float32)
