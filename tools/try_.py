@@ -43,4 +43,5 @@ def main(
     request = DrawingRequest(seconds=seconds, seed=seed, count=1, style=style, tempo=tempo)
     stream = session.stdout("sound") if out == "-" else None
     made = trying.write(request, load_base("cpu"), target, stream)
-    session.summary(f"{made}; once more for another, musigan continue for songs of yours, train-gan to learn from them")
+    next_step = "musigan continue SONG.mp3 -o OUT.mp3 goes on from a song, train-gan learns from yours"
+    session.summary(f"{made}; run it again for another; {next_step}")
