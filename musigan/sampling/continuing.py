@@ -294,7 +294,8 @@ class Continuation:
 
         own = f"{duration(self.own_frames * self.sampler.frame_seconds)} of {self.ending.title}, then "
         seconds = self.frames * self.sampler.frame_seconds
-        return f"{own if self.own_frames else ''}{duration(seconds)} of new music{sounding.manner(piece)}, seed {self.request.seed}"
+        lead = own if self.own_frames else ""
+        return f"{lead}{duration(seconds)} of new music{sounding.manner(piece)}, seed {self.request.seed}"
 
 
 def joined_sound(own: Float, drawn: Float, joint: int, rate: int) -> Float:
