@@ -45,8 +45,10 @@ PAST_SECONDS = 60.0  # of a song that are heard before the joint
 OWN_SECONDS = 10.0  # of its own sound that lead into what is drawn
 LEAD_SECONDS = 1.0  # before the joint that sound with new music, so that notes that are held over it do not start anew
 JOINT_SECONDS = 0.04  # of the crossfade, which ends at the joint
+LOUDNESS_STEP = 0.05  # seconds
 SILENT_SHARE = 0.03  # of the loudness of a song's usual 50 ms: what is softer at its end is no music
-SILENT_STEP = 0.05  # seconds
+FADED_SHARE = 0.25  # what is softer is the last chord dying away, or a fade-out
+FADE_SECONDS = 10.0  # longer soft endings are music
 MOST_GAIN = 10.0  # by which a recording is made louder or softer
 
 
@@ -129,15 +131,20 @@ def hear(path: str, sampler: Sampler, from_seconds: float | None = None) -> Endi
 
 
 def audible_end(signal: Float, rate: int) -> int:
-    """Return the sample at which a signal (C, S) becomes silent for good; AudioError where it always is."""
-    step = max(round(SILENT_STEP * rate), 1)
+    """Return the sample at which a signal (C, S) begins to die away for good, or becomes silent after a soft ending.
+
+    Raises AudioError where it is silent everywhere.
+    """
+    step = max(round(LOUDNESS_STEP * rate), 1)
     steps = -(-signal.shape[1] // step)
     padded = np.pad(signal, ((0, 0), (0, steps * step - signal.shape[1])))
-    power = np.square(padded, dtype=np.float32).reshape(len(signal), steps, step).mean((0, 2))
-    if not power.any():
+    loudness = np.sqrt(np.square(padded, dtype=np.float32).reshape(len(signal), steps, step).mean((0, 2)))
+    if not loudness.any():
         raise AudioError("it is silent: there is no music to go on from")
-    usual = np.quantile(power[power > 0], 0.75)
-    return min(int(np.flatnonzero(power > SILENT_SHARE**2 * usual)[-1] + 1) * step, signal.shape[1])
+    usual = np.quantile(loudness[loudness > 0], 0.75)
+    silent, faded = (int(np.flatnonzero(loudness > share * usual)[-1] + 1) for share in (SILENT_SHARE, FADED_SHARE))
+    end = faded if (silent - faded) * LOUDNESS_STEP <= FADE_SECONDS else silent
+    return min(end * step, signal.shape[1])
 
 
 def _heard(signal: Float, sampler: Sampler) -> tuple[Float, float, Beats, Tone | None]:

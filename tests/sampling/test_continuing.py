@@ -106,6 +106,14 @@ def test_silence_at_the_end_is_no_music() -> None:
         continuing.audible_end(0 * signal, RATE)
 
 
+def test_music_goes_on_from_before_it_fades_and_not_from_before_a_soft_ending() -> None:
+    """12 s of noise; then 4 or 20 s that are a tenth as loud."""
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, 32 * RATE)).astype(np.float32)
+    noise[:, 12 * RATE :] *= 0.1
+    assert continuing.audible_end(noise[:, : 16 * RATE], RATE) == 12 * RATE
+    assert continuing.audible_end(noise, RATE) == 32 * RATE
+
+
 def test_the_tag_says_the_style() -> None:
     ending = Ending("x", " Celtic Folk", np.zeros((2, 3, 4), np.float32), continuing.Beats.none(), 1.0, None, 9.0)
     assert ending.style(("waltz", "folk")) == "folk"
