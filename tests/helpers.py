@@ -41,6 +41,8 @@ MODULES = {
     "musigan doctor": "doctor",
     "musigan demo-music": "demo_music",
     "musigan models": "models",
+    "musigan try": "try_",
+    "musigan continue": "continue_",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Command: module and one line for the listing.
 COMMANDS = {
+    "try": ("try_", "music from what musigan knows when it is installed, at once"),
+    "continue": ("continue_", "a song -> the same song going on"),
     "mp3-to-npy": ("mp3_to_npy", "audio files and folders -> waveforms"),
     "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
     "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),

@@ -141,18 +141,22 @@ class Generator(nn.Module):
         beats = self.latent_mean.new_zeros(batch, 0, beat_dim) if past is None else self.as_beats(past)
         finished, is_guided = beats.shape[1], self.settings.guidance > 0
         memory, blind_memory = self.composer.memory(), self.composer.memory()
+        if finished:
+            known = context.part(0, finished)
+            self.composer.hear(beats, known, memory=memory)
+            if is_guided:
+                self.composer.hear(beats, known, 0.0, blind_memory)
         excess = beats.new_zeros(batch)
-        for number in range(count):
+        for number in range(finished, count):
             here = context.part(number, 1)
             heard = self.composer.hear_next(beats[:, :number], here, memory)
             blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
-            if number >= finished:
-                noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
-                held = torch.exp2(-HOLD * excess)[:, None, None]
-                noise = temperature * self.noise_deviation * held * noise
-                drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
-                beats = torch.cat((beats, drawn), 1)
-                excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
+            noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
+            held = torch.exp2(-HOLD * excess)[:, None, None]
+            noise = temperature * self.noise_deviation * held * noise
+            drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
+            beats = torch.cat((beats, drawn), 1)
+            excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
 
     def _excess(self, newest: Tensor, here: Context) -> Tensor:
