@@ -130,6 +130,16 @@ class BarDataset(RollDataset):
         other.tight_share = 1.0
         return other
 
+    def few(self, songs: int) -> BarDataset:
+        """Return the excerpts of at most `songs` parts, spread evenly."""
+        chosen = np.unique(np.linspace(0, len(self.parts) - 1, songs).round().astype(int)).tolist()
+        other = copy.copy(self)
+        other.parts = [self.parts[number] for number in chosen]
+        other.excerpts = [(chosen.index(number), first) for number, first in self.excerpts if number in chosen]
+        if "outlines" in self.__dict__:
+            other.__dict__["outlines"] = tuple(self.outlines[number] for number in chosen)
+        return other
+
     @staticmethod
     def _downbeat_near(grid: Grid, first: int) -> int:
         """Return the last downbeat before or at `first`, within a bar; `first` itself where there is none."""

@@ -27,8 +27,8 @@ SMALLEST_DEVIATION = 1e-3
 class SongLatents:
     """Examples of whole songs: the means of their latents, (L, Z), and the conditions of their beats.
 
-    One example a part of a song and pass, in a random key and, of longer parts, a random stretch of `beats` beats. A part
-    is encoded in a key when an example first asks for it; the encoder must not change in between.
+    One example a part of a song and pass, in a random key and, of longer parts, a random stretch of `beats` beats. A
+    part is encoded in a key when an example first asks for it; the encoder must not change in between.
     """
 
     name = "songs"

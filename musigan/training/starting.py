@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
-from musigan.settings import build, merge
+from musigan.settings import as_mapping, build, merge
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -63,6 +64,7 @@ class Start:
         from musigan.training import loop, warmstart
         from musigan.training.journal import Journal
 
+        began = time.monotonic()
         request, target = self.request, self.request.target
         other = checkpoints.load(request.init) if request.init else None
         checkpoints.check_writable(target)
@@ -74,7 +76,7 @@ class Start:
         )
         if not validation.songs:
             session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
-        run = self._run(dataset, place, session)
+        run = self._run((dataset, validation), place, session, began)
         if other is not None:
             for match in warmstart.warm_start(run, other):
                 session.say(f"--init: {match}")
@@ -116,19 +118,41 @@ class Start:
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
         return kind(readers[0], "train", settings.augment, *conditions), held_back
 
-    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter) -> Run:
-        """Return the run: resumed, begun from pretrained networks, or from nothing."""
+    def _run(self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, began: float) -> Run:
+        """Return the run: resumed, begun from pretrained networks, or from nothing; planned by time from `began` on."""
         from musigan.training import runs
 
-        settings, request = self.settings, self.request
+        settings, request, dataset = self.settings, self.request, datasets[0]
+        if request.minutes is not None:
+            return self._timed(datasets, place, reporter, began + 60 * request.minutes)
         if self.saved is not None and request.resume:
             return runs.resume(self.saved, settings, dataset, place)
-        plan = settings.stage_epochs(request.adversarial) if self.saved is None else settings.adversarial_epochs()
+        plan = self._plan(settings)
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
             reporter.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
+
+    def _plan(self, settings: TrainingSettings) -> dict[str, int]:
+        """Return the epochs of the stages of a new run."""
+        return settings.stage_epochs(self.request.adversarial) if self.saved is None else settings.adversarial_epochs()
+
+    def _timed(self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, deadline: float) -> Run:
+        """Return a new run whose epochs follow from the time until `deadline`."""
+        from musigan.training import runs, timing
+
+        record, asked = datasets[0].record(), {*self.request.given, *_not_none(self.request.flags)}
+        shares = self._plan(build(TrainingSettings, merge(as_mapping(self.settings), {"epochs": timing.SHARED_EPOCHS})))
+        table = timing.timetable(self.settings, datasets, record, shares, self.saved, place, deadline)
+        settings = table.over(self.settings)
+        ends_only = {"sample_every": settings.epochs if settings.sample_every else 0, "evaluate_every": 0}
+        ends_only = {name: value for name, value in ends_only.items() if name not in asked}
+        settings = build(TrainingSettings, merge(as_mapping(settings), ends_only))
+        reporter.say(f"planned for about {self.request.minutes:g} minutes: {table}")
+        run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved)
+        run.timetable = table
+        return run
 
 
 class ProgressLines:
@@ -175,8 +199,7 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
 
     How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
     """
-    flags = {key: value for key, value in request.flags.items() if value is not None}
-    given = request.given
+    flags, given = _not_none(request.flags), request.given
     preset = request.preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise FieldError(
@@ -191,6 +214,10 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     if request.start and settings.pretrain_epochs is not None:
         raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
     return settings
+
+
+def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
@@ -213,6 +240,9 @@ def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
 
 def _check_stages(settings: TrainingSettings, request: TrainingRequest) -> None:
     """Raise UsageError where the run would begin what the model does not have: a game, or anything before it."""
+    for name in ("pretrain_epochs", "critic_epochs"):
+        if request.minutes is not None and getattr(settings, name) is not None:
+            raise FieldError("{minutes} plans the epochs of all stages: leave the setting {0} out", name)
     model, is_single_stage = settings.model, len(models.family(settings.model).stages) == 1
     if request.start and not settings.has_adversarial_stage:
         raise FieldError("{start} begins a game, and {0} has none: {resume} goes on with its training", model)
