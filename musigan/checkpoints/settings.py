@@ -195,7 +195,10 @@ class TrainingSettings:
         return any(name in ADVERSARIAL_STAGES for name in models.family(self.model).stages)
 
     def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
-        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one."""
+        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one.
+
+        With fewer epochs than stages the first have one each.
+        """
         family = models.family(self.model)
         pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES)]
         adversarial_stage = (
@@ -207,6 +210,8 @@ class TrainingSettings:
             pretrain_epochs = self.epochs
         elif self.pretrain_epochs is not None and pretrain_stages:
             pretrain_epochs = self.pretrain_epochs
+        elif self.epochs <= len(pretrain_stages) and not self.critic_epochs:  # what comes first, an epoch each
+            return {name: int(name in pretrain_stages[: self.epochs]) for name in family.stages}
         else:  # leave the adversarial stage one epoch at least
             pretrain_epochs = min(
                 round(family.pretrain_share * self.epochs) if pretrain_stages else critic_epochs, self.epochs - 1

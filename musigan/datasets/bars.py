@@ -57,8 +57,10 @@ class BarDataset(RollDataset):
         seed: int = 0,
         needs: Sequence[str] = (),
         styles: Sequence[str] | None = None,
+        held_out: frozenset[str] | None = None,
     ) -> None:
-        super().__init__(reader, split, augment, compression, seed, (), styles)  # an outline says all that is needed
+        # No conditions of a roll: an outline says all that is needed.
+        super().__init__(reader, split, augment, compression, seed, (), styles, held_out)
         names = dict.fromkeys(place.item for place in self.places)
         self.shape = replace(self.shape, frames=EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]

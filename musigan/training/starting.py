@@ -18,6 +18,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
+from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class Start:
             f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
             f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
         )
-        if not validation.songs:
-            session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
+        if said := self._words_on_held_out(dataset, validation):
+            session.say(said)
         run = self._run((dataset, validation), place, session, began)
         if other is not None:
             for match in warmstart.warm_start(run, other):
@@ -93,11 +94,27 @@ class Start:
         tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
         return f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3"
 
+    @staticmethod
+    def _words_on_held_out(dataset: RollDataset, validation: RollDataset) -> str:
+        """Return what is worth saying about the songs held back; "" where the store says which."""
+        from musigan.datasets.rolls import HELD_BACK
+        from musigan.store.splits import ENOUGH_SONGS
+
+        if HELD_BACK in dataset.fingerprint():
+            titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
+            return f"held back here and by evaluate, as the store holds back fewer than two: {', '.join(titles)}"
+        if not validation.songs and dataset.songs < ENOUGH_SONGS:
+            return f"{dataset.songs} songs: too few to hold any back for validation; training goes on without"
+        if not validation.songs:
+            return "no songs are held back for validation (pair-chunks --validation); training goes on without"
+        return ""
+
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
         from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
-        from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+        from musigan.datasets.rolls import HELD_BACK, NO_AUGMENT, RollDataset
+        from musigan.store.splits import held_out_names, marked_names
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
@@ -110,10 +127,13 @@ class Start:
             reader.header.key_settings.frame_samples(int(reader.header.sample_rate))
         common = (settings.compression, settings.seed)
         if names:
-            held_out = Domains(readers, names, "validation", NO_AUGMENT, *common)
-            return Domains(readers, names, "train", settings.augment, *common), held_out
+            of_both = Domains(readers, names, "validation", NO_AUGMENT, *common)
+            return Domains(readers, names, "train", settings.augment, *common), of_both
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
-        conditions = (*common, family.conditions, styles)
+        held_out = held_out_names(readers[0])
+        if self.saved is not None and self.request.resume and HELD_BACK not in self.saved.data:
+            held_out = marked_names(readers[0])  # the run was begun with these
+        conditions = (*common, family.conditions, styles, held_out)
         kind = BarDataset if family.on_beats else RollDataset
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
         return kind(readers[0], "train", settings.augment, *conditions), held_back
@@ -131,7 +151,10 @@ class Start:
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
-            reporter.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
+            more = f"--epochs {_fewest_epochs(plan)} or more" if settings.pretrain_epochs is None else "more --epochs"
+            reporter.say(f"no game: all {settings.epochs} epochs come before it; {more} would bring one")
+        if left_out := _left_out(plan, settings.epochs):
+            reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
 
     def _plan(self, settings: TrainingSettings) -> dict[str, int]:
@@ -214,6 +237,16 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     if request.start and settings.pretrain_epochs is not None:
         raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
     return settings
+
+
+def _left_out(plan: Mapping[str, int], epochs: int) -> list[str]:
+    """Return what the stages before the game are called for which `epochs` are too few."""
+    stages = [stage for stage in plan if stage not in ("critic", *ADVERSARIAL_STAGES)]
+    return [f"{STAGES[stage].title} ({stage})" for stage in stages if not plan[stage] and epochs < len(stages)]
+
+
+def _fewest_epochs(plan: Mapping[str, int]) -> int:
+    return sum(stage != "critic" for stage in plan)
 
 
 def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:
