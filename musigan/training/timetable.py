@@ -18,6 +18,7 @@ FEWEST_STEPS = 4  # of a stage
 EPOCH_SECONDS, WHOLE_EPOCHS = 30.0, 10  # length of an epoch, unless there is time for so many passes
 VALIDATION_SHARE = 0.05  # of an epoch's time, at most
 TOLERANCE = 1.1  # times the time that is left, or less than that part of it: what is left is planned anew
+CALM_SHARE = 0.1  # of the whole plan, that counts as on time when the pace until now is judged
 MOST_EXTRA = 1.25  # times the planned time that later stages take where those before them were quicker
 
 
@@ -89,10 +90,14 @@ class Timetable:
         )
 
     def slowness(self, done: str) -> float:
-        """Return how many times as long as planned all took until the end of the stage `done`, which is now."""
+        """Return how many times as long as planned all took until the end of the stage `done`, which is now.
+
+        A part of the whole plan counts as on time, so that a short stage does not say too much.
+        """
         later = self.later(done)
         wanted = sum(self.seconds(stage) for stage in self.plan if stage not in later)
-        return (time.monotonic() - self.start) / max(wanted, 1e-9)
+        on_time = CALM_SHARE * sum(map(self.seconds, self.plan))
+        return (time.monotonic() - self.start + on_time) / max(wanted + on_time, 1e-9)
 
     def keep_up(self, done: str) -> bool:
         """Plan the stages after `done` anew, by the pace so far, if they would end too late or early.

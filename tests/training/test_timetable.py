@@ -78,7 +78,9 @@ def test_a_slower_machine_shortens_what_is_left(monkeypatch: pytest.MonkeyPatch)
     shorter = table(monkeypatch, late)
     assert shorter.keep_up("codec")
     assert shorter.plan["codec"] == wanted.plan["codec"]
-    left = sum(PACES[stage].slower(3).seconds(*shorter.plan[stage]) for stage in shorter.later("codec"))
+    slowness = shorter.slowness("codec")
+    assert 1.5 < slowness < 3
+    left = sum(PACES[stage].slower(slowness).seconds(*shorter.plan[stage]) for stage in shorter.later("codec"))
     assert late + left == pytest.approx(600, rel=0.06)
     stopped = table(monkeypatch, hopeless)
     assert stopped.keep_up("codec")
