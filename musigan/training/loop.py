@@ -310,7 +310,7 @@ def _end_epoch(
     if validation is not None and len(validation) and STAGES[stage].is_validated:
         entry |= validate(run, validation, stage)
     stage_over = position.epoch + 1 >= epochs
-    is_shown = stage_over and run.is_shown_at_end
+    is_shown = stage_over and (run.timetable is None or run.is_shown_at_end)
     is_sampled = settings.sample_every and (is_shown or epochs_done % settings.sample_every == 0)
     is_saved = stage_over or is_sampled or (position.epoch + 1) % settings.save_every == 0
     is_evaluated = validation is not None and len(validation) and _judged(run, stage, epochs_done)

@@ -81,7 +81,7 @@ def test_a_slower_machine_shortens_what_is_left(monkeypatch: pytest.MonkeyPatch)
     slowness = shorter.slowness("codec")
     assert 1.5 < slowness < 3
     left = sum(PACES[stage].slower(slowness).seconds(*shorter.plan[stage]) for stage in shorter.later("codec"))
-    assert late + left == pytest.approx(600, rel=0.06)
+    assert late + left == pytest.approx(600, rel=timetable.TOLERANCE - 1)
     stopped = table(monkeypatch, hopeless)
     assert stopped.keep_up("codec")
     assert {epochs * steps for stage, (epochs, steps) in stopped.plan.items() if stage != "codec"} == {FEWEST_STEPS}
