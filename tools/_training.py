@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0.1, help="How long it should take, about, instead of --epochs: the pace is measured first."
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch.")]
 Accumulate = Annotated[
     int | None,

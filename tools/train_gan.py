@@ -18,6 +18,7 @@ def main(
     ] = None,
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
+    minutes: _training.Minutes = None,
     batch_size: _training.BatchSize = None,
     accumulate: _training.Accumulate = None,
     pretrain_epochs: _training.PretrainEpochs = None,
@@ -55,5 +56,6 @@ def main(
         "sample_every": sample_every, "evaluate_every": evaluate_every,
     }  # fmt: skip
     begun, given = (resume, start, init), (preset, config, tuple(assignments or ()))
-    request = TrainingRequest(tuple(sources or ["-"]), output, True, *begun, force, *given, steps_limit, flags, log)
+    more = (force, *given, steps_limit, minutes, flags, log)
+    request = TrainingRequest(tuple(sources or ["-"]), output, True, *begun, *more)
     _training.train(session, request, device, print_config)

@@ -25,6 +25,7 @@ from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB
 from musigan.store.alike import AXES, require_alike
 from musigan.store.songs import piece_roll
+from musigan.store.splits import held_out_names
 from musigan.synthesis.rendering import SoundSettings
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Clip:
 
 def held_out(reader: Reader) -> tuple[list[ItemInfo], bool]:
     """Return the songs to take real music from, and whether they were held out from training."""
-    infos = list(reader.infos())
-    validation_songs = [info for info in infos if info.song.is_held_out]
+    infos, names = list(reader.infos()), held_out_names(reader)
+    validation_songs = [info for info in infos if info.name in names]
     return validation_songs or infos, bool(validation_songs)
 
 

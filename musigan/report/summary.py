@@ -60,10 +60,12 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
             [name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)
         ]
         return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
-    from musigan.datasets.rolls import RollDataset
+    from musigan.datasets.rolls import HELD_BACK, RollDataset
+    from musigan.store.splits import held_out_names, marked_names
 
     infos = list(reader.infos())
-    validation_count = sum(info.song.is_held_out for info in infos)
+    held_out = held_out_names(reader) if HELD_BACK in saved.data else marked_names(reader)
+    validation_count = len(held_out)
     chunk_seconds = float(reader.header.chunk_seconds)
     lengths = [_seconds(info, chunk_seconds) for info in infos]
     rows = [
@@ -73,16 +75,16 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     genres = Counter(info.song.genre or "not said" for info in infos)
     return {
         "given": True,
-        "same": RollDataset(reader, "validation").fingerprint() == saved.data,
+        "same": RollDataset(reader, "validation", held_out=held_out).fingerprint() == saved.data,
         "rows": rows + shared,
         "genres": [[name, count] for name, count in genres.most_common()],
-        "songs": [_song(info, seconds) for info, seconds in zip(infos, lengths, strict=True)],
+        "songs": [_song(info, length, held_out) for info, length in zip(infos, lengths, strict=True)],
     }
 
 
-def _song(info: ItemInfo, seconds: float) -> list[str]:
+def _song(info: ItemInfo, seconds: float, held_out: frozenset[str]) -> list[str]:
     song = info.song
-    split = "held back" if song.is_held_out else "training"
+    split = "held back" if info.name in held_out else "training"
     return [info.title, song.artist, song.genre, song.year, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", split]
 
 

@@ -30,6 +30,7 @@ class TrainingRequest:
     config: str = ""  # YAML file
     assignments: tuple[str, ...] = ()  # "section.name=value" each, above the file
     steps_limit: int | None = None
+    minutes: float | None = None  # how long the run should take; None: the epochs decide
     flags: Mapping[str, Any] = field(default_factory=dict)  # settings by name; None: not given
     log: str = ""  # where else the run is shown: one of LOGS
 
@@ -41,6 +42,14 @@ class TrainingRequest:
                 "{resume} goes on with a run, {start} begins a game from pretrained networks, {init} begins all stages "
                 "with what fits of a checkpoint: give one of them"
             )
+
+        if self.minutes is not None and self.resume:
+            raise FieldError(
+                "{minutes} plans a new run, and {resume} keeps its plan: leave {minutes} out; {epochs} can lengthen it"
+            )
+        for name in ("epochs", "pretrain_epochs", "critic_epochs"):
+            if self.minutes is not None and self.flags.get(name) is not None:
+                raise FieldError("{minutes} plans the epochs of all stages: leave one of the two out, {" + name + "}")
 
     @cached_property
     def given(self) -> dict[str, Any]:

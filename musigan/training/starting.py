@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
+from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
 from musigan.training.requests import NOTHING
 
@@ -67,6 +69,7 @@ class Start:
         from musigan.training.journal import Journal
         from musigan.training.origin import Origin, origin_of
 
+        began = time.monotonic()
         request, target = self.request, self.request.target
         if self.request.log:
             logs.import_wandb()  # that it is missing is said before the music is read
@@ -77,10 +80,10 @@ class Start:
             f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
             f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
         )
-        if not validation.songs:
-            session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
+        if said := self._words_on_held_out(dataset, validation):
+            session.say(said)
         origin = origin_of(request, self.settings, dataset, session) if self.saved is None else Origin()
-        run = self._run(dataset, place, session, origin)
+        run = self._run((dataset, validation), place, session, origin, began)
         if origin.saved is not None:
             matches = warmstart.warm_start(run, origin.saved)
             for match in () if origin.is_base else matches:
@@ -98,11 +101,27 @@ class Start:
             return ""
         return f"{target} is trained; hear it: {run.store.usage(str(target))} | keys-to-mp3 out.mp3"
 
+    @staticmethod
+    def _words_on_held_out(dataset: RollDataset, validation: RollDataset) -> str:
+        """Return what is worth saying about the songs held back; "" where the store says which."""
+        from musigan.datasets.rolls import HELD_BACK
+        from musigan.store.splits import ENOUGH_SONGS
+
+        if HELD_BACK in dataset.fingerprint():
+            titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
+            return f"held back here and by evaluate, as the store holds back fewer than two: {', '.join(titles)}"
+        if not validation.songs and dataset.songs < ENOUGH_SONGS:
+            return f"{dataset.songs} songs: too few to hold any back for validation; training goes on without"
+        if not validation.songs:
+            return "no songs are held back for validation (pair-chunks --validation); training goes on without"
+        return ""
+
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
         from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
-        from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+        from musigan.datasets.rolls import HELD_BACK, NO_AUGMENT, RollDataset
+        from musigan.store.splits import held_out_names, marked_names
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
@@ -115,31 +134,64 @@ class Start:
             reader.header.key_settings.frame_samples(int(reader.header.sample_rate))
         common = (settings.compression, settings.seed)
         if names:
-            held_out = Domains(readers, names, "validation", NO_AUGMENT, *common)
-            return Domains(readers, names, "train", settings.augment, *common), held_out
+            of_both = Domains(readers, names, "validation", NO_AUGMENT, *common)
+            return Domains(readers, names, "train", settings.augment, *common), of_both
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
-        conditions = (*common, family.conditions, styles)
+        held_out = held_out_names(readers[0])
+        if self.saved is not None and self.request.resume and HELD_BACK not in self.saved.data:
+            held_out = marked_names(readers[0])  # the run was begun with these
+        conditions = (*common, family.conditions, styles, held_out)
         kind = BarDataset if family.on_beats else RollDataset
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
         return kind(readers[0], "train", settings.augment, *conditions), held_back
 
-    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter, origin: Origin) -> Run:
-        """Return the run: resumed, begun from pretrained networks, or as new from its origin."""
+    def _run(
+        self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, origin: Origin, began: float
+    ) -> Run:
+        """Return the run: resumed, begun from pretrained networks, or from its origin; planned by time from `began`."""
         from musigan.training import runs
 
-        request, given = self.request, self.request.given
-        settings = origin.settings(self.settings, given)
+        request, dataset = self.request, datasets[0]
+        settings = origin.settings(self.settings, request.given)
+        if request.minutes is not None:
+            return self._timed(datasets, place, reporter, origin, began + 60 * request.minutes)
         if self.saved is not None and request.resume:
             return runs.resume(self.saved, settings, dataset, place)
-        known = origin.known_stages
-        plan = (
-            settings.stage_epochs(request.adversarial, known) if self.saved is None else settings.adversarial_epochs()
-        )
+        plan = self._plan(settings, origin)
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
-            reporter.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
+            more = f"--epochs {_fewest_epochs(plan)} or more" if settings.pretrain_epochs is None else "more --epochs"
+            reporter.say(f"no game: all {settings.epochs} epochs come before it; {more} would bring one")
+        if left_out := _left_out(plan, settings.epochs):
+            reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
+
+    def _plan(self, settings: TrainingSettings, origin: Origin) -> dict[str, int]:
+        """Return the epochs of the stages of a new run."""
+        if self.saved is not None:
+            return settings.adversarial_epochs()
+        return settings.stage_epochs(self.request.adversarial, origin.known_stages)
+
+    def _timed(
+        self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, origin: Origin, deadline: float
+    ) -> Run:
+        """Return a new run whose epochs follow from the time until `deadline`."""
+        from musigan.training import runs, timing
+
+        record, asked = datasets[0].record(), {*self.request.given, *_not_none(self.request.flags)}
+        settings = origin.settings(self.settings, self.request.given)
+        many = build(TrainingSettings, merge(as_mapping(settings), {"epochs": timing.SHARED_EPOCHS}))
+        begins = timing.Beginning(self.saved, origin.saved)
+        table = timing.timetable(settings, datasets, record, self._plan(many, origin), begins, place, deadline)
+        settings = table.over(settings)
+        ends_only = {"sample_every": settings.epochs if settings.sample_every else 0, "evaluate_every": 0}
+        ends_only = {name: value for name, value in ends_only.items() if name not in asked}
+        settings = build(TrainingSettings, merge(as_mapping(settings), ends_only))
+        reporter.say(f"planned for about {self.request.minutes:g} minutes: {table}")
+        run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved)
+        run.timetable = table
+        return run
 
 
 class ProgressLines:
@@ -186,8 +238,7 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
 
     How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
     """
-    flags = {key: value for key, value in request.flags.items() if value is not None}
-    given = request.given
+    flags, given = _not_none(request.flags), request.given
     preset = request.preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise FieldError(
@@ -214,6 +265,20 @@ def _refuse_exported(saved: Checkpoint, request: TrainingRequest) -> None:
         )
 
 
+def _left_out(plan: Mapping[str, int], epochs: int) -> list[str]:
+    """Return what the stages before the game are called for which `epochs` are too few."""
+    stages = [stage for stage in plan if stage not in ("critic", *ADVERSARIAL_STAGES)]
+    return [f"{STAGES[stage].title} ({stage})" for stage in stages if not plan[stage] and epochs < len(stages)]
+
+
+def _fewest_epochs(plan: Mapping[str, int]) -> int:
+    return sum(stage != "critic" for stage in plan)
+
+
+def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
     """Raise FieldError where a pretraining would be resumed as a run with a game, or such a run as a pretraining.
 
@@ -234,6 +299,9 @@ def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
 
 def _check_stages(settings: TrainingSettings, request: TrainingRequest) -> None:
     """Raise UsageError where the run would begin what the model does not have: a game, or anything before it."""
+    for name in ("pretrain_epochs", "critic_epochs"):
+        if request.minutes is not None and getattr(settings, name) is not None:
+            raise FieldError("{minutes} plans the epochs of all stages: leave the setting {0} out", name)
     model, is_single_stage = settings.model, len(models.family(settings.model).stages) == 1
     if request.start and not settings.has_adversarial_stage:
         raise FieldError("{start} begins a game, and {0} has none: {resume} goes on with its training", model)

@@ -118,15 +118,19 @@ def test_init_says_what_fits(folder: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_a_game_says_so(folder: Path, tmp_path: Path) -> None:
     line = [folder / "keys", "--config", folder / "tiny.yaml", "--steps-limit", 1, "-o"]
-    none, one = calls(
+    none, one, first = calls(
         "train-gan",
         [*line, tmp_path / "a.pt", "--epochs", 2, "--pretrain-epochs", 2],
-        [*line, tmp_path / "b.pt", "--epochs", 1],
+        [*line, tmp_path / "b.pt", "--epochs", 3],
+        [*line, tmp_path / "c.pt", "--epochs", 1],
     )
-    assert (none[0], one[0]) == (0, 0)
+    assert (none[0], one[0], first[0]) == (0, 0, 0)
     assert "no game: all 2 epochs come before it" in none[2]
     assert "no game" not in one[2]
-    assert plan(tmp_path / "b.pt") == {"adversarial": 1}
+    assert plan(tmp_path / "b.pt") == {"variational": 1, "prior": 1, "adversarial": 1}
+    assert "no game: all 1 epochs come before it; --epochs 3 or more would bring one" in first[2]
+    assert "left out: training the transformer (prior)" in first[2]
+    assert plan(tmp_path / "c.pt") == {"variational": 1}
 
 
 def test_model_and_preset_are_told_apart(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_each_side_moves_its_own_parameters_only(
     batch = repeated(objective.examples(data), 4)
     for _ in range(2):
         run.position.step = 0  # a step on whole rolls
-        loop._step(run, objective, batch, 10)
+        loop.step(run, objective, batch, 10)
     moved = {k for k, v in parameters().items() if not torch.equal(v, before[k])}
     assert moved
     assert {k for k in moved if not k.startswith(may_move)} == set()
@@ -167,7 +167,7 @@ def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: s
     moved: dict[str, list[int]] = {side: [], other: []}
     for step in range(8):
         before = {k: v.detach().clone() for k, v in run.networks.named_parameters()}
-        loop._step(run, objective, batch, 8)
+        loop.step(run, objective, batch, 8)
         for each in (side, other):
             network = run.networks[each].named_parameters(each)
             if any(not torch.equal(value, before[k]) for k, value in network):
