@@ -55,7 +55,6 @@ def main(
         "critic_epochs": critic_epochs, "seed": seed, "model": model, "keep_last": keep_last,
         "sample_every": sample_every, "evaluate_every": evaluate_every,
     }  # fmt: skip
-    begun, given = (resume, start, init), (preset, config, tuple(assignments or ()))
-    more = (force, *given, steps_limit, minutes, flags, log)
-    request = TrainingRequest(tuple(sources or ["-"]), output, True, *begun, *more)
+    given = (resume, start, init, force, preset, config, tuple(assignments or ()), steps_limit, minutes, flags, log)
+    request = TrainingRequest(tuple(sources or ["-"]), output, True, *given)
     _training.train(session, request, device, print_config)

@@ -118,7 +118,7 @@ def test_measuring_leaves_the_run_as_it_was(model: str, tmp_path: Path) -> None:
     data = tiny.dataset(keys, settings)
     state = torch.get_rng_state()
     table = timing.timetable(
-        settings, (data, held), data.record(), settings.stage_epochs(), None, torch.device("cpu"), 0.0
+        settings, (data, held), data.record(), settings.stage_epochs(), timing.Beginning(), torch.device("cpu"), 0.0
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert set(table.plan) == {stage for stage, epochs in settings.stage_epochs().items() if epochs}
