@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from musigan.checkpoints import checkpoint as checkpoints
-from musigan.checkpoints.settings import preset
+from musigan.checkpoints.settings import configure
 from musigan.rolls.outlines import Outline
+from musigan.settings import as_mapping
 
 FEWEST_BEATS = 64  # of a song whose outline is worth following
 
@@ -46,7 +47,7 @@ def main() -> None:
     saved = checkpoints.load(options.checkpoint)
     store = replace(saved.store, outlines=chosen(saved.store.outlines, options.outlines))
     # How it was trained is told by the card; a run that begins with it has the settings of its preset.
-    settings = {**preset("small"), "network": saved.settings["network"]}
+    settings = as_mapping(configure("small", {"network": saved.settings["network"]}))
     card = options.card.read_text(encoding="utf-8") if options.card else ""
     checkpoints.save_slim(options.output, replace(saved, store=store, settings=settings), card, half=True)
     size = Path(options.output).stat().st_size

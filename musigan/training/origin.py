@@ -70,17 +70,17 @@ def origin_of(request: TrainingRequest, settings: TrainingSettings, dataset: Rol
 
 def _obstacle(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset) -> str:
     """Return why a run cannot begin with the base; "" where it can."""
-    header, wanted = dataset.reader.header, saved.store.header
-    if settings.model != saved.settings["model"]:
-        return f"the base is of the model {saved.settings['model']}"
+    header, wanted, known = dataset.reader.header, saved.store.header, saved.training_settings()
+    if settings.model != known.model:
+        return f"the base is of the model {known.model}"
     sizes = [
         {name: value for name, value in as_mapping(each).items() if name not in DRAWING}
-        for each in (saved.training_settings().network, settings.network)
+        for each in (known.network, settings.network)
     ]
     if sizes[0] != sizes[1]:
-        return f"the base has networks of other sizes, those of --preset {saved.settings['preset']}"
-    if settings.compression != saved.settings["compression"]:
-        return f"the base is of {saved.settings['compression']} loudness"
+        return f"the base has networks of other sizes, those of --preset {known.preset}"
+    if settings.compression != known.compression:
+        return f"the base is of {known.compression} loudness"
     if not is_recording(header.tracks):
         return f"the base is of recordings, and the store has the tracks {', '.join(header.tracks)}"
     if (header.low_key, header.high_key) != (wanted.low_key, wanted.high_key):
