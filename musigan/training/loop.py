@@ -116,6 +116,7 @@ def train(
             examples = examples_of(run, objective, dataset)
             steps_left -= _run_epoch(run, objective, examples, reporter, signals, steps_left, pace)
             if run.position.step_in_epoch >= _steps(run, examples):
+                _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
             if (signals or steps_left <= 0) and not run.finished:
                 calibrate(run, dataset)
@@ -344,11 +345,23 @@ def _end_epoch(
             journal.samples(run, epochs_done, reporter.note)
 
 
+def _hold_to_time(run: Run, pace: Pace, reporter: TrainingReporter) -> None:
+    """Give the stage that runs more or fewer epochs, where a run was planned by time and its pace is another."""
+    stage, done = run.plan[run.position.stage][0], run.position.epoch + 1
+    if run.timetable is not None and run.timetable.hold(stage, done, pace.seconds / max(pace.steps, 1)):
+        _plan_anew(run, reporter)
+
+
+def _plan_anew(run: Run, reporter: TrainingReporter) -> None:
+    assert run.timetable is not None
+    run.settings, run.plan = run.timetable.over(run.settings), list(run.timetable.epochs().items())
+    reporter.note(f"planned anew, by the pace until here: {run.timetable}")
+
+
 def _keep_up(run: Run, done: str, reporter: TrainingReporter) -> None:
     """Plan what comes after the stage `done` anew, where a run that was planned by time is late or early."""
     if run.timetable is not None and run.timetable.keep_up(done):
-        run.settings, run.plan = run.timetable.over(run.settings), list(run.timetable.epochs().items())
-        reporter.note(f"planned anew, by the pace until here: {run.timetable}")
+        _plan_anew(run, reporter)
 
 
 def _judged(run: Run, stage: str, done: int) -> bool:

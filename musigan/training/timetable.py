@@ -115,6 +115,22 @@ class Timetable:
         self.plan |= planned(paces, shares, left, self.batch)
         return self.plan != before
 
+    def hold(self, stage: str, done: int, step_seconds: float) -> bool:
+        """Give the stage that runs as many epochs as fit its time, while no more than half of them are `done`.
+
+        Its first steps are timed on few songs, and other work may have been done beside them. Return whether that
+        changed the plan.
+        """
+        (epochs, steps), pace = self.plan[stage], self.paces[stage]
+        is_on_time = 1 / TOLERANCE <= step_seconds / pace.step <= TOLERANCE
+        if is_on_time or 2 * done > epochs:
+            return False
+        seconds = self.seconds(stage) - pace.once
+        self.paces = {**self.paces, stage: replace(pace, step=step_seconds)}
+        fitting = max(round(seconds / (steps * step_seconds + pace.epoch)), done + 1)
+        self.plan[stage] = fitting, steps
+        return fitting != epochs
+
 
 def shares_of(epochs: Mapping[str, int], paces: Mapping[str, StagePace]) -> dict[str, float]:
     """Return the share of the time of each stage: as it would be in a plan of these epochs of all the music."""

@@ -87,6 +87,18 @@ def test_a_slower_machine_shortens_what_is_left(monkeypatch: pytest.MonkeyPatch)
     assert {epochs * steps for stage, (epochs, steps) in stopped.plan.items() if stage != "codec"} == {FEWEST_STEPS}
 
 
+def test_a_stage_keeps_its_time_at_another_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    for times in (0.3, 0.95, 3.0):
+        one = table(monkeypatch, 0.0)
+        wanted, (epochs, steps) = one.seconds("composer"), one.plan["composer"]
+        assert epochs > 6
+        changed = one.hold("composer", 1, times * PACES["composer"].step)
+        assert changed is (times != 0.95)
+        assert one.plan["composer"][1] == steps
+        assert one.seconds("composer") == pytest.approx(wanted, rel=0.1 + 1 / epochs)
+    assert not one.hold("composer", one.plan["composer"][0] // 2 + 1, PACES["composer"].step)  # it has begun to end
+
+
 def test_epochs_may_be_shorter_than_a_pass(keys: Path, tmp_path: Path) -> None:
     """Another part of the music each time; stopped anywhere and resumed, the same weights."""
     settings = tiny.settings("bars", epochs=6, batch_size=2, epoch_rolls={"codec": 3, "adversarial": 2})
