@@ -1,12 +1,13 @@
 """Music that the base model learns from (docs/base.md): MIDI files and musigan's own tunes as a keys store.
 
-    python benchmarks/base_music.py FOLDER OUT.zarr.zip [--fonts A.sf2 B.sf3] [--passes N] [--limit N] [--jobs N]
+    python benchmarks/base_music.py FOLDER OUT.zarr.zip [--fonts A.sf2 B.sf3] [--passes N] [--jobs N]
 
-FOLDER holds MIDI files. Where index.json is beside them, only those are taken that may be learned from
-(`permissive`, not `in_music`); of POP909 so many as --piano says. Each pass plays every piece in another key and tempo,
-with other instruments, levels and timing. Three of four are played as sound, by sound fonts (needs pyfluidsynth) or by
-musigan itself, in rooms, and analysed as recordings are; half of those have their true drum strokes, the others those
-that are found. The rest are rolls made from the notes. All have their true beats.
+FOLDER holds MIDI files, their beats beside them in `<name>.beats.txt` where these are better than the files' own. Where
+index.json is beside them, only those are taken that may be learned from (`permissive`, not `in_music`); of POP909 so
+many as --piano says. Each pass plays every piece in another key and tempo, with other instruments, levels and timing.
+Three of four are played as sound, by sound fonts (needs pyfluidsynth) or by musigan itself, in rooms, and analysed as
+recordings are; half of those have their true drum strokes, the others those that are found. The rest are rolls made
+from the notes. All have their true beats.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ import numpy as np
 from musigan import tunes
 from musigan.analysis import preparing
 from musigan.analysis.bands import sounding_level
+from musigan.errors import MidiError
 from musigan.midi.events import NoteEvents
+from musigan.midi.reading import read_score
 from musigan.midi.rolls import notes_to_roll
 from musigan.rolls.beats import Beats
 from musigan.rolls.keysettings import KeySettings
@@ -65,7 +68,7 @@ class Job:
     seed: tuple[int, int]
 
 
-def jobs_of(folder: Path, passes: int, piano: int, limit: int | None) -> list[Job]:
+def jobs_of(folder: Path, passes: int, piano: int, tune_count: int, limit: int | None) -> list[Job]:
     """Return what is played, in random order."""
     index = folder / "index.json"
     files: list[tuple[str, str]] = []
@@ -82,7 +85,7 @@ def jobs_of(folder: Path, passes: int, piano: int, limit: int | None) -> list[Jo
     else:
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
         files = [(str(path), path.parent.name) for path in found]
-    files += [(name, "folk") for name in tunes.names()]
+    files += [(name, "folk") for name in tunes.names()[:tune_count]]
     listed = [Job(*file, (turn, number)) for turn in range(passes) for number, file in enumerate(sorted(files))]
     np.random.default_rng(1).shuffle(listed)  # type: ignore[arg-type]
     return listed[:limit]
@@ -90,10 +93,14 @@ def jobs_of(folder: Path, passes: int, piano: int, limit: int | None) -> list[Jo
 
 def piece_of(job: Job) -> Piece:
     """Return the piece of a job. Raises OSError or ValueError where it cannot be read."""
-    if not job.name.endswith((".mid", ".midi", ".MID")):
+    if job.name in tunes.names():
         tune = tunes.load(job.name)
         return beat_tunes.piece_of(tune, 0, list(tunes.arrange(tune)))
-    return sounds.read_piece(Path(job.name), True)
+    path = Path(job.name)
+    if path.with_suffix(".beats.txt").exists():
+        return sounds.read_piece(path, True)
+    beats = read_score(path.read_bytes()).beats or Beats.none()
+    return Piece(sounds.read_events(path), beats.seconds, beats.numbers)
 
 
 def varied(job: Job, random: np.random.Generator) -> tuple[Piece, float, bool]:
@@ -211,7 +218,7 @@ def to_item(job: Job) -> tuple[np.ndarray, tuple[str, ...], Song] | str:
                 array[:, -1] = plane.reshape(len(plane), count, -1).transpose(1, 0, 2)
         if is_whole:
             song = Song(**{**vars(song), "seconds": seconds})
-    except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+    except (MidiError, ValueError, OSError, EOFError, KeyError, IndexError) as error:
         return f"{job.name}: {type(error).__name__} {error}"
     return array, names, song
 
@@ -241,10 +248,11 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, nargs="*", default=[])
     parser.add_argument("--passes", type=int, default=1, help="variations of each piece")
     parser.add_argument("--piano", type=int, default=150, help="pieces of POP909")
+    parser.add_argument("--tunes", type=int, default=len(tunes.names()), help="of musigan's own")
     parser.add_argument("--limit", type=int, help="pieces at most")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
-    jobs = jobs_of(options.folder, options.passes, options.piano, options.limit)
+    jobs = jobs_of(options.folder, options.passes, options.piano, options.tunes, options.limit)
     header = StoreHeader("waveform", SAMPLE_RATE).with_keys(SETTINGS)
     header = type(header)(**{**vars(header), "chunk_seconds": CHUNK_SECONDS, "tracks": TRACKS, "expected": len(jobs)})
     with write(options.output, header) as writer:

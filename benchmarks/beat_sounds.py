@@ -54,6 +54,12 @@ class Excerpt:
 
 def read_piece(midi: Path, downbeats_known: bool) -> Piece:
     """Return a MIDI file's events and the beats that lie beside it in `<name>.beats.txt`."""
+    table = np.loadtxt(midi.with_suffix(".beats.txt"), ndmin=2)
+    return Piece(read_events(midi), table[:, 0], table[:, 1].astype(int), downbeats_known)
+
+
+def read_events(midi: Path) -> list[Event]:
+    """Return a MIDI file's events."""
     import mido
 
     kinds = {"note_on": "on", "note_off": "off", "control_change": "control", "program_change": "program"}
@@ -71,8 +77,7 @@ def read_piece(midi: Path, downbeats_known: bool) -> Piece:
             events.append((now, kind, message.channel, message.program, 0))
         elif message.type == "pitchwheel":
             events.append((now, "bend", message.channel, message.pitch, 0))
-    table = np.loadtxt(midi.with_suffix(".beats.txt"), ndmin=2)
-    return Piece(events, table[:, 0], table[:, 1].astype(int), downbeats_known)
+    return events
 
 
 def cut(piece: Piece, start: float, seconds: float) -> Piece:

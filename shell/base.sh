@@ -8,6 +8,7 @@
 # listens to these, if set before it:
 #
 #   FONTS    sound fonts that play the music, beside musigan itself; they need pyfluidsynth in the environment
+#   TUNES    how many of musigan's own tunes are played, too (all)
 #   EPOCHS   passes over the music (40, about 20 hours of a core for 540 pieces)
 #   OPTIONS  more for train-gan, such as "--batch-size 16 --device cuda"
 #   CARD     the model card that goes into the file (docs/base.md)
@@ -40,7 +41,7 @@ else
     say "1. music: pieces of $folder, played and analysed, into $work/keys.zarr.zip"
     # shellcheck disable=SC2086 # fonts are several
     python "$CHECKOUT/benchmarks/base_music.py" "$folder" "$work/keys.zarr.zip" --jobs "${JOBS:-2}" \
-        ${FONTS:+--fonts $FONTS}
+        ${TUNES:+--tunes "$TUNES"} ${FONTS:+--fonts $FONTS}
 fi
 
 if [ -e "$work/.trained" ]; then
