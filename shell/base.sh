@@ -9,7 +9,7 @@
 #
 #   FONTS    sound fonts that play the music, beside musigan itself; they need pyfluidsynth in the environment
 #   TUNES    how many of musigan's own tunes are played, too (all)
-#   EPOCHS   passes over the music (40, about 20 hours of a core for 540 pieces)
+#   EPOCHS   passes over the music (250, about 15 hours of a core for 540 pieces)
 #   OPTIONS  more for train-gan, such as "--batch-size 16 --device cuda"
 #   CARD     the model card that goes into the file (docs/base.md)
 #   JOBS     pieces played at once (2)
@@ -52,7 +52,7 @@ else
         train-gan "$work/keys.zarr.zip" --resume "$work/ckpt.pt"
     else
         # shellcheck disable=SC2086 # options are several
-        train-gan "$work/keys.zarr.zip" -o "$work/ckpt.pt" --init none --preset small --epochs "${EPOCHS:-40}" \
+        train-gan "$work/keys.zarr.zip" -o "$work/ckpt.pt" --init none --preset small --epochs "${EPOCHS:-250}" \
             --evaluate-every 0 --sample-every 0 ${OPTIONS:-}
     fi
     touch "$work/.trained"
