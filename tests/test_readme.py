@@ -21,7 +21,7 @@ ELSEWHERE = re.compile(r"ffplay|cuda|^pip |^shell/|^tensorboard|\.venv|benchmark
 SHORT = {
     "train-gan": "--steps-limit 2",
     "pretrain": "--steps-limit 2",
-    "evaluate": "--bootstraps 10 --splits 2",
+    "evaluate": "--bootstraps 10 --splits 2 --no-baselines",
     "report": "--count 2 --of 2 --rounds 1 --seconds 2",
 }
 QUICK = " ".join(f"--set {size}" for size in helpers.QUICK)
