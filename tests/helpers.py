@@ -22,7 +22,10 @@ from tests import forking
 
 RATE = 12000
 # What makes the default model draw a piece in a fraction of a second.
-QUICK = ("network.flow_steps=1", "network.head_layers=1", "network.composer_layers=1")
+QUICK = (
+    "network.flow_steps=1", "network.head_layers=1", "network.composer_layers=1", "network.width=12",
+    "network.deep_width=16", "network.critic_width=12",
+)  # fmt: skip
 MODULES = {
     "mp3-to-npy": "mp3_to_npy",
     "pair-chunks": "pair_chunks",
