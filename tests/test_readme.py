@@ -24,7 +24,7 @@ OF_BASE = ("musigan try", "musigan continue")  # tools that draw from it
 SHORT = {
     "train-gan": "--steps-limit 2",
     "pretrain": "--steps-limit 2",
-    "evaluate": "--bootstraps 10 --splits 2",
+    "evaluate": "--bootstraps 10 --splits 2 --no-baselines",
     "report": "--count 2 --of 2 --rounds 1 --seconds 2",
 }
 QUICK = " ".join(f"--set {size}" for size in helpers.QUICK)

@@ -94,14 +94,16 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     def terminate(*_: object) -> None:
         raise Terminated
 
-    former = signal.signal(signal.SIGTERM, terminate)
+    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}  # a shell may ignore the latter
+    former = {name: signal.signal(name, handler) for name, handler in handlers.items()}
     try:
         run, data = start(keys, settings)
         reporter = tiny.Silent(lambda p: os.kill(os.getpid(), number) if (p.epoch, p.step) == (2, 1) else None)
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
             loop.train(run, data, parts, reporter)
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for name, handler in former.items():
+            signal.signal(name, handler)
     saved = checkpoint.load(parts)
     assert (saved.position.stage, saved.position.epoch, saved.position.step_in_epoch) == (0, 1, 1)
     assert "--resume" in reporter.notes[-1]
