@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KNOWN_STAGES = ("codec",)  # what the base has learned for all music
 RATE = 0.3  # of the learning rate from nothing: what is known is not to be forgotten in the first steps
-DRAWING = ("guidance", "flow_steps")  # settings of a network that change none of its weights
+SIZELESS = ("guidance", "flow_steps", "composer_dropout")  # settings of a network that change none of its sizes
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _obstacle(saved: Checkpoint, settings: TrainingSettings, dataset: RollDatase
     if settings.model != known.model:
         return f"the base is of the model {known.model}"
     sizes = [
-        {name: value for name, value in as_mapping(each).items() if name not in DRAWING}
+        {name: value for name, value in as_mapping(each).items() if name not in SIZELESS}
         for each in (known.network, settings.network)
     ]
     if sizes[0] != sizes[1]:
