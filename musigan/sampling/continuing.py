@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
+from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import SHORTEST_SECONDS, Beat, Beats
 from musigan.rolls.grid import FREE_BEAT_SECONDS
 from musigan.rolls.tracks import has_own_drums
@@ -49,6 +50,8 @@ LOUDNESS_STEP = 0.05  # seconds
 SILENT_SHARE = 0.03  # of the loudness of a song's usual 50 ms: what is softer at its end is no music
 FADED_SHARE = 0.25  # what is softer is the last chord dying away, or a fade-out
 FADE_SECONDS = 10.0  # longer soft endings are music
+TRIES = 4  # of a piece, at most, until its tempo is heard in its sound
+SAME_TEMPO = 0.04  # share by which a tempo that is heard may differ
 MOST_GAIN = 10.0  # by which a recording is made louder or softer
 
 
@@ -229,26 +232,50 @@ class Continuation:
         frames = min(round(OWN_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
         return 0 if self.request.new_only else frames
 
-    def pieces(self) -> Iterator[Piece]:
-        """Draw the pieces, one after another; those of a seed are always the same."""
+    def sounding(self, sound: SoundSettings) -> Iterator[Continued]:
+        """Draw the pieces and make them sound, each after the song's own recording unless only new music is wanted.
+
+        Those of a seed are always the same. Of TRIES draws the first is taken in whose sound the beat goes on.
+        """
         past_beats = self.ending.beats if self.sampler.family.on_beats else None
         request = replace(self._asked, past=self.ending.past, past_beats=past_beats)
         request.check(self.sampler.capabilities)
-        for number in range(1, self.request.count + 1):
-            yield self.sampler.piece(self.request.seed, number, self.frames, request=request)
-
-    def sounding(self, sound: SoundSettings) -> Iterator[Continued]:
-        """Draw the pieces and make them sound, each after the song's own recording unless only new music is wanted."""
         lead = min(round(LEAD_SECONDS / self.sampler.frame_seconds), self.ending.past.shape[-1])
         joint = lead * sound.settings.frame_samples(sound.sample_rate)
         own = self._recording(sound.sample_rate) if self.own_frames else None
-        for piece in self.pieces():
+        for number in range(1, self.request.count + 1):
+            piece, signal = self._best_heard(number, request, lead, sound)
             past = self.ending.past[..., self.ending.past.shape[-1] - self.own_frames :]
             item = self._item(piece, np.concatenate((past, piece.roll), -1))
-            roll = np.concatenate((self.ending.past[..., -lead:], piece.roll), -1)
-            signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
             signal = signal[:, joint:] if own is None else joined_sound(own, signal, joint, sound.sample_rate)
             yield Continued(piece, signal, item)
+
+    def _best_heard(self, number: int, request: Request, lead: int, sound: SoundSettings) -> tuple[Piece, Float]:
+        """Return piece `number` and its sound (2, S), which begins `lead` frames before the piece does.
+
+        The first of TRIES draws in which the tempo is heard; if there is none, the first draw. Music that has no tempo
+        is drawn once.
+        """
+        tempo = self._tempo()
+        begin = lead * sound.settings.frame_samples(sound.sample_rate)
+        first: tuple[Piece, Float] | None = None
+        for attempt in range(1 if tempo is None else TRIES):
+            seed = seed_of(self.request.seed, attempt) if attempt else self.request.seed
+            piece = self.sampler.piece(seed, number, self.frames, request=request)
+            roll = np.concatenate((self.ending.past[..., -lead:], piece.roll), -1)
+            signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
+            if tempo is None or is_heard(tempo, signal[:, begin:], sound.sample_rate):
+                return piece, signal
+            first = first or (piece, signal)
+        assert first is not None
+        return first
+
+    def _tempo(self) -> float | None:
+        """Return the tempo at which new music goes on, in beats a minute; None where it has none."""
+        if self.request.tempo is not None:
+            return self.request.tempo
+        steady = self.ending.beats.steady() if self.sampler.family.on_beats else None
+        return steady.tempo if steady else None
 
     def _recording(self, rate: int) -> Float:
         """Return the song's own sound before the joint, (2, S)."""
@@ -303,6 +330,14 @@ class Continuation:
         seconds = self.frames * self.sampler.frame_seconds
         lead = own if self.own_frames else ""
         return f"{lead}{duration(seconds)} of new music{sounding.manner(piece)}, seed {self.request.seed}"
+
+
+def is_heard(tempo: float, signal: Float, rate: int) -> bool:
+    """Return whether a tempo is the one that is found in a signal (C, S)."""
+    from musigan.analysis.beats.finding import find_beats
+
+    steady = find_beats(signal, rate).steady()
+    return steady is not None and abs(steady.tempo / tempo - 1) <= SAME_TEMPO
 
 
 def joined_sound(own: Float, drawn: Float, joint: int, rate: int) -> Float:

@@ -157,7 +157,8 @@ def test_checkpoints_that_cannot_go_on(song: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["bars", "answer"])
-def test_new_music_follows_the_song_in_time(model: str, song: str) -> None:
+def test_new_music_follows_the_song_in_time(model: str, song: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuing, "TRIES", 1)
     request = ContinueRequest(3.0, 2, seed=5)
     drawn = sampler(model)
     continuation = Continuation(request, drawn, "net", song)
@@ -176,6 +177,45 @@ def test_new_music_follows_the_song_in_time(model: str, song: str) -> None:
     np.testing.assert_array_equal(new.piece.roll, first.piece.roll)
     assert new.signal.shape == (2, 3 * rate)
     assert new.song.primed_seconds is None
+
+
+def test_of_several_draws_the_first_whose_beat_is_heard_is_taken(song: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, heard = sampler(), list[float]()
+    sound = sounding.settings_of(drawn.header)
+
+    def pieces(good: int) -> list[np.ndarray]:
+        """The notes of two pieces, where draw `good` (from 1) of each is the first that is heard as it should be."""
+        heard.clear()
+
+        def is_heard(tempo: float, signal: np.ndarray, rate: int) -> bool:
+            heard.append(tempo)
+            assert signal.shape == (2, 3 * rate)
+            return (len(heard) - 1) % max(good, 1) == good - 1
+
+        monkeypatch.setattr(continuing, "is_heard", is_heard)
+        continuation = Continuation(ContinueRequest(3.0, 2, seed=5), drawn, "net", song)
+        return [continued.piece.roll for continued in continuation.sounding(sound)]
+
+    at_once, later = pieces(1), pieces(2)
+    assert len(heard) == 4
+    assert heard == pytest.approx([120] * 4, rel=0.02)
+    assert not any(map(np.array_equal, at_once, later))
+    assert all(map(np.array_equal, pieces(2), later))
+    monkeypatch.setattr(continuing, "TRIES", 2)
+    assert all(map(np.array_equal, pieces(9), at_once))  # never heard: the first draw
+    assert len(heard) == 4
+
+
+def test_a_tempo_is_heard_in_clicks() -> None:
+    rate = 12000
+    clicks = np.zeros((2, 16 * rate), np.float32)
+    for beat in range(31):
+        clicks[:, beat * rate // 2 : beat * rate // 2 + 200] = (
+            0.5 * np.exp(-np.arange(200) / 40) * (1 + (beat % 4 == 0))
+        )
+    assert continuing.is_heard(120.0, clicks, rate)
+    assert not continuing.is_heard(95.0, clicks, rate)
+    assert not continuing.is_heard(120.0, 0 * clicks, rate)
 
 
 def test_a_recording_leads_into_drawn_sound_without_a_step() -> None:
