@@ -61,11 +61,18 @@ class Pace:
     stage: int = -1
     steps: int = 0
     seconds: float = 0.0
+    marked: tuple[int, float] = (0, 0.0)  # steps and seconds at the end of an epoch
 
     def enter(self, stage: int) -> None:
         """Reset the counts if `stage` is another than before."""
         if stage != self.stage:
-            self.stage, self.steps, self.seconds = stage, 0, 0.0
+            self.stage, self.steps, self.seconds, self.marked = stage, 0, 0.0, (0, 0.0)
+
+    def of_epoch(self) -> float:
+        """Return the seconds of a step in the epoch that ends now."""
+        steps, seconds = self.steps - self.marked[0], self.seconds - self.marked[1]
+        self.marked = self.steps, self.seconds
+        return seconds / max(steps, 1)
 
     def seconds_left(self, run: Run, steps: int) -> float:
         """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
@@ -348,7 +355,7 @@ def _end_epoch(
 def _hold_to_time(run: Run, pace: Pace, reporter: TrainingReporter) -> None:
     """Give the stage that runs more or fewer epochs, where a run was planned by time and its pace is another."""
     stage, done = run.plan[run.position.stage][0], run.position.epoch + 1
-    if run.timetable is not None and run.timetable.hold(stage, done, pace.seconds / max(pace.steps, 1)):
+    if run.timetable is not None and run.timetable.hold(stage, done, pace.of_epoch()):
         _plan_anew(run, reporter)
 
 

@@ -19,6 +19,7 @@ EPOCH_SECONDS, WHOLE_EPOCHS = 30.0, 10  # length of an epoch, unless there is ti
 VALIDATION_SHARE = 0.05  # of an epoch's time, at most
 TOLERANCE = 1.1  # times the time that is left, or less than that part of it: what is left is planned anew
 CALM_SHARE = 0.1  # of the whole plan, that counts as on time when the pace until now is judged
+MANY_EPOCHS = 8
 MOST_EXTRA = 1.25  # times the planned time that later stages take where those before them were quicker
 
 
@@ -116,14 +117,15 @@ class Timetable:
         return self.plan != before
 
     def hold(self, stage: str, done: int, step_seconds: float) -> bool:
-        """Give the stage that runs as many epochs as fit its time, while no more than half of them are `done`.
+        """Give the stage that runs as many epochs as fit its time, after 1, 2, 4, ... of them, up to half, are `done`.
 
-        Its first steps are timed on few songs, and other work may have been done beside them. Return whether that
-        changed the plan.
+        Its first steps are timed on few songs, and other work may have been done beside them. Where there are many
+        epochs, the first does not count: songs are encoded in it. Return whether that changed the plan.
         """
         (epochs, steps), pace = self.plan[stage], self.paces[stage]
         is_on_time = 1 / TOLERANCE <= step_seconds / pace.step <= TOLERANCE
-        if is_on_time or 2 * done > epochs:
+        is_due = done & (done - 1) == 0 and 2 * done <= epochs and (done > 1 or epochs < MANY_EPOCHS)
+        if is_on_time or not is_due:
             return False
         seconds = self.seconds(stage) - pace.once
         self.paces = {**self.paces, stage: replace(pace, step=step_seconds)}

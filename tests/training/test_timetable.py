@@ -92,7 +92,8 @@ def test_a_stage_keeps_its_time_at_another_pace(monkeypatch: pytest.MonkeyPatch)
         one = table(monkeypatch, 0.0)
         wanted, (epochs, steps) = one.seconds("composer"), one.plan["composer"]
         assert epochs > 6
-        changed = one.hold("composer", 1, times * PACES["composer"].step)
+        assert not one.hold("composer", 3, times * PACES["composer"].step)
+        changed = one.hold("composer", 2, times * PACES["composer"].step)
         assert changed is (times != 0.95)
         assert one.plan["composer"][1] == steps
         assert one.seconds("composer") == pytest.approx(wanted, rel=0.1 + 1 / epochs)
