@@ -1,4 +1,4 @@
-"""Music that the base model learns from (docs/base.md): MIDI files and musigan's own tunes as a keys store.
+"""Music that the base learns from (musigan/checkpoints/base/CARD.md): MIDI files and musigan's tunes as a keys store.
 
     python benchmarks/base_music.py FOLDER OUT.zarr.zip [--fonts A.sf2 B.sf3] [--passes N] [--jobs N]
 
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("output")
     parser.add_argument("--fonts", type=Path, nargs="*", default=[])
     parser.add_argument("--passes", type=int, default=1, help="variations of each piece")
-    parser.add_argument("--piano", type=int, default=150, help="pieces of POP909")
+    parser.add_argument("--piano", type=int, default=180, help="pieces of POP909")
     parser.add_argument("--tunes", type=int, default=len(tunes.names()), help="of musigan's own")
     parser.add_argument("--limit", type=int, help="pieces at most")
     parser.add_argument("--jobs", type=int, default=1, help="processes")

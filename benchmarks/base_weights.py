@@ -1,4 +1,4 @@
-"""Make the file of the base from a trained checkpoint (docs/base.md): slim, in 16 bits, with outlines of some songs.
+"""Make the file of the base from a trained checkpoint: slim, in 16 bits, with the outlines of some songs.
 
     python benchmarks/base_weights.py CKPT OUT.safetensors [--card CARD.md] [--outlines N]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the base weights anew from a folder of MIDI files that may be learned from (docs/base.md):
+# Makes the base weights anew from a folder of MIDI files that may be learned from (musigan/checkpoints/base/CARD.md):
 #
 #   shell/base.sh FOLDER [OUT.safetensors]
 #
@@ -10,8 +10,9 @@
 #   FONTS    sound fonts that play the music, beside musigan itself; they need pyfluidsynth in the environment
 #   TUNES    how many of musigan's own tunes are played, too (all)
 #   EPOCHS   passes over the music (250, about 15 hours of a core for 540 pieces)
-#   OPTIONS  more for train-gan, such as "--batch-size 16 --device cuda"
-#   CARD     the model card that goes into the file (docs/base.md)
+#   DEVICE   cuda, cpu, ... (the best that there is)
+#   OPTIONS  more for train-gan when it begins, such as "--batch-size 16"
+#   CARD     the model card that goes into the file (musigan/checkpoints/base/CARD.md)
 #   JOBS     pieces played at once (2)
 #   WORK     the folder for everything in between (base-work in the current folder)
 #   PYTHON   the Python to make the environment with (the first on PATH that is 3.11 or newer)
@@ -29,7 +30,7 @@ folder=$1
 [ -d "$folder" ] || fail "there is no folder $folder: name one of MIDI files"
 work=${WORK:-base-work}
 out=${2:-$work/base.safetensors}
-card=${CARD:-$CHECKOUT/docs/base.md}
+card=${CARD:-$CHECKOUT/musigan/checkpoints/base/CARD.md}
 [ -e "$card" ] || fail "there is no card $card"
 
 make_environment
@@ -49,11 +50,11 @@ if [ -e "$work/.trained" ]; then
 else
     say "2. training, into $work/ckpt.pt; Ctrl-C saves and stops, and the next run goes on"
     if [ -e "$work/ckpt.pt" ]; then
-        train-gan "$work/keys.zarr.zip" --resume "$work/ckpt.pt"
+        train-gan "$work/keys.zarr.zip" --resume "$work/ckpt.pt" --device "${DEVICE:-auto}"
     else
         # shellcheck disable=SC2086 # options are several
         train-gan "$work/keys.zarr.zip" -o "$work/ckpt.pt" --init none --preset small --epochs "${EPOCHS:-250}" \
-            --evaluate-every 0 --sample-every 0 ${OPTIONS:-}
+            --evaluate-every 0 --sample-every 0 --device "${DEVICE:-auto}" ${OPTIONS:-}
     fi
     touch "$work/.trained"
 fi

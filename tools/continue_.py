@@ -36,12 +36,15 @@ def main(
 
     Example: musigan continue song.mp3 -o more.mp3 -n 4
     """
+    from musigan.errors import UsageError
     from musigan.files.targets import Target
     from musigan.midi.transcription import MidiTarget
     from musigan.sampling.continuing import Continuation, ContinueRequest
     from musigan.sampling.loading import load_base, load_sampler
     from musigan.sound.encoding import check_format
 
+    if midi == "-":
+        raise UsageError("--midi -: notes go to a file, such as more.mid")
     request = ContinueRequest(seconds, count, seed, style, tempo, from_, new_only)
     target = Target(output, split=count > 1, force=force)
     notes = MidiTarget(midi, split=count > 1, force=force) if midi else None

@@ -28,7 +28,7 @@ from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader, StoreHeader
-from musigan.store.splits import held_out_names, marked_names
+from musigan.store.splits import HELD_BACK, held_out_names, marked_names
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
@@ -42,7 +42,6 @@ class AugmentSettings:
     silent_question: Share = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
 
 
-HELD_BACK = "held back"  # in a fingerprint: the names, where the store itself does not say so
 NO_AUGMENT = AugmentSettings(crop=False, swap_channels=False, gain=0.0, transpose_keys=0)
 
 

@@ -77,13 +77,14 @@ class Collection:
     pairs: tuple[PairSet, PairSet] | None = None  # training and held-out calls and answers, of songs cut in pairs
 
 
-def collection_of(reader: Reader) -> Collection:
+def collection_of(reader: Reader, held: frozenset[str] | None = None) -> Collection:
     """Divide a keys store by song as its items say; in halves, by the songs' content, where they do not say.
 
-    Raises MusiganError where there are fewer than two songs.
+    `held` are the names of the items that a run held back; None: those that training holds back by itself. Raises
+    MusiganError where there are fewer than two songs.
     """
     infos = reader.infos()
-    held_names = held_out_names(reader)
+    held_names = held_out_names(reader) if held is None else held
     split = "as the store says"
     if held_names != marked_names(reader):
         split = "as training divides a store that holds fewer than two back"

@@ -60,11 +60,11 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
             [name, f"{saved.data[name]:,}"] for name in ("songs", "chunks") if isinstance(saved.data.get(name), int)
         ]
         return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
-    from musigan.datasets.rolls import HELD_BACK, RollDataset
-    from musigan.store.splits import held_out_names, marked_names
+    from musigan.datasets.rolls import RollDataset
+    from musigan.store.splits import names_held_by
 
     infos = list(reader.infos())
-    held_out = held_out_names(reader) if HELD_BACK in saved.data else marked_names(reader)
+    held_out = names_held_by(saved.data, reader)
     validation_count = len(held_out)
     chunk_seconds = float(reader.header.chunk_seconds)
     lengths = [_seconds(info, chunk_seconds) for info in infos]

@@ -23,7 +23,7 @@ from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import SHORTEST_SECONDS, Beat, Beats
 from musigan.rolls.grid import FREE_BEAT_SECONDS
-from musigan.rolls.tracks import has_own_drums
+from musigan.rolls.tracks import has_own_drums, is_recording
 from musigan.sampling import items, sounding
 from musigan.sampling.requests import Request
 from musigan.sampling.sounding import in_stereo
@@ -50,7 +50,7 @@ LOUDNESS_STEP = 0.05  # seconds
 SILENT_SHARE = 0.03  # of the loudness of a song's usual 50 ms: what is softer at its end is no music
 FADED_SHARE = 0.25  # what is softer is the last chord dying away, or a fade-out
 FADE_SECONDS = 10.0  # longer soft endings are music
-TRIES = 4  # of a piece, at most, until its tempo is heard in its sound
+TRIES = 6  # of a piece, at most, until its tempo is heard in its sound
 SAME_TEMPO = 0.04  # share by which a tempo that is heard may differ
 MOST_GAIN = 10.0  # by which a recording is made louder or softer
 
@@ -98,7 +98,7 @@ def check_checkpoint(sampler: Sampler, name: str) -> None:
     """Raise CheckpointError where the model cannot go on from a recording; `name` is the checkpoint's."""
     if not sampler.capabilities.extends:
         raise CheckpointError(f"{name}: this model cannot go on from music; `musigan models` says which can")
-    if sampler.shape.channels > 2 and not has_own_drums(sampler.store.header.tracks):
+    if not is_recording(sampler.store.header.tracks):
         raise CheckpointError(
             f"{name}: its music has {sampler.shape.channels} tracks, a recording has two sides and drums at most; give "
             "sample --prime a keys store of such tracks"
@@ -253,29 +253,22 @@ class Continuation:
     def _best_heard(self, number: int, request: Request, lead: int, sound: SoundSettings) -> tuple[Piece, Float]:
         """Return piece `number` and its sound (2, S), which begins `lead` frames before the piece does.
 
-        The first of TRIES draws in which the tempo is heard; if there is none, the first draw. Music that has no tempo
+        The first of TRIES draws in which its tempo is heard; if there is none, the first draw. Music that has no tempo
         is drawn once.
         """
-        tempo = self._tempo()
         begin = lead * sound.settings.frame_samples(sound.sample_rate)
         first: tuple[Piece, Float] | None = None
-        for attempt in range(1 if tempo is None else TRIES):
+        for attempt in range(TRIES):
             seed = seed_of(self.request.seed, attempt) if attempt else self.request.seed
             piece = self.sampler.piece(seed, number, self.frames, request=request)
             roll = np.concatenate((self.ending.past[..., -lead:], piece.roll), -1)
             signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
-            if tempo is None or is_heard(tempo, signal[:, begin:], sound.sample_rate):
+            steady = piece.beats.steady() if piece.beats is not None and len(piece.beats) else None
+            if steady is None or is_heard(steady.tempo, signal[:, begin:], sound.sample_rate):
                 return piece, signal
             first = first or (piece, signal)
         assert first is not None
         return first
-
-    def _tempo(self) -> float | None:
-        """Return the tempo at which new music goes on, in beats a minute; None where it has none."""
-        if self.request.tempo is not None:
-            return self.request.tempo
-        steady = self.ending.beats.steady() if self.sampler.family.on_beats else None
-        return steady.tempo if steady else None
 
     def _recording(self, rate: int) -> Float:
         """Return the song's own sound before the joint, (2, S)."""

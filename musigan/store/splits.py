@@ -5,11 +5,15 @@ The tools that cut songs pass them on one by one and decide by a hash of each, s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from musigan.store.chunks import validation_share
 from musigan.store.reading import Reader
 
 ENOUGH_SONGS = 10  # from which on FEWEST_HELD_OUT are held back
 FEWEST_HELD_OUT = 2
+HELD_BACK = "held back"  # in a run's fingerprint of its music: the names, where the store itself does not say so
 
 
 def marked_names(reader: Reader) -> frozenset[str]:
@@ -30,3 +34,11 @@ def held_out_names(reader: Reader) -> frozenset[str]:
     others = [info for info in infos if info.name not in marked]
     others.sort(key=lambda info: (validation_share(info.song.content or info.name), info.name))
     return marked | {info.name for info in others[: FEWEST_HELD_OUT - len(marked)]}
+
+
+def names_held_by(data: Mapping[str, Any], reader: Reader) -> frozenset[str]:
+    """Return the names of the items that a run held back, whose fingerprint of its music is `data`.
+
+    Runs of before at least two were held back learned from all that the store did not mark.
+    """
+    return held_out_names(reader) if not data or HELD_BACK in data else marked_names(reader)

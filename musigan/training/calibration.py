@@ -38,18 +38,21 @@ TRIAL_BEATS = 4  # of which the time of all is reckoned
 
 
 @torch.no_grad()
-def calibrate(run: Run, dataset: RollDataset) -> None:
+def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
     """Fit the affine map after the averaged generator's last flow step to drawn and real latents.
 
-    Of a generator that composes, fit the deviation of its noise instead (`balance`). Does nothing where a family has
-    neither, and before it has learned to draw.
+    Of a generator that composes, fit the deviation of its noise instead (`balance`): at the end of a stage, as it takes
+    a while, or where the run `stops` and that was never done. Does nothing where a family has neither, and before it
+    has learned to draw.
     """
-    generator = run.average.network
+    generator, (stage, epochs) = run.average.network, run.plan[run.position.stage]
     if isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset):
-        if run.is_shown_at_end and run.position.epoch + 1 >= run.plan[run.position.stage][1]:  # it takes a while
+        is_due = run.is_shown_at_end and run.position.epoch + 1 >= epochs
+        is_missing = stops and STAGES[stage].can_sample and bool(generator.noise_deviation == 1)
+        if is_due or is_missing:
             balance(generator, dataset)
         return
-    if not isinstance(generator, FlowGenerator) or not STAGES[run.plan[run.position.stage][0]].can_sample:
+    if not isinstance(generator, FlowGenerator) or not STAGES[stage].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn_latents, real_latents = [], []

@@ -28,6 +28,7 @@ from musigan.pictures import plots
 from musigan.rolls.loudness import compress
 from musigan.sampling.sampler import Sampler
 from musigan.store import Reader, StoreHeader
+from musigan.store.splits import names_held_by
 from musigan.training.logs import Log, TensorBoardLog
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Journal:
         with _failures_noted(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
             try:
                 rolls = COMPOSED_ROLLS if sampler.family.on_beats else ROLLS
-                self._judge = self._judge or TrainingJudge(reader, rolls)
+                self._judge = self._judge or TrainingJudge(reader, rolls, names_held_by(run.data, reader))
             except MusiganError:
                 self._too_little = True
                 raise

@@ -126,7 +126,7 @@ def train(
                 _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
             if (signals or steps_left <= 0) and not run.finished:
-                calibrate(run, dataset)
+                calibrate(run, dataset, stops=True)
                 _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
                 break

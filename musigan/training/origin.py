@@ -13,7 +13,7 @@ from musigan.errors import CheckpointError
 from musigan.models.bars import adapting
 from musigan.rolls.tracks import is_recording
 from musigan.settings import as_mapping
-from musigan.training.requests import NOTHING
+from musigan.training.requests import BASE, NOTHING
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -46,24 +46,33 @@ class Origin:
         return replace(settings, prior=replace(settings.prior, learning_rate=RATE * settings.prior.learning_rate))
 
 
-def origin_of(request: TrainingRequest, settings: TrainingSettings, dataset: RollDataset, reporter: Reporter) -> Origin:
-    """Return what a run that is new begins from, and say so where it is the base, or could not be.
+def named_origin(request: TrainingRequest) -> Origin | None:
+    """Return the origin that a request names: a checkpoint, or nothing; None where it may be the base.
 
-    Raises CheckpointError for a checkpoint that cannot be read, or a base that was asked for and does not fit.
+    Raises CheckpointError for a checkpoint that cannot be read.
     """
     if request.init == NOTHING:
         return Origin()
-    if request.init not in ("", base.NAME):
-        return Origin(checkpoints.load(request.init))
+    return None if request.init in ("", BASE) else Origin(checkpoints.load(request.init))
+
+
+def origin_of(request: TrainingRequest, settings: TrainingSettings, dataset: RollDataset, reporter: Reporter) -> Origin:
+    """Return what a new run begins from that names no checkpoint: the base, or nothing where it does not fit.
+
+    Raises CheckpointError for a base that was asked for and does not fit.
+    """
     if not request.init and models.family(settings.model).adapt is None:
         return Origin()
-    saved = base.load()
-    obstacle = _obstacle(saved, settings, dataset)
+    try:
+        saved = base.load()
+        obstacle = _obstacle(saved, settings, dataset)
+    except CheckpointError as error:
+        obstacle = str(error)
     if not obstacle:
         reporter.say("begins with what the base knows of free music; --init none begins from nothing")
         return Origin(saved, True)
     if request.init:
-        raise CheckpointError(f"--init {base.NAME}: {obstacle}; leave it out to begin from nothing")
+        raise CheckpointError(f"--init {BASE}: {obstacle}; leave it out to begin from nothing")
     reporter.say(f"begins from nothing: {obstacle}")
     return Origin()
 

@@ -11,7 +11,7 @@ from typing import Any
 from musigan.errors import FieldError, MusiganError
 from musigan.settings import read_given
 
-NOTHING = "none"  # what --init calls a beginning from nothing
+NOTHING, BASE = "none", "base"  # what --init calls a beginning from nothing, and one with the package's weights
 LOGS = ("wandb",)
 
 

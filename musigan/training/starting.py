@@ -20,7 +20,7 @@ from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
 from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
-from musigan.training.requests import NOTHING
+from musigan.training.requests import BASE
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -67,12 +67,13 @@ class Start:
         from musigan.machine.devices import prepare_torch
         from musigan.training import logs, loop, warmstart
         from musigan.training.journal import Journal
-        from musigan.training.origin import Origin, origin_of
+        from musigan.training.origin import Origin, named_origin, origin_of
 
         began = time.monotonic()
         request, target = self.request, self.request.target
         if self.request.log:
             logs.import_wandb()  # that it is missing is said before the music is read
+        named = named_origin(request)  # that it cannot be read is said before the music is read
         checkpoints.check_writable(target)
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
@@ -82,7 +83,9 @@ class Start:
         )
         if said := self._words_on_held_out(dataset, validation):
             session.say(said)
-        origin = origin_of(request, self.settings, dataset, session) if self.saved is None else Origin()
+        origin = named
+        if origin is None:
+            origin = Origin() if self.saved is not None else origin_of(request, self.settings, dataset, session)
         run = self._run((dataset, validation), place, session, origin, began)
         if origin.saved is not None:
             matches = warmstart.warm_start(run, origin.saved)
@@ -104,8 +107,7 @@ class Start:
     @staticmethod
     def _words_on_held_out(dataset: RollDataset, validation: RollDataset) -> str:
         """Return what is worth saying about the songs held back; "" where the store says which."""
-        from musigan.datasets.rolls import HELD_BACK
-        from musigan.store.splits import ENOUGH_SONGS
+        from musigan.store.splits import ENOUGH_SONGS, HELD_BACK
 
         if HELD_BACK in dataset.fingerprint():
             titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
@@ -120,8 +122,8 @@ class Start:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
         from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
-        from musigan.datasets.rolls import HELD_BACK, NO_AUGMENT, RollDataset
-        from musigan.store.splits import held_out_names, marked_names
+        from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+        from musigan.store.splits import names_held_by
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
@@ -137,9 +139,7 @@ class Start:
             of_both = Domains(readers, names, "validation", NO_AUGMENT, *common)
             return Domains(readers, names, "train", settings.augment, *common), of_both
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
-        held_out = held_out_names(readers[0])
-        if self.saved is not None and self.request.resume and HELD_BACK not in self.saved.data:
-            held_out = marked_names(readers[0])  # the run was begun with these
+        held_out = names_held_by({} if self.saved is None else self.saved.data, readers[0])
         conditions = (*common, family.conditions, styles, held_out)
         kind = BarDataset if family.on_beats else RollDataset
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
@@ -161,9 +161,10 @@ class Start:
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
-            more = f"--epochs {_fewest_epochs(plan)} or more" if settings.pretrain_epochs is None else "more --epochs"
+            fewest = sum(stage not in ("critic", *origin.known_stages) for stage in plan)
+            more = f"--epochs {fewest} or more" if settings.pretrain_epochs is None else "more --epochs"
             reporter.say(f"no game: all {settings.epochs} epochs come before it; {more} would bring one")
-        if left_out := _left_out(plan, settings.epochs):
+        if self.saved is None and settings.pretrain_epochs is None and (left_out := _left_out(plan, origin)):
             reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
 
@@ -225,7 +226,7 @@ def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Repo
     model = str(request.flags.get("model") or given.get("model") or "bars")
     models.family(model)  # an unknown one is the model's fault, not the preset's
     preset = request.preset or given.get("preset")
-    name = str(preset or preset_for(device, model, from_nothing=request.init == NOTHING))
+    name = str(preset or preset_for(device, model, from_nothing=request.init not in ("", BASE)))
     if not preset and model == "bars":
         reporter.say(f"preset {name}; --preset small, medium or large chooses")
     elif not preset:
@@ -265,14 +266,10 @@ def _refuse_exported(saved: Checkpoint, request: TrainingRequest) -> None:
         )
 
 
-def _left_out(plan: Mapping[str, int], epochs: int) -> list[str]:
-    """Return what the stages before the game are called for which `epochs` are too few."""
-    stages = [stage for stage in plan if stage not in ("critic", *ADVERSARIAL_STAGES)]
-    return [f"{STAGES[stage].title} ({stage})" for stage in stages if not plan[stage] and epochs < len(stages)]
-
-
-def _fewest_epochs(plan: Mapping[str, int]) -> int:
-    return sum(stage != "critic" for stage in plan)
+def _left_out(plan: Mapping[str, int], origin: Origin) -> list[str]:
+    """Return what the stages before the game are called that have no epochs, though nothing was learned of them yet."""
+    not_learned = {"critic", *ADVERSARIAL_STAGES, *origin.known_stages}
+    return [f"{STAGES[stage].title} ({stage})" for stage in plan if stage not in not_learned and not plan[stage]]
 
 
 def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ EPOCH_SECONDS, WHOLE_EPOCHS = 30.0, 10  # length of an epoch, unless there is ti
 VALIDATION_SHARE = 0.05  # of an epoch's time, at most
 TOLERANCE = 1.1  # times the time that is left, or less than that part of it: what is left is planned anew
 CALM_SHARE = 0.1  # of the whole plan, that counts as on time when the pace until now is judged
-MANY_EPOCHS = 8
+MANY_EPOCHS = 8  # of which the first does not say how fast the others are
 MOST_EXTRA = 1.25  # times the planned time that later stages take where those before them were quicker
 
 

@@ -91,6 +91,8 @@ def _weights_of(name: str, run: Run, saved: Checkpoint) -> Mapping[str, Tensor]:
     family = models.family(run.settings.model)
     if name != "generator" or family.adapt is None or saved.settings.get("model") != family.name:
         return weights
+    if any(not isinstance(weights.get(key), Tensor) for key in run.networks[name].state_dict()):
+        return weights  # something is missing: what fits of it is found out without it
     sizes: Any = settings_module.build(family.settings, saved.settings.get("network", {}), "network")
     styles = saved.store.styles or (), run.store.styles or ()
     return family.adapt(weights, sizes, (saved.shape, run.shape), styles)

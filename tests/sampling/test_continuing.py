@@ -13,7 +13,6 @@ import soundfile
 import torch
 
 from musigan import models
-from musigan.checkpoints import base
 from musigan.datasets.record import MusicRecord
 from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
 from musigan.rolls.grid import GRID_FRAMES
@@ -28,7 +27,6 @@ from tests.helpers import one_line, run_each
 
 RATE = 12000
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-HAS_BASE = (Path(base.__file__).parent / base.FILE).is_file()
 
 
 def sampler(model: str = "bars", channels: int = tiny.CHANNELS) -> Sampler:
@@ -306,7 +304,6 @@ def test_try_refuses_before_it_draws(tmp_path: Path) -> None:
     assert (tmp_path / "try.mp3").read_text() == "precious"
 
 
-@pytest.mark.skipif(not HAS_BASE, reason="this package carries no base")
 def test_the_base_draws_at_once(tmp_path: Path) -> None:
     common = ["--seconds", 2, "--tempo", 90]
     drawn, same, unknown = run_each(

@@ -127,7 +127,6 @@ def test_a_run_from_the_base_trains_and_resumes(known: Path, tmp_path: Path, dru
             assert torch.equal(one.average["generator"][name], known_codec[name]), name
 
 
-@pytest.mark.skipif(not (Path(base.__file__).parent / base.FILE).exists(), reason="a checkout without the base")
 def test_the_package_carries_a_base() -> None:
     saved = base.load()
     assert saved.settings["model"] == "bars"

@@ -1,4 +1,4 @@
-"""The base: what the default model knows when it is installed, learned from free music (docs/base.md)."""
+"""The base: what the default model knows when it is installed, learned from free music (CARD.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from musigan.errors import CheckpointError
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
 
-NAME = "base"  # as --init and other options call it
 FILE = "base.safetensors"
 
 
@@ -20,5 +19,5 @@ def load() -> Checkpoint:
 
     with resources.as_file(resources.files(__name__) / FILE) as path:
         if not path.is_file():
-            raise CheckpointError("the package lacks its base weights: install musigan anew, or name a checkpoint")
+            raise CheckpointError("the package lacks its base weights; install musigan anew")
         return checkpoint.load(path)
