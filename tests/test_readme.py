@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 
 from musigan import tunes
-from musigan.checkpoints import base
 from tests import helpers, midifiles
 
 README = Path(__file__).parent.parent / "README.md"
 # What another machine has: a player, a GPU, the package index, sound fonts.
 ELSEWHERE = re.compile(r"ffplay|cuda|soundfont|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
-HAS_BASE = (Path(base.__file__).parent / base.FILE).is_file()
 OF_BASE = ("musigan try", "musigan continue")  # tools that draw from it
 # What makes a command short enough; the last of two values counts.
 SHORT = {
@@ -49,7 +47,7 @@ def blocks() -> list[list[str]]:
 
 def _runs_here(line: str) -> bool:
     """Whether a command of the README runs on any machine, with the base if the package carries it."""
-    return not ELSEWHERE.search(line) and (HAS_BASE or not line.startswith(OF_BASE))
+    return not ELSEWHERE.search(line)
 
 
 @pytest.fixture(scope="session")
@@ -131,5 +129,5 @@ def test_the_blocks_are_found() -> None:
     lines = [line for block in blocks() for line in block]
     assert len(blocks()) > 20
     assert len(lines) > 55
-    known = [tool for tool in helpers.MODULES if HAS_BASE or tool not in OF_BASE]
+    known = list(helpers.MODULES)
     assert [tool for tool in known if not any(tool in line for line in lines)] == []

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from musigan.checkpoints import base, checkpoint
 from musigan.errors import CheckpointError
+from musigan.machine.reporting import Reporter
 from musigan.training import loop, origin
 from musigan.training.requests import TrainingRequest
 from musigan.training.starting import Start
+from musigan.training.warmstart import warm_start
 from tests import tiny
 from tests.musicstores import write_recordings
 from tests.sessions import Session
@@ -44,7 +46,8 @@ def origin_of(keys: Path, init: str = "", model: str = "bars", **changes: Any) -
     """What a run on a store begins from, and what is said of it."""
     said, settings = Session(), tiny.settings(model, **({"network": SIZES} if model == "bars" else {}), **changes)
     data = tiny.dataset(keys, settings)
-    found = origin.origin_of(TrainingRequest((str(keys),), init=init), settings, data, said)  # type: ignore[arg-type]
+    request, reporter = TrainingRequest((str(keys),), init=init), cast(Reporter, said)
+    found = origin.named_origin(request) or origin.origin_of(request, settings, data, reporter)
     return found, "; ".join(said.lines)
 
 
@@ -132,3 +135,55 @@ def test_the_package_carries_a_base() -> None:
     assert saved.settings["model"] == "bars"
     assert (saved.shape.channels, saved.shape.keys, saved.shape.has_drums) == (3, 88, True)
     assert (Path(base.__file__).parent / base.FILE).stat().st_size <= 12_000_000
+
+
+def test_without_a_base_a_run_begins_from_nothing(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> checkpoint.Checkpoint:
+        raise CheckpointError("the package lacks its base weights; install musigan anew")
+
+    monkeypatch.setattr(base, "load", missing)
+    found, said = origin_of(known / "keys")
+    assert (found, said) == (
+        origin.Origin(), "begins from nothing: the package lacks its base weights; install musigan anew"
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="--init base: the package lacks"):
+        origin_of(known / "keys", "base")
+
+
+@pytest.mark.parametrize("damage", ["all", "missing", "no tensor"])
+def test_a_damaged_checkpoint_to_begin_with_is_no_traceback(
+    known: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing is left as it was, or said in a line where nothing is left."""
+    saved = checkpoint.load(known / "ckpt.pt")
+    weights: Any = saved.average["generator"]
+    if damage == "all":
+        weights.clear()
+    elif damage == "missing":
+        del weights["codec.key_map"]
+    else:
+        weights["codec.key_map"] = 3
+    keys = write_recordings(tmp_path / "keys", None, songs=3)
+    settings = tiny.settings("bars", network=SIZES)
+    run, _ = tiny.start(keys, settings)
+    matches = {match.part: match for match in warm_start(run, saved)}
+    assert not matches["encoder"].is_whole
+
+
+def test_words_on_stages_that_are_left_out(known: Path, tmp_path: Path) -> None:
+    given = tuple(f"network.{name}={value}" for name, value in SIZES.items())
+
+    def said(init: str, **flags: int) -> list[str]:
+        target = tmp_path / f"{init or 'base'}-{'-'.join(map(str, flags.values()))}.pt"
+        request = TrainingRequest(
+            (str(known / "keys"),), str(target), init=init, assignments=given, steps_limit=1, flags=flags
+        )
+        session: Any = Session()
+        Start.of(request, "cpu", session).train(session)
+        return [line for line in session.lines if "left out" in line or "no game" in line]
+
+    assert said("", epochs=1) == ["no game: all 1 epochs come before it; --epochs 2 or more would bring one"]
+    assert said("", epochs=4) == []
+    (line,) = said("none", epochs=2, critic_epochs=1)
+    assert "(codec)" in line
+    assert "(composer)" in line
