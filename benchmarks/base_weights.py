@@ -18,13 +18,17 @@ import numpy as np
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.settings import configure
 from musigan.rolls.outlines import Outline
+from musigan.rolls.scenes import SKINS
 from musigan.settings import as_mapping
 
 FEWEST_BEATS = 64  # of a song whose outline is worth following
 
 
 def chosen(outlines: Sequence[Outline], each: int) -> tuple[Outline, ...]:
-    """Return at most `each` outlines of every style: of songs with a beat, spread evenly over their tempi."""
+    """Return at most `each` outlines of every style: of songs with a beat, half of them with drums or more if there are.
+
+    Both are spread evenly over their tempi.
+    """
     by_style = defaultdict(list)
     for outline in outlines:
         if not outline.is_free and len(outline) >= FEWEST_BEATS:
@@ -32,9 +36,17 @@ def chosen(outlines: Sequence[Outline], each: int) -> tuple[Outline, ...]:
     kept = []
     for style in sorted(by_style):
         songs = sorted(by_style[style], key=lambda outline: outline.tempo)
-        places = np.unique(np.linspace(0, len(songs) - 1, each).round().astype(int))
-        kept += [songs[place] for place in places]
+        drummed = [outline for outline in songs if outline.scene[:, SKINS].any()]
+        wanted = min(len(drummed), max(each // 2, round(each * len(drummed) / len(songs))))
+        others = [outline for outline in songs if not outline.scene[:, SKINS].any()]
+        kept += [*spread(drummed, wanted), *spread(others, each - wanted)]
     return tuple(kept) or tuple(outlines)
+
+
+def spread(songs: Sequence[Outline], count: int) -> list[Outline]:
+    """Return at most `count` of songs, evenly spread over the list."""
+    places = np.unique(np.linspace(0, len(songs) - 1, min(count, len(songs))).round().astype(int))
+    return [songs[place] for place in places]
 
 
 def main() -> None:
