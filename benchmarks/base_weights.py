@@ -25,7 +25,7 @@ FEWEST_BEATS = 64  # of a song whose outline is worth following
 
 
 def chosen(outlines: Sequence[Outline], each: int) -> tuple[Outline, ...]:
-    """Return at most `each` outlines of every style: of songs with a beat, half of them with drums or more if there are.
+    """Return at most `each` outlines of every style: of songs with a beat, at least half of them with drums.
 
     Both are spread evenly over their tempi.
     """
