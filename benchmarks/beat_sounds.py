@@ -54,6 +54,12 @@ class Excerpt:
 
 def read_piece(midi: Path, downbeats_known: bool) -> Piece:
     """Return a MIDI file's events and the beats that lie beside it in `<name>.beats.txt`."""
+    table = np.loadtxt(midi.with_suffix(".beats.txt"), ndmin=2)
+    return Piece(read_events(midi), table[:, 0], table[:, 1].astype(int), downbeats_known)
+
+
+def read_events(midi: Path) -> list[Event]:
+    """Return a MIDI file's events."""
     import mido
 
     kinds = {"note_on": "on", "note_off": "off", "control_change": "control", "program_change": "program"}
@@ -71,8 +77,7 @@ def read_piece(midi: Path, downbeats_known: bool) -> Piece:
             events.append((now, kind, message.channel, message.program, 0))
         elif message.type == "pitchwheel":
             events.append((now, "bend", message.channel, message.pitch, 0))
-    table = np.loadtxt(midi.with_suffix(".beats.txt"), ndmin=2)
-    return Piece(events, table[:, 0], table[:, 1].astype(int), downbeats_known)
+    return events
 
 
 def cut(piece: Piece, start: float, seconds: float) -> Piece:
@@ -122,11 +127,16 @@ def tempo_curve(random: np.random.Generator, seconds: float, octaves: float) -> 
     return old, np.concatenate(([0.0], np.cumsum(pace[:-1]) * 0.25))
 
 
-def vary(piece: Piece, random: np.random.Generator, tempi: str) -> Piece:  # noqa: C901
-    """Return the piece transposed, at another tempo, with other instruments, levels and timing, some parts silent."""
+def vary(  # noqa: C901
+    piece: Piece, random: np.random.Generator, tempi: str, seconds: float = EXCERPT_SECONDS
+) -> Piece:
+    """Return `seconds` of the piece transposed, at another tempo, with other instruments, levels and timing.
+
+    Some parts are silent.
+    """
     shift = int(random.integers(-5, 7))
     channels = sorted({event[2] for event in piece.events if event[1] == "on"})
-    old, new = tempo_curve(random, EXCERPT_SECONDS, tempo_octaves(piece.beats, random, tempi))
+    old, new = tempo_curve(random, seconds, tempo_octaves(piece.beats, random, tempi))
     pitched = [channel for channel in channels if channel != DRUMS]
     silent = set()
     if DRUMS in channels and pitched and random.random() < 0.2:

@@ -41,9 +41,15 @@ def random_tune(number: int, compound: bool = False) -> Piece:
     """
     random = np.random.default_rng([number, 12 + compound])
     tune = written(random, COMPOUND_SHARES if compound else METER_SHARES)
-    notes, seconds_at = tunes.arrange(tune, number), tunes.clock(tune, number)
+    notes = tunes.arrange(tune, number)
     kept = random.choice(["", "melody", "melody bass"], p=[0.65, 0.2, 0.15])
     notes = [note for note in notes if not kept or note.part in kept or note.part.startswith("voice")]
+    return piece_of(tune, number, notes)
+
+
+def piece_of(tune: Tune, number: int, notes: list[tunes.PlayedNote]) -> Piece:
+    """Return what a tune was arranged to, and its beats. Raises KeyError for a meter that is not of METERS."""
+    seconds_at = tunes.clock(tune, number)
     events: list[Event] = []
     program_of = {name: program for program, name in reversed(INSTRUMENTS)}
     parts = sorted({(note.part, note.instrument) for note in notes})

@@ -15,8 +15,7 @@ set -euo pipefail
 # shellcheck source=_environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
 
-ROLLS_PER_SECOND=30 # what a laptop trains at, or better: chunks of 10 s, over all stages
-STOPPED=143         # a tool's exit code on SIGTERM
+STOPPED=143 # a tool's exit code on SIGTERM
 
 case ${1:-} in
 -h | --help)
@@ -28,7 +27,8 @@ case ${1:-} in
     exit 2
     ;;
 esac
-music=${1:-}
+given=${1:-}
+music=$given
 work=${WORK:-musigan-work}
 out=${2:-$work/out.mp3}
 minutes=${MINUTES:-5}
@@ -62,16 +62,8 @@ is() { [ "$(recall "$1")" = "$2" ]; }
 # Names, sizes and times of all the music: changes when any of it does.
 listing() { find -L "$1" -type f -exec ls -lnL {} + | LC_ALL=C sort | cksum; }
 
-# pairs: how many pairs of chunks the music has.
-pairs() { musigan check "$work/keys.zarr" 2>/dev/null | sed -n 's/.* with \([0-9][0-9]*\) pairs.*/\1/p'; }
-
-# epochs: how many passes over the music fit into the minutes.
-epochs() {
-    local pairs passes
-    pairs=$(pairs)
-    passes=$((minutes * 60 * ROLLS_PER_SECOND / (2 * ${pairs:-500})))
-    echo $((passes < 4 ? 4 : passes > 1000 ? 1000 : passes))
-}
+# trained: how many epochs the checkpoint's run has done; its folder has a line for each.
+trained() { cat "$work/ckpt.run/metrics.jsonl" 2>/dev/null | wc -l | tr -d ' '; }
 
 # train OPTION...: on a machine so slow that it takes twice its time, it is told to save and stop.
 train() {
@@ -90,6 +82,7 @@ train() {
     # shellcheck disable=SC2016 # sh expands these: it notes its process number and becomes the trainer
     sh -c 'echo $$ >"$0" && exec "$@"' "$pid_file" train-gan "$work/keys.zarr" -o "$work/ckpt.pt" "$@" || code=$?
     kill "$guard" 2>/dev/null || true
+    [ "$code" -ne 0 ] || record finished yes
     if [ "$code" -eq "$STOPPED" ] && [ -e "$work/ckpt.pt" ]; then
         say "this machine is slower than most: training was stopped after $((2 * minutes)) minutes; MINUTES=30 gives it more"
         code=0
@@ -117,34 +110,50 @@ else
     record keys "$state"
 fi
 
-wanted=${EPOCHS:-$(epochs)}
-planned=0
-trained=0
+is_ours=no
 if is training "$state" && [ -e "$work/ckpt.pt" ]; then
-    planned=$(recall planned)
-    trained=$(recall trained)
+    is_ours=yes
 fi
-if [ "$trained" -ge "$wanted" ]; then
-    say "3. training: $work/ckpt.pt has its $trained epochs already"
-else
-    duration="$wanted epochs"
-    [ -n "${EPOCHS:-}" ] || duration="about $minutes minutes, $duration"
-    say "3. training: $duration, into $work/ckpt.pt; Ctrl-C saves and stops, and the next run goes on"
-    if [ "$planned" -eq 0 ]; then
-        # What was learned from other music is kept, though no further than the next time.
-        [ ! -e "$work/ckpt.pt" ] || mv -f "$work/ckpt.pt" "$work/ckpt-before.pt"
-        record training "$state"
-        record trained 0
-        record planned "$wanted"
-        train --epochs "$wanted"
-    elif [ "$planned" -lt "$wanted" ]; then
-        record planned "$wanted"
-        train --resume "$work/ckpt.pt" --epochs "$wanted"
+options=""
+if [ "$is_ours" = yes ] && ! is finished yes; then
+    options="--resume"
+    # It may have been told of more epochs since.
+    [ "$(recall planned)" -ge "${EPOCHS:-0}" ] || options="--resume --epochs"
+elif [ "$is_ours" = yes ] && [ -n "${EPOCHS:-}" ]; then
+    [ "$(trained)" -ge "$EPOCHS" ] || options="--resume --epochs"
+elif [ "$is_ours" = no ] || { [ -n "${MINUTES:-}" ] && [ "$(recall minutes)" -lt "$minutes" ]; }; then
+    options="anew"
+fi
+
+interrupt="Ctrl-C saves and stops, and the next run goes on"
+[ -z "${EPOCHS:-}" ] || record planned "$EPOCHS"
+case $options in
+"") say "3. training: $work/ckpt.pt has its $(trained) epochs already" ;;
+--resume*)
+    say "3. training: $work/ckpt.pt goes on after $(trained) epochs; $interrupt"
+    record finished no
+    set -- --resume "$work/ckpt.pt"
+    [ "$options" = --resume ] || set -- "$@" --epochs "$EPOCHS"
+    train "$@"
+    ;;
+anew)
+    if [ -n "${EPOCHS:-}" ]; then
+        say "3. training: $EPOCHS epochs, into $work/ckpt.pt; $interrupt"
+        record minutes 0
+        set -- --epochs "$EPOCHS"
     else
-        train --resume "$work/ckpt.pt"
+        say "3. training: about $minutes minutes, into $work/ckpt.pt; $interrupt"
+        record minutes "$minutes"
+        record planned 0
+        set -- --minutes "$minutes"
     fi
-    record trained "$wanted"
-fi
+    # What was learned before is kept, though no further than the next time.
+    [ ! -e "$work/ckpt.pt" ] || mv -f "$work/ckpt.pt" "$work/ckpt-before.pt"
+    record training "$state"
+    record finished no
+    train "$@"
+    ;;
+esac
 
 say "4. new music into $out"
 printf '%s\n' "$out" >>"$work/.written"
@@ -156,7 +165,7 @@ Wrote $out. What next:
   . $(printf %q "$VENV/bin/activate")    # puts the tools on your PATH
   sample $(printf %q "$work/ckpt.pt") -n 1 --seconds 60 --seed 2 | keys-to-mp3 another.mp3
   sample $(printf %q "$work/ckpt.pt") --best 2 --of 40 | keys-to-mp3 best.mp3 --timbre harmonic
-  MINUTES=60 $(printf %q "$0")${1:+ $(printf %q "$1")}    # longer training makes better music
+  MINUTES=60 $(printf %q "$0")${given:+ $(printf %q "$given")}    # longer training makes better music
   $(printf %q "$0") ~/Music mine.mp3    # your own songs: dozens at least, hundreds are better
 Pictures and sounds of how training went: $work/ckpt.run
 END

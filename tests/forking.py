@@ -8,10 +8,15 @@ The second stands for the tool: same streams, folder, environment and exit code.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # What several tools import once they are at work.
 PRELOADED = (
@@ -21,14 +26,34 @@ PRELOADED = (
 )  # fmt: skip
 
 
-def ask(address: str, module: str, arguments: list[str]) -> int:
-    """Have the server run a tool with this process's streams; return its exit code, negative for a signal."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        socket.send_fds(connection, [b"\0"], [0, 1, 2])
-        connection.sendall(json.dumps([module, arguments, os.getcwd(), dict(os.environ)]).encode())
-        connection.shutdown(socket.SHUT_WR)
-        return int(connection.makefile().read())
+def begin(
+    address: str,
+    module: str,
+    arguments: list[str],
+    descriptors: Sequence[int] = (0, 1, 2),
+    folder: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> socket.socket:
+    """Have the server run a tool, by default as this process would; return the connection that `end` waits at."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    socket.send_fds(connection, [b"\0"], descriptors)
+    request = [module, arguments, os.fspath(folder or os.getcwd()), dict(environment or os.environ)]
+    connection.sendall(json.dumps(request).encode())
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def end(connection: socket.socket, timeout: float | None = None) -> int:
+    """Return the exit code of a tool, negative for a signal; after `timeout` seconds kill it and raise TimeoutError."""
+    with connection, connection.makefile() as answers:
+        process = int(answers.readline())
+        connection.settimeout(timeout)
+        try:
+            return int(answers.readline())
+        except TimeoutError:
+            os.kill(process, 9)
+            raise
 
 
 def serve(address: str) -> None:
@@ -44,31 +69,50 @@ def serve(address: str) -> None:
         if module.endswith(".py"):
             importlib.import_module(f"musigan_tools.{module.removesuffix('.py')}")
     gc.freeze()  # forks share what is not looked through
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # heard, so that it is written to the pipe
+    signal.set_wakeup_fd(wake)
+    running: dict[int, socket.socket] = {}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
         print("ready", flush=True)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if not os.fork():
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                listener.close()
-                _attend(connection)
-            connection.close()
+        while sys.stdin not in (ready := select.select([listener, sys.stdin, ended], [], [])[0]):
+            if ended in ready:
+                os.read(ended, 4096)
+                _answer(running)
+            if listener in ready:
+                connection, _ = listener.accept()
+                _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+                request = json.load(connection.makefile())
+                process = os.fork()
+                if not process:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for inherited in (listener, connection, *running.values()):
+                        inherited.close()
+                    for number in (ended, wake):
+                        os.close(number)
+                    _run(*request, descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)  # whoever reads from the tool waits for its end, not for ours
+                running[process] = connection
+                _tell(connection, process)
 
 
-def _attend(connection: socket.socket) -> None:
-    _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
-    module, arguments, folder, environment = json.load(connection.makefile())
-    child = os.fork()
-    if not child:
-        connection.close()
-        _run(module, arguments, folder, environment, descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)  # whoever reads from the tool waits for its end, not for ours
-    connection.sendall(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
-    os._exit(0)
+def _answer(running: dict[int, socket.socket]) -> None:
+    """Send the exit codes of tools that have ended to those who asked for them."""
+    for process in list(running):
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            with running.pop(process) as connection:
+                _tell(connection, os.waitstatus_to_exitcode(status))
+
+
+def _tell(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever asked may have been killed
+        connection.sendall(f"{number}\n".encode())
 
 
 def _run(module: str, arguments: list[str], folder: str, environment: dict[str, str], descriptors: list[int]) -> None:
@@ -99,7 +143,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         serve(sys.argv[1])
     else:
-        code = ask(sys.argv[1], sys.argv[2], sys.argv[3:])
+        code = end(begin(sys.argv[1], sys.argv[2], sys.argv[3:]))
         if code < 0:
             os.kill(os.getpid(), -code)
         sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -10,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,7 +22,10 @@ from tests import forking
 
 RATE = 12000
 # What makes the default model draw a piece in a fraction of a second.
-QUICK = ("network.flow_steps=1", "network.head_layers=1", "network.composer_layers=1")
+QUICK = (
+    "network.flow_steps=1", "network.head_layers=1", "network.composer_layers=1", "network.width=12",
+    "network.deep_width=16", "network.critic_width=12",
+)  # fmt: skip
 MODULES = {
     "mp3-to-npy": "mp3_to_npy",
     "pair-chunks": "pair_chunks",
@@ -37,9 +42,12 @@ MODULES = {
     "report": "report",
     "musigan": "musigan",
     "musigan check": "check",
+    "musigan export": "export",
     "musigan doctor": "doctor",
     "musigan demo-music": "demo_music",
     "musigan models": "models",
+    "musigan try": "try_",
+    "musigan continue": "continue_",
 }
 
 
@@ -54,8 +62,44 @@ def run(tool: str, *arguments: object, data: bytes | None = None, **options: Any
     if data is None and "stdin" not in options:
         options["stdin"] = subprocess.DEVNULL
     options.setdefault("timeout", 120)
-    begin = forked if _need_no_start(options.get("env", {})) else command
-    return subprocess.run(begin(tool, *arguments), input=data, capture_output=True, check=False, **options)
+    if _need_no_start(options.get("env", {})):
+        return _run_forked(tool, [str(argument) for argument in arguments], data, **options)
+    return subprocess.run(command(tool, *arguments), input=data, capture_output=True, check=False, **options)
+
+
+def _run_forked(
+    tool: str,
+    arguments: list[str],
+    data: bytes | None,
+    timeout: float,
+    stdin: IO[bytes] | int = subprocess.PIPE,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a tool as `subprocess.run` would, in a fork of one process, all of whose imports are done."""
+    read_ends, write_ends = zip(*(os.pipe() for _ in range(3)), strict=True)  # of its input, output and errors
+    with open(os.devnull, "rb") as nothing:
+        source = {subprocess.PIPE: read_ends[0], subprocess.DEVNULL: nothing}.get(stdin, stdin)  # type: ignore[call-overload]
+        given = source if isinstance(source, int) else source.fileno()
+        connection = forking.begin(_forks(), MODULES[tool], arguments, (given, *write_ends[1:]), cwd, env)
+    for number in (read_ends[0], *write_ends[1:]):
+        os.close(number)
+    with ThreadPoolExecutor(3) as threads:
+        threads.submit(_write, write_ends[0], data or b"")
+        said = [threads.submit(_read, number) for number in read_ends[1:]]
+        code = forking.end(connection, timeout)
+        stdout, stderr = (each.result() for each in said)
+    return subprocess.CompletedProcess([tool, *arguments], code, stdout, stderr)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as file:  # not all of it may be read
+        file.write(data)
+
+
+def _read(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as file:
+        return file.read()
 
 
 def run_each(tool: str, *lines: Sequence[object], **options: Any) -> list[subprocess.CompletedProcess[bytes]]:
@@ -64,7 +108,7 @@ def run_each(tool: str, *lines: Sequence[object], **options: Any) -> list[subpro
 
 
 def forked(tool: str, *arguments: object) -> list[str]:
-    """Return the words that run a tool in a fork of one process, all of whose imports are done."""
+    """Return the words of a shell that run a tool in a fork of one process, all of whose imports are done."""
     return [sys.executable, "-IS", forking.__file__, _forks(), MODULES[tool], *map(str, arguments)]
 
 

@@ -107,10 +107,18 @@ def test_stage_epochs_add_up() -> None:
 
 
 def test_a_game_follows_unless_it_was_asked_away() -> None:
-    assert configure("small", {"epochs": 1}).stage_epochs()["adversarial"] == 1
+    assert configure("small", {"epochs": 3}).stage_epochs()["adversarial"] == 1
+    assert configure("mlp", {"epochs": 1}).stage_epochs()["adversarial"] == 1
     assert configure("small", {"epochs": 2, "pretrain_epochs": 2}).stage_epochs()["adversarial"] == 0
     assert configure("small", {"epochs": 100}).stage_epochs()["adversarial"] == 1
     assert configure("musigan", {"epochs": 100}).stage_epochs()["adversarial"] == 10
+
+
+def test_with_fewer_epochs_than_stages_the_first_have_one_each() -> None:
+    stages = ("codec", "composer", "critic", "adversarial")
+    for epochs, expected in ((1, (1, 0, 0, 0)), (2, (1, 1, 0, 0)), (3, (1, 1, 0, 1))):
+        assert configure("small", {"epochs": epochs}).stage_epochs() == dict(zip(stages, expected, strict=True))
+    assert configure("small", {"epochs": 1, "pretrain_epochs": 0}).stage_epochs()["adversarial"] == 1
 
 
 def test_yaml_floats_without_a_point(tmp_path: Path) -> None:
@@ -127,6 +135,7 @@ def test_preset_by_device() -> None:
     assert preset_for("cuda", "original") == "original"
     assert preset_for("cpu") == "small"
     assert preset_for("cuda:1") == "medium"
+    assert preset_for("cuda:1", from_nothing=False) == "small"  # the base has its sizes
 
 
 @pytest.mark.parametrize(

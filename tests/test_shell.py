@@ -30,12 +30,15 @@ esac
 FAKE_TOOLS = {
     "musigan": """case "$1" in
         demo-music) mkdir -p "$2" && echo la >"$2/la.mp3" ;;
-        check) echo "  2 songs with 50 pairs, 25.0 MB" ;;
     esac""",
     "mp3-to-npy": 'echo store; exit "${MP3_TO_NPY:-0}"',
     "pair-chunks": 'cat; exit "${PAIR_CHUNKS:-0}"',
     "npy-to-keys": 'cat >"$2"',
-    "train-gan": 'echo weights >"$3"; exit "${TRAIN_GAN:-0}"',
+    # It notes each epoch: 4 in the minutes that it is given, 9 when it goes on, a first one where it is stopped.
+    "train-gan": """echo weights >"$3"; mkdir -p "${3%.pt}.run"; epochs=4
+        case "$*" in *--epochs*) epochs="${*: -1}" ;; *--resume*) epochs=9 ;; esac
+        [ "${TRAIN_GAN:-0}" = 0 ] || epochs=1
+        seq "$epochs" >"${3%.pt}.run/metrics.jsonl"; exit "${TRAIN_GAN:-0}\"""",
     "sample": "echo roll",
     "keys-to-mp3": 'cat >"$1"',
 }
@@ -213,13 +216,20 @@ def test_music_runs_the_chain_and_does_not_repeat_it(ready: Checkout) -> None:
     assert first.returncode == 0, first.stderr
     calls = ready.calls()
     assert any(call.startswith("musigan demo-music") for call in calls)
-    # 30 rolls a second for a minute over 50 pairs, two rolls each.
-    assert next(call for call in calls if call.startswith("train-gan")).endswith("--epochs 18")
+    assert next(call for call in calls if call.startswith("train-gan")).endswith("--minutes 1")
     assert (ready.work / "out.mp3").read_text() == "roll\n"
     assert "--seed 2" in first.stderr
 
-    assert ready.music(MINUTES="1").returncode == 0
-    assert ready.tools_called() == ["keys-to-mp3", "musigan", "musigan", "sample"]
+    again = ready.music(MINUTES="1")
+    assert again.returncode == 0
+    assert "has its 4 epochs already" in again.stderr
+    assert ready.tools_called() == ["keys-to-mp3", "musigan", "sample"]
+    # More time: a new run, and the old one is kept beside it. Nothing said: what is there will do.
+    assert ready.music(MINUTES="3").returncode == 0
+    assert any(call.endswith("--minutes 3") for call in ready.calls())
+    assert (ready.work / "ckpt-before.pt").exists()
+    assert ready.music().returncode == 0
+    assert "train-gan" not in ready.tools_called()
 
 
 def test_music_starts_over_with_other_music(ready: Checkout, tmp_path: Path) -> None:
@@ -231,7 +241,6 @@ def test_music_starts_over_with_other_music(ready: Checkout, tmp_path: Path) -> 
     assert train[0].endswith("--epochs 7")
     (songs / "b.mp3").write_text("b")
     assert ready.music(str(songs), EPOCHS="7").returncode == 0
-    # Nobody asks how many pairs there are, where the epochs are given.
     assert ready.tools_called() == sorted(set(FAKE_TOOLS) - {"musigan"})
     assert (ready.work / "ckpt-before.pt").exists()
 
@@ -249,7 +258,9 @@ def test_stopped_training_goes_on(ready: Checkout) -> None:
     stopped = ready.music(TRAIN_GAN="130", EPOCHS="9")
     assert stopped.returncode == 130
     assert "sample" not in ready.tools_called()
-    assert ready.music(EPOCHS="9").returncode == 0
+    going_on = ready.music(EPOCHS="9")
+    assert going_on.returncode == 0
+    assert "goes on after 1 epochs" in going_on.stderr
     (train,) = (call for call in ready.calls() if call.startswith("train-gan"))
     assert train.endswith(f"--resume {ready.work}/ckpt.pt")
     # Fewer epochs than it has: nothing to do. More: training goes on as well.
@@ -261,6 +272,14 @@ def test_stopped_training_goes_on(ready: Checkout) -> None:
     assert not (ready.work / "ckpt-before.pt").exists()
 
 
+def test_training_by_time_goes_on_as_it_was_planned(ready: Checkout) -> None:
+    assert ready.music(TRAIN_GAN="130", MINUTES="3").returncode == 130
+    ready.calls()
+    assert ready.music(MINUTES="3").returncode == 0
+    (train,) = (call for call in ready.calls() if call.startswith("train-gan"))
+    assert train.endswith(f"--resume {ready.work}/ckpt.pt")
+
+
 def test_training_that_takes_too_long_is_stopped(ready: Checkout) -> None:
     slow = 'echo weights >"$3"; trap "exit 143" TERM; while :; do sleep 0.1; done'
     executable(ready.venv / "bin" / "train-gan", f'#!/usr/bin/env bash\necho "train-gan $*" >>"$LOG"\n{slow}\n')
@@ -268,6 +287,12 @@ def test_training_that_takes_too_long_is_stopped(ready: Checkout) -> None:
     assert finished.returncode == 0, finished.stderr
     assert "slower than most" in finished.stderr
     assert (ready.work / "out.mp3").exists()
+    # It was not finished: the next time it goes on.
+    executable(ready.venv / "bin" / "train-gan", '#!/usr/bin/env bash\necho "train-gan $*" >>"$LOG"\n')
+    ready.calls()
+    assert ready.music(MINUTES="0").returncode == 0
+    (train,) = (call for call in ready.calls() if call.startswith("train-gan"))
+    assert train.endswith(f"--resume {ready.work}/ckpt.pt")
 
 
 def test_music_overwrites_no_file_of_others(ready: Checkout, tmp_path: Path) -> None:

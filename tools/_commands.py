@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Command: module and one line for the listing.
 COMMANDS = {
+    "try": ("try_", "music from what musigan knows when it is installed, at once"),
+    "continue": ("continue_", "a song -> the same song going on"),
     "mp3-to-npy": ("mp3_to_npy", "audio files and folders -> waveforms"),
     "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
     "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),
@@ -17,6 +19,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "how far samples are from real music held back, in a table"),
     "plot-keys": ("plot_keys", "keys -> a picture of their piano rolls"),
     "report": ("report", "a checkpoint -> a page to hear and see the run"),
+    "export": ("export", "a checkpoint -> a slim file for others, with a card, and back"),
     "check": ("check", "whether a store is whole, and what is in it"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "models": ("models", "the model families, what each is good for"),

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0.1, help="How long it should take, about, instead of --epochs: the pace is measured first."
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch.")]
 Accumulate = Annotated[
     int | None,
@@ -41,7 +47,7 @@ Start = Annotated[
 Init = Annotated[
     str,
     typer.Option(
-        "--init", metavar="CKPT", help="Begin all stages with what fits of another checkpoint, whatever its sizes."
+        "--init", metavar="CKPT", help="Begin with what fits of another checkpoint; none: from nothing, not the base."
     ),
 ]
 SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]
@@ -59,6 +65,9 @@ SampleEvery = Annotated[
 ]
 EvaluateEvery = Annotated[
     int | None, typer.Option("--evaluate-every", min=0, help="Epochs between evaluations on songs held back; 0: none.")
+]
+Log = Annotated[
+    str, typer.Option("--log", metavar="wandb", help="Show the run in Weights & Biases, too (musigan[wandb]).")
 ]
 StepsLimit = Annotated[
     int | None, typer.Option("--steps-limit", min=1, help="Save and stop after so many steps of this sitting.")

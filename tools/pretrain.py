@@ -15,6 +15,7 @@ def main(
     source: Annotated[str, typer.Argument(metavar="[KEYS]", help="A keys store, or - for standard input.")] = "-",
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
+    minutes: _training.Minutes = None,
     batch_size: _training.BatchSize = None,
     accumulate: _training.Accumulate = None,
     critic_epochs: _training.CriticEpochs = None,
@@ -28,6 +29,7 @@ def main(
     init: _training.Init = "",
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
+    log: _training.Log = "",
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
     force: _cli.Force = False,
@@ -47,5 +49,6 @@ def main(
         "seed": seed, "model": model, "keep_last": keep_last, "sample_every": sample_every,
     }  # fmt: skip
     given = (preset, config, tuple(assignments or ()))
-    request = TrainingRequest((source,), output, False, resume, "", init, force, *given, steps_limit, flags)
+    more = (*given, steps_limit, minutes, flags, log)
+    request = TrainingRequest((source,), output, False, resume, "", init, force, *more)
     _training.train(session, request, device, print_config)

@@ -18,6 +18,7 @@ def main(
     ] = None,
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
+    minutes: _training.Minutes = None,
     batch_size: _training.BatchSize = None,
     accumulate: _training.Accumulate = None,
     pretrain_epochs: _training.PretrainEpochs = None,
@@ -34,6 +35,7 @@ def main(
     keep_last: _training.KeepLast = None,
     sample_every: _training.SampleEvery = None,
     evaluate_every: _training.EvaluateEvery = None,
+    log: _training.Log = "",
     steps_limit: _training.StepsLimit = None,
     print_config: _training.PrintConfig = False,
     force: _cli.Force = False,
@@ -53,8 +55,6 @@ def main(
         "critic_epochs": critic_epochs, "seed": seed, "model": model, "keep_last": keep_last,
         "sample_every": sample_every, "evaluate_every": evaluate_every,
     }  # fmt: skip
-    given = (preset, config, tuple(assignments or ()))
-    request = TrainingRequest(
-        tuple(sources or ["-"]), output, True, resume, start, init, force, *given, steps_limit, flags
-    )
+    given = (resume, start, init, force, preset, config, tuple(assignments or ()), steps_limit, minutes, flags, log)
+    request = TrainingRequest(tuple(sources or ["-"]), output, True, *given)
     _training.train(session, request, device, print_config)

@@ -191,6 +191,7 @@ def _envelopes(loudness: np.ndarray, settings: KeySettings) -> tuple[np.ndarray,
     registers = notes.keys // REGISTER_KEYS
 
     def means(values: np.ndarray, chosen: np.ndarray, usual: float) -> np.ndarray:
+        """Return the mean of the chosen notes' values by register, weighted by loudness; `usual` where none is."""
         weights = notes.loudness * chosen
         sums = [np.bincount(registers, part, REGISTERS) for part in (weights * values, weights)]
         return np.asarray((sums[0] + 0.1 * usual) / (sums[1] + 0.1))

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musigan.checkpoints import slim
 from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
@@ -56,8 +57,22 @@ class Checkpoint:
     networks: dict[str, Any]
     average: dict[str, Any]
     optimisers: dict[str, Any]
-    rng: Any  # state of torch's global generator, a byte tensor
+    rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
+    card: str = ""  # what an exported one says of itself, in Markdown
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its run can go on: what was exported draws, but holds neither optimisers nor random state."""
+        return self.rng is not None
+
+    @property
+    def trained(self) -> list[list[Any]]:
+        """The plan as far as it was gone, [stage, epochs] in order."""
+        done = self.plan[: self.position.stage]
+        if self.position.stage < len(self.plan):
+            done = [*done, [self.plan[self.position.stage][0], self.position.epoch]]
+        return [[name, epochs] for name, epochs in done if epochs]
 
     def training_settings(self) -> TrainingSettings:
         """Return the effective settings of the run; CheckpointError where this version cannot read them."""
@@ -71,13 +86,16 @@ class Checkpoint:
             raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
 
 
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")  # the card only where there is one
+
+
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` beside `path`, then rename it to `path`, which so holds the old or the new one, never half."""
     import torch
 
     path = Path(path)
-    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
-    content |= {"kind": KIND, "format": FORMAT}
+    content = {name: getattr(checkpoint, name) for name in _SAVED}
+    content |= {"kind": KIND, "format": FORMAT} | ({"card": checkpoint.card} if checkpoint.card else {})
     content["store"] = checkpoint.store.to_values()
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
     with replace_whole(path, CheckpointError) as aside:
@@ -89,6 +107,27 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
+
+
+def save_slim(path: str | Path, checkpoint: Checkpoint, card: str = "", half: bool = False) -> None:
+    """Write what draws of `checkpoint`, and its critic, as a safetensors file (`musigan.checkpoints.slim`)."""
+    small = slimmed(checkpoint)
+    content = slim.content_of(small.settings, small.shape, small.store.to_values(), small.plan)
+    slim.write(path, content, small.networks["generator"], small.networks.get("critic", {}), card, half)
+
+
+def slimmed(checkpoint: Checkpoint) -> Checkpoint:
+    """Return what draws of a checkpoint, and its critic: a finished run of as many epochs as were trained.
+
+    Raises CheckpointError where its weights do not fit its settings.
+    """
+    networks = build_networks(checkpoint, averaged=True)
+    weights: dict[str, Any] = {name: networks[name].state_dict() for name in slim.PARTS if name in networks}
+    average, plan = {"generator": weights["generator"]}, checkpoint.trained
+    finished = Position(stage=len(plan))
+    return Checkpoint(
+        checkpoint.settings, checkpoint.shape, checkpoint.store, {}, plan, finished, weights, average, {}, None
+    )
 
 
 def check_writable(path: str | Path) -> None:
@@ -103,9 +142,11 @@ def check_writable(path: str | Path) -> None:
 
 
 def is_checkpoint(path: str | Path) -> bool:
-    """Return whether a file is one that torch wrote; a store is a ZIP, too, but holds no data.pkl."""
+    """Return whether a file is one that torch wrote, or a slim one; a store is a ZIP, too, but holds no data.pkl."""
     if not Path(path).is_file():
         return False  # reading a pipe would consume its data, and a device may have no end
+    if slim.is_slim(path):
+        return True
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
@@ -124,9 +165,12 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    if slim.is_slim(path):
+        return _from_slim(path)
     _check_frame(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of a path torch would go by the ending
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: holds more than tensors and plain values, so opening it could run code"
@@ -159,6 +203,17 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:120] if text else type(error).__name__
 
 
+def _from_slim(path: Path) -> Checkpoint:
+    """Return the checkpoint of a safetensors file: finished, and without what resuming needs."""
+    content, weights, card = slim.read(path)
+    parts = {name: content.get(name) for name in ("settings", "shape", "store", "plan")}
+    lacking: dict[str, Any] = {"data": {}, "optimisers": {}, "rng": None, "history": [], "position": {}, "card": card}
+    networks = {"networks": weights, "average": {name: weights[name] for name in ("generator",) if name in weights}}
+    checkpoint = _from_content(path, {**parts, **lacking, **networks, "kind": KIND, "format": FORMAT})
+    checkpoint.position.stage = len(checkpoint.plan)
+    return checkpoint
+
+
 def _from_content(path: Path, content: Any) -> Checkpoint:
     """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
@@ -170,9 +225,11 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     try:
         if content["format"] == 1:
             content = _from_format_1(content)
-        values = {f.name: content[f.name] for f in fields(Checkpoint)}
+        values = {name: content[name] for name in _SAVED}
         values["shape"] = RollShape(**values["shape"])
         values["position"] = Position(**values["position"])
+        if not isinstance(values["position"].stage, int) or not isinstance(values["position"].epoch, int):
+            raise TypeError("position of no whole numbers")
         values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
         for name in ("settings", "store", "data", "networks", "average", "optimisers"):
             if not isinstance(values[name], dict):
@@ -181,7 +238,11 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
         if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
             raise ValueError(f"roll shape {sizes}")
         values["store"] = MusicRecord.parse(values["store"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        values["card"] = str(content.get("card") or "")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    # OverflowError: an infinite number of epochs.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
     return Checkpoint(**values)
 
@@ -219,6 +280,8 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
         networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():
         weights = checkpoint.average if averaged and name in checkpoint.average else checkpoint.networks
+        if name not in slim.PARTS and name not in weights and not checkpoint.is_resumable:
+            continue  # what a game keeps besides its networks begins anew
         load_weights(network, weights.get(name), name)
     return networks
 

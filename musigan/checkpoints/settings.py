@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -110,6 +110,7 @@ class TrainingSettings:
     model: str = "bars"  # the model family: what `musigan models` lists
     preset: str = "small"  # sizes to begin from: small, medium, large or original
     epochs: Count = 200  # passes over the rolls, all stages together
+    epoch_rolls: dict[str, Count] = field(default_factory=dict)  # examples in an epoch at most, by stage; others: all
     pretrain_epochs: CountOrNone | None = None  # of these before the adversarial stage; null: the family's share
     critic_epochs: CountOrNone | None = (
         None  # of these, for the critic alone; null: the family's share, 2 in 100 by default
@@ -148,6 +149,10 @@ class TrainingSettings:
             raise SettingsError(
                 f"unknown loss '{unknown_losses[0]}' in loss_weights; known: {', '.join(known_losses)}"
                 f"{did_you_mean(unknown_losses[0], known_losses)}"
+            )
+        if unknown_stages := [name for name in self.epoch_rolls if name not in family.stages]:
+            raise SettingsError(
+                f"unknown stage '{unknown_stages[0]}' in epoch_rolls; {self.model} has {', '.join(family.stages)}"
             )
         if self.augment.silent_question and "question" not in family.conditions:
             raise SettingsError(
@@ -189,10 +194,14 @@ class TrainingSettings:
         """Whether the model has an adversarial stage (one of ADVERSARIAL_STAGES)."""
         return any(name in ADVERSARIAL_STAGES for name in models.family(self.model).stages)
 
-    def stage_epochs(self, adversarial: bool = True) -> dict[str, int]:
-        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one."""
+    def stage_epochs(self, adversarial: bool = True, known: Sequence[str] = ()) -> dict[str, int]:
+        """Return the epochs of each stage, in order; if not `adversarial`, all go to the stages before that one.
+
+        Stages that are `known` have none: what they teach was learned before. With fewer epochs than stages the first
+        have one each.
+        """
         family = models.family(self.model)
-        pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES)]
+        pretrain_stages = [name for name in family.stages if name not in ("critic", *ADVERSARIAL_STAGES, *known)]
         adversarial_stage = (
             next((name for name in family.stages if name in ADVERSARIAL_STAGES), None) if adversarial else None
         )
@@ -202,6 +211,8 @@ class TrainingSettings:
             pretrain_epochs = self.epochs
         elif self.pretrain_epochs is not None and pretrain_stages:
             pretrain_epochs = self.pretrain_epochs
+        elif self.epochs <= len(pretrain_stages) and not self.critic_epochs:  # what comes first, an epoch each
+            return {name: int(name in pretrain_stages[: self.epochs]) for name in family.stages}
         else:  # leave the adversarial stage one epoch at least
             pretrain_epochs = min(
                 round(family.pretrain_share * self.epochs) if pretrain_stages else critic_epochs, self.epochs - 1
@@ -236,11 +247,11 @@ def preset(name: str) -> dict[str, Any]:
         return {**settings.read_yaml(path), "preset": name}
 
 
-def preset_for(device: str, model: str = "bars") -> str:
-    """Return the preset of a family that trains in reasonable time on `device`."""
+def preset_for(device: str, model: str = "bars", from_nothing: bool = True) -> str:
+    """Return the preset of a family that trains in reasonable time on `device`; the base has the sizes of small."""
     if model != "bars":
         return model
-    return "medium" if device.startswith("cuda") else "small"
+    return "medium" if from_nothing and device.startswith("cuda") else "small"
 
 
 def settings_to_start(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,10 @@ class BarDataset(RollDataset):
         seed: int = 0,
         needs: Sequence[str] = (),
         styles: Sequence[str] | None = None,
+        held_out: frozenset[str] | None = None,
     ) -> None:
-        super().__init__(reader, split, augment, compression, seed, (), styles)  # an outline says all that is needed
+        # No conditions of a roll: an outline says all that is needed.
+        super().__init__(reader, split, augment, compression, seed, (), styles, held_out)
         names = dict.fromkeys(place.item for place in self.places)
         self.shape = replace(self.shape, frames=EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]
@@ -128,6 +130,16 @@ class BarDataset(RollDataset):
         """Return the same excerpts, the attacks of all on the grid."""
         other = copy.copy(self)
         other.tight_share = 1.0
+        return other
+
+    def few(self, songs: int) -> BarDataset:
+        """Return the excerpts of at most `songs` parts, spread evenly."""
+        chosen = np.unique(np.linspace(0, len(self.parts) - 1, songs).round().astype(int)).tolist()
+        other = copy.copy(self)
+        other.parts = [self.parts[number] for number in chosen]
+        other.excerpts = [(chosen.index(number), first) for number, first in self.excerpts if number in chosen]
+        if "outlines" in self.__dict__:
+            other.__dict__["outlines"] = tuple(self.outlines[number] for number in chosen)
         return other
 
     @staticmethod

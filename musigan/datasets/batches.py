@@ -52,9 +52,9 @@ class Examples(Protocol):
         """Return example `index` of epoch `epoch` and its conditions; the same arguments give the same example."""
 
 
-def steps_per_epoch(dataset: Examples, batch_size: int) -> int:
-    """Return the number of batches in one pass over the rolls."""
-    return -(-len(dataset) // batch_size)
+def steps_per_epoch(dataset: Examples, batch_size: int, most: int = 0) -> int:
+    """Return the number of batches in an epoch: one pass over the examples, or at most `most` of them (0: all)."""
+    return -(-min(len(dataset), most or len(dataset)) // batch_size)
 
 
 def batch_indices(dataset: Examples, batch_size: int, epoch: int) -> list[np.ndarray]:
@@ -82,8 +82,11 @@ def batches(
     first: int = 0,
     workers: int = 1,
     device: torch.device | str = "cpu",
+    steps: int | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of epoch `epoch` in order, from number `first` on: rolls (B, C, K, T) float32 on `device`.
+
+    `steps` is where the epoch ends before all examples were used; another epoch uses others.
 
     While one is in use, `workers` threads read the next `workers` batches; their number does not change the contents.
     For a GPU, batches wait in pinned memory, so that copying them does not block the training thread.
@@ -96,7 +99,7 @@ def batches(
         batch = stack_examples([dataset.example(epoch, int(index)) for index in indices])
         return batch.pinned() if pinned else batch
 
-    index_batches = iter(batch_indices(dataset, batch_size, epoch)[first:])
+    index_batches = iter(batch_indices(dataset, batch_size, epoch)[first:steps])
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rolls")
     try:
         pending = deque(pool.submit(load, indices) for indices in itertools.islice(index_batches, workers))

@@ -20,6 +20,7 @@ from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums
 from musigan.store import Reader
 from musigan.store.alike import AXES, require_alike
+from musigan.store.splits import marked_names
 
 OTHER = "other"  # the name of the condition that holds the roll of the second kind
 
@@ -50,10 +51,11 @@ class Domains(RollDataset):
         if has_own_drums(first.header.tracks) != has_own_drums(second.header.tracks):
             next_step = "make both with drums, or both without"
             require_alike((first.source, first.header), (second.source, second.header), next_step, ("tracks",))
-        super().__init__(first, split, augment, compression, seed)
+        super().__init__(first, split, augment, compression, seed, held_out=marked_names(first))
         # Each kind has its own seed, so that rolls of the same number are augmented differently.
         self.kinds = tuple(
-            RollDataset(reader, split, augment, compression, seed + i) for i, reader in enumerate(readers)
+            RollDataset(reader, split, augment, compression, seed + i, held_out=marked_names(reader))
+            for i, reader in enumerate(readers)
         )
         if self.shape != self.kinds[1].shape:
             raise StoreError(

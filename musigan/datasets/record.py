@@ -56,6 +56,10 @@ class MusicRecord:
         except (StoreError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's store is damaged ({error}); train it again") from error
 
+    def usage(self, checkpoint: str) -> str:
+        """Return the command that makes music with a checkpoint of this record."""
+        return f"transfer {checkpoint} --to {self.domains[1]} song.zarr" if self.domains else f"sample {checkpoint}"
+
     def to_values(self) -> dict[str, Any]:
         """Return the record as plain values."""
         values = self.header.to_attributes()

@@ -28,6 +28,7 @@ from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader, StoreHeader
+from musigan.store.splits import HELD_BACK, held_out_names, marked_names
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
@@ -57,8 +58,9 @@ class RollDataset:
     """The rolls of one split of a keys store, one per chunk; `reader` must stay open as long as this is used.
 
     `needs` names the conditions of each roll (see conditions.py); `styles` lists the styles that get a number, by
-    default the store's own. Raises StoreError for items of another shape than the first, MusiganError where there is
-    nothing to train on or the store cannot provide a condition.
+    default the store's own; `held_out` names the items of the split `validation`, by default those of
+    `held_out_names`. Raises StoreError for items of another shape than the first, MusiganError where there is nothing
+    to train on or the store cannot provide a condition.
     """
 
     name, rolls_each = "rolls", 1.0  # as examples: musigan.datasets.batches
@@ -72,6 +74,7 @@ class RollDataset:
         seed: int = 0,
         needs: Sequence[str] = (),
         styles: Sequence[str] | None = None,
+        held_out: frozenset[str] | None = None,
     ) -> None:
         self.reader, self.split, self.augment = reader, split, augment
         self.compression, self.seed = compression, seed
@@ -88,7 +91,12 @@ class RollDataset:
         self._songs = {info.name: info.song for info in infos}
         self.styles = tuple(styles_of(self._songs.values()) if styles is None else styles)
         self._beats: dict[tuple[str, int], beats.Beat] = {}
-        split_infos = [info for info in infos if (info.song.split or "train") == split]
+        self.held_out = held_out_names(reader) if held_out is None else held_out
+        split_infos = [
+            info
+            for info in infos
+            if ("validation" if info.name in self.held_out else info.song.split or "train") == split
+        ]
         self.places = [
             RollPlace(info.name, block, half)
             for info in split_infos
@@ -105,6 +113,10 @@ class RollDataset:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def few(self, songs: int) -> RollDataset:
+        """Return the rolls to measure a pace on: all, of which a step reads only its own."""
+        return self
 
     def roll(self, epoch: int, index: int) -> np.ndarray:
         """Return roll `index` of epoch `epoch`, (C, K, T) in model space. The same arguments give the same roll."""
@@ -217,7 +229,8 @@ class RollDataset:
         listing.append([info.song.level for info in infos])
         # The same songs, cut or split in another way, give other rolls.
         listing.append([[info.song.split or None, info.song.starts or None] for info in infos])
-        return {
+        chosen = {} if self.held_out == marked_names(self.reader) else {HELD_BACK: sorted(self.held_out)}
+        return chosen | {
             "songs": len(infos),
             "chunks": int(sum(info.shape[0] * (2 if self.paired else 1) for info in infos)),
             "channels, keys, frames": [self.shape.channels, self.shape.keys, self.shape.frames],

@@ -49,6 +49,7 @@ class PieceMusic:
         knows_beats = all(source.has_beats for source in sources)
 
         def cut(source: PieceSource, seconds: float) -> list[Piece]:
+            """Cut pieces of a length from a source, with beats where all sources know them."""
             count = max(FEWEST_PIECES, round(options.count * SHORT_SECONDS / seconds))  # as much music of any length
             pieces = source.cut(seconds, count, options.seed)
             return pieces if knows_beats else [replace(piece, beats=None) for piece in pieces]

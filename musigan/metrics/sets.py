@@ -19,6 +19,7 @@ from musigan.rolls.shape import Geometry
 from musigan.store import Item, Reader
 from musigan.store.chunks import is_validation
 from musigan.store.songs import piece_roll
+from musigan.store.splits import held_out_names, marked_names
 
 if TYPE_CHECKING:
     from musigan.rolls.shape import RollShape
@@ -76,44 +77,50 @@ class Collection:
     pairs: tuple[PairSet, PairSet] | None = None  # training and held-out calls and answers, of songs cut in pairs
 
 
-def collection_of(reader: Reader) -> Collection:
+def collection_of(reader: Reader, held: frozenset[str] | None = None) -> Collection:
     """Divide a keys store by song as its items say; in halves, by the songs' content, where they do not say.
 
-    Raises MusiganError where there are fewer than two songs.
+    `held` are the names of the items that a run held back; None: those that training holds back by itself. Raises
+    MusiganError where there are fewer than two songs.
     """
     infos = reader.infos()
-    held_out_names = {info.name for info in infos if info.song.is_held_out}
+    held_names = held_out_names(reader) if held is None else held
     split = "as the store says"
-    if not held_out_names or len(held_out_names) == len(infos):
-        split = f"in halves, for the store holds {'all' if held_out_names else 'none'} back"
-        held_out_names = {info.name for info in infos if is_validation(info.song.content or info.name, 0.5)}
-    if len(held_out_names) in (0, len(infos)):
+    if held_names != marked_names(reader):
+        split = "as training divides a store that holds fewer than two back"
+    if not held_names or len(held_names) == len(infos):
+        split = f"in halves, for the store holds {'all' if held_names else 'none'} back"
+        held_names = frozenset(i.name for i in infos if is_validation(i.song.content or i.name, 0.5))
+    if len(held_names) in (0, len(infos)):
         raise MusiganError(
             f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
             "more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
     geometry = reader.header.geometry
-    is_held_out = np.isin(rolls.songs, list(held_out_names))
+    is_held_out = np.isin(rolls.songs, list(held_names))
 
     def songs() -> Iterator[tuple[str, np.ndarray]]:
         """Yield pictures of the training songs."""
         for info in infos:
-            if info.name not in held_out_names:
+            if info.name not in held_names:
                 roll = piece_roll(Item(info, reader.read(info.name)), geometry.frame_seconds)
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))
-    names = [[info.name for info in infos if (info.name in held_out_names) == side] for side in (False, True)]
+    names = [[info.name for info in infos if (info.name in held_names) == side] for side in (False, True)]
     pieces = PieceMusic(*(store_source(reader, of_side) for of_side in names))
-    return Collection(geometry, shape, training, held_out, songs, split, pieces, _pairs_of(reader, held_out_names))
+    return Collection(geometry, shape, training, held_out, songs, split, pieces, _pairs_of(reader, held_names))
 
 
-def _pairs_of(reader: Reader, held: set[str]) -> tuple[PairSet, PairSet] | None:
+def _pairs_of(reader: Reader, held: frozenset[str]) -> tuple[PairSet, PairSet] | None:
     """Return the pairs of songs not in `held` and of those in it; None where songs are cut in single chunks."""
     if any(len(info.shape) != 5 for info in reader.infos()):
         return None
-    sides = [RollDataset(reader, split, NO_AUGMENT, needs=("question",)) for split in _splits(reader)]
+    sides = [
+        RollDataset(reader, split, NO_AUGMENT, needs=("question",), held_out=marked_names(reader))
+        for split in _splits(reader)
+    ]
     places = [(side, number) for side in sides for number in range(len(side))]
     songs = np.array([side.places[number].item for side, number in places])
 
@@ -158,7 +165,7 @@ def _is_whole_roll(reader: Reader, songs: np.ndarray, roll_seconds: float) -> np
 
 def _rolls_of(reader: Reader) -> tuple[RollSet, Any]:
     """Return every chunk of every song, of all splits, and the shape of a roll."""
-    sides = [RollDataset(reader, split, NO_AUGMENT) for split in _splits(reader)]
+    sides = [RollDataset(reader, split, NO_AUGMENT, held_out=marked_names(reader)) for split in _splits(reader)]
     places = [(side, number) for side in sides for number in range(len(side))]
     songs = np.array([side.places[number].item for side, number in places])
 

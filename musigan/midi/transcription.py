@@ -135,6 +135,7 @@ class Transcriber:
 
     @property
     def track_names(self) -> tuple[str, ...]:
+        """Names of the tracks that notes are written to: a recording's sides become one, its drums another."""
         if not is_recording(self.tracks):
             return self.tracks
         return ("piano", DRUMS) if has_own_drums(self.tracks) else ("piano",)

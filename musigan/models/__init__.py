@@ -12,7 +12,7 @@ from musigan.errors import SettingsError
 from musigan.rolls.shape import RollShape
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FAMILIES = {
     "bars": "musigan.models.bars.generator",
@@ -51,6 +51,9 @@ class Family:
     conditions: tuple[str, ...] = ()  # that come with each roll, by name, from `musigan.datasets`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
     losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses by name, the family's own and others
+    # The generator's weights for another layout of rolls and other styles: (weights, settings, saved and own shape,
+    # saved and own styles) -> weights.
+    adapt: Callable[..., dict[str, Tensor]] | None = None
 
     @property
     def encodes(self) -> bool:

@@ -20,6 +20,11 @@ class Stage:
     is_adversarial: bool = False  # whether several sides, each with its own losses, are trained against each other
     can_sample: bool = True  # whether samples can be drawn in it: the generator is trained to draw, or was before
 
+    @property
+    def draws_anew(self) -> bool:
+        """Whether what is drawn after the stage differs from before: its generator has learned to draw."""
+        return self.can_sample and self.name != "critic"
+
 
 # An epoch of the prior stage takes half the time of a variational one, and the prior has more to learn.
 STAGES = {

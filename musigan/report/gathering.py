@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -77,11 +77,16 @@ def gather(
             "of": choices.of,
             "critic": music.has_critic,
             "turned": music.turned,
-            "judged": any(stage in ("critic", "adversarial") for stage in (e.get("stage") for e in history)),
-            "heldOut": reader is not None and listening.held_out(reader)[1],
+            "judged": not {"critic", "adversarial"}.isdisjoint(_stages_trained(checkpoint, history)),
+            "heldOut": reader is not None and listening.held_out(reader, checkpoint.data)[1],
         },
         "blind": _blind_rounds(list(parts), choices.seed),
     }
+
+
+def _stages_trained(checkpoint: Checkpoint, history: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the stages that were trained: of an exported checkpoint, which has no history, those it says."""
+    return {str(entry.get("stage")) for entry in history} | {name for name, _ in checkpoint.trained}
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def _sampled_music(
     better, worse, blind_samples = _ranked_samples(sampler, frames, choices, progress)
     real = []
     if reader is not None:
-        real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed)
+        real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed, saved.data)
     references, blind_real = real[: len(better)], real[len(better) :]
     rounds = list(zip(blind_real, blind_samples, strict=False))
     return PageMusic(sampler, better, worse, references, rounds, sampler.critic is not None)
@@ -145,7 +150,7 @@ def _transferred_music(
         return PageMusic(transfer, [], [], [], [], store_name=name)
     kind = transfer.kind_of(domain_names([reader.source])[0])
     frames = round(choices.seconds / transfer.store.header.frame_seconds)
-    songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed)
+    songs = listening.excerpts(reader, transfer, frames, choices.count, choices.seed, saved.data)
     turning = progress(len(songs), "songs turned")
     transferred = []
     for song in songs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB
 from musigan.store.alike import AXES, require_alike
 from musigan.store.songs import piece_roll
+from musigan.store.splits import names_held_by
 from musigan.synthesis.rendering import SoundSettings
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class Clip:
     note: str = ""
 
 
-def held_out(reader: Reader) -> tuple[list[ItemInfo], bool]:
-    """Return the songs to take real music from, and whether they were held out from training."""
-    infos = list(reader.infos())
-    validation_songs = [info for info in infos if info.song.is_held_out]
+def held_out(reader: Reader, data: Mapping[str, Any]) -> tuple[list[ItemInfo], bool]:
+    """Return the songs to take real music from, and whether a run with this fingerprint held them out from training."""
+    infos, names = list(reader.infos()), names_held_by(data, reader)
+    validation_songs = [info for info in infos if info.name in names]
     return validation_songs or infos, bool(validation_songs)
 
 
@@ -67,12 +68,15 @@ def check_fit(reader: Reader, shape: RollShape, header: StoreHeader) -> None:
             )
 
 
-def excerpts(reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int) -> list[Clip]:
+def excerpts(
+    reader: Reader, sampler: Sampler | Transfer, frames: int, count: int, seed: int, data: Mapping[str, Any]
+) -> list[Clip]:
     """Return at most `count` excerpts of `frames` frames, from as many songs as possible, none overlapping another.
 
-    They have the range of generated music: loudness beyond the maximum of model space is limited to it.
+    They are of songs that the run with the fingerprint `data` held back, if there are any, and have the range of
+    generated music: loudness beyond the maximum of model space is limited to it.
     """
-    infos, _ = held_out(reader)
+    infos, _ = held_out(reader, data)
     rng = np.random.default_rng([seed, frames, 1])
     queues = [_stretches(reader, infos[i], frames, sampler, rng) for i in rng.permutation(len(infos))]
     selection: list[Clip] = []

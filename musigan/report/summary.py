@@ -25,9 +25,9 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
     sizes = {name: sum(t.numel() for t in weights.values()) for name, weights in networks.items()}
     rows = [
         ["model", f"{saved.settings.get('model', '?')}, preset {saved.settings.get('preset', '?')}"],
-        ["epochs", f"{len(history)} of {planned}"],
+        ["epochs", f"{len(history)} of {planned}" if saved.is_resumable else f"{planned}"],
         ["stages", ", ".join(f"{name} {epochs}" for name, epochs in saved.plan)],
-        ["steps", f"{saved.position.total_steps:,}"],
+        *([["steps", f"{saved.position.total_steps:,}"]] if saved.is_resumable else []),
         ["parameters", ", ".join(f"{name} {_count(size)}" for name, size in sizes.items())],
     ]
     if seconds is not None:
@@ -61,9 +61,11 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
         ]
         return {"given": False, "same": None, "rows": songs + shared, "genres": [], "songs": []}
     from musigan.datasets.rolls import RollDataset
+    from musigan.store.splits import names_held_by
 
     infos = list(reader.infos())
-    validation_count = sum(info.song.is_held_out for info in infos)
+    held_out = names_held_by(saved.data, reader)
+    validation_count = len(held_out)
     chunk_seconds = float(reader.header.chunk_seconds)
     lengths = [_seconds(info, chunk_seconds) for info in infos]
     rows = [
@@ -73,16 +75,16 @@ def data(saved: Checkpoint, reader: Reader | None) -> dict[str, Any]:
     genres = Counter(info.song.genre or "not said" for info in infos)
     return {
         "given": True,
-        "same": RollDataset(reader, "validation").fingerprint() == saved.data,
+        "same": RollDataset(reader, "validation", held_out=held_out).fingerprint() == saved.data,
         "rows": rows + shared,
         "genres": [[name, count] for name, count in genres.most_common()],
-        "songs": [_song(info, seconds) for info, seconds in zip(infos, lengths, strict=True)],
+        "songs": [_song(info, length, held_out) for info, length in zip(infos, lengths, strict=True)],
     }
 
 
-def _song(info: ItemInfo, seconds: float) -> list[str]:
+def _song(info: ItemInfo, seconds: float, held_out: frozenset[str]) -> list[str]:
     song = info.song
-    split = "held back" if song.is_held_out else "training"
+    split = "held back" if info.name in held_out else "training"
     return [info.title, song.artist, song.genre, song.year, f"{round(seconds) // 60}:{round(seconds) % 60:02d}", split]
 
 

@@ -25,6 +25,7 @@ NEARNESS = (4.0, 16.0)  # beats over which a beginning or an ending is felt
 FEATURES = 2 * MAX_METER + 2 * COUNTERS + 3 + 2 * len(NEARNESS)
 USUAL_TEMPO = 120.0
 EMPHASIS = 0.25  # power of the likeness that drawn pieces follow
+REPLAYED_BEATS = 32  # of a song's end, that it goes on as
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ class Outline:
         numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
         return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
                        likeness=self.likeness[places], scene=self.scene[places])  # fmt: skip
+
+    def going_on(self, count: int) -> Outline:
+        """Return an outline of `count` beats more, that go on as the last whole bars do, REPLAYED_BEATS at most.
+
+        Their scenes come again and again, and their plans, which lead back to where the music was.
+        """
+        known = len(self)
+        period = max(min(REPLAYED_BEATS, known) // self.meter * self.meter, min(self.meter, known))
+        places = np.concatenate((np.arange(known), known - period + np.arange(count) % period))
+        numbers = (self.numbers[-1] + np.arange(count)) % self.meter + 1
+        return replace(
+            self, numbers=np.concatenate((self.numbers, numbers)), lags=self.lags[places],
+            likeness=self.likeness[places], scene=self.scene[places],
+        )  # fmt: skip
 
     def from_downbeat(self) -> Outline:
         """Return the outline without the beats before its first downbeat, beginning where it did."""

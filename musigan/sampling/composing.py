@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -17,6 +19,7 @@ from musigan.rolls.beats import Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
+from musigan.rolls.scenes import CLASSES
 from musigan.rolls.timing import tighten
 from musigan.rolls.tracks import sides_or_tracks
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 WINDOW_STEPS = 512  # latent steps decoded in one pass
 OTHER_KEYS = 3  # semitones up to which a piece is higher or lower than the song whose outline it follows
 TEMPO_OCTAVES = 0.2  # deviation of songs' tempi from one that is asked for, in choosing outlines
+LAST_BEATS = 16  # whose tempo a continued piece keeps
 FEWEST_PAST_BEATS = 2  # fewer whole beats are no past to go on from
 
 
@@ -61,9 +65,9 @@ class Composition:
 def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
     """Compose `frames` frames that follow the outline of a song that was learned from, as far as none is asked for."""
     frame_seconds, seconds = sampler.frame_seconds, frames * sampler.frame_seconds
-    outline = _outline(sampler, request, rng)
     if request.past is not None:
-        return _continue(sampler, outline, frames, rng, request)
+        return _continue(sampler, frames, rng, request)
+    outline = _outline(sampler, request, rng)
     count = max(int(np.ceil(seconds * outline.tempo / 60 - 1e-6)), 1)
     outline = outline.from_downbeat().lasting(count)
     grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
@@ -130,7 +134,22 @@ def _latents(
     style = int(style_number(outline.style, sampler.store.styles or ()))
     arrays = context_arrays(outline.to_follow(), style, len(outline))
     context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
-    return generator.compose(context, rng, temperature, past)
+    with _one_thread():
+        return generator.compose(context, rng, temperature, past)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch compute on one core: beats are so small that threads only wait for each other.
+
+    On two cores with other work, a piece of half a minute took seven minutes by two threads and ten seconds by one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid, is_tight: bool = False) -> Tensor:
@@ -144,29 +163,21 @@ def _on_grid(sampler: BeatSampler, roll: np.ndarray, grid: Grid, is_tight: bool 
     return torch.from_numpy(on_grid)[None].to(sampler.device)
 
 
-def _continue(
-    sampler: BeatSampler, outline: Outline, frames: int, rng: torch.Generator, request: Request
-) -> Composition:
-    """Compose what follows the request's past, from its last whole beat on, on its own beats."""
+def _continue(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
+    """Compose what follows the request's past, from its last whole beat on, on its own beats and as its bars went."""
     assert request.past is not None
     past, frame_seconds = request.past, sampler.frame_seconds
     past_seconds = past.shape[-1] * frame_seconds
-    grid = _whole_beats(request.past_beats or Beats.none(), past_seconds)
-    tempo = grid.tempo if request.beat is None else request.beat.tempo
+    # A joint on a beat lies on a frame's edge, up to half a frame before the beat.
+    grid = _whole_beats(request.past_beats or Beats.none(), past_seconds + frame_seconds / 2)
+    tempo = _last_tempo(grid) if request.beat is None else request.beat.tempo
     count = max(int(np.ceil((past_seconds + frames * frame_seconds - grid.edges[-1]) * tempo / 60 - 1e-6)), 1)
     on_grid = _on_grid(sampler, past, grid, is_tight=True)
     heard = on_grid[0].cpu().numpy()
     pitched, kit = sides_or_tracks(heard, sampler.store.header.tracks), sampler.shape.drums_of(heard)
-    own = outline_of(pitched, grid, outline.style, begins=False, kit=kit)
-    known, total = len(grid), len(grid) + count
-    plan = outline.lasting(total) if outline.meter == grid.meter else None
-    whole = replace(
-        own, tempo=tempo,
-        numbers=np.concatenate((grid.numbers, (grid.numbers[-1] + np.arange(count)) % grid.meter + 1)),
-        lags=np.concatenate((own.lags, np.zeros(count, int) if plan is None else plan.lags[known:])),
-        likeness=np.concatenate((own.likeness, np.zeros(count) if plan is None else plan.likeness[known:])),
-        scene=np.concatenate((own.scene, np.repeat(own.scene[-1:], count, axis=0))),
-    )  # fmt: skip
+    own = outline_of(pitched, grid, begins=False, kit=kit)
+    style = _likest_style(sampler, own) if request.style is None else request.style.lower()
+    whole, known = replace(own, tempo=tempo, style=style).going_on(count), len(grid)
     edges = np.concatenate((grid.edges, grid.edges[-1] + np.arange(1, count + 1) * 60 / tempo))
     longer = Grid(edges, whole.numbers, grid.meter, grid.is_free)
     generator = _generator(sampler)
@@ -179,7 +190,21 @@ def _continue(
     new = known * GRID_FRAMES
     steps = new // generator.token_frames
     beats = longer.beats(past_seconds + frames * frame_seconds)
-    return Composition(roll, decoded[..., new:], latents[:, steps:], beats, outline.style)
+    return Composition(roll, decoded[..., new:], latents[:, steps:], beats, style)
+
+
+def _last_tempo(grid: Grid) -> float:
+    """Return the median tempo of a grid's last beats, in beats a minute."""
+    return grid.part(max(len(grid) - LAST_BEATS, 0), min(len(grid), LAST_BEATS)).tempo
+
+
+def _likest_style(sampler: BeatSampler, own: Outline) -> str:
+    """Return the style of the song that was learned from whose texture is the most like that of the outline `own`."""
+    texture = own.scene[:, CLASSES:].mean(0)
+    likest = min(
+        sampler.store.outlines, key=lambda song: float(np.abs(song.scene[:, CLASSES:].mean(0) - texture).sum())
+    )
+    return likest.style
 
 
 def _whole_beats(beats: Beats, seconds: float) -> Grid:

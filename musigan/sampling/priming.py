@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
+from musigan.rolls import tracks as tracks_module
 from musigan.rolls.beats import Beats
 from musigan.rolls.tracks import has_own_drums
 from musigan.sampling import items
@@ -56,7 +57,7 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
 
     sample_rate = int(sampler.store.header.sample_rate)
     tracks, channels = sampler.store.header.tracks, sampler.shape.channels
-    if channels > 2 and not has_own_drums(tracks):
+    if not tracks_module.is_recording(tracks):
         raise SettingsError(
             f"--prime {path}: the checkpoint's music has {channels} tracks, a recording has two channels "
             "at most; give it a keys store of such tracks"

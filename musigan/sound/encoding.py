@@ -5,6 +5,7 @@ The encoded file is written under another name and appears complete or not at al
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -73,6 +74,12 @@ def encode(
             _kbps(bitrate)
         with _temporary_output(target) as temporary:
             _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
+
+
+def check_format(format: str) -> None:
+    """Raise AudioError where sound cannot be written in a format here: it needs an ffmpeg that knows it."""
+    if _ALIASES.get(format.lower(), format.lower()) not in _LIBSNDFILE:
+        encode([np.zeros((2, 4410), np.float32)], 44100, io.BytesIO(), format)
 
 
 def _settings(format: str, bitrate: str | None) -> dict[str, Any]:

@@ -214,6 +214,7 @@ class _Player:
         return found
 
     def play(self, events: Events, samples: int) -> np.ndarray:
+        """Render events from silence, float32 (2, samples)."""
         sound = np.zeros((2, -(-samples // BLOCK_SAMPLES) * BLOCK_SAMPLES), np.float32)
         position, end = 0, sound.shape[1] // BLOCK_SAMPLES
         columns = (events.blocks, events.channels, events.pitches, events.velocities)

@@ -107,8 +107,17 @@ def _position(seconds: float, rate: float) -> int:
 
 def is_validation(content: str, share: float) -> bool:
     """Decide by a hash of its content whether a song is for validation: other songs or a new name change nothing."""
+    return _hash(content) < share * 2**64
+
+
+def validation_share(content: str) -> float:
+    """Return the share of songs held back from which on a song is among them."""
+    return _hash(content) / 2**64
+
+
+def _hash(content: str) -> int:
     digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8, person=b"musigan-split").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    return int.from_bytes(digest, "big")
 
 
 def chunk_frames(chunk_seconds: float, frame_seconds: float) -> int:

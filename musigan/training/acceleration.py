@@ -46,6 +46,7 @@ def accelerate(networks: nn.ModuleDict, precision: Precision, compiled: bool, de
         return networks
 
     def faster(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` compiled and in bfloat16, as far as the settings ask for it."""
         if compiled:
             function = torch.compile(function, backend=BACKEND, dynamic=False)
         return _autocast(function, device) if is_bfloat16 else function
@@ -91,6 +92,7 @@ def _autocast(function: Callable[..., Any], device: torch.device) -> Callable[..
 
     @functools.wraps(function)
     def fast(*given: Any, **named: Any) -> Any:
+        """Call the function under autocast."""
         with torch.autocast(device.type, torch.bfloat16):
             result = function(*given, **named)
         return _float32(result)

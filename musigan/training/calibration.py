@@ -8,6 +8,7 @@ from 106 to 24 after 20 epochs (60 epochs in all), and from 16 to 9.6 after 70 (
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,22 +34,25 @@ BATCH = 16
 SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
 DEVIATIONS = (0.94, 1.18)  # of noise
 HALVINGS = 3
+TRIAL_BEATS = 4  # of which the time of all is reckoned
 
 
 @torch.no_grad()
-def calibrate(run: Run, dataset: RollDataset) -> None:
+def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
     """Fit the affine map after the averaged generator's last flow step to drawn and real latents.
 
-    Of a generator that composes, fit the deviation of its noise instead (`balance`). Does nothing where a family has
-    neither, and before it has learned to draw.
+    Of a generator that composes, fit the deviation of its noise instead (`balance`): at the end of a stage, as it takes
+    a while, or where the run `stops` and that was never done. Does nothing where a family has neither, and before it
+    has learned to draw.
     """
-    generator = run.average.network
+    generator, (stage, epochs) = run.average.network, run.plan[run.position.stage]
     if isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset):
-        stage, epochs = run.plan[run.position.stage]
-        if STAGES[stage].can_sample and run.position.epoch + 1 >= epochs:  # it takes a while: once a stage
+        is_due = run.is_shown_at_end and run.position.epoch + 1 >= epochs
+        is_missing = stops and STAGES[stage].can_sample and bool(generator.noise_deviation == 1)
+        if is_due or is_missing:
             balance(generator, dataset)
         return
-    if not isinstance(generator, FlowGenerator) or not STAGES[run.plan[run.position.stage][0]].can_sample:
+    if not isinstance(generator, FlowGenerator) or not STAGES[stage].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
     drawn_latents, real_latents = [], []
@@ -64,19 +68,36 @@ def calibrate(run: Run, dataset: RollDataset) -> None:
     generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents))
 
 
+def seconds_of(run: Run, dataset: RollDataset) -> float:
+    """Return about how long `calibrate` takes at a stage's end, measured on few songs in `dataset`.
+
+    The averaged generator's calibration is changed.
+    """
+    run.position.stage = len(run.plan) - 1
+    began = time.monotonic()
+    generator = run.average.network
+    if not (isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset)):
+        calibrate(run, dataset)
+        return time.monotonic() - began
+    balance(generator, dataset, TRIAL_BEATS, 1)
+    scale = HALVINGS * SONGS / min(len(dataset.parts), SONGS)
+    longest = min(max(map(len, dataset.outlines)), BEATS)
+    return (time.monotonic() - began) * scale * longest / min(longest, TRIAL_BEATS)
+
+
 @torch.no_grad()
-def balance(generator: bars.Generator, dataset: BarDataset) -> None:
+def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halvings: int = 0) -> None:
     """Set the deviation of a composer's noise so that drawn beats are as full as real ones.
 
     A flow of a few steps, or one that was trained briefly, draws less than there was noise for, and a piece is drawn
     from its own past: a little too little becomes silence, a little too much becomes noise. Found by halving, on the
-    outlines of songs spread evenly over the collection, with the same noise each time.
+    outlines of songs spread evenly over the collection, with the same noise each time; of BEATS beats and in HALVINGS
+    halvings unless given.
     """
-    longest = max(map(len, dataset.outlines))
-    chosen = [number for number, outline in enumerate(dataset.outlines) if len(outline) >= min(BEATS, longest)]
+    count = min(beats or BEATS, max(map(len, dataset.outlines)))
+    chosen = [number for number, outline in enumerate(dataset.outlines) if len(outline) >= count]
     numbers = np.unique(np.linspace(0, len(chosen) - 1, SONGS).round().astype(int))
     songs = [chosen[number] for number in numbers]
-    count = min(BEATS, longest)
     arrays = [context_arrays(dataset.outlines[song].part(0, count).to_follow(), 0, count) for song in songs]
     device = generator.latent_mean.device
     context = bars.Context.of(
@@ -86,7 +107,7 @@ def balance(generator: bars.Generator, dataset: BarDataset) -> None:
     pitched = dataset.shape.pitched
     wanted = _fullness(torch.from_numpy(np.stack(real))[:, :pitched])
     low, high = DEVIATIONS
-    for _ in range(HALVINGS):
+    for _ in range(halvings or HALVINGS):
         generator.noise_deviation.fill_((low + high) / 2)
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
         if _fullness(decode_in_windows(generator, latents, BATCH * BATCH)[:, :pitched]) < wanted:

@@ -1,7 +1,7 @@
 """The run folder beside a checkpoint, named after it: figures by epoch, pictures and sound of samples.
 
 ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
-ckpt.run/events.out...       the same for TensorBoard, where it is installed
+ckpt.run/events.out...       the same for TensorBoard, where it is installed, with pictures and sound
 ckpt.run/best.pt             the checkpoint whose samples came closest to held-out songs
 ckpt.run/epoch-000020.pt     the checkpoint after 20 epochs in all, one of the last few (--keep-last)
 ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all; -000020.mp3 is their sound
@@ -28,6 +28,8 @@ from musigan.pictures import plots
 from musigan.rolls.loudness import compress
 from musigan.sampling.sampler import Sampler
 from musigan.store import Reader, StoreHeader
+from musigan.store.splits import names_held_by
+from musigan.training.logs import Log, TensorBoardLog
 
 if TYPE_CHECKING:
     from musigan.training.judging import TrainingJudge
@@ -47,6 +49,8 @@ class Journal:
         self, target: Path, history: list[dict[str, Any]], note: Callable[[str], None] = lambda text: None
     ) -> None:
         """Begin or go on with the folder; `note` is told where there are no TensorBoard events."""
+        self.logs: list[Log] = []
+        self._note = note
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
         try:
             self.folder.mkdir(exist_ok=True)
@@ -57,23 +61,23 @@ class Journal:
         except OSError as error:
             raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
         self._numbered = Numbered(self.folder)
-        self._events = _event_writer(self.folder, history[-1]["step"] + 1 if history else 0)
-        if self._events is None:
+        try:
+            self.logs.append(TensorBoardLog(self.folder, history[-1]["step"] + 1 if history else 0))
+        except ImportError:
             install_hint = 'for TensorBoard\'s curves, too: pip install "musigan[tensorboard]"'
             note(f"figures of each epoch go to {self.folder / 'metrics.jsonl'}; {install_hint}")
 
     def record(self, entry: dict[str, Any]) -> None:
-        """Append one epoch's figures to metrics.jsonl and the TensorBoard events."""
+        """Append one epoch's figures to metrics.jsonl and show them in the logs."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        if self._events is not None:
-            for name, value in entry.items():
-                if isinstance(value, float):
-                    self._events.add_scalar(f"{entry['stage']}/{name}", value, entry["step"])
-            for name, rows in entry.get("evaluation", {}).get("metrics", {}).items():
-                if rows["samples"] is not None:
-                    self._events.add_scalar(f"evaluation/{name}", rows["samples"], entry["step"])
-            self._events.flush()
+        numbers = {f"{entry['stage']}/{name}": value for name, value in entry.items() if isinstance(value, float)}
+        for name, rows in entry.get("evaluation", {}).get("metrics", {}).items():
+            if rows["samples"] is not None:
+                numbers[f"evaluation/{name}"] = rows["samples"]
+        for log in self.logs:
+            with _failures_noted("figures for a log", self._note):
+                log.numbers(numbers, entry["step"])
 
     def keep(self, run: Run, epoch: int, note: Callable[[str], None]) -> None:
         """Save the run as a numbered checkpoint and remove all but the last few; a failure is only noted."""
@@ -89,7 +93,13 @@ class Journal:
             compressed = [compress(roll, run.settings.compression) for roll in rolls]
             picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, run.store.header.tracks
             plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
-            write_sound(rolls, run.store.header, self.folder / f"{name}.mp3")
+            step = run.position.total_steps
+            for log in self.logs:
+                log.picture(picture_path, step)
+            sound_path = picture_path.with_suffix(".mp3")
+            write_sound(rolls, run.store.header, sound_path)
+            for log in self.logs:
+                log.sound(sound_path, step)
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
         """Compare samples of the averaged generator with the held-out songs of `reader`; None where that failed."""
@@ -101,7 +111,7 @@ class Journal:
         with _failures_noted(f"evaluation of epoch {epoch}", note), _sampler(run) as sampler:
             try:
                 rolls = COMPOSED_ROLLS if sampler.family.on_beats else ROLLS
-                self._judge = self._judge or TrainingJudge(reader, rolls)
+                self._judge = self._judge or TrainingJudge(reader, rolls, names_held_by(run.data, reader))
             except MusiganError:
                 self._too_little = True
                 raise
@@ -109,9 +119,9 @@ class Journal:
         return evaluation
 
     def close(self) -> None:
-        """Finish the event file."""
-        if self._events is not None:
-            self._events.close()
+        """Finish the logs."""
+        for log in self.logs:
+            log.close()
 
 
 @contextmanager
@@ -152,15 +162,6 @@ def write_sound(rolls: list[np.ndarray], header: StoreHeader, path: Path) -> Non
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
     encode(sound.master_signals(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
-
-
-def _event_writer(folder: Path, first_step: int) -> Any:
-    """Return TensorBoard's writer, None where it is not installed; earlier events from `first_step` on are purged."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=first_step)
 
 
 NAME = re.compile(r"epoch-(\d{6,})\.pt")

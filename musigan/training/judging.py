@@ -35,12 +35,13 @@ SEED = 1
 class TrainingJudge:
     """Metrics of held-out songs, floor and baselines, computed once, to evaluate samples against.
 
+    `held_out` are the names of the items that the run held back; None: those that training holds back by itself.
     Raises MusiganError where there are too few songs.
     """
 
-    def __init__(self, reader: Reader, rolls: int = ROLLS) -> None:
+    def __init__(self, reader: Reader, rolls: int = ROLLS, held_out: frozenset[str] | None = None) -> None:
         options = Options(count=rolls, seed=SEED, bootstraps=0, forest=False, pool=POOL, jobs=usable_cores())
-        self._music = collection_of(reader)
+        self._music = collection_of(reader, held_out)
         self._work = Evaluation(self._music, options)
         self._rows = {HELD_OUT: self._work.reference(), FLOOR: self._work.floor()}
         self._rows |= {name: self._work.baseline(name) for name in BASELINES}

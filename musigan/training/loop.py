@@ -61,15 +61,24 @@ class Pace:
     stage: int = -1
     steps: int = 0
     seconds: float = 0.0
+    marked: tuple[int, float] = (0, 0.0)  # steps and seconds at the end of an epoch
 
     def enter(self, stage: int) -> None:
         """Reset the counts if `stage` is another than before."""
         if stage != self.stage:
-            self.stage, self.steps, self.seconds = stage, 0, 0.0
+            self.stage, self.steps, self.seconds, self.marked = stage, 0, 0.0, (0, 0.0)
+
+    def of_epoch(self) -> float:
+        """Return the seconds of a step in the epoch that ends now."""
+        steps, seconds = self.steps - self.marked[0], self.seconds - self.marked[1]
+        self.marked = self.steps, self.seconds
+        return seconds / max(steps, 1)
 
     def seconds_left(self, run: Run, steps: int) -> float:
         """Return the estimated seconds for the rest of the plan, at `steps` steps an epoch."""
         (stage, epochs), *later = run.plan[self.stage :]
+        if run.timetable is not None:
+            return run.timetable.seconds_left(stage, (epochs * steps - run.position.step), self.seconds / self.steps)
         steps_left: float = epochs * steps - run.position.step
         steps_left += steps * sum(epochs * STAGES[name].cost / STAGES[stage].cost for name, epochs in later)
         return steps_left * self.seconds / max(self.steps, 1)
@@ -111,19 +120,20 @@ def train(
         pace = Pace()
         while not run.finished:
             objective = objective_of(run)
-            examples = _examples_of(run, objective, dataset)
+            examples = examples_of(run, objective, dataset)
             steps_left -= _run_epoch(run, objective, examples, reporter, signals, steps_left, pace)
-            if run.position.step_in_epoch >= steps_per_epoch(examples, run.settings.rolls_per_step):
+            if run.position.step_in_epoch >= _steps(run, examples):
+                _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
             if (signals or steps_left <= 0) and not run.finished:
-                calibrate(run, dataset)
+                calibrate(run, dataset, stops=True)
                 _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
                 break
     return run.finished
 
 
-def _examples_of(run: Run, objective: Objective, dataset: RollDataset) -> Examples:
+def examples_of(run: Run, objective: Objective, dataset: RollDataset) -> Examples:
     """Return what the current stage learns from, made once a stage; before its first step, prepare the networks."""
     stage = run.position.stage
     if run.examples is None or run.examples[0] != stage:
@@ -133,6 +143,12 @@ def _examples_of(run: Run, objective: Objective, dataset: RollDataset) -> Exampl
         if run.position.step == 0:
             run.average.network.load_state_dict(run.networks["generator"].state_dict())
     return run.examples[1]
+
+
+def _steps(run: Run, examples: Examples) -> int:
+    """Return the number of steps in an epoch of the current stage."""
+    most = run.settings.epoch_rolls.get(run.plan[run.position.stage][0], 0)
+    return steps_per_epoch(examples, run.settings.rolls_per_step, most)
 
 
 def _run_epoch(
@@ -148,17 +164,18 @@ def _run_epoch(
     position, settings = run.position, run.settings
     stage, epochs = run.plan[position.stage]
     if not run.optimisers:
-        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {len(examples)} {examples.name}")
+        count = min(len(examples), settings.epoch_rolls.get(stage, len(examples)))
+        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {count} {examples.name}")
         run.optimisers = optimisers_of(objective)
-    steps = steps_per_epoch(examples, settings.rolls_per_step)
+    steps = _steps(run, examples)
     # Stages see different crops, so their epochs have different numbers.
     crop_epoch = position.stage * 1_000_000 + position.epoch
     steps_done = 0
     pace.enter(position.stage)
     step_start = time.monotonic()
     first, size = position.step_in_epoch, settings.rolls_per_step
-    for batch in batches(examples, size, crop_epoch, first, settings.workers, run.device):
-        _step(run, objective, batch, epochs * steps, examples.rolls_each)
+    for batch in batches(examples, size, crop_epoch, first, settings.workers, run.device, steps):
+        step(run, objective, batch, epochs * steps, examples.rolls_each)
         steps_done += 1
         previous_start, step_start = step_start, time.monotonic()
         position.seconds += step_start - previous_start
@@ -176,7 +193,7 @@ def _run_epoch(
     return steps_done
 
 
-def _step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: float = 1.0) -> None:
+def step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: float = 1.0) -> None:
     """Run one step of every side that is due, on R examples, split into `accumulate` equal batches.
 
     An example counts for `rolls_each` rolls.
@@ -301,7 +318,8 @@ def _end_epoch(
     if validation is not None and len(validation) and STAGES[stage].is_validated:
         entry |= validate(run, validation, stage)
     stage_over = position.epoch + 1 >= epochs
-    is_sampled = settings.sample_every and (stage_over or epochs_done % settings.sample_every == 0)
+    is_shown = stage_over and (run.timetable is None or run.is_shown_at_end)
+    is_sampled = settings.sample_every and (is_shown or epochs_done % settings.sample_every == 0)
     is_saved = stage_over or is_sampled or (position.epoch + 1) % settings.save_every == 0
     is_evaluated = validation is not None and len(validation) and _judged(run, stage, epochs_done)
     if is_saved or is_evaluated:
@@ -321,6 +339,7 @@ def _end_epoch(
         run.networks["generator"].load_state_dict(run.average.network.state_dict())
         run.optimisers = {}
         position.stage, position.epoch, position.step = position.stage + 1, 0, 0
+        _keep_up(run, stage, reporter)
     if is_saved:
         _save(run, target)
     if journal is not None:
@@ -331,6 +350,25 @@ def _end_epoch(
         journal.record(entry)
         if is_sampled:
             journal.samples(run, epochs_done, reporter.note)
+
+
+def _hold_to_time(run: Run, pace: Pace, reporter: TrainingReporter) -> None:
+    """Give the stage that runs more or fewer epochs, where a run was planned by time and its pace is another."""
+    stage, done = run.plan[run.position.stage][0], run.position.epoch + 1
+    if run.timetable is not None and run.timetable.hold(stage, done, pace.of_epoch()):
+        _plan_anew(run, reporter)
+
+
+def _plan_anew(run: Run, reporter: TrainingReporter) -> None:
+    assert run.timetable is not None
+    run.settings, run.plan = run.timetable.over(run.settings), list(run.timetable.epochs().items())
+    reporter.note(f"planned anew, by the pace until here: {run.timetable}")
+
+
+def _keep_up(run: Run, done: str, reporter: TrainingReporter) -> None:
+    """Plan what comes after the stage `done` anew, where a run that was planned by time is late or early."""
+    if run.timetable is not None and run.timetable.keep_up(done):
+        _plan_anew(run, reporter)
 
 
 def _judged(run: Run, stage: str, done: int) -> bool:

@@ -11,6 +11,9 @@ from typing import Any
 from musigan.errors import FieldError, MusiganError
 from musigan.settings import read_given
 
+NOTHING, BASE = "none", "base"  # what --init calls a beginning from nothing, and one with the package's weights
+LOGS = ("wandb",)
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -27,14 +30,26 @@ class TrainingRequest:
     config: str = ""  # YAML file
     assignments: tuple[str, ...] = ()  # "section.name=value" each, above the file
     steps_limit: int | None = None
+    minutes: float | None = None  # how long the run should take; None: the epochs decide
     flags: Mapping[str, Any] = field(default_factory=dict)  # settings by name; None: not given
+    log: str = ""  # where else the run is shown: one of LOGS
 
     def __post_init__(self) -> None:
+        if self.log and self.log not in LOGS:
+            raise FieldError("{log} {0}: expected {1}", self.log, " or ".join(LOGS))
         if sum(map(bool, (self.resume, self.start, self.init))) > 1:
             raise FieldError(
                 "{resume} goes on with a run, {start} begins a game from pretrained networks, {init} begins all stages "
                 "with what fits of a checkpoint: give one of them"
             )
+
+        if self.minutes is not None and self.resume:
+            raise FieldError(
+                "{minutes} plans a new run, and {resume} keeps its plan: leave {minutes} out; {epochs} can lengthen it"
+            )
+        for name in ("epochs", "pretrain_epochs", "critic_epochs"):
+            if self.minutes is not None and self.flags.get(name) is not None:
+                raise FieldError("{minutes} plans the epochs of all stages: leave one of the two out, {" + name + "}")
 
     @cached_property
     def given(self) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
 from musigan.models.augmentation import Augmentation
+from musigan.models.stages import STAGES
 from musigan.rolls import shape
 from musigan.settings import as_mapping, differences
 from musigan.training.acceleration import accelerate
 from musigan.training.ema import Average
 from musigan.training.objectives import OBJECTIVES, Adversarial, Objective
+from musigan.training.timetable import Timetable
 
 STRUCTURAL = ("model", "network", "compression")
 
@@ -45,6 +47,7 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     examples: tuple[int, Examples] | None = None  # what a stage learns from, and its number in the plan
     held_out: tuple[int, RollDataset, Examples] | None = None  # the same of songs held back, and those
+    timetable: Timetable | None = None  # of a run that was planned by time in this sitting
     saved: bool = False  # whether a checkpoint of it exists, from this sitting or an earlier one
 
     def snapshot(self) -> Checkpoint:
@@ -62,6 +65,13 @@ class Run:
             rng=torch.get_rng_state(),
             history=self.history,
         )
+
+    @property
+    def is_shown_at_end(self) -> bool:
+        """Whether the current stage ends with calibration and samples: it has learned to draw, and there is time."""
+        stage, *later = (STAGES[name] for name, _ in self.plan[self.position.stage :])
+        is_hurried = self.timetable is not None and self.timetable.is_hurried
+        return stage.draws_anew and not (is_hurried and any(each.draws_anew for each in later))
 
     @property
     def finished(self) -> bool:
@@ -157,6 +167,11 @@ def _extend(run: Run, saved: Checkpoint) -> None:
                 f"the checkpoint's run has --{flag} {getattr(old, name)}, now it is {getattr(new, name)}; a resumed "
                 "run keeps it: leave it out"
             )
+    if old.epoch_rolls != new.epoch_rolls:
+        raise CheckpointError(
+            f"the checkpoint's run has epoch_rolls {old.epoch_rolls}, now it is {new.epoch_rolls}; a resumed run keeps "
+            "it: leave it out"
+        )
     extra_epochs = new.epochs - old.epochs
     if not extra_epochs:
         return

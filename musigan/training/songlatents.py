@@ -1,9 +1,9 @@
-"""Latents of whole songs, encoded once in every key and kept in a file: what a composer learns from."""
+"""Latents of whole songs, encoded once in each key and kept in a file: what a composer learns from."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,8 @@ SMALLEST_DEVIATION = 1e-3
 class SongLatents:
     """Examples of whole songs: the means of their latents, (L, Z), and the conditions of their beats.
 
-    One example a part of a song and pass, in a random key and, of longer parts, a random stretch of `beats` beats.
+    One example a part of a song and pass, in a random key and, of longer parts, a random stretch of `beats` beats. A
+    part is encoded in a key when an example first asks for it; the encoder must not change in between.
     """
 
     name = "songs"
@@ -44,30 +45,36 @@ class SongLatents:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this does; nothing is left of it)
         shape = (len(self.keys), int(self.starts[-1]), BEAT_STEPS, generator.codec.latent_dim)
         self.latents = np.memmap(self._file, np.float16, "w+", shape=shape)
-        for number, encoded in enumerate(self._encoded(dataset, generator)):
-            self.latents[:, self.starts[number] : self.starts[number + 1]] = encoded
+        self._dataset, self._generator = dataset, generator
+        self._is_encoded = np.zeros((len(self.keys), len(counts)), bool)
+        self._encoding = threading.Lock()  # several threads may read batches
 
     def __len__(self) -> int:
         return len(self.outlines)
 
+    def of_part(self, key: int, number: int) -> np.ndarray:
+        """Return the latents of part `number` in `keys[key]`, (N, 4, Z) float16."""
+        place = self.latents[key, self.starts[number] : self.starts[number + 1]]
+        with self._encoding:
+            if not self._is_encoded[key, number]:
+                place[:] = self._encoded(key, number)
+                self._is_encoded[key, number] = True
+        return place
+
     @torch.no_grad()
-    def _encoded(self, dataset: BarDataset, generator: Generator) -> Iterator[np.ndarray]:
-        """Yield the latents of each part in all keys: (keys, N, 4, Z)."""
-        device = generator.latent_mean.device
-        for part in dataset.parts:
-            roll, in_keys = dataset.composed(part), []
-            for keys in self.keys:
-                in_key = torch.from_numpy(transposed(roll, keys, dataset.tracks))[None].to(device)
-                mean = generator.encode(in_key).mean[0]  # (L, Z)
-                in_keys.append(mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy())
-            yield np.stack(in_keys)
+    def _encoded(self, key: int, number: int) -> np.ndarray:
+        roll = self._dataset.composed(self._dataset.parts[number])
+        in_key = torch.from_numpy(transposed(roll, self.keys[key], self._dataset.tracks))[None]
+        mean = self._generator.encode(in_key.to(self._generator.latent_mean.device)).mean[0]  # (L, Z)
+        return mean.unflatten(0, (-1, BEAT_STEPS)).cpu().numpy()
 
     def measure(self, generator: Generator) -> None:
         """Tell the generator the latents' mean by dimension, and the deviation that all of them have together.
 
         One deviation for all: dimensions that hardly vary say little, and need not be learned as well as the others.
         """
-        latents = self.latents[len(self.keys) // 2].reshape(-1, self.latents.shape[-1]).astype(np.float32)
+        parts = [self.of_part(len(self.keys) // 2, number) for number in range(len(self))]
+        latents = np.concatenate(parts).reshape(-1, self.latents.shape[-1]).astype(np.float32)
         generator.latent_mean.copy_(torch.from_numpy(latents.mean(0)))
         generator.latent_deviation.fill_(max(float(np.sqrt(latents.var(0).mean())), SMALLEST_DEVIATION))
 
@@ -78,9 +85,8 @@ class SongLatents:
         outline = self.outlines[index].transposed(self.keys[key])
         first = int(rng.integers(max(len(outline) - self.beats, 0) + 1))
         count = min(self.beats, len(outline))
-        begin = self.starts[index] + first
         latents = np.zeros((self.beats, *self.latents.shape[2:]), np.float32)
-        latents[:count] = self.latents[key, begin : begin + count]
+        latents[:count] = self.of_part(key, index)[first : first + count]
         style = 0 if rng.random() < OPEN_STYLE else int(style_number(outline.style, self.styles))
         part = outline if count == len(outline) else outline.part(first, count)
         known = (np.arange(self.beats) < count).astype(np.float32)

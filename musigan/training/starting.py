@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.machine.reporting import duration
-from musigan.settings import build, merge
+from musigan.models.stages import STAGES
+from musigan.settings import as_mapping, build, merge
+from musigan.training.requests import BASE
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from musigan.machine.reporting import Reporter
     from musigan.store.opening import ToolSession
     from musigan.training.loop import Progress
+    from musigan.training.origin import Origin
     from musigan.training.requests import TrainingRequest
     from musigan.training.runs import Run
 
@@ -52,6 +56,7 @@ class Start:
             settings = _settings_from_nothing(request, device, reporter)
         else:
             if request.resume:
+                _refuse_exported(saved, request)
                 _refuse_other_tool(saved, request)
             settings = _settings_over(saved, request)
         _check_stages(settings, request)
@@ -60,11 +65,15 @@ class Start:
     def train(self, session: ToolSession) -> str:
         """Train; return in words what was made, or "" where the run was stopped before its end."""
         from musigan.machine.devices import prepare_torch
-        from musigan.training import loop, warmstart
+        from musigan.training import logs, loop, warmstart
         from musigan.training.journal import Journal
+        from musigan.training.origin import Origin, named_origin, origin_of
 
+        began = time.monotonic()
         request, target = self.request, self.request.target
-        other = checkpoints.load(request.init) if request.init else None
+        if self.request.log:
+            logs.import_wandb()  # that it is missing is said before the music is read
+        named = named_origin(request)  # that it cannot be read is said before the music is read
         checkpoints.check_writable(target)
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
@@ -72,14 +81,20 @@ class Start:
             f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
             f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
         )
-        if not validation.songs:
-            session.say("no songs are held back for validation (pair-chunks --validation); training goes on without")
-        run = self._run(dataset, place, session)
-        if other is not None:
-            for match in warmstart.warm_start(run, other):
+        if said := self._words_on_held_out(dataset, validation):
+            session.say(said)
+        origin = named
+        if origin is None:
+            origin = Origin() if self.saved is not None else origin_of(request, self.settings, dataset, session)
+        run = self._run((dataset, validation), place, session, origin, began)
+        if origin.saved is not None:
+            matches = warmstart.warm_start(run, origin.saved)
+            for match in () if origin.is_base else matches:
                 session.say(f"--init: {match}")
         journal = Journal(target, run.history, session.say)
         try:
+            if self.request.log:
+                journal.logs.append(logs.WandbLog(journal.folder, target.stem, as_mapping(self.settings)))
             finished = loop.train(
                 run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit
             )
@@ -87,15 +102,28 @@ class Start:
             journal.close()
         if not finished:
             return ""
-        kinds = run.store.domains
-        tool = f"transfer {target} --to {kinds[1]} song.zarr" if kinds else f"sample {target}"
-        return f"{target} is trained; hear it: {tool} | keys-to-mp3 out.mp3"
+        return f"{target} is trained; hear it: {run.store.usage(str(target))} | keys-to-mp3 out.mp3"
+
+    @staticmethod
+    def _words_on_held_out(dataset: RollDataset, validation: RollDataset) -> str:
+        """Return what is worth saying about the songs held back; "" where the store says which."""
+        from musigan.store.splits import ENOUGH_SONGS, HELD_BACK
+
+        if HELD_BACK in dataset.fingerprint():
+            titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
+            return f"held back here and by evaluate, as the store holds back fewer than two: {', '.join(titles)}"
+        if not validation.songs and dataset.songs < ENOUGH_SONGS:
+            return f"{dataset.songs} songs: too few to hold any back for validation; training goes on without"
+        if not validation.songs:
+            return "no songs are held back for validation (pair-chunks --validation); training goes on without"
+        return ""
 
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
         """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
         from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
         from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+        from musigan.store.splits import names_held_by
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
@@ -108,27 +136,63 @@ class Start:
             reader.header.key_settings.frame_samples(int(reader.header.sample_rate))
         common = (settings.compression, settings.seed)
         if names:
-            held_out = Domains(readers, names, "validation", NO_AUGMENT, *common)
-            return Domains(readers, names, "train", settings.augment, *common), held_out
+            of_both = Domains(readers, names, "validation", NO_AUGMENT, *common)
+            return Domains(readers, names, "train", settings.augment, *common), of_both
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
-        conditions = (*common, family.conditions, styles)
+        held_out = names_held_by({} if self.saved is None else self.saved.data, readers[0])
+        conditions = (*common, family.conditions, styles, held_out)
         kind = BarDataset if family.on_beats else RollDataset
         held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
         return kind(readers[0], "train", settings.augment, *conditions), held_back
 
-    def _run(self, dataset: RollDataset, place: Any, reporter: Reporter) -> Run:
-        """Return the run: resumed, begun from pretrained networks, or from nothing."""
+    def _run(
+        self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, origin: Origin, began: float
+    ) -> Run:
+        """Return the run: resumed, begun from pretrained networks, or from its origin; planned by time from `began`."""
         from musigan.training import runs
 
-        settings, request = self.settings, self.request
+        request, dataset = self.request, datasets[0]
+        settings = origin.settings(self.settings, request.given)
+        if request.minutes is not None:
+            return self._timed(datasets, place, reporter, origin, began + 60 * request.minutes)
         if self.saved is not None and request.resume:
             return runs.resume(self.saved, settings, dataset, place)
-        plan = settings.stage_epochs(request.adversarial) if self.saved is None else settings.adversarial_epochs()
+        plan = self._plan(settings, origin)
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
-            reporter.say(f"no game: all {settings.epochs} epochs come before it; more --epochs would bring one")
+            fewest = sum(stage not in ("critic", *origin.known_stages) for stage in plan)
+            more = f"--epochs {fewest} or more" if settings.pretrain_epochs is None else "more --epochs"
+            reporter.say(f"no game: all {settings.epochs} epochs come before it; {more} would bring one")
+        if self.saved is None and settings.pretrain_epochs is None and (left_out := _left_out(plan, origin)):
+            reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
+
+    def _plan(self, settings: TrainingSettings, origin: Origin) -> dict[str, int]:
+        """Return the epochs of the stages of a new run."""
+        if self.saved is not None:
+            return settings.adversarial_epochs()
+        return settings.stage_epochs(self.request.adversarial, origin.known_stages)
+
+    def _timed(
+        self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, origin: Origin, deadline: float
+    ) -> Run:
+        """Return a new run whose epochs follow from the time until `deadline`."""
+        from musigan.training import runs, timing
+
+        record, asked = datasets[0].record(), {*self.request.given, *_not_none(self.request.flags)}
+        settings = origin.settings(self.settings, self.request.given)
+        many = build(TrainingSettings, merge(as_mapping(settings), {"epochs": timing.SHARED_EPOCHS}))
+        begins = timing.Beginning(self.saved, origin.saved)
+        table = timing.timetable(settings, datasets, record, self._plan(many, origin), begins, place, deadline)
+        settings = table.over(settings)
+        ends_only = {"sample_every": settings.epochs if settings.sample_every else 0, "evaluate_every": 0}
+        ends_only = {name: value for name, value in ends_only.items() if name not in asked}
+        settings = build(TrainingSettings, merge(as_mapping(settings), ends_only))
+        reporter.say(f"planned for about {self.request.minutes:g} minutes: {table}")
+        run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved)
+        run.timetable = table
+        return run
 
 
 class ProgressLines:
@@ -162,9 +226,9 @@ def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Repo
     model = str(request.flags.get("model") or given.get("model") or "bars")
     models.family(model)  # an unknown one is the model's fault, not the preset's
     preset = request.preset or given.get("preset")
-    name = str(preset or preset_for(device, model))
+    name = str(preset or preset_for(device, model, from_nothing=request.init not in ("", BASE)))
     if not preset and model == "bars":
-        reporter.say(f"preset {name}, which suits this machine ({device}); --preset small, medium or large chooses")
+        reporter.say(f"preset {name}; --preset small, medium or large chooses")
     elif not preset:
         reporter.say(f"the settings of the model {model}; --print-config shows them, --config FILE changes them")
     return configure(name, {key: value for key, value in given.items() if key != "preset"}, request.flags)
@@ -175,8 +239,7 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
 
     How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
     """
-    flags = {key: value for key, value in request.flags.items() if value is not None}
-    given = request.given
+    flags, given = _not_none(request.flags), request.given
     preset = request.preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise FieldError(
@@ -191,6 +254,26 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     if request.start and settings.pretrain_epochs is not None:
         raise FieldError("{pretrain_epochs} together with {start}: the pretraining is done; leave it out")
     return settings
+
+
+def _refuse_exported(saved: Checkpoint, request: TrainingRequest) -> None:
+    """Raise FieldError where a checkpoint without optimisers and random state would be resumed."""
+    if not saved.is_resumable:
+        raise FieldError(
+            "{resume} {0}: an exported checkpoint holds what draws, not what goes on exactly: {init} {0} begins a new "
+            "run with its weights, {start} {0} the game alone",
+            request.resume,
+        )
+
+
+def _left_out(plan: Mapping[str, int], origin: Origin) -> list[str]:
+    """Return what the stages before the game are called that have no epochs, though nothing was learned of them yet."""
+    not_learned = {"critic", *ADVERSARIAL_STAGES, *origin.known_stages}
+    return [f"{STAGES[stage].title} ({stage})" for stage in plan if stage not in not_learned and not plan[stage]]
+
+
+def _not_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
@@ -213,6 +296,9 @@ def _refuse_other_tool(saved: Checkpoint, request: TrainingRequest) -> None:
 
 def _check_stages(settings: TrainingSettings, request: TrainingRequest) -> None:
     """Raise UsageError where the run would begin what the model does not have: a game, or anything before it."""
+    for name in ("pretrain_epochs", "critic_epochs"):
+        if request.minutes is not None and getattr(settings, name) is not None:
+            raise FieldError("{minutes} plans the epochs of all stages: leave the setting {0} out", name)
     model, is_single_stage = settings.model, len(models.family(settings.model).stages) == 1
     if request.start and not settings.has_adversarial_stage:
         raise FieldError("{start} begins a game, and {0} has none: {resume} goes on with its training", model)

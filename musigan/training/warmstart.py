@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
+from musigan import models
+from musigan import settings as settings_module
 from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import CheckpointError
 from musigan.models.protocol import Generator
@@ -32,6 +34,11 @@ class Match:
         """Number of tensors taken over."""
         return len(self.names) - len(self.missing) - len(self.misshapen)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its tensors were taken over."""
+        return self.taken == len(self.names)
+
     def __str__(self) -> str:
         """Return `decoder: 12 of 14 tensors; other shape: key_bias (1, 2, 16, 1) for (1, 2, 88, 1); not there: ...`."""
         line = f"{self.part}: {self.taken} of {len(self.names)} tensors"
@@ -45,13 +52,13 @@ class Match:
 def warm_start(run: Run, saved: Checkpoint) -> list[Match]:
     """Copy into a new run the tensors of `saved` with the same names and shapes; return the matches by part.
 
-    The generator's come from the moving average. Models, sizes and stores may differ. Running statistics are copied,
-    too; only parameters are counted. Raises CheckpointError if none matches.
+    The generator's come from the moving average, in the layout of the run's rolls where its family can bring them
+    there. Models, sizes and stores may differ. Running statistics are copied, too, of a generator only if all its
+    parameters are; only parameters are counted. Raises CheckpointError if none matches.
     """
     matches = []
     for name, network in run.networks.items():
-        weights = (saved.average if name in saved.average else saved.networks).get(name)
-        weights = weights if isinstance(weights, Mapping) else {}
+        weights = _weights_of(name, run, saved)
         own_weights = network.state_dict()
         matching = {key: weights[key] for key, value in own_weights.items() if _same(value, weights.get(key))}
         for part, keys in _parts(name, network).items():
@@ -62,6 +69,9 @@ def warm_start(run: Run, saved: Checkpoint) -> list[Match]:
                 if key not in matching and key not in missing
             )
             matches.append(Match(part, tuple(keys), missing, misshapen))
+        if name == "generator" and not all(match.is_whole for match in matches):
+            parameters = {key for key, _ in network.named_parameters()}
+            matching = {key: value for key, value in matching.items() if key in parameters}
         network.load_state_dict({**own_weights, **matching})
     if not any(match.taken for match in matches):
         was, now = saved.settings.get("model"), run.settings.model
@@ -71,6 +81,21 @@ def warm_start(run: Run, saved: Checkpoint) -> list[Match]:
         )
     run.average.network.load_state_dict(run.networks["generator"].state_dict())
     return matches
+
+
+def _weights_of(name: str, run: Run, saved: Checkpoint) -> Mapping[str, Tensor]:
+    """Return the saved weights of a network, a generator's in the layout of the run's rolls; none: there are none."""
+    weights = (saved.average if name in saved.average else saved.networks).get(name)
+    if not isinstance(weights, Mapping):
+        return {}
+    family = models.family(run.settings.model)
+    if name != "generator" or family.adapt is None or saved.settings.get("model") != family.name:
+        return weights
+    if any(not isinstance(weights.get(key), Tensor) for key in run.networks[name].state_dict()):
+        return weights  # something is missing: what fits of it is found out without it
+    sizes: Any = settings_module.build(family.settings, saved.settings.get("network", {}), "network")
+    styles = saved.store.styles or (), run.store.styles or ()
+    return family.adapt(weights, sizes, (saved.shape, run.shape), styles)
 
 
 def _same(own: Tensor, given: object) -> bool:

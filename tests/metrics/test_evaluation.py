@@ -15,7 +15,7 @@ import pytest
 
 from musigan import store
 from musigan.errors import MusiganError
-from musigan.metrics import evaluation, sets, table
+from musigan.metrics import evaluation, sets, table, twosample
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.estimates import Estimate
 from musigan.metrics.evaluation import (
@@ -284,7 +284,8 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert values(one.rows[FLOOR]) != values(other.rows[FLOOR])
 
 
-def test_options_choose_what_is_measured(tmp_path: Path) -> None:
+def test_options_choose_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twosample, "EPOCHS", 1)
     # A network of strides needs more than these rolls of 11 keys and half a second have: silence is put around.
     real = small(tmp_path, train=6, held=5)
     options = dataclasses.replace(BARE, count=10, network=True, forest=True)
@@ -308,7 +309,10 @@ def test_options_choose_what_is_measured(tmp_path: Path) -> None:
         ({"frames": 10}, 1.0),
     ],
 )  # fmt: skip
-def test_odd_sizes_are_judged(size: dict[str, int], frame_seconds: float, tmp_path: Path) -> None:
+def test_odd_sizes_are_judged(
+    size: dict[str, int], frame_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twosample, "EPOCHS", 1)
     size = {"keys": 11, "frames": 25, **size}
     songs = [song(number, 5, **size) for number in range(10)]
     header = musicstores.header(size["keys"], size["frames"], frame_seconds)

@@ -250,6 +250,21 @@ def test_beat_after_beat_hears_what_all_at_once_does(number: int) -> None:
         torch.testing.assert_close(heard[:, 0], whole[:, place], atol=2e-5, rtol=1e-4)
 
 
+def test_beats_heard_at_once_are_remembered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat 20 after a memory of 9 beats, which heard 19 at once or each apart."""
+    monkeypatch.setattr(composers, "MEMORY_BEATS", 9)
+    built, told = generator(composer_layers=2), context(20, 1)
+    beats, apart, at_once = beats_of(built, 20), built.composer.memory(), built.composer.memory()
+    for place in range(19):
+        built.composer.hear_next(beats[:, :place], told.part(place, 1), apart)
+    built.composer.hear(beats[:, :19], told.part(0, 19), memory=at_once)
+    last = told.part(19, 1)
+    expected, found = (joined(built.composer.hear_next(beats[:, :19], last, memory)) for memory in (apart, at_once))
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    assert at_once[0].key is not None
+    assert at_once[0].key.shape[2] == 9
+
+
 def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of five beats, with lookback of eight bars of a beat: beat 29 hears from beat 17 on, with one layer."""
     monkeypatch.setattr(composers, "MEMORY_BEATS", 5)
@@ -554,6 +569,7 @@ def test_what_changes_no_shape_changes_the_music() -> None:
         heard = [built.composer.hear(beats_of(built, 5), told).voice for _ in range(2)]
         assert torch.equal(*heard) is not is_random
     tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout", "guidance"}
+    tested |= {"sides"}  # of mono: test_adapting
     assert tested == {entry.name for entry in fields(BarSettings)}
 
 

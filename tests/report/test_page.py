@@ -194,7 +194,7 @@ def test_excerpts_that_are_mostly_silent_come_last(folder: Path, tmp_path: Path)
     sampler = Sampler.load(folder / "ckpt.pt")
     with store.open_reader(str(tmp_path / "quiet"), ("keys",)) as reader:
         for seed in range(6):
-            (first,) = listening.excerpts(reader, sampler, tiny.FRAMES, 1, seed)
+            (first,) = listening.excerpts(reader, sampler, tiny.FRAMES, 1, seed, {})
             assert first.roll[:, 3].all()
             assert first.title == "quiet.mp3"
 

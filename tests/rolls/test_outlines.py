@@ -21,6 +21,22 @@ def song(bars: str, meter: int = 3) -> tuple[np.ndarray, Grid]:
     return roll, Grid.steady(100, meter * len(bars), meter)
 
 
+def test_music_goes_on_as_its_last_whole_bars() -> None:
+    """Of 35 beats the last 30 of three, as 32 are no whole bars; of 4 beats the last 3; of 2 both."""
+    for known, period, count in ((35, 30, 65), (4, 3, 5), (2, 2, 3)):
+        places = np.arange(known)
+        scene = np.repeat(places[:, None], SCENE, 1).astype(np.float32)
+        own = Outline(places % 3 + 1, places // 2, places / known, 90.0, 3, style="waltz", begins=False, scene=scene)
+        whole = own.going_on(count)
+        assert len(whole) == known + count
+        source = np.append(places, np.resize(places[-period:], count))
+        np.testing.assert_array_equal(whole.scene[:, 0], source)
+        np.testing.assert_array_equal(whole.lags, source // 2)
+        np.testing.assert_array_equal(whole.likeness, source / known)
+        np.testing.assert_array_equal(whole.numbers, np.arange(known + count) % 3 + 1)
+        assert (whole.tempo, whole.style, whole.begins) == (90.0, "waltz", False)
+
+
 def test_a_plan_leads_back_to_the_nearest_like_bar() -> None:
     lags, likeness = plan_of(*song("ABCABCCD"))
     assert list(lags[::3] // 3)[3:7] == [3, 3, 3, 1]

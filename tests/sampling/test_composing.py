@@ -353,6 +353,38 @@ def test_recordings_are_searched_for_their_beats(sampler: Sampler, tmp_path: Pat
     assert song.primed_seconds == 4.0
 
 
+def test_a_past_goes_on_as_its_last_bars_did(sampler: Sampler, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes and plan are the song's, not those of one that was learned from; the style is of the likest of these.
+
+    Not of the waltz that is nine times as loud.
+    """
+    told: list[Outline] = []
+    latents = composing._latents
+
+    def note(own: Any, outline: Outline, *rest: Any) -> Any:
+        told.append(outline)
+        return latents(own, outline, *rest)
+
+    monkeypatch.setattr(composing, "_latents", note)
+    waltz, folk = (
+        replace(outline, style=style)
+        for outline, style in zip(sampler.store.outlines[:2], ("waltz", "folk"), strict=True)
+    )
+    loud = replace(waltz, scene=9 * waltz.scene)
+    monkeypatch.setattr(sampler, "store", replace(sampler.store, outlines=(loud, folk)))
+    roll, beats = song_roll(sampler, folder, 1)
+    piece = sampler.piece(1, 1, 400, request=Request(past=roll[..., :1000], past_beats=beats.until(20.0)))
+    (outline,) = told
+    known = int((beats.seconds[1:] <= 20.01).sum())
+    period = min(32, known) // 4 * 4
+    for values in (outline.scene, outline.lags, outline.likeness):
+        np.testing.assert_array_equal(
+            values[known:], np.resize(values[known - period : known], (len(values) - known, *values.shape[1:]))
+        )
+    assert (np.diff(outline.numbers) % 4 == 1).all()
+    assert outline.style == piece.genre == "folk"
+
+
 # ---- from song to song ----
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("midi-to-keys", music, "-o", folder / "keys", *cut)
     assert done.returncode == 0, done.stderr
     network = {**tiny.NETWORKS["musegan"], "most_styles": 4}
-    (folder / "tiny.yaml").write_text(write_yaml({"model": "musegan", "network": network, "batch_size": 3}))
+    (folder / "tiny.yaml").write_text(write_yaml({"model": "musegan", "network": network, "batch_size": 24}))
     flags = ["--epochs", 4, "--evaluate-every", 0, "--sample-every", 0, "-o", folder / "ckpt.pt"]
     done = run("train-gan", folder / "keys", "--config", folder / "tiny.yaml", *flags)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -117,15 +118,19 @@ def test_init_says_what_fits(folder: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_a_game_says_so(folder: Path, tmp_path: Path) -> None:
     line = [folder / "keys", "--config", folder / "tiny.yaml", "--steps-limit", 1, "-o"]
-    none, one = calls(
+    none, one, first = calls(
         "train-gan",
         [*line, tmp_path / "a.pt", "--epochs", 2, "--pretrain-epochs", 2],
-        [*line, tmp_path / "b.pt", "--epochs", 1],
+        [*line, tmp_path / "b.pt", "--epochs", 3],
+        [*line, tmp_path / "c.pt", "--epochs", 1],
     )
-    assert (none[0], one[0]) == (0, 0)
+    assert (none[0], one[0], first[0]) == (0, 0, 0)
     assert "no game: all 2 epochs come before it" in none[2]
     assert "no game" not in one[2]
-    assert plan(tmp_path / "b.pt") == {"adversarial": 1}
+    assert plan(tmp_path / "b.pt") == {"variational": 1, "prior": 1, "adversarial": 1}
+    assert "no game: all 1 epochs come before it; --epochs 3 or more would bring one" in first[2]
+    assert "left out: training the transformer (prior)" in first[2]
+    assert plan(tmp_path / "c.pt") == {"variational": 1}
 
 
 def test_model_and_preset_are_told_apart(tmp_path: Path) -> None:
@@ -148,7 +153,7 @@ def test_model_and_preset_are_told_apart(tmp_path: Path) -> None:
     assert flag == file
     assert yaml.safe_load(flag[1])["preset"] == "original"
     assert "the settings of the model original; --print-config shows them" in flag[2]
-    assert "preset small, which suits this machine" in neither[2]
+    assert "preset small; --preset" in neither[2]
     assert neither == family
     assert (preset[0], preset[2]) == (0, "")
 
@@ -221,3 +226,15 @@ def test_morphs_lead_from_song_to_song(folder: Path, tmp_path: Path) -> None:
     with store.open_reader(str(tmp_path / "single")) as reader:
         assert [item.song.title for item in reader] == ["Song 0"]
     assert not any((tmp_path / name).exists() for name in ("wrong", "nothing", "many"))
+
+
+def test_another_log_is_known_and_there_before_the_music_is_read(folder: Path, tmp_path: Path) -> None:
+    line = [folder / "keys", "-q", "-o", tmp_path / "a.pt", "--log"]
+    (unknown,) = calls("train-gan", [*line, "nowhere"])
+    assert unknown[0] == 2
+    assert "--log nowhere: expected wandb" in one_line(unknown[2].encode())
+    if importlib.util.find_spec("wandb") is None:
+        (missing,) = calls("train-gan", [*line, "wandb"])
+        assert missing[0] == 1
+        assert 'pip install "musigan[wandb]"' in one_line(missing[2].encode())
+    assert list(tmp_path.iterdir()) == []

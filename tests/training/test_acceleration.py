@@ -121,8 +121,12 @@ def test_auto_is_bfloat16_where_a_gpu_computes_with_it(monkeypatch: pytest.Monke
     assert found == ["bfloat16", "float32"]
 
 
+# Spectral normalisation of all views takes the compiler twenty seconds.
+@pytest.mark.parametrize(
+    "critic", [{"spectral": False}, {"latent_critic_width": 0, "chroma_critic_width": 0}], ids=["views", "spectral"]
+)
 def test_compiled_functions_train_the_same_and_leave_no_trace(
-    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    critic: dict[str, Any], keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = []
 
@@ -133,7 +137,7 @@ def test_compiled_functions_train_the_same_and_leave_no_trace(
     monkeypatch.setattr(acceleration, "BACKEND", backend)
     torch._dynamo.reset()
     found = []
-    network = {**tiny.NETWORKS["musigan"], "rounds": 1, "transformer_layers": 1}
+    network = {**tiny.NETWORKS["musigan"], "rounds": 1, "transformer_layers": 1, **critic}
     for name, chosen in (("plain.pt", False), ("compiled.pt", True)):
         run, data = start(keys, tiny.settings(compile=chosen, network=network))
         run.plan = [("variational", 1), ("adversarial", 1)]

@@ -62,7 +62,7 @@ def test_a_step_is_one_backward_through_the_mean_of_its_batches(name: str, stage
     run, objective, real = at_stage(keys, stage, model=name, accumulate=2)
     assert len(real) == 6
     before = learned(run)
-    loop._step(run, objective, Batch(real), 10)
+    loop.step(run, objective, Batch(real), 10)
     moved = learned(run)
     assert any(not torch.equal(moved[k], before[k]) for k in before)
     other, objective, _ = at_stage(keys, stage, model=name, accumulate=2)
@@ -80,7 +80,7 @@ def test_where_losses_are_means_over_rolls_it_is_the_big_batch(keys: Path, monke
             keys, "variational", batch_size=size, accumulate=accumulate,
             loss_weights={"reconstruction": 0.0, "kl": 0.5}, variational={"free_bits": 0.0, "kl_warmup": 0.0},
         )  # fmt: skip
-        loop._step(run, objective, Batch(real), 10)
+        loop.step(run, objective, Batch(real), 10)
         found.append(learned(run))
     big, accumulated, small = found
     for key, value in big.items():
@@ -102,7 +102,7 @@ def test_every_side_of_a_step_meets_the_same_batches(keys: Path, monkeypatch: py
     monkeypatch.setattr(objective, "_start_latents", lambda *a: begun.append(begin(*a)) or begun[-1])
     monkeypatch.setattr(objective, "_fake", watched_fake)
     monkeypatch.setattr(objective.generator, "encode", lambda roll: encoded.append(roll) or encode(roll))
-    loop._step(run, objective, Batch(real), 10)
+    loop.step(run, objective, Batch(real), 10)
     assert (len(begun), len(encoded), len(used)) == (2, 2, 4)
     critic, generator = used[:2], used[2:]
     for (roll, latents), (again, same), index in zip(critic, generator, (0, 3), strict=True):
@@ -174,7 +174,7 @@ def test_losses_are_means_over_the_batches(keys: Path, monkeypatch: pytest.Monke
         return objectives.Terms({"flow": loss - loss.detach() + next(values)})
 
     monkeypatch.setattr(objective, "losses", scaled)
-    loop._step(run, objective, Batch(real), 10)
+    loop.step(run, objective, Batch(real), 10)
     assert loop._means(run.position.tally) == {"flow": 2.5}
 
 

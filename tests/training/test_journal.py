@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,15 @@ import pytest
 
 from musigan import models
 from musigan.checkpoints import checkpoint
+from musigan.errors import FieldError, MusiganError
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.sound import lufs
 from musigan.store import StoreHeader
 from musigan.training import journal as journals
-from musigan.training import loop
+from musigan.training import logs, loop
 from musigan.training.journal import Journal, write_sound
+from musigan.training.requests import TrainingRequest
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
@@ -30,6 +34,13 @@ def _short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journals, "SECONDS", 2.0)
 
 
+@pytest.fixture
+def _without_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    monkeypatch.setattr(logs.TensorBoardLog, "sound", lambda *a: None)
+
+
+@pytest.mark.usefixtures("_without_sound")
 def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "ckpt.pt"
     heard: list[Path] = []
@@ -58,11 +69,9 @@ def test_journal_writes_figures_pictures_and_sound(keys: Path, tmp_path: Path, m
     assert not [note for note in reporter.notes if "left out" in note]
 
 
+@pytest.mark.usefixtures("_without_sound")
 @pytest.mark.parametrize("name", [name for name in models.FAMILIES if name != "cyclegan"])
-def test_every_family_that_draws_leaves_samples(
-    name: str, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+def test_every_family_that_draws_leaves_samples(name: str, keys: Path, tmp_path: Path) -> None:
     run, _ = start(keys, tiny.settings(name))
     journal, notes = Journal(tmp_path / "ckpt.pt", []), list[str]()
     journal.samples(run, 7, notes.append)
@@ -71,8 +80,8 @@ def test_every_family_that_draws_leaves_samples(
     assert (tmp_path / "ckpt.run" / "samples-000007.png").exists()
 
 
-def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+@pytest.mark.usefixtures("_without_sound")
+def test_samples_in_between_do_not_change_training(keys: Path, tmp_path: Path) -> None:
     with_samples, without = tmp_path / "with.pt", tmp_path / "without.pt"
     run, data = start(keys, tiny.settings(sample_every=1))
     journal = Journal(with_samples, [])
@@ -147,6 +156,110 @@ def test_without_tensorboard_the_figures_are_in_a_file_and_a_line_says_so(
     assert 'pip install "musigan[tensorboard]"' in note
     assert [path.name for path in (tmp_path / "ckpt.run").iterdir()] == ["metrics.jsonl"]
     assert json.loads((tmp_path / "ckpt.run" / "metrics.jsonl").read_text())["flow"] == 0.25
+
+
+def test_tensorboard_shows_and_plays_samples(keys: Path, tmp_path: Path) -> None:
+    """The picture is the file beside it; the sound is heard of that, in mono, a megabyte for half a minute."""
+    import soundfile
+
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run, _ = start(keys, tiny.settings())
+    journal, notes = Journal(tmp_path / "ckpt.pt", []), list[str]()
+    for epoch, step in ((1, 3), (4, 14)):
+        run.position.total_steps = step
+        journal.samples(run, epoch, notes.append)
+    journal.close()
+    assert notes == []
+    folder = tmp_path / "ckpt.run"
+    found = events.EventAccumulator(str(folder), {events.IMAGES: 0, events.AUDIO: 0})
+    found.Reload()
+    pictures, sounds = found.Images(logs.PICTURE), found.Audio(logs.SOUND)
+    assert [each.step for each in pictures] == [each.step for each in sounds] == [3, 14]
+    last = (folder / "samples-000004.png").read_bytes()
+    assert pictures[-1].encoded_image_string == last
+    size = int.from_bytes(last[16:20], "big"), int.from_bytes(last[20:24], "big")
+    assert (pictures[-1].width, pictures[-1].height) == size
+    assert sounds[-1].content_type == "audio/wav"
+    signal, rate = soundfile.read(io.BytesIO(sounds[-1].encoded_audio_string))
+    beside, beside_rate = soundfile.read(folder / "samples-000004.mp3", always_2d=True)
+    assert signal.ndim == 1
+    assert (rate, len(signal)) == (logs.SOUND_RATE, sounds[-1].length_frames)
+    assert len(signal) / rate == pytest.approx(len(beside) / beside_rate, abs=0.1)
+    assert signal.std() == pytest.approx(beside.mean(1).std(), rel=0.1, abs=1e-3)
+    assert len(sounds[-1].encoded_audio_string) / (len(signal) / rate) < 33_000
+
+
+class FakeWandb(ModuleType):
+    """Stands in for the library: keeps what it is told, and fails to log once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.options: dict[str, Any] = {}
+        self.logged: list[tuple[int, dict[str, Any]]] = []
+        self.is_finished = self.fails = False
+
+    Settings = staticmethod(lambda **options: options)
+    Image = staticmethod(lambda path: ("picture", path))
+    Audio = staticmethod(lambda path: ("sound", path))
+
+    def init(self, **options: Any) -> FakeWandb:
+        if self.fails:
+            raise RuntimeError("no key\nat all")
+        self.options = options
+        return self
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        if self.fails:
+            raise ConnectionError("gone")
+        self.logged.append((step, values))
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+
+def test_wandb_is_shown_the_same(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb, notes = FakeWandb(), list[str]()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    run, _ = start(keys, tiny.settings())
+    run.position.total_steps = 14
+    journal = Journal(tmp_path / "ckpt.pt", [], notes.append)
+    journal.close()  # of TensorBoard, which is another test's
+    journal.logs[:] = [logs.WandbLog(journal.folder, "ckpt", {"seed": 7})]
+    journal.record({"stage": "prior", "step": 14, "flow": 0.5, "evaluation": {"metrics": {"pulse": {"samples": 0.3}}}})
+    journal.samples(run, 4, notes.append)
+    beside = journal.folder / "samples-000004"
+    assert wandb.logged == [
+        (14, {"prior/flow": 0.5, "evaluation/pulse": 0.3}),
+        (14, {"samples/rolls": ("picture", f"{beside}.png")}),
+        (14, {"samples/sound": ("sound", f"{beside}.mp3")}),
+    ]
+    assert (wandb.options["project"], wandb.options["name"], wandb.options["config"]) == (
+        "musigan",
+        "ckpt",
+        {"seed": 7},
+    )
+    wandb.fails = True
+    journal.record({"stage": "prior", "step": 99, "flow": 0.5})  # a log that fails does not end hours of training
+    journal.close()
+    assert [note for note in notes if "TensorBoard" not in note] == [
+        "figures for a log left out: ConnectionError: gone"
+    ]
+    assert wandb.is_finished
+
+
+def test_where_wandb_is_not_to_be_had_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # importing it raises ImportError
+    with pytest.raises(MusiganError, match=r'pip install "musigan\[wandb\]"'):
+        logs.import_wandb()
+    wandb = FakeWandb()
+    wandb.fails = True
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    with pytest.raises(MusiganError, match="no key at all") as caught:
+        logs.WandbLog(tmp_path, "ckpt", {})
+    assert "WANDB_MODE=offline" in str(caught.value)
+    with pytest.raises(FieldError, match="log nowhere: expected wandb"):
+        TrainingRequest(("keys",), log="nowhere")
 
 
 def test_samples_sound(tmp_path: Path) -> None:

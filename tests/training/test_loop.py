@@ -94,14 +94,16 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     def terminate(*_: object) -> None:
         raise Terminated
 
-    former = signal.signal(signal.SIGTERM, terminate)
+    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}  # a shell may ignore the latter
+    former = {name: signal.signal(name, handler) for name, handler in handlers.items()}
     try:
         run, data = start(keys, settings)
         reporter = tiny.Silent(lambda p: os.kill(os.getpid(), number) if (p.epoch, p.step) == (2, 1) else None)
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
             loop.train(run, data, parts, reporter)
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for name, handler in former.items():
+            signal.signal(name, handler)
     saved = checkpoint.load(parts)
     assert (saved.position.stage, saved.position.epoch, saved.position.step_in_epoch) == (0, 1, 1)
     assert "--resume" in reporter.notes[-1]
@@ -146,7 +148,7 @@ def test_each_side_moves_its_own_parameters_only(
     batch = repeated(objective.examples(data), 4)
     for _ in range(2):
         run.position.step = 0  # a step on whole rolls
-        loop._step(run, objective, batch, 10)
+        loop.step(run, objective, batch, 10)
     moved = {k for k, v in parameters().items() if not torch.equal(v, before[k])}
     assert moved
     assert {k for k in moved if not k.startswith(may_move)} == set()
@@ -167,7 +169,7 @@ def test_a_frozen_side_stands_still_for_its_share_of_the_game(name: str, side: s
     moved: dict[str, list[int]] = {side: [], other: []}
     for step in range(8):
         before = {k: v.detach().clone() for k, v in run.networks.named_parameters()}
-        loop._step(run, objective, batch, 8)
+        loop.step(run, objective, batch, 8)
         for each in (side, other):
             network = run.networks[each].named_parameters(each)
             if any(not torch.equal(value, before[k]) for k, value in network):

@@ -246,7 +246,7 @@ def test_exact_penalty_keeps_the_critic_flat(keys: Path) -> None:
         run.optimisers = runs.optimisers_of(objective)
         real = torch.stack([torch.from_numpy(data.roll(0, n)) for n in range(4)])
         for _ in range(20):
-            loop._step(run, objective, Batch(real), 20)
+            loop.step(run, objective, Batch(real), 20)
         inputs = real.clone().requires_grad_()
         said = run.networks["critic"](inputs, None).logits["roll"]
         steep[weight] = adversarial.squared_gradient_norm(adversarial.input_gradient(said, inputs)).item()

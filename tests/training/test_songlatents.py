@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,28 @@ def test_every_song_in_every_key(keys: Path) -> None:
     songs, data, generator = made(keys, span=2)
     assert len(songs) == len(data.parts) == 4
     assert songs.keys == (-2, -1, 0, 1, 2)
-    low, high = songs.starts[3], songs.starts[4]
+    higher, plain = songs.of_part(4, 3), songs.of_part(2, 3)
     roll = transpose(compress(data.on_grid(data.parts[3]), "sqrt"), 2)
     with torch.no_grad():
         mean = generator.encode(torch.from_numpy(roll)[None]).mean[0].numpy()
-    np.testing.assert_allclose(songs.latents[4, low:high].reshape(-1, mean.shape[-1]), mean, atol=2e-3)
-    assert not np.allclose(songs.latents[2, low:high].reshape(-1, mean.shape[-1]), mean, atol=0.05)
+    np.testing.assert_allclose(higher.reshape(-1, mean.shape[-1]), mean, atol=2e-3)
+    assert not np.allclose(plain.reshape(-1, mean.shape[-1]), mean, atol=0.05)
+
+
+def test_latents_do_not_depend_on_when_they_are_asked_for(keys: Path) -> None:
+    """All encoded first, in any order, or by several threads as examples ask for them: the same bits."""
+    first, _, _ = made(keys, span=2)
+    places = [(key, number) for key in range(5) for number in range(4)]
+    for key, number in places:
+        first.of_part(key, number)
+    asked, _, _ = made(keys, span=2)
+    assert np.count_nonzero(asked.latents.any((2, 3)).all(1)) == 1  # measured in one key alone
+    wanted = [(epoch, index) for epoch in range(30, 0, -1) for index in range(4)]
+    with ThreadPoolExecutor(3) as pool:
+        examples = list(pool.map(lambda one: asked.example(*one), wanted))
+    for (epoch, index), (latents, _) in zip(wanted, examples, strict=True):
+        np.testing.assert_array_equal(latents, first.example(epoch, index)[0])
+    np.testing.assert_array_equal(asked.latents, first.latents)
 
 
 def test_many_keys_are_taken_two_semitones_apart(keys: Path) -> None:
@@ -86,7 +103,7 @@ def test_beats_become_standardised(keys: Path) -> None:
 
 def test_silence_alone_has_a_deviation_to_divide_by(keys: Path) -> None:
     songs, _, generator = made(keys)
-    songs.latents[:] = 0.25
+    songs.latents[:] = 0.25  # all that is measured is encoded already
     songs.measure(generator)
     assert generator.latent_deviation.item() == pytest.approx(songlatents.SMALLEST_DEVIATION)
     assert generator.latent_mean.unique().tolist() == [0.25]
@@ -105,8 +122,7 @@ def test_an_example_is_a_song_and_says_where_it_ends(tmp_path: Path) -> None:
     assert told["features"].shape[0] == told["lags"].shape[0] == max(counts)
     assert (latents[min(counts) * BEAT_STEPS :] == 0).all()
     assert (told["features"][min(counts) :] == 0).all()
-    begin = songs.starts[shorter]
-    of_keys = songs.latents[:, begin : begin + min(counts)].reshape(len(songs.keys), -1, latents.shape[-1])
+    of_keys = [songs.of_part(key, shorter).reshape(-1, latents.shape[-1]) for key in range(len(songs.keys))]
     assert any(np.array_equal(latents[: min(counts) * BEAT_STEPS], one.astype(np.float32)) for one in of_keys)
 
 
@@ -143,7 +159,7 @@ def test_of_longer_songs_a_stretch_is_taken(keys: Path, monkeypatch: pytest.Monk
     songs, data, _ = made(keys, span=0)
     assert songs.beats == 10
     assert songs.rolls_each == 10 / EXCERPT_BEATS
-    whole = songs.latents[0, : songs.starts[1]].astype(np.float32)
+    whole = songs.of_part(0, 0).astype(np.float32)
     firsts = set()
     for epoch in range(40):
         latents, told = songs.example(epoch, 0)

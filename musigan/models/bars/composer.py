@@ -81,12 +81,21 @@ class CausalLayer(nn.Module):
             nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
 
     def forward(self, tokens: Tensor, memory: Memory | None = None) -> Tensor:
-        """Transform tokens (B, N, D); with a memory they are one new beat, which is remembered."""
+        """Transform tokens (B, N, D).
+
+        With a memory they are one new beat, or all beats so far where it is still empty, and are remembered.
+        """
         batch, length, width = tokens.shape
         heads = self.project(self.attention_norm(tokens)).reshape(batch, length, 3, self.heads, -1)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, N, D/H)
         if memory is None:
             attended = F.scaled_dot_product_attention(rotary(query), rotary(key), value, is_causal=True)
+        elif memory.key is None:
+            memory.add(key, value)
+            places = torch.arange(length, device=tokens.device)
+            back = places[:, None] - places
+            is_remembered = (back >= 0) & (back < MEMORY_BEATS)
+            attended = F.scaled_dot_product_attention(rotary(query), rotary(key), value, is_remembered)
         else:
             key, value = memory.add(key, value)
             last = key.shape[2] - 1
@@ -105,10 +114,9 @@ class Memory:
     def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add the newest beats' (B, H, N, D) and return all."""
         if self.key is not None and self.value is not None:
-            key = torch.cat((self.key, key), 2)[:, :, -MEMORY_BEATS:]
-            value = torch.cat((self.value, value), 2)[:, :, -MEMORY_BEATS:]
-        self.key, self.value = key, value
-        return key, value
+            key, value = torch.cat((self.key, key), 2), torch.cat((self.value, value), 2)
+        self.key, self.value = key[:, :, -MEMORY_BEATS:], value[:, :, -MEMORY_BEATS:]
+        return self.key, self.value
 
 
 class Heard(NamedTuple):
@@ -215,15 +223,17 @@ class Composer(nn.Module):
         self.register_buffer("guess_bias", torch.zeros(row_dim))
         self.register_buffer("deviation", torch.ones(()))
 
-    def hear(self, past: Tensor, context: Context, known: Tensor | float = 1.0) -> Heard:
+    def hear(
+        self, past: Tensor, context: Context, known: Tensor | float = 1.0, memory: list[Memory] | None = None
+    ) -> Heard:
         """Return what is heard before each of N beats, from all of them, past (B, N, D).
 
         Beat n of the result knows the beats before n only. Past and scene are kept from pieces whose `known` (B, 1, 1)
-        is 0.
+        is 0. An empty memory remembers the beats, for `hear_next`.
         """
         lags = [torch.full_like(context.lags, beats) for beats in LOOKBACK_BEATS]
         lags += [bars * context.meter[:, None].expand_as(context.lags) for bars in LOOKBACK_BARS]
-        return self._heard([earlier(past, each) for each in (*lags, context.lags)], context, None, known)
+        return self._heard([earlier(past, each) for each in (*lags, context.lags)], context, memory, known)
 
     def hear_next(self, past: Tensor, context: Context, memory: list[Memory], known: Tensor | float = 1.0) -> Heard:
         """Return what is heard before beat N, after N finished ones (B, N, D), in the context of beat N alone.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
+from musigan.models.bars.adapting import adapt
 from musigan.models.bars.codec import TOKEN_FRAMES, Codec, fullness
 from musigan.models.bars.composer import BEAT_STEPS, Composer, Context, Heard
 from musigan.models.bars.kitrow import KitRow
@@ -46,7 +47,7 @@ class Generator(nn.Module):
     def __init__(self, settings: BarSettings, shape: RollShape) -> None:
         super().__init__()
         self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
-        self.kit_row = KitRow(shape, settings.row_keys)
+        self.kit_row = KitRow(shape, settings.row_keys, settings.sides)
         self.codec = Codec(settings, self.kit_row.folded)
         self.composer = Composer(settings, self.codec.rows, bool(shape.kit))
         # Of the latents of real music, known once the codec is trained.
@@ -62,6 +63,11 @@ class Generator(nn.Module):
             "prior": list(self.composer.parameters()),
             "decoder": self.codec.decoder_parameters(),
         }
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the mean and deviation of latents are known: the codec was trained, here or before."""
+        return bool(self.latent_deviation != 1)
 
     @property
     def decoder_receptive_field(self) -> int:
@@ -135,18 +141,22 @@ class Generator(nn.Module):
         beats = self.latent_mean.new_zeros(batch, 0, beat_dim) if past is None else self.as_beats(past)
         finished, is_guided = beats.shape[1], self.settings.guidance > 0
         memory, blind_memory = self.composer.memory(), self.composer.memory()
+        if finished:
+            known = context.part(0, finished)
+            self.composer.hear(beats, known, memory=memory)
+            if is_guided:
+                self.composer.hear(beats, known, 0.0, blind_memory)
         excess = beats.new_zeros(batch)
-        for number in range(count):
+        for number in range(finished, count):
             here = context.part(number, 1)
             heard = self.composer.hear_next(beats[:, :number], here, memory)
             blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
-            if number >= finished:
-                noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
-                held = torch.exp2(-HOLD * excess)[:, None, None]
-                noise = temperature * self.noise_deviation * held * noise
-                drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
-                beats = torch.cat((beats, drawn), 1)
-                excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
+            noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
+            held = torch.exp2(-HOLD * excess)[:, None, None]
+            noise = temperature * self.noise_deviation * held * noise
+            drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
+            beats = torch.cat((beats, drawn), 1)
+            excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
 
     def _excess(self, newest: Tensor, here: Context) -> Tensor:
@@ -209,4 +219,5 @@ FAMILY = Family(
     pretrain_share=0.99,
     critic_share=0.005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
+    adapt=adapt,
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from musigan.errors import SettingsError
@@ -24,6 +27,7 @@ class BarSettings:
     composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
     head_width: Count = 128  # features of a row of keys in the flow that draws a beat
     head_layers: Count = 4  # of the flow
+    sides: Annotated[int, Field(ge=0, le=2)] = 0  # that are heard of a recording, in mono twice the same; 0: its own
     guidance: NotNegative = 0.0  # how far beats are led away from what would be drawn without their past
     flow_steps: Count = 10  # steps of the flow, two passes through its head each, from noise to a beat
     critic_width: Count = 48  # channels of the critic's finest feature map

@@ -29,7 +29,9 @@ class Codec(Variational):
     name = "codec"
 
     def begin(self, dataset: Any) -> None:
-        """Set the first weights from excerpts spread evenly over the music."""
+        """Set the first weights from excerpts spread evenly over the music, unless they were learned before."""
+        if self.generator.is_measured:
+            return
         numbers = np.linspace(0, len(dataset) - 1, min(FIRST_ROLLS, len(dataset))).round().astype(int)
         rolls = stack_examples([dataset.example(0, int(number)) for number in numbers]).roll
         rolls = self.generator.kit_row.fold(rolls.to(self.generator.latent_mean.device))
@@ -68,10 +70,11 @@ class Composition(PriorSide):
     def examples(self, dataset: BarDataset) -> SongLatents:
         """Return the latents of whole songs, in all keys that the settings allow.
 
-        Of songs to learn from, the generator is told their mean and deviation, and the composer its first guess.
+        Of songs to learn from, the generator is told their mean and deviation, and the composer its first guess. One
+        that knows them already, from other music, keeps them: all that it has learned is relative to them.
         """
         songs = SongLatents(dataset, self.generator)
-        if dataset.split == "train":
+        if dataset.split == "train" and not self.generator.is_measured:
             songs.measure(self.generator)
             self.generator.composer.fit(self._beats_of(songs))
         return songs
