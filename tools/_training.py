@@ -47,7 +47,7 @@ Start = Annotated[
 Init = Annotated[
     str,
     typer.Option(
-        "--init", metavar="CKPT", help="Begin with what fits of another checkpoint; none: from nothing, not the base."
+        "--init", metavar="CKPT", help="Begin with what fits of another checkpoint; none: with nothing. [default: base]"
     ),
 ]
 SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]

@@ -23,8 +23,9 @@ from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.beats import SHORTEST_SECONDS, Beat, Beats
 from musigan.rolls.grid import FREE_BEAT_SECONDS
-from musigan.rolls.tracks import has_own_drums, is_recording
+from musigan.rolls.tracks import has_own_drums
 from musigan.sampling import items, sounding
+from musigan.sampling.priming import hears_recordings
 from musigan.sampling.requests import Request
 from musigan.sampling.sounding import in_stereo
 
@@ -98,7 +99,7 @@ def check_checkpoint(sampler: Sampler, name: str) -> None:
     """Raise CheckpointError where the model cannot go on from a recording; `name` is the checkpoint's."""
     if not sampler.capabilities.extends:
         raise CheckpointError(f"{name}: this model cannot go on from music; `musigan models` says which can")
-    if not is_recording(sampler.store.header.tracks):
+    if not hears_recordings(sampler):
         raise CheckpointError(
             f"{name}: its music has {sampler.shape.channels} tracks, a recording has two sides and drums at most; give "
             "sample --prime a keys store of such tracks"

@@ -47,6 +47,12 @@ def is_recording(source: str) -> bool:
         return file.read(len(STORE_MAGIC)) != STORE_MAGIC
 
 
+def hears_recordings(sampler: Sampler) -> bool:
+    """Return whether the music of a checkpoint is recordings: two sides at most, and their drums."""
+    tracks = sampler.store.header.tracks
+    return tracks_module.is_recording(tracks) and (sampler.shape.channels <= 2 or has_own_drums(tracks))
+
+
 def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None) -> Prime:
     """Return the end of a recording, or the part from `from_seconds` on, as long as a training roll.
 
@@ -56,8 +62,8 @@ def of_recording(path: str, sampler: Sampler, from_seconds: float | None = None)
     from musigan.sound.audio import decode
 
     sample_rate = int(sampler.store.header.sample_rate)
-    tracks, channels = sampler.store.header.tracks, sampler.shape.channels
-    if not tracks_module.is_recording(tracks):
+    channels = sampler.shape.channels
+    if not hears_recordings(sampler):
         raise SettingsError(
             f"--prime {path}: the checkpoint's music has {channels} tracks, a recording has two channels "
             "at most; give it a keys store of such tracks"

@@ -108,6 +108,8 @@ def test_songs_are_encoded_in_other_keys_with_the_same_drums(folder: Path) -> No
     data.__dict__["outlines"] = data.outlines[:1]
     latents = SongLatents(data, Encoder())  # type: ignore[arg-type]
     assert latents.keys == (-2, -1, 0, 1, 2)
+    for key in range(5):
+        latents.of_part(key, 0)
     original = seen[2]
     for keys, roll in zip(latents.keys, seen, strict=True):
         np.testing.assert_array_equal(roll[2], original[2])
