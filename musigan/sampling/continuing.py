@@ -51,7 +51,7 @@ LOUDNESS_STEP = 0.05  # seconds
 SILENT_SHARE = 0.03  # of the loudness of a song's usual 50 ms: what is softer at its end is no music
 FADED_SHARE = 0.25  # what is softer is the last chord dying away, or a fade-out
 FADE_SECONDS = 10.0  # longer soft endings are music
-TRIES = 6  # of a piece, at most, until its tempo is heard in its sound
+TRIES = 4  # of a piece, at most, until its tempo is heard in its sound
 SAME_TEMPO = 0.04  # share by which a tempo that is heard may differ
 MOST_GAIN = 10.0  # by which a recording is made louder or softer
 
