@@ -245,20 +245,20 @@ class Continuation:
         joint = lead * sound.settings.frame_samples(sound.sample_rate)
         own = self._recording(sound.sample_rate) if self.own_frames else None
         for number in range(1, self.request.count + 1):
-            piece, signal = self._best_heard(number, request, lead, sound)
+            piece, signal, seed = self._best_heard(number, request, lead, sound)
             past = self.ending.past[..., self.ending.past.shape[-1] - self.own_frames :]
-            item = self._item(piece, np.concatenate((past, piece.roll), -1))
+            item = self._item(piece, seed, np.concatenate((past, piece.roll), -1))
             signal = signal[:, joint:] if own is None else joined_sound(own, signal, joint, sound.sample_rate)
             yield Continued(piece, signal, item)
 
-    def _best_heard(self, number: int, request: Request, lead: int, sound: SoundSettings) -> tuple[Piece, Float]:
-        """Return piece `number` and its sound (2, S), which begins `lead` frames before the piece does.
+    def _best_heard(self, number: int, request: Request, lead: int, sound: SoundSettings) -> tuple[Piece, Float, int]:
+        """Return piece `number`, its sound (2, S), which begins `lead` frames before the piece does, and its seed.
 
         The first of TRIES draws in which its tempo is heard; if there is none, the first draw. Music that has no tempo
         is drawn once.
         """
         begin = lead * sound.settings.frame_samples(sound.sample_rate)
-        first: tuple[Piece, Float] | None = None
+        first: tuple[Piece, Float, int] | None = None
         for attempt in range(TRIES):
             seed = seed_of(self.request.seed, attempt) if attempt else self.request.seed
             piece = self.sampler.piece(seed, number, self.frames, request=request)
@@ -266,8 +266,8 @@ class Continuation:
             signal = in_stereo(sound.synthesise_roll(roll, self.ending.tone))
             steady = piece.beats.steady() if piece.beats is not None and len(piece.beats) else None
             if steady is None or is_heard(steady.tempo, signal[:, begin:], sound.sample_rate):
-                return piece, signal
-            first = first or (piece, signal)
+                return piece, signal, seed
+            first = first or (piece, signal, seed)
         assert first is not None
         return first
 
@@ -280,8 +280,8 @@ class Continuation:
         missing = max(round(seconds * rate) - own.shape[1], 0)  # where resampling to another rate ended sooner
         return np.pad(own, ((0, 0), (0, missing)), mode="edge")
 
-    def _item(self, piece: Piece, roll: Float) -> StoreItem:
-        """Return a piece, with what is before it in `roll`, as an item of a keys store."""
+    def _item(self, piece: Piece, seed: int, roll: Float) -> StoreItem:
+        """Return a piece drawn by a seed, with what is before it in `roll`, as an item of a keys store."""
         before = roll.shape[-1] - piece.roll.shape[-1]
         beats = piece.beats
         if beats is not None:
@@ -289,7 +289,7 @@ class Continuation:
             beats = beats.counted_from(start_seconds - self.sampler.frame_seconds / 2)
             beats = replace(beats, seconds=np.maximum(beats.seconds - self.sampler.frame_seconds / 2, 0.0))
         whole = replace(piece, roll=roll, beats=beats)
-        array, names, song = items.as_item(whole, self.sampler, self.request.seed, self.name)
+        array, names, song = items.as_item(whole, self.sampler, seed, self.name)
         song = replace(
             song, title=f"{self.ending.title}, continued {piece.number}", level=self.ending.level,
             source=f"{song.source}, after {self.ending.title}",

@@ -15,6 +15,7 @@ import torch
 from musigan import models
 from musigan.datasets.record import MusicRecord
 from musigan.errors import AudioError, CheckpointError, FieldError, UsageError
+from musigan.machine.seeding import seed_of
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.shape import RollShape
 from musigan.sampling import continuing, sounding
@@ -178,7 +179,7 @@ def test_new_music_follows_the_song_in_time(model: str, song: str, monkeypatch: 
 
 
 def test_of_several_draws_the_first_whose_beat_is_heard_is_taken(song: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn, heard = sampler(), list[float]()
+    drawn, heard, seeds = sampler(), list[float](), list[list[int | None]]()
     sound = sounding.settings_of(drawn.header)
 
     def pieces(good: int) -> list[np.ndarray]:
@@ -192,12 +193,15 @@ def test_of_several_draws_the_first_whose_beat_is_heard_is_taken(song: str, monk
 
         monkeypatch.setattr(continuing, "is_heard", is_heard)
         continuation = Continuation(ContinueRequest(3.0, 2, seed=5), drawn, "net", song)
-        return [continued.piece.roll for continued in continuation.sounding(sound)]
+        drawn_pieces = list(continuation.sounding(sound))
+        seeds.append([continued.song.seed for continued in drawn_pieces])
+        return [continued.piece.roll for continued in drawn_pieces]
 
     at_once, later = pieces(1), pieces(2)
     assert len(heard) == 4
     assert heard == pytest.approx([120] * 4, rel=0.02)
     assert not any(map(np.array_equal, at_once, later))
+    assert seeds == [[5, 5], [seed_of(5, 1)] * 2]  # each item says by which seed it comes again
     assert all(map(np.array_equal, pieces(2), later))
     monkeypatch.setattr(continuing, "TRIES", 2)
     assert all(map(np.array_equal, pieces(9), at_once))  # never heard: the first draw
