@@ -41,7 +41,7 @@ class Target:
         """Raise MusiganError, before any work, if the output cannot be written or would overwrite files."""
         if self.out == "-":
             if self.split:
-                raise MusiganError("--split writes several files: name one, such as out.mp3, instead of -")
+                raise MusiganError("several pieces become several files: name one, such as out.mp3, instead of -")
             assert stream is not None
             stream(self.what)
             return

@@ -93,13 +93,12 @@ class Journal:
             compressed = [compress(roll, run.settings.compression) for roll in rolls]
             picture_path, scale, tracks = self.folder / f"{name}.png", run.settings.compression, run.store.header.tracks
             plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
-            step = run.position.total_steps
-            for log in self.logs:
-                log.picture(picture_path, step)
             sound_path = picture_path.with_suffix(".mp3")
             write_sound(rolls, run.store.header, sound_path)
-            for log in self.logs:
-                log.sound(sound_path, step)
+            for log in self.logs:  # the files are there, whatever becomes of them in a log
+                with _failures_noted("samples for a log", self._note):
+                    log.picture(picture_path, run.position.total_steps)
+                    log.sound(sound_path, run.position.total_steps)
 
     def evaluation(self, run: Run, reader: Reader, epoch: int, note: Callable[[str], None]) -> dict[str, Any] | None:
         """Compare samples of the averaged generator with the held-out songs of `reader`; None where that failed."""

@@ -220,7 +220,7 @@ class FakeWandb(ModuleType):
 def test_wandb_is_shown_the_same(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb, notes = FakeWandb(), list[str]()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr(journals, "write_sound", lambda *a: None)
+    monkeypatch.setattr(journals, "write_sound", lambda rolls, header, path: path.touch())
     run, _ = start(keys, tiny.settings())
     run.position.total_steps = 14
     journal = Journal(tmp_path / "ckpt.pt", [], notes.append)
@@ -241,9 +241,12 @@ def test_wandb_is_shown_the_same(keys: Path, tmp_path: Path, monkeypatch: pytest
     )
     wandb.fails = True
     journal.record({"stage": "prior", "step": 99, "flow": 0.5})  # a log that fails does not end hours of training
+    journal.samples(run, 9, notes.append)  # nor does it cost the files
+    assert {path.suffix for path in journal.folder.glob("samples-000009.*")} == {".png", ".mp3"}
     journal.close()
     assert [note for note in notes if "TensorBoard" not in note] == [
-        "figures for a log left out: ConnectionError: gone"
+        "figures for a log left out: ConnectionError: gone",
+        "samples for a log left out: ConnectionError: gone",
     ]
     assert wandb.is_finished
 
