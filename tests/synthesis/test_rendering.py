@@ -187,7 +187,7 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> N
             targets.Target(str(tmp_path / out)).check(None)
     with pytest.raises(UsageError, match="ending"):
         targets.Target(str(tmp_path / "no-ending")).check(None)
-    with pytest.raises(MusiganError, match="split"):
+    with pytest.raises(MusiganError, match="several files"):
         targets.Target("-", split=True).check(None)
 
 
