@@ -28,6 +28,7 @@ def main(
         bool, typer.Option("--unpaired", help="Chunks without pairing; the last is filled up with silence.")
     ] = False,
     validation: _cli.Validation = 0.1,
+    ends: _cli.Ends = False,
     genre: Annotated[str, typer.Option(help="Genre of all songs.  [default: the name of a song's folder]")] = "",
     strict: _cli.Strict = False,
     force: _cli.Force = False,
@@ -46,7 +47,7 @@ def main(
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
-    cutting = CutSettings(chunk_seconds, overlap, validation, not unpaired)
+    cutting = CutSettings(chunk_seconds, overlap, validation, not unpaired, ends)
     request = MidiRequest.parse(tracks, merge, keys, frame_seconds, cutting, genre)
     session.check_output(output, force)
     found = list(find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip))

@@ -17,6 +17,7 @@ def main(
     chunk_seconds: _cli.ChunkSeconds = 10.0,
     overlap: _cli.Overlap = 0.0,
     validation: _cli.Validation = 0.1,
+    ends: _cli.Ends = False,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Pairs of a song in a random order.")] = False,
     seed: _cli.Seed = 0,
     strict: _cli.Strict = False,
@@ -31,7 +32,7 @@ def main(
     """
     from musigan.analysis.stores import PairingRequest
 
-    request = PairingRequest(chunk_seconds, overlap, validation, seed if shuffle else None)
+    request = PairingRequest(chunk_seconds, overlap, validation, seed if shuffle else None, ends)
     reader = session.reader(source, "waveform")
     with session.writer(output, force, request.header(reader.header)) as writer:
         made = request.write(reader, writer, session)

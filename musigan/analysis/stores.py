@@ -17,6 +17,7 @@ from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
 from musigan.store import StoreHeader, chunks
+from musigan.store.splits import sides_of
 
 if TYPE_CHECKING:
     from musigan.files.finding import MediaFile
@@ -68,19 +69,25 @@ class PairingRequest:
 
     chunk_seconds: float = 10.0
     overlap: float = 0.0  # share of a pair that the next one repeats
-    validation: float = 0.1  # share of songs held back
+    validation: float = 0.1  # share of songs held back, or of each song
     shuffle_seed: int | None = None
+    ends: bool = False  # whether the end of each song is held back instead of whole songs
 
     def header(self, waveforms: StoreHeader) -> StoreHeader:
         """Return the header of the store of pairs. Raises SettingsError unless a chunk is whole samples long."""
         chunks.chunk_samples(waveforms.sample_rate, self.chunk_seconds)
         return replace(
-            waveforms, kind="pairs", chunk_seconds=self.chunk_seconds, overlap=self.overlap, validation=self.validation
+            waveforms,
+            kind="pairs",
+            chunk_seconds=self.chunk_seconds,
+            overlap=self.overlap,
+            validation=self.validation,
+            expected=None if self.ends else waveforms.expected,  # a song becomes two items, or one
         )
 
     def write(self, reader: Reader, writer: Writer, reporter: Reporter) -> str:
         """Cut a store of waveforms into one of pairs; return in words what was made."""
-        header, pairs, silent, held_back = reader.header, 0, 0, 0
+        header, pairs, silent, held_back, songs = reader.header, 0, 0, 0, 0
         progress = reporter.progress(header.expected, "songs")
         for item in reader:
             cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
@@ -96,12 +103,19 @@ class PairingRequest:
                 continue
             if self.shuffle_seed is not None:
                 cut = preparing.shuffle_pairs(cut, song.content, self.shuffle_seed)
-            writer.add(cut.pairs, preparing.PAIRS, replace(song, starts=cut.starts))
-            pairs += len(cut.starts)
-            held_back += song.is_held_out
+            song = replace(song, starts=cut.starts)
+            sides = [(cut.pairs, song)]
+            if self.ends:
+                sides = list(sides_of(cut.pairs, song, 2 * self.chunk_seconds, self.validation))
+            for side in sides:
+                writer.add(side[0], preparing.PAIRS, side[1])
+                pairs += len(side[0])
+                held_back += side[1].is_held_out
+            songs += 1
             progress.step(title)
         dropped = f", {silent} silent pairs dropped" if silent else ""
-        return f"{pairs} pairs of {writer.items} songs, {held_back} of them held back for validation{dropped}"
+        held_back_words = f"the ends of {held_back}" if self.ends else f"{held_back} of them"
+        return f"{pairs} pairs of {songs} songs, {held_back_words} held back for validation{dropped}"
 
 
 @dataclass(frozen=True)

@@ -136,10 +136,16 @@ class CutSettings:
     overlap: float = 0.0
     validation: float = 0.1
     paired: bool = True
+    ends: bool = False  # whether the end of each song is held back instead of whole songs
 
     def __post_init__(self) -> None:
         if self.overlap and not self.paired:
             raise FieldError("{overlap} is of pairs: leave it or {unpaired} out")
+
+    @property
+    def span_seconds(self) -> float:
+        """Seconds in a pair, or in a chunk."""
+        return self.chunk_seconds * (2 if self.paired else 1)
 
     def cut(self, roll: Float, settings: KeySettings) -> tuple[Float, tuple[float, ...], int]:
         """Cut a roll into (pieces, starts in seconds, number of silent pairs left out).

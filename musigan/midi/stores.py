@@ -15,6 +15,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.store import StoreHeader
 from musigan.store.chunks import chunk_frames
+from musigan.store.splits import sides_of
 
 if TYPE_CHECKING:
     from musigan.machine.reporting import Reporter
@@ -54,7 +55,8 @@ class MidiRequest:
         cutting = self.cutting
         return replace(
             StoreHeader("keys", SAMPLE_RATE).with_keys(self.settings), chunk_seconds=cutting.chunk_seconds,
-            overlap=cutting.overlap, validation=cutting.validation, tracks=self.arrangement.tracks, expected=expected,
+            overlap=cutting.overlap, validation=cutting.validation, tracks=self.arrangement.tracks,
+            expected=None if cutting.ends else expected,
         )  # fmt: skip
 
     def write(
@@ -62,7 +64,7 @@ class MidiRequest:
     ) -> str:
         """Write files into a keys store, None being the file on `stdin`; return in words what was made."""
         originals = Originals("notes", reporter.detail)
-        pieces = silent = held_back = 0
+        pieces = silent = held_back = kept = 0
         progress = reporter.progress(len(found), "songs")
         for one in found:
             source = one.source if one else STDIN
@@ -80,14 +82,19 @@ class MidiRequest:
                 reporter.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
             if item.outside_keys:
                 reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
-            writer.add(item.array, item.dimension_names, item.song)
-            pieces, silent = pieces + len(item.array), silent + item.silent
-            held_back += item.song.is_held_out
+            sides = [(item.array, item.song)]
+            if self.cutting.ends:
+                sides = list(sides_of(item.array, item.song, self.cutting.span_seconds, self.cutting.validation))
+            for array, song in sides:
+                writer.add(array, item.dimension_names, song)
+                pieces, held_back = pieces + len(array), held_back + song.is_held_out
+            silent, kept = silent + item.silent, kept + 1
             progress.step(source)
         dropped = f", {silent} silent pairs dropped" if silent else ""
         dropped += f", {originals.duplicates} duplicates left out" if originals.duplicates else ""
         kind = "pairs" if self.cutting.paired else "chunks"
-        return f"{pieces} {kind} of {writer.items} songs, {held_back} of them held back for validation{dropped}"
+        held_back_words = f"the ends of {held_back}" if self.cutting.ends else f"{held_back} of them"
+        return f"{pieces} {kind} of {kept} songs, {held_back_words} held back for validation{dropped}"
 
     def _item(self, score: Score, file: MediaFile | None) -> SongItem:
         """Convert a score to an item, its song named after its path. Raises MidiError if nothing is left."""

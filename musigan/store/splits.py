@@ -5,15 +5,41 @@ The tools that cut songs pass them on one by one and decide by a hash of each, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from musigan.store.chunks import validation_share
 from musigan.store.reading import Reader
+from musigan.store.song import Song
 
 ENOUGH_SONGS = 10  # from which on FEWEST_HELD_OUT are held back
 FEWEST_HELD_OUT = 2
 HELD_BACK = "held back"  # in a run's fingerprint of its music: the names, where the store itself does not say so
+
+
+def sides_of(
+    pieces: npt.NDArray[Any], song: Song, span_seconds: float, share: float
+) -> Iterator[tuple[npt.NDArray[Any], Song]]:
+    """Yield the beginning of a song, to learn from, and its end, held back: the last `share` of its pieces, rounded up.
+
+    `pieces` (P, ...) are pairs or chunks that last `span_seconds`. Those that reach into the end are on neither side.
+    A song of which nothing would be left is learned from whole.
+    """
+    starts = np.array(song.start_times(len(pieces), span_seconds))
+    count = min(math.ceil(share * len(pieces)), len(pieces) - 1)
+    end = float(np.sort(starts)[len(pieces) - count]) if count else math.inf
+    is_end, is_before = starts >= end, starts + span_seconds <= end + 1e-6
+    if not count or not is_before.any():
+        yield pieces, replace(song, split="train")
+        return
+    end_seconds = song.seconds and song.seconds - (end - float(starts.min()))  # counted from the first piece
+    for split, chosen, seconds in (("train", is_before, None), ("validation", is_end, end_seconds)):
+        yield pieces[chosen], replace(song, split=split, starts=tuple(starts[chosen].tolist()), seconds=seconds)
 
 
 def marked_names(reader: Reader) -> frozenset[str]:

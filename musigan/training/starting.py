@@ -113,7 +113,7 @@ class Start:
             titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
             return f"held back here and by evaluate, as the store holds back fewer than two: {', '.join(titles)}"
         if not validation.songs and dataset.songs < ENOUGH_SONGS:
-            return f"{dataset.songs} songs: too few to hold any back for validation; training goes on without"
+            return f"{dataset.songs} songs: too few to hold any back (pair-chunks --ends holds back the end of each)"
         if not validation.songs:
             return "no songs are held back for validation (pair-chunks --validation); training goes on without"
         return ""

@@ -62,6 +62,19 @@ def test_waveforms_become_pairs(tmp_path: Path) -> None:
     assert items(tmp_path / "pairs")[0].song.starts == (0, 1, 2, 3, 4, 5)
 
 
+def test_the_ends_of_songs_are_held_back_instead_of_whole_songs(tmp_path: Path) -> None:
+    reader = store.open_reader(str(waveforms(tmp_path / "waveforms", (7.0, 2.5))), ("waveform",))
+    request, session = PairingRequest(1.0, validation=0.4, ends=True), Session()
+    with writer(tmp_path / "pairs", request.header(reader.header)) as target:
+        made = request.write(reader, target, session)
+    assert made == "4 pairs of 2 songs, the ends of 1 held back for validation"
+    songs = [item.song for item in items(tmp_path / "pairs")]
+    assert [(song.split, song.starts) for song in songs] == [
+        ("train", (0.0,)), ("validation", (2.0, 4.0)), ("train", (0.0,)),
+    ]  # fmt: skip
+    assert songs[0].content == songs[1].content != songs[2].content
+
+
 def test_pairs_are_shuffled_by_a_seed(tmp_path: Path) -> None:
     source = str(waveforms(tmp_path / "waveforms", (13.0,)))
     starts = []

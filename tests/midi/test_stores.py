@@ -47,6 +47,19 @@ def test_the_header_says_how_it_was_made() -> None:
     assert (header.chunk_seconds, header.overlap, header.validation, header.expected) == (5.0, 0.25, 1.0, 3)
 
 
+def test_the_end_of_a_song_is_held_back_where_that_is_asked(tmp_path: Path) -> None:
+    found = [MediaFile(midifiles.folder(tmp_path / "in", {"a.mid": midifiles.song(1)}) / "a.mid", "a.mid")]
+    asked = request(validation=0.3, ends=True, paired=False, chunk_seconds=1.0)
+    assert asked.header(1).expected is None
+    with writer(tmp_path / "keys", asked.header(1)) as target:
+        made = asked.write(found, io.BytesIO, target, Session())
+    before, end = items(tmp_path / "keys")
+    assert (before.song.split, end.song.split) == ("train", "validation")
+    chunks = len(before.array) + len(end.array)
+    assert made == f"{chunks} chunks of 1 songs, the ends of 1 held back for validation"
+    assert end.song.begin_seconds == len(before.array) == before.song.starts[-1] + 1
+
+
 def test_what_does_not_go_together() -> None:
     with pytest.raises(FieldError, match="overlap is of pairs: leave it or unpaired out"):
         CutSettings(overlap=0.5, paired=False)

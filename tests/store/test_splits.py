@@ -11,7 +11,7 @@ import pytest
 from musigan import store
 from musigan.datasets.rolls import HELD_BACK, RollDataset
 from musigan.store.chunks import is_validation, validation_share
-from musigan.store.splits import held_out_names
+from musigan.store.splits import held_out_names, sides_of
 from tests import tiny
 
 
@@ -62,3 +62,30 @@ def test_shares_are_those_from_which_on_songs_are_held_back() -> None:
         share = validation_share(str(number))
         assert not is_validation(str(number), 0.999 * share)
         assert is_validation(str(number), 1.001 * share)
+
+
+@pytest.mark.parametrize(
+    ("starts", "share", "before", "end"),
+    [
+        ((0.0, 4.0, 8.0, 12.0), 0.1, [0, 1, 2], [3]),
+        ((0.0, 4.0, 8.0, 12.0), 0.5, [0, 1], [2, 3]),
+        ((8.0, 0.0, 12.0, 4.0), 0.3, [1, 3], [0, 2]),  # shuffled
+        ((0.0, 2.0, 4.0, 6.0, 8.0), 0.1, [0, 1, 2], [4]),  # that at 6 s reaches into the end
+        ((0.0, 2.0), 0.1, [0, 1], []),  # nothing would be left before the end
+        ((5.0,), 0.9, [0], []),
+        ((0.0, 4.0), 0.0, [0, 1], []),
+    ],
+)
+def test_the_end_of_a_song_is_held_back(
+    starts: tuple[float, ...], share: float, before: list[int], end: list[int]
+) -> None:
+    song, pieces = store.Song(title="A", starts=starts, split="validation"), np.arange(len(starts))
+    sides = {song.split: (list(part), song.starts) for part, song in sides_of(pieces, song, 4.0, share)}
+    wanted = {"train": before, "validation": end}
+    assert sides == {name: (side, tuple(starts[n] for n in side)) for name, side in wanted.items() if side}
+
+
+def test_the_length_of_a_padded_end_is_counted_from_its_beginning() -> None:
+    song = store.Song(starts=(0.0, 4.0, 8.0), seconds=9.5)
+    (_, before), (_, end) = sides_of(np.zeros((3, 1)), song, 4.0, 0.1)
+    assert (before.seconds, end.seconds) == (None, 1.5)
