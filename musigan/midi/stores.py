@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from musigan.errors import MidiError
+from musigan.errors import UsageError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import MediaFile, failure_reason
+from musigan.machine.reporting import working_on
 from musigan.midi import reading
 from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
 from musigan.rolls.keyboard import KeyRange
@@ -72,8 +73,10 @@ class MidiRequest:
                 with one.path.open("rb") if one else stdin() as file:
                     score = reading.read_score(file.read(reading.MAX_BYTES + 1))
                 item = self._item(score, one)
-            except (MidiError, OSError) as error:
-                reason = failure_reason(error) if isinstance(error, OSError) else str(error)
+            except UsageError:
+                raise
+            except Exception as error:
+                reason = failure_reason(error)
                 reporter.skip(source, reason, reason.split(":")[0])
                 continue
             if originals.has(item.song.content, source):
@@ -86,7 +89,8 @@ class MidiRequest:
             if self.cutting.ends:
                 sides = list(sides_of(item.array, item.song, self.cutting.span_seconds, self.cutting.validation))
             for array, song in sides:
-                writer.add(array, item.dimension_names, song)
+                with working_on(source):
+                    writer.add(array, item.dimension_names, song)
                 pieces, held_back = pieces + len(array), held_back + song.is_held_out
             silent, kept = silent + item.silent, kept + 1
             progress.step(source)

@@ -64,7 +64,13 @@ class Outcome:
 
     found: MediaFile
     recording: Recording | None = None
-    error: AudioError | None = None
+    error: Exception | None = None
+
+    def result(self) -> Recording:
+        """Return the recording. Raises the error where there is none."""
+        if self.recording is None:
+            raise self.error or AudioError("no audio could be decoded")
+        return self.recording
 
 
 def decode(
@@ -130,10 +136,10 @@ def decode_many(
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
-        except AudioError as error:
+        except UsageError:
+            raise
+        except Exception as error:
             return Outcome(item, error=error)
-        except MemoryError:
-            return Outcome(item, error=AudioError("not enough memory for it; keep less of it with --seconds"))
 
     try:
         yield from ordered_map(work, found, jobs)
