@@ -81,8 +81,8 @@ class MidiRequest:
                 continue
             if originals.has(item.song.content, source):
                 continue
-            if score.cut:
-                reporter.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
+            for warning in score.warnings:
+                reporter.say(f"{source}: {warning}")
             if item.outside_keys:
                 reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
             sides = [(item.array, item.song)]
