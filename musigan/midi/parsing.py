@@ -88,7 +88,7 @@ def _read_chunks(data: bytes, position: int, file: MidiFile) -> None:
             file.note_damage("bytes between its tracks that are none")
         foreign = False
         length = _read_track(data[begin:position], file)
-        if declared_end not in (position, begin + length) and begin + length <= position:
+        if length is not None and declared_end not in (position, begin + length):
             file.note_damage("a track of another length than it says")
 
 
@@ -100,15 +100,15 @@ def _is_boundary(data: bytes, position: int) -> bool:
     return position == len(data) or (bool(_CHUNK_NAME.match(data, position)) and position + 8 + size <= len(data))
 
 
-def _read_track(track: bytes, file: MidiFile) -> int:
-    """Add a track's messages to `file`, up to where it ends or cannot be followed; return the bytes they take."""
+def _read_track(track: bytes, file: MidiFile) -> int | None:
+    """Add a track's messages to `file`; return the bytes that they take, None where they cannot be followed so far."""
     messages: list[Message] = []
     file.tracks.append(messages)
-    number, position = len(file.tracks) - 1, 0
+    number = len(file.tracks) - 1
     try:
-        for tick, status, data, position in _events(track):
+        for tick, status, data, end in _events(track):
             if status == END_OF_TRACK:
-                break
+                return end
             if status < 0:
                 file.note_damage("an event that does not say what it is")
             elif status in _IS_WELL_FORMED and not _IS_WELL_FORMED[status](data):
@@ -120,8 +120,8 @@ def _read_track(track: bytes, file: MidiFile) -> int:
                 messages.append(Message(tick, number, status, data))
     except (IndexError, OverflowError):
         file.note_damage("a track that cannot be followed to its end")
-        return len(track)
-    return position
+        return None
+    return len(track)
 
 
 def _events(track: bytes) -> Iterator[tuple[int, int, bytes, int]]:
