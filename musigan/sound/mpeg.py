@@ -26,6 +26,7 @@ _BITRATES_KBPS = {  # by (is version 1, layer)
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 DECODER_DELAY_SAMPLES = 529  # of every layer III decoder; LAME's tag counts only the encoder's delay
 _FRAMES_TO_LOCK = 4  # so many consistent headers in a row do not occur by chance
+_FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\x0b]", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)  # how a valid header begins
 
 
@@ -202,7 +203,8 @@ def after_tags(data: Bytes, position: int) -> int:
         if data[position : position + 3] == b"ID3" and len(data) >= position + 10:
             a, b, c, d = data[position + 6 : position + 10]
             footer = 10 if data[position + 5] & 0x10 else 0
-            position += 10 + footer + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
+            size = footer + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
+            position = _end_of_tag(data, position + 10, position + 10 + size)
         elif data[position : position + 8] == b"APETAGEX" and len(data) >= position + 32:
             size = struct.unpack_from("<I", data, position + 12)[0]
             position += 32 + size
@@ -210,6 +212,25 @@ def after_tags(data: Bytes, position: int) -> int:
             position += 128
         else:
             return min(position, len(data))
+
+
+def _end_of_tag(data: Bytes, begin: int, end: int) -> int:
+    """Return where the ID3 tag whose content lies from `begin` to `end` ends: at `begin` if its size is not true.
+
+    It is not where the file ends before it does, or frames go on from within it to behind it.
+    """
+    if end > len(data):
+        return begin
+    frame = None if parse_header(data[end : end + 4]) else _next_lock(data, begin, end)
+    while frame is not None and frame < end and (header := parse_header(data[frame : frame + 4])):
+        frame += header.size
+    return begin if frame is not None and frame > end else end
+
+
+def is_free_format(data: Bytes) -> bool:
+    """Return whether frames of free format, whose headers do not tell their size, begin behind the tags."""
+    position = after_tags(data, 0)
+    return _FREE_FORMAT.match(data, position) is not None and data.find(data[position : position + 2], position + 4) > 0
 
 
 def clean_file(data: Bytes, stretch: Stretch) -> bytes:
