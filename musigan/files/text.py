@@ -10,7 +10,8 @@ import unicodedata
 _MAX_CHARACTERS = 200  # characters; a longer text is a comment or damage
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 # Text in Latin-1 or Windows' variant: letters with accents stand alone or in twos, and few other signs are used.
-_LATIN = re.compile(r"(?:[\x01-\x7f]|(?<![^\x01-\x7f])[À-ÿŒœŠšŽžŸ]{1,2}(?![^\x01-\x7f])|[‘’“”–—…•™€«»¡¿°´·©®ªº\xa0])+")
+_ACCENTED = "[À-ÿŒœŠšŽžŸ]"
+_LATIN = re.compile(rf"(?:[\x01-\x7f‘’“”–—…•™€«»¡¿°´·©®ªº\xa0]|(?<!{_ACCENTED}){_ACCENTED}{{1,2}}(?!{_ACCENTED}))+")
 # Full-width Japanese: kana, ideographs and their punctuation, with ASCII between.
 _JAPANESE = re.compile(r"[\x01-\x7f　-ヿ一-鿿！-～Α-ωⅠ-Ⅻ①-⑳♪☆★○●◎♭♯→]+")
 

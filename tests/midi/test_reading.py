@@ -108,6 +108,14 @@ def test_the_title_is_the_first_tracks_name_where_it_is_one(name: str, title: st
     assert read_score(alone).title is None
 
 
+@pytest.mark.parametrize(
+    ("raw", "title"), [("桜の歌".encode("shift_jis"), "桜の歌"), (b"Caf\xe9", "Café"), ("月亮".encode("gbk"), None)]
+)
+def test_a_title_in_another_encoding_is_decoded_or_left_out(raw: bytes, title: str | None) -> None:
+    named = midi_file([(0, "track_name", {"name": raw.decode("latin-1")})], note(0, 480, 60))
+    assert read_score(named).title == title
+
+
 def test_what_is_no_song_says_why_in_words() -> None:
     whole = song()
     for data, reason in (
