@@ -199,6 +199,8 @@ def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[np
         if signal.shape[1] > best.shape[1]:
             report.warnings.append(f"{problem}; kept what decodes")
             best, best_report = signal, report
+        if isinstance(problem, AudioError):  # the verdict, whatever reader comes next
+            break
     if not best.shape[1]:
         raise AudioError(f"no audio could be decoded: {problem}")
     return best, best_report
