@@ -72,9 +72,7 @@ def read_score(data: bytes) -> Score:
         notes = notes.where(notes.starts < MAX_SECONDS)
         notes = replace(notes, stops=np.minimum(notes.stops, MAX_SECONDS))
     if not len(notes):
-        raise MidiError(
-            "no notes in it" + (f", or none that can be read ({'; '.join(file.damage)})" if file.damage else "")
-        )
+        raise MidiError(f"no notes that can be read: {'; '.join(file.damage)}" if file.damage else "no notes in it")
     meter = _Meter.of(meta, times, ticks_per_beat, float(notes.stops.max()))
     keys = [_key(message.data) for message in meta if message.status == KEY_SIGNATURE]
     tempo, first_beat = (None, None) if seconds_per_tick else meter.tempo_and_first_beat()
