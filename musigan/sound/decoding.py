@@ -190,7 +190,7 @@ def _blocks(file: Any, request: Request, report: Report, data: mpeg.Bytes, can_s
         raise ReaderError("libsndfile does not know this format")
     check_plausible(rate, file.channels)
     report.lossy = file.format in ("MP3", "OGG")
-    report.layout = layouts.layout_of(file)
+    report.layout = layouts.layout_of(file, data)
     delivered_samples = 0
     try:
         if request.start_seconds and can_seek and file.format in _EXACT_SEEK and file.seekable():
@@ -273,8 +273,9 @@ def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
             raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
         raise AudioError(f"it is {content_kind}; {ffmpeg.INSTALL_HINT} would read it")
     report.lossy = True
-    for rate, block in ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings):
+    for rate, layout, block in ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings):
         check_plausible(rate, block.shape[1])
+        report.layout = layout
         yield rate, block
 
 

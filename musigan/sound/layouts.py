@@ -7,9 +7,12 @@ the sides, FLC and FRC left and right of the centre; the rest are above, or unkn
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
+
+from musigan.sound.mpeg import Bytes
 
 Layout = tuple[str, ...]
 
@@ -35,6 +38,9 @@ _DEFAULT = {
 _LIBSNDFILE = dict(
     enumerate(("FL", "FR", "FC", "FL", "FR", "FC", "BC", "BL", "BR", "LFE", "FLC", "FRC", "SL", "SR"), start=2)
 )
+_MASK = dict(enumerate(("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR")))  # by bit
+_MASK_OF_FLAC = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9a-f]{1,8})(?![0-9a-f])", re.I)
+_COMMENTS_WITHIN = 1 << 16  # bytes from the file's beginning
 _GET_CHANNEL_MAP = 0x1100  # SFC_GET_CHANNEL_MAP_INFO
 _HALF = math.sqrt(0.5)
 _GAINS = {  # to left and right, of ITU-R BS.775
@@ -43,10 +49,13 @@ _GAINS = {  # to left and right, of ITU-R BS.775
 }  # fmt: skip
 
 
-def layout_of(file: Any) -> Layout:
-    """Return the layout of an open soundfile.SoundFile; () where its format has none."""
+def layout_of(file: Any, data: Bytes) -> Layout:
+    """Return the layout of an open soundfile.SoundFile of the bytes `data`; () where it does not say."""
     if file.format == "OGG":
         return tuple(_VORBIS.get(file.channels, "").split())
+    if file.format == "FLAC":
+        mask = _MASK_OF_FLAC.search(data[:_COMMENTS_WITHIN])
+        return layout_of_mask(int(mask[1], 16)) if mask else ()
     # soundfile has no method for this command of libsndfile's, and its own are made like this.
     from soundfile import _ffi, _snd
 
@@ -54,6 +63,11 @@ def layout_of(file: Any) -> Layout:
     if not _snd.sf_command(file._file, _GET_CHANNEL_MAP, positions, _ffi.sizeof(positions)):
         return ()
     return tuple(_LIBSNDFILE.get(position, "") for position in positions)
+
+
+def layout_of_mask(mask: int) -> Layout:
+    """Return the layout of a mask of WAVEFORMATEXTENSIBLE; "" for positions that have no name here."""
+    return tuple(_MASK.get(bit, "") for bit in range(32) if mask >> bit & 1)
 
 
 def stereo_matrix(count: int, layout: Layout = ()) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from musigan.sound import ffmpeg
 from musigan.sound.audio import decode
 from musigan.sound.layouts import layout_of, stereo_matrix
 
@@ -78,11 +80,32 @@ def test_the_same_5_1_from_every_format(kind: tuple[str, str], tmp_path: Path) -
 def test_vorbis_orders_hold_the_same_places_as_wave(count: int, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.ogg", np.zeros((4800, count)), 48000, "VORBIS", format="OGG")
     with soundfile.SoundFile(tmp_path / "x.ogg") as file:
-        layout = layout_of(file)
+        layout = layout_of(file, b"")
     assert len(layout) == len(set(layout)) == count
     np.testing.assert_allclose(
         np.sort(stereo_matrix(count, layout), axis=0), np.sort(stereo_matrix(count), axis=0), rtol=1e-6
     )
+
+
+def test_flac_by_the_mask_in_its_comments(tmp_path: Path) -> None:
+    import mutagen
+
+    soundfile.write(tmp_path / "x.flac", 0.9 * played(3).T, 12000)
+    assert set(heard(tmp_path / "x.flac")[0]) == {"0", "2"}
+    file = mutagen.File(tmp_path / "x.flac")
+    file["WAVEFORMATEXTENSIBLE_CHANNEL_MASK"] = "0x000B"  # 2.1
+    file.save()
+    assert [set(side) for side in heard(tmp_path / "x.flac")] == [{"0"}, {"1"}]
+
+
+@pytest.mark.skipif(ffmpeg.find_ffmpeg() is None, reason="there is no ffmpeg")
+def test_ffmpeg_by_its_mask(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(masked_wav(0x107, played(4), 12000))
+    program = ffmpeg.find_ffmpeg()
+    assert program is not None
+    words = ["-v", "error", "-i", "x.wav", "-c:a", "alac", "x.m4a"]
+    subprocess.run([program[0], *words], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
+    assert [set(side) for side in heard(tmp_path / "x.m4a")] == [{"0", "2", "3"}, {"1", "2", "3"}]
 
 
 def test_effects_alone_are_silence() -> None:
