@@ -315,7 +315,8 @@ def _mixed(block: np.ndarray, channels: Channels, established: int, layout: Layo
     if input_channels == output_channels:
         return np.ascontiguousarray(block)
     if output_channels == 1:
-        return block.mean(axis=1, keepdims=True, dtype=np.float32)
+        stereo = block if input_channels == 2 else block @ stereo_matrix(input_channels, layout)
+        return stereo.mean(axis=1, keepdims=True, dtype=np.float32)
     if input_channels == 1:
         return np.repeat(block, output_channels, axis=1)
     if output_channels == 2:

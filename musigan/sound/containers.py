@@ -17,7 +17,6 @@ from musigan.sound.mpeg import Bytes
 
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _LOOSE_BYTES = 1 << 16  # behind a WAV's sound: fewer are tags or padding, more are the rest of the recording
-_PLAIN_WAV = (1, 3, 6, 7, 0xFFFE)  # samples of equal size: integers, floats, A-law, mu-law, extensible
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\0\0\x22")  # with the first block, STREAMINFO, which may be the last
 _FLAC_TAIL_BYTES = 1 << 18  # in which the last frames are looked for
 _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]", re.DOTALL)
@@ -91,14 +90,17 @@ def _wav_part(data: Bytes) -> list[Part]:
         position = begin + size + size % 2
     if name != b"data" or len(format_chunk) < 16:
         return []
-    kind, _, _, byte_rate = struct.unpack_from("<HHII", format_chunk)
+    byte_rate = int.from_bytes(format_chunk[8:12], "little")
     declared = size if long_size is None or size != 0xFFFFFFFF else long_size
     actual = _sound_bytes(data, begin, declared)
-    if actual in (0, declared) or kind not in _PLAIN_WAV:
+    if actual in (0, declared):
         return []
-    head = b"WAVEds64" + struct.pack("<IQQQI", 28, 64 + len(format_chunk) + actual, actual, 0, 0)
-    head += b"fmt " + struct.pack("<I", len(format_chunk)) + format_chunk + b"data\xff\xff\xff\xff"
-    return [Part(b"RF64\xff\xff\xff\xff" + head, begin, begin + actual, declared / max(byte_rate, 1))]
+    is_long = actual >= 0xFFFFFF00
+    head = b"ds64" + struct.pack("<IQQQI", 28, 64 + len(format_chunk) + actual, actual, 0, 0) if is_long else b""
+    head = b"WAVE" + head + b"fmt " + struct.pack("<I", len(format_chunk)) + format_chunk + b"data"
+    sizes = [0xFFFFFFFF] * 2 if is_long else [len(head) + 4 + actual, actual]
+    head = (b"RF64" if is_long else b"RIFF") + struct.pack("<I", sizes[0]) + head + struct.pack("<I", sizes[1])
+    return [Part(head, begin, begin + actual, declared / max(byte_rate, 1))]
 
 
 def _sound_bytes(data: Bytes, begin: int, declared: int) -> int:
@@ -123,28 +125,31 @@ def _flac_parts(data: Bytes, first: int) -> list[Part]:
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
         facts = int.from_bytes(data[start + 18 : start + 26], "big")
         sample_rate, promised = facts >> 44, facts & (1 << 36) - 1
-        samples = _flac_samples(data, start, end)
-        is_true = samples <= promised
-        head = data[start : start + 18] + (facts if is_true else facts - promised + samples).to_bytes(8, "big")
-        parts.append(Part(head, start + 26, end, None if is_true or not promised else promised / max(sample_rate, 1)))
-        if is_true and len(starts) == 1:
+        samples = _flac_samples(data, start, end, promised) or promised
+        head = data[start : start + 18] + (facts - promised + samples).to_bytes(8, "big")
+        false_seconds = promised / max(sample_rate, 1) if promised not in (0, samples) else None
+        parts.append(Part(head, start + 26, end, false_seconds))
+        if samples == promised and len(starts) == 1:
             return []
     return parts
 
 
-def _flac_samples(data: Bytes, start: int, end: int) -> int:
+def _flac_samples(data: Bytes, start: int, end: int, promised: int) -> int:
     """Return the samples per channel up to the end of the last frame of a FLAC file; 0 where none is seen.
 
-    A frame counts where another begins at the sample where it ends: bytes that look like a frame do not.
+    A frame counts where another begins at the sample where it ends: bytes that look like a frame do not. The last one
+    counts if it ends as `promised`, or is whole.
     """
     block_size = int.from_bytes(data[start + 10 : start + 12], "big")  # the largest: of all, where these are equal
-    stops, samples = {0}, 0
-    for found in _FLAC_FRAME.finditer(data[max(start + 42, end - _FLAC_TAIL_BYTES) : end]):
-        span = _flac_frame(found.string[found.start() : found.start() + 16], block_size)
+    end -= 128 if data[end - 128 : end - 125] == b"TAG" else 0
+    tail = data[max(start + 42, end - _FLAC_TAIL_BYTES) : end]
+    stops, last, offset = {0}, (0, 0), 0
+    for found in _FLAC_FRAME.finditer(tail):
+        span = _flac_frame(tail[found.start() : found.start() + 16], block_size)
         if span is not None:
-            samples = span[1] if span[0] in stops else samples
+            last, offset = (span, found.start()) if span[0] in stops else (last, offset)
             stops.add(span[1])
-    return samples
+    return last[1] if last[1] == promised or not _remainder(tail[offset:], 16, 0x8005) else last[0]
 
 
 def _flac_frame(header: bytes, block_size: int) -> tuple[int, int] | None:
@@ -155,7 +160,7 @@ def _flac_frame(header: bytes, block_size: int) -> tuple[int, int] | None:
     for byte in header[5 : 4 + coded]:
         number = number << 6 | byte & 63
     end = 4 + coded + {6: 1, 7: 2}.get(size_code, 0) + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    if rate_code == 15 or end >= len(header) or _crc8(header[:end]) != header[end]:
+    if rate_code == 15 or end >= len(header) or _remainder(header[: end + 1], 8, 7):
         return None
     at = 4 + coded
     size = _FLAC_SIZES.get(size_code) or int.from_bytes(header[at : at + size_code - 5], "big") + 1
@@ -163,12 +168,13 @@ def _flac_frame(header: bytes, block_size: int) -> tuple[int, int] | None:
     return first, first + size
 
 
-def _crc8(content: bytes) -> int:
-    remainder = 0
+def _remainder(content: bytes, bits: int, polynomial: int) -> int:
+    """Return the remainder of a cyclic redundancy check: 0 for content with its checksum behind it."""
+    remainder, top, mask = 0, 1 << bits - 1, (1 << bits) - 1
     for byte in content:
-        remainder ^= byte
+        remainder ^= byte << bits - 8
         for _ in range(8):
-            remainder = remainder << 1 ^ (0x107 if remainder & 0x80 else 0)
+            remainder = (remainder << 1 ^ polynomial if remainder & top else remainder << 1) & mask
     return remainder
 
 

@@ -59,6 +59,7 @@ _NEEDS_FFMPEG = (
     (0, b"MAC ", "Monkey's Audio (ape)"),
     (0, b"wvpk", "WavPack"),
     (0, b"fLaC", "a damaged FLAC"),
+    (28, b"\x7fFLAC", "FLAC in Ogg"),
     (0, b"OggS", "a damaged Ogg"),
 )
 _TEXT_STARTS = {  # lower case
@@ -186,7 +187,7 @@ def _blocks(file: Any, request: Request, report: Report, data: mpeg.Bytes, can_s
     import soundfile
 
     is_mpeg, rate = file.format == "MP3", file.samplerate
-    if file.format not in _FORMATS or (is_mpeg and not (mpeg.is_mpeg(data) or mpeg.is_free_format(data))):
+    if file.format not in _FORMATS or (is_mpeg and not (mpeg.is_mpeg(data) or mpeg.may_begin(data))):
         raise ReaderError("libsndfile does not know this format")
     check_plausible(rate, file.channels)
     report.lossy = file.format in ("MP3", "OGG")
@@ -268,7 +269,7 @@ def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
     """Yield blocks read by the ffmpeg program. Raises AudioError, with the extra to install, where there is none."""
     if ffmpeg.find_ffmpeg() is None:
         with open(request.path, "rb") as file:
-            content_kind = _match_signature(file.read(16), _NEEDS_FFMPEG)
+            content_kind = _match_signature(file.read(64), _NEEDS_FFMPEG)
         if content_kind is None:
             raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
         raise AudioError(f"it is {content_kind}; {ffmpeg.INSTALL_HINT} would read it")

@@ -26,8 +26,8 @@ _BITRATES_KBPS = {  # by (is version 1, layer)
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 DECODER_DELAY_SAMPLES = 529  # of every layer III decoder; LAME's tag counts only the encoder's delay
 _FRAMES_TO_LOCK = 4  # so many consistent headers in a row do not occur by chance
-_FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\x0b]", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)  # how a valid header begins
+_LOOSE_SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\xef]", re.DOTALL)  # of free format, too
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def after_tags(data: Bytes, position: int) -> int:
             position = _end_of_tag(data, position + 10, position + 10 + size)
         elif data[position : position + 8] == b"APETAGEX" and len(data) >= position + 32:
             size = struct.unpack_from("<I", data, position + 12)[0]
-            position += 32 + size
+            position = _end_of_tag(data, position + 32, position + 32 + size)
         elif data[position : position + 3] == b"TAG":
             position += 128
         else:
@@ -215,7 +215,7 @@ def after_tags(data: Bytes, position: int) -> int:
 
 
 def _end_of_tag(data: Bytes, begin: int, end: int) -> int:
-    """Return where the ID3 tag whose content lies from `begin` to `end` ends: at `begin` if its size is not true.
+    """Return where the tag whose content lies from `begin` to `end` ends: at `begin` if its size is not true.
 
     It is not where the file ends before it does, or frames go on from within it to behind it.
     """
@@ -227,10 +227,11 @@ def _end_of_tag(data: Bytes, begin: int, end: int) -> int:
     return begin if frame is not None and frame > end else end
 
 
-def is_free_format(data: Bytes) -> bool:
-    """Return whether frames of free format, whose headers do not tell their size, begin behind the tags."""
+def may_begin(data: Bytes) -> bool:
+    """Return whether frames may begin behind the tags that only a decoder can follow: of free format, or flawed."""
     position = after_tags(data, 0)
-    return _FREE_FORMAT.match(data, position) is not None and data.find(data[position : position + 2], position + 4) > 0
+    start = data[position : position + 2]
+    return _LOOSE_SYNC.match(data, position) is not None and data.find(start, position + 4, position + 8192) > 0
 
 
 def clean_file(data: Bytes, stretch: Stretch) -> bytes:

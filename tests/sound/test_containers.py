@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from musigan.errors import AudioError
-from musigan.sound import audio, ffmpeg
+from musigan.sound import audio, ffmpeg, mpeg
 from musigan.sound.audio import decode
 from musigan.sound.containers import Part, PartFile, parts_of
 from tests.sounds import id3_tag, noise, pitch, tones, two_tone_mp3, write
@@ -101,7 +102,7 @@ def flac_totals(content: bytes, samples: int, start: int = 0) -> bytes:
     return content[: start + 18] + (facts + samples).to_bytes(8, "big") + content[start + 26 :]
 
 
-@pytest.mark.parametrize(("samples", "warnings"), [(120000, 0), (12000, 1), (0, 0)])
+@pytest.mark.parametrize(("samples", "warnings"), [(120000, 0), (12000, 1), (0, 0), (240000, 1), (2**36 - 1, 1)])
 @pytest.mark.parametrize("tag", [b"", id3_tag(500)])
 def test_a_flac_sounds_to_its_last_frame(samples: int, warnings: int, tag: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / "x.flac", tones(10, 12000, 500, 800), 12000)
@@ -109,6 +110,16 @@ def test_a_flac_sounds_to_its_last_frame(samples: int, warnings: int, tag: bytes
     recording = decode(path)
     assert (recording.seconds, len(recording.warnings)) == (10.0, warnings)
     np.testing.assert_allclose(recording.signal, tones(10, 12000, 500, 800), atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [120000, 0])
+def test_a_cut_flac_is_read_up_to_its_last_whole_frame(samples: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.flac", tones(10, 12000, 500, 800), 12000)
+    content = flac_totals(path.read_bytes(), samples)
+    path.write_bytes(content[: len(content) // 2])
+    recording = decode(path)
+    assert 4.3 < recording.seconds < 5.5
+    assert len(recording.warnings) == (samples > 0)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus", "flac"])
@@ -139,6 +150,22 @@ def test_an_id3_tag_that_is_larger_than_it_can_be_does_not_hide_the_song(tmp_pat
         tag = b"ID3\3\0\0" + bytes(size >> shift & 127 for shift in (21, 14, 7, 0)) + b"TIT2\0\0\0\5\0\0\0Song"
         (tmp_path / "x.mp3").write_bytes(tag + song)
         assert decode(tmp_path / "x.mp3").seconds == pytest.approx(6.0, abs=0.03)
+
+
+def test_an_mp3_whose_headers_have_a_reserved_value_is_the_decoders_to_judge(tmp_path: Path) -> None:
+    song = bytearray(two_tone_mp3())
+    for stretch in mpeg.scan(bytes(song)).stretches:
+        for offset in stretch.offsets:
+            song[offset + 3] = song[offset + 3] & 0xFC | 2  # emphasis
+    (tmp_path / "x.mp3").write_bytes(song)
+    assert decode(tmp_path / "x.mp3").seconds == pytest.approx(6.0, abs=0.06)
+
+
+def test_an_adpcm_wav_that_was_not_finished(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tones(10, 12000, 500, 800).T, 12000, "MS_ADPCM", format="WAV")
+    content = (tmp_path / "x.wav").read_bytes()
+    at = content.index(b"data") + 4
+    assert seconds_of(tmp_path / "x.wav", content[:at] + bytes(4) + content[at + 4 :])[0] == pytest.approx(10, abs=0.1)
 
 
 def test_mp3_of_free_format(tmp_path: Path) -> None:
