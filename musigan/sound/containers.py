@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from musigan.sound import mpeg
 from musigan.sound.mpeg import Bytes
 
+_MAX_PARTS = 10_000  # recordings in a file: a week of radio
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _LOOSE_BYTES = 1 << 16  # behind a WAV's sound: fewer are tags or padding, more are the rest of the recording
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\0\0\x22")  # with the first block, STREAMINFO, which may be the last
@@ -80,7 +81,7 @@ def parts_of(data: Bytes) -> list[Part]:
 def _wav_part(data: Bytes) -> list[Part]:
     """Return the sound of a WAV under a header with its true size; none where its own header has it."""
     position, format_chunk, long_size, name, size = 12, b"", None, b"", 0
-    while name != b"data" and position + 8 <= len(data):
+    while name != b"data" and _CHUNK_NAME.match(data, position) and position + 8 <= len(data):
         name, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
         begin = position + 8
         if name == b"ds64":
@@ -119,7 +120,7 @@ def _sound_bytes(data: Bytes, begin: int, declared: int) -> int:
 def _flac_parts(data: Bytes, first: int) -> list[Part]:
     """Return the FLAC files from `first` on, with their true numbers of samples; none for one whose header has it."""
     starts = [first]
-    while (following := _FLAC_START.search(data, starts[-1] + 42)) is not None:
+    while len(starts) < _MAX_PARTS and (following := _FLAC_START.search(data, starts[-1] + 42)) is not None:
         starts.append(following.start())
     parts = []
     for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
@@ -183,7 +184,7 @@ def _ogg_links(data: Bytes) -> list[Part]:
     starts, position, begins = [0], 0, True
     while (position := data.find(b"OggS", position)) >= 0 and position + 27 <= len(data):
         is_first_page = bool(data[position + 5] & 2)  # of a logical stream; those of one link come together
-        if is_first_page and not begins:
+        if is_first_page and not begins and len(starts) < _MAX_PARTS:
             starts.append(position)
         begins = is_first_page
         lacing = data[position + 27 : position + 27 + data[position + 26]]

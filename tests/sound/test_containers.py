@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,21 @@ def test_mp3_of_free_format(tmp_path: Path) -> None:
     frame = b"\xff\xfb\x00\x64".ljust(1044, b"\0")
     (tmp_path / "x.mp3").write_bytes(frame * 230)
     assert decode(tmp_path / "x.mp3").seconds == pytest.approx(230 * 1152 / 44100, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"RIFF\0\0\0\0WAVE" + bytes(10**7),
+        b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * 10**5,
+        (b"fLaC\0\0\0\x22" + bytes(34)) * 10**5,
+        (b"OggS\0\2" + bytes(21) + b"OggS\0\0" + bytes(21)) * 10**5,
+    ],
+)
+def test_parts_are_found_in_a_time_that_grows_with_the_file_alone(data: bytes) -> None:
+    before = time.process_time()
+    parts_of(data)
+    assert time.process_time() - before < 4
 
 
 @given(
