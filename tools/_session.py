@@ -73,7 +73,8 @@ class Session:
         if self.strict:
             raise MusiganError(f"{what}: {reason} (--strict)")
         if self.verbose and sys.exc_info()[0] is not None:
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():
+                self._status.line(line)
         self.skipped[group or reason] += 1
         if not self.quiet:
             self._status.line(f"{self.name}: skipped {what}: {reason}")
