@@ -32,20 +32,26 @@ class _Note:
     cut: int = 0  # notes of its key that it ended, whose releases may follow at its own tick
 
 
+_Sounding = dict[int, deque[_Note]]  # by pitch; those of one key were struck at one tick
+
+
 @dataclass
 class _Channel:
-    """A channel's keys that are down, and those released that a pedal holds, by pitch."""
+    """A channel's keys that are down, and those released that its pedals hold."""
 
-    down: dict[int, deque[_Note]] = field(default_factory=dict)  # those of one key were struck at one tick
-    held: dict[int, list[_Note]] = field(default_factory=dict)
+    down: _Sounding = field(default_factory=dict)
+    by_damper: _Sounding = field(default_factory=dict)
+    by_sostenuto: _Sounding = field(default_factory=dict)
     damper: bool = False
     sostenuto: frozenset[int] | None = None  # the pitches that it holds; None: up
 
     def strike(self, note: _Note) -> None:
-        self._end(self.held.pop(note.pitch, ()), note.start)
+        for held in (self.by_damper, self.by_sostenuto):
+            if note.pitch in held:
+                _end(held.pop(note.pitch), note.start)
         unison = self.down.setdefault(note.pitch, deque())
         if unison and unison[0].start != note.start:
-            self._end(unison, note.start)
+            _end(unison, note.start)
             note.cut = len(unison)
             unison.clear()
         unison.append(note)
@@ -57,47 +63,54 @@ class _Channel:
         if unison[0].start == tick and unison[0].cut:
             unison[0].cut -= 1
             return
-        self._let_go(tick, pitch, [unison.popleft()])
+        self._let_go(tick, pitch, deque([unison.popleft()]))
         if not unison:
             del self.down[pitch]
 
-    def _let_go(self, tick: int, pitch: int, notes: Iterable[_Note]) -> None:
-        if self.damper or (self.sostenuto and pitch in self.sostenuto):
-            self.held.setdefault(pitch, []).extend(notes)
+    def _let_go(self, tick: int, pitch: int, notes: deque[_Note]) -> None:
+        if self.sostenuto and pitch in self.sostenuto:
+            self.by_sostenuto.setdefault(pitch, deque()).extend(notes)
+        elif self.damper:
+            self.by_damper.setdefault(pitch, deque()).extend(notes)
         else:
-            self._end(notes, tick)
+            _end(notes, tick)
 
     def control(self, tick: int, number: int, value: int) -> None:
+        is_down = value >= 64
         if number == _DAMPER:
-            self.damper = value >= 64
-        elif number == _SOSTENUTO and value < 64:
-            self.sostenuto = None
-        elif number == _SOSTENUTO and self.sostenuto is None:
-            self.sostenuto = frozenset(self.down)
+            self.damper = is_down
+        elif number == _SOSTENUTO and not (is_down and self.sostenuto is not None):
+            self.sostenuto = frozenset(self.down) if is_down else None
         elif number == _RESET:
             self.damper, self.sostenuto = False, None
         elif number == _SOUNDS_OFF:
-            for notes in (*self.down.values(), *self.held.values()):
-                self._end(notes, tick)
-            self.down.clear()
-            self.held.clear()
+            _end_all(self.down, tick)
+            self.end_held(tick)
         elif number in _NOTES_OFF:
             for pitch, notes in self.down.items():
                 self._let_go(tick, pitch, notes)
             self.down.clear()
-        if not self.damper and not self.sostenuto:
-            self.end_held(tick)
-        elif number == _DAMPER and not self.damper:
-            self.end_held(tick, self.sostenuto or frozenset())
+        if self.by_sostenuto and self.sostenuto is None:
+            for pitch, notes in self.by_sostenuto.items():
+                self._let_go(tick, pitch, notes)
+            self.by_sostenuto.clear()
+        if not self.damper:
+            _end_all(self.by_damper, tick)
 
-    def end_held(self, tick: int, but: frozenset[int] = frozenset()) -> None:
-        for pitch in self.held.keys() - but:
-            self._end(self.held.pop(pitch), tick)
+    def end_held(self, tick: int) -> None:
+        _end_all(self.by_damper, tick)
+        _end_all(self.by_sostenuto, tick)
 
-    @staticmethod
-    def _end(notes: Iterable[_Note], tick: int) -> None:
-        for note in notes:
-            note.stop = tick
+
+def _end(notes: Iterable[_Note], tick: int) -> None:
+    for note in notes:
+        note.stop = tick
+
+
+def _end_all(sounding: _Sounding, tick: int) -> None:
+    for notes in sounding.values():
+        _end(notes, tick)
+    sounding.clear()
 
 
 def sounding_notes(messages: Sequence[Message]) -> np.ndarray:
