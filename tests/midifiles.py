@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,12 @@ def folder(path: Path, names: dict[str, bytes]) -> Path:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(data)
     return path
+
+
+def header(tracks: int, kind: int = 1, division: int = 480) -> bytes:
+    """The header of a file that claims so many tracks."""
+    return b"MThd" + struct.pack(">IHHh", 6, kind, tracks, division)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack(">I", len(content)) + content

@@ -199,7 +199,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
     if isinstance(error, OSError):
         return f"{error.filename or 'input or output'}: {error.strerror or error}", 1
-    return f"internal error: {type(error).__name__}: {error} (-v shows where)", 1
+    at = "".join(f" at {name}" for name in getattr(error, "__notes__", [])[:1])  # of reporting.working_on
+    return f"internal error{at}: {type(error).__name__}: {error} (-v shows where)", 1
 
 
 def _flag(field: str) -> str:

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,9 @@ class Session:
         """Report that an input is passed over, and why; `group` is what the summary counts it under."""
         if self.strict:
             raise MusiganError(f"{what}: {reason} (--strict)")
+        if self.verbose and sys.exc_info()[0] is not None:
+            for line in traceback.format_exc().splitlines():
+                self._status.line(line)
         self.skipped[group or reason] += 1
         if not self.quiet:
             self._status.line(f"{self.name}: skipped {what}: {reason}")

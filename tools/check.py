@@ -23,6 +23,7 @@ def main(
     Example: musigan check keys.zarr
     """
     from musigan.errors import MusiganError
+    from musigan.files.finding import failure_reason
     from musigan.store.checking import check_store
 
     failed = []
@@ -31,10 +32,12 @@ def main(
             with session.reader(source) as reader:
                 for line in check_store(reader, lambda done, name: session.status(f"{done} items  {name}")):
                     session.print(line)
-        except MusiganError as error:
+        except BrokenPipeError:
+            raise
+        except Exception as error:
             if len(stores) == 1:
                 raise
-            session.error(str(error))
+            session.error(str(error) if isinstance(error, MusiganError) else f"{source}: {failure_reason(error)}")
             failed.append(source)
     if failed:
         raise MusiganError(f"not whole: {', '.join(failed)}")

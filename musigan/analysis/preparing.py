@@ -41,10 +41,12 @@ def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDAr
 
     signal, level = recording.signal, 1.0
     if dtype == "int16":
-        level = max(1.0, float(np.abs(signal).max(initial=0.0))) / 32767
-        array: npt.NDArray[Any] = np.rint(signal / np.float32(level)).astype(np.int16)
-    else:
-        array = np.clip(signal, -65504, 65504).astype(np.float16)
+        level = max(1.0, float(signal.max(initial=0.0)), -float(signal.min(initial=0.0))) / 32767
+    array: npt.NDArray[Any] = np.empty(signal.shape, dtype)
+    for start in range(0, signal.shape[1], 1 << 20):  # in blocks: a whole song of float32 is large enough once
+        block = signal[:, start : start + (1 << 20)]
+        scaled = np.rint(block / np.float32(level)) if dtype == "int16" else np.clip(block, -65504, 65504)
+        array[:, start : start + (1 << 20)] = scaled
     song = Song(source=source, content=content_hash(signal), level=level)
     return array, replace(
         song,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
 from musigan.analysis.beats.annotations import read_beats
-from musigan.errors import FieldError, MusiganError
+from musigan.errors import FieldError, UsageError
 from musigan.files.duplicates import Originals
+from musigan.files.finding import failure_reason
 from musigan.machine.parallel import ordered_map
+from musigan.machine.reporting import working_on
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
@@ -50,15 +52,19 @@ class DecodingRequest:
         for outcome in audio.decode_many(
             found, jobs, self.sample_rate, self.start_seconds, self.seconds, self.channels, shortest
         ):
-            source, recording = outcome.found.source, outcome.recording
-            if recording is None:
-                reporter.skip(source, str(outcome.error), str(outcome.error).split(":")[0])
+            source = outcome.found.source
+            try:
+                recording = outcome.result()
+                array, song = preparing.to_waveform(recording, source, self.dtype)
+            except Exception as error:
+                reason = failure_reason(error)
+                reporter.skip(source, reason, reason.split(":")[0])
                 continue
             for warning in recording.warnings:
                 reporter.say(f"{source}: {warning}")
-            array, song = preparing.to_waveform(recording, source, self.dtype)
             if not originals.has(song.content, source):
-                writer.add(array, preparing.WAVEFORM, song)
+                with working_on(source):
+                    writer.add(array, preparing.WAVEFORM, song)
                 progress.step(source)
         return originals.duplicates
 
@@ -90,8 +96,14 @@ class PairingRequest:
         header, pairs, silent, held_back, songs = reader.header, 0, 0, 0, 0
         progress = reporter.progress(header.expected, "songs")
         for item in reader:
-            cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
-            title = song.source or item.name
+            title = item.song.source or item.name
+            try:
+                cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
+            except UsageError:
+                raise
+            except Exception as error:
+                reporter.skip(title, failure_reason(error), "that could not be cut")
+                continue
             silent += cut.silent
             if not cut.starts:
                 if cut.silent:
@@ -108,7 +120,8 @@ class PairingRequest:
             if self.ends:
                 sides = list(sides_of(cut.pairs, song, 2 * self.chunk_seconds, self.validation))
             for side in sides:
-                writer.add(side[0], preparing.PAIRS, side[1])
+                with working_on(title):
+                    writer.add(side[0], preparing.PAIRS, side[1])
                 pairs += len(side[0])
                 held_back += side[1].is_held_out
             songs += 1
@@ -194,19 +207,20 @@ class Analysis:
         sound, settings, asked = self.reader.header, self.request.settings, self.request.beats
         beats = read_beats(asked) if asked not in ("find", "none") else asked == "find"
 
-        def work(item: Item) -> tuple[Item, preparing.KeysItem | MusiganError]:
+        def work(item: Item) -> tuple[Item, preparing.KeysItem | Exception]:
             """Analyse one song, in a thread; its failure becomes its result, so that the others go on."""
             try:
                 chunk_seconds, tracks = self.header.chunk_seconds, self.header.tracks
                 return item, preparing.to_keys(item, sound, settings, chunk_seconds, device, beats, tracks)
-            except MusiganError as error:
+            except Exception as error:
                 return item, error
 
         progress = reporter.progress(sound.expected, "songs")
         for item, result in ordered_map(work, self.items if isinstance(beats, bool) else self._only_song(), jobs):
             title = item.song.source or item.name
-            if isinstance(result, MusiganError):
-                reporter.skip(title, str(result), "that could not be analysed")
+            if isinstance(result, Exception):
+                reporter.skip(title, failure_reason(result), "that could not be analysed")
                 continue
-            writer.add(*result)
+            with working_on(title):
+                writer.add(*result)
             progress.step(title)

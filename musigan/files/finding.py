@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from musigan.errors import AudioError
-from musigan.files.text import encodable, printable
+from musigan.errors import AudioError, MusiganError
+from musigan.files.text import clean_text, encodable, printable
 
 # Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
 # The second set needs ffmpeg.
@@ -118,10 +118,15 @@ def _raise_skip(path: str, reason: str) -> None:
     raise AudioError(f"{path}: {reason}")
 
 
-def failure_reason(error: OSError | ValueError) -> str:
-    """Return the reason why a path cannot be read, in lower-case words and without the path."""
+def failure_reason(error: Exception) -> str:
+    """Return in one line, without the input's name, why an input cannot be used, whatever was raised over it."""
+    if isinstance(error, MusiganError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory for it"
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    words = clean_text(str(error))
+    return f"cannot be used: {type(error).__name__}" + (f", {words}" if words else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -29,6 +31,16 @@ class Reporter(Protocol):
 
     def progress(self, total: int | None, unit: str) -> Steps:
         """Return a new count, of `total` items where that is known."""
+
+
+@contextmanager
+def working_on(name: str) -> Iterator[None]:
+    """Note on an exception that passes which input was at work: it is the program's fault, and not the input's."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(name)
+        raise
 
 
 def duration(seconds: float) -> str:

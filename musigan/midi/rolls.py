@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ QUIETEST_VELOCITY = 7  # softer notes get this velocity: musigan.rolls.notes.ONS
 SHORTEST_SECONDS = 0.06  # shorter runs are removed from rolls that networks generate, so no note here may be shorter
 DRUM_SECONDS = 0.1  # a drum rings freely, so the time of its release means nothing
 TYPICAL_LEVEL = 0.1  # factor back to full scale, typical of recordings
+MAX_ITEM_BYTES = 512 << 20  # of float16, of a song's pieces; making them takes three times as much
 
 
 def parse_tracks(text: str) -> tuple[str, ...]:
@@ -75,7 +77,9 @@ class Arrangement:
         return "piano" if self.merged else group
 
 
-def notes_to_roll(notes: NoteEvents, tracks: Sequence[str], settings: KeySettings) -> tuple[Float, int]:
+def notes_to_roll(
+    notes: NoteEvents, tracks: Sequence[str], settings: KeySettings, dtype: npt.DTypeLike = np.float32
+) -> tuple[npt.NDArray[Any], int]:
     """Return the roll (C, K, T) of notes whose `groups` index `tracks`, and the number of notes outside the keys."""
     keys = notes.pitches - PITCH_OF_KEY - settings.keys.low
     is_on_keys = (keys >= 0) & (keys < settings.keys.count)
@@ -85,7 +89,7 @@ def notes_to_roll(notes: NoteEvents, tracks: Sequence[str], settings: KeySetting
     stops = np.maximum(_frames(notes.stops, settings.frame_seconds), starts + shortest)
     stops[is_drum] = starts[is_drum] + max(round(DRUM_SECONDS / settings.frame_seconds), 1)
     loudness = np.maximum(notes.velocities, QUIETEST_VELOCITY) / np.float32(127)
-    roll = np.zeros((len(tracks), settings.keys.count, int(stops.max(initial=0))), np.float32)
+    roll = np.zeros((len(tracks), settings.keys.count, int(stops.max(initial=0))), dtype)
     row_numbers = notes.groups * settings.keys.count + keys
     order = np.lexsort((starts, row_numbers))
     order = order[is_on_keys[order]]
@@ -195,7 +199,14 @@ def to_item(
     notes = arrangement.of(score.notes)
     if not len(notes):
         raise MidiError(f"no notes for {', '.join(arrangement.groups)}")
-    roll, outside_keys = notes_to_roll(notes, arrangement.tracks, settings)
+    seconds, channels = float(notes.stops.max()), len(arrangement.tracks)
+    item_bytes = 2 * channels * settings.keys.count * seconds / settings.frame_seconds / (1 - cutting.overlap)
+    if item_bytes > MAX_ITEM_BYTES:
+        raise MidiError(
+            f"{seconds:.0f} s in frames of {settings.frame_seconds:g} s take {item_bytes / 2**20:.0f} MiB, more than "
+            f"{MAX_ITEM_BYTES >> 20}: ask for longer frames, fewer tracks or keys, or less overlap"
+        )
+    roll, outside_keys = notes_to_roll(notes, arrangement.tracks, settings, np.float16)
     if not roll.any():
         raise MidiError(f"no notes on keys {settings.keys}")
     pieces, starts, silent = cutting.cut(roll, settings)
@@ -207,7 +218,7 @@ def to_item(
     song = replace(
         song, content=content, split=split, level=TYPICAL_LEVEL, starts=starts, time_signature=score.time_signature
     )
-    seconds = None if cutting.paired else roll.shape[-1] * settings.frame_seconds
-    song = replace(song, seconds=seconds, tempo=score.tempo, first_beat=score.first_beat, key=score.key or "")
+    length = None if cutting.paired else roll.shape[-1] * settings.frame_seconds
+    song = replace(song, seconds=length, tempo=score.tempo, first_beat=score.first_beat, key=score.key or "")
     names = PAIRS_OF_TRACKS if cutting.paired else CHUNKS_OF_TRACKS
     return SongItem(np.ascontiguousarray(pieces, np.float16), names, song, silent, outside_keys)

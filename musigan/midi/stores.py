@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from musigan.errors import MidiError
+from musigan.errors import UsageError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import MediaFile, failure_reason
+from musigan.machine.reporting import working_on
 from musigan.midi import reading
 from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
 from musigan.rolls.keyboard import KeyRange
@@ -72,21 +73,24 @@ class MidiRequest:
                 with one.path.open("rb") if one else stdin() as file:
                     score = reading.read_score(file.read(reading.MAX_BYTES + 1))
                 item = self._item(score, one)
-            except (MidiError, OSError) as error:
-                reason = failure_reason(error) if isinstance(error, OSError) else str(error)
+            except UsageError:
+                raise
+            except Exception as error:
+                reason = failure_reason(error)
                 reporter.skip(source, reason, reason.split(":")[0])
                 continue
             if originals.has(item.song.content, source):
                 continue
-            if score.cut:
-                reporter.say(f"{source}: longer than {reading.MAX_SECONDS / 60:.0f} minutes: the rest is left out")
+            for warning in score.warnings:
+                reporter.say(f"{source}: {warning}")
             if item.outside_keys:
                 reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
             sides = [(item.array, item.song)]
             if self.cutting.ends:
                 sides = list(sides_of(item.array, item.song, self.cutting.span_seconds, self.cutting.validation))
             for array, song in sides:
-                writer.add(array, item.dimension_names, song)
+                with working_on(source):
+                    writer.add(array, item.dimension_names, song)
                 pieces, held_back = pieces + len(array), held_back + song.is_held_out
             silent, kept = silent + item.silent, kept + 1
             progress.step(source)

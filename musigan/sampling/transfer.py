@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import CheckpointError, FieldError, MusiganError, UsageError
+from musigan.files.finding import failure_reason
+from musigan.machine.reporting import working_on
 from musigan.rolls.loudness import Compression, compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.rolls.tracks import on_pitched
@@ -145,8 +147,9 @@ class Transfer:
         for item in reader:
             try:
                 translated = self.item(item, to)
-            except MusiganError as error:
-                reporter.skip(item.title, str(error), "that do not fit")
+            except Exception as error:
+                reporter.skip(item.title, failure_reason(error), "that do not fit")
                 continue
-            writer.add(*translated)
+            with working_on(item.title):
+                writer.add(*translated)
             progress.step(item.title)

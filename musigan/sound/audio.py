@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,12 +23,15 @@ from musigan.files.finding import MediaFile
 from musigan.machine.parallel import ordered_map
 from musigan.sound import decoding
 from musigan.sound.encoding import encode
+from musigan.sound.layouts import Layout, stereo_matrix
 from musigan.sound.tags import read_tags
 
 __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode_many", "encode"]
 
 Channels = Literal["stereo", "mono", "keep"]
 
+MAX_VALUES = 1 << 28  # of a signal: 1 GiB, three hours of stereo at 12 kHz; what goes beyond is left out
+MAX_START_SECONDS = 1e7  # four months: behind the end of any file
 _BURST_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages as much
 # A burst that exceeds full scale by this factor, and also exceeds the 0.9 quantile of its surroundings by it, is not
 # music. Lossy decoders turn damaged data into such bursts. In uncompressed floats high values may be intended.
@@ -64,7 +68,13 @@ class Outcome:
 
     found: MediaFile
     recording: Recording | None = None
-    error: AudioError | None = None
+    error: Exception | None = None
+
+    def result(self) -> Recording:
+        """Return the recording. Raises the error where there is none."""
+        if self.recording is None:
+            raise self.error or AudioError("no audio could be decoded")
+        return self.recording
 
 
 def decode(
@@ -83,7 +93,7 @@ def decode(
     Raises AudioError (without the file's name, which the caller knows) when nothing can be decoded or less than
     `min_seconds`; UsageError for invalid arguments.
     """
-    if sample_rate < 100 or start_seconds < 0 or (seconds is not None and not seconds > 0):
+    if sample_rate < 100 or not 0 <= start_seconds <= MAX_START_SECONDS or (seconds is not None and not seconds > 0):
         raise UsageError(f"cannot decode {seconds} s from {start_seconds} s at {sample_rate} hz")
     if channels not in ("stereo", "mono", "keep"):
         raise UsageError(f"channels are {channels!r}, expected stereo, mono or keep")
@@ -130,10 +140,10 @@ def decode_many(
         try:
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
-        except AudioError as error:
+        except UsageError:
+            raise
+        except Exception as error:
             return Outcome(item, error=error)
-        except MemoryError:
-            return Outcome(item, error=AudioError("not enough memory for it; keep less of it with --seconds"))
 
     try:
         yield from ordered_map(work, found, jobs)
@@ -189,6 +199,8 @@ def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[np
         if signal.shape[1] > best.shape[1]:
             report.warnings.append(f"{problem}; kept what decodes")
             best, best_report = signal, report
+        if isinstance(problem, AudioError):  # the verdict, whatever reader comes next
+            break
     if not best.shape[1]:
         raise AudioError(f"no audio could be decoded: {problem}")
     return best, best_report
@@ -200,8 +212,10 @@ class _Collector:
     def __init__(self, request: decoding.Request, plan: _OutputFormat) -> None:
         self._plan = plan
         self._to_skip_seconds = request.start_seconds
-        self._samples_needed = math.inf if request.seconds is None else round(request.seconds * plan.sample_rate)
-        self._parts: list[np.ndarray] = []  # of shape (S, C) at the plan's rate
+        self._samples_needed = (
+            math.inf if request.seconds is None else round(min(request.seconds, MAX_START_SECONDS) * plan.sample_rate)
+        )
+        self._parts: deque[np.ndarray] = deque()  # of shape (S, C) at the plan's rate
         self._samples = 0
         self._rate = 0
         self._channels = 0
@@ -217,13 +231,18 @@ class _Collector:
         block = block[skip:]
         if not len(block):
             return False
-        block = _mixed(_without_bursts(block, report), self._plan.channels, self._channels)
+        block = _mixed(_without_bursts(block, report), self._plan.channels, self._channels, report.layout)
         self._channels = block.shape[1]
+        samples_possible = MAX_VALUES // self._channels
         if rate != self._rate:
             self._flush()
             self._rate = rate
             self._stream = None if rate == self._plan.sample_rate else self._new_stream(rate)
         self._keep(block if self._stream is None else self._stream.resample_chunk(block))
+        if self._samples_needed > samples_possible <= self._samples:
+            minutes = samples_possible / self._plan.sample_rate / 60
+            _warn_once(report, f"longer than the {minutes:.0f} minutes that fit into memory: the rest is left out")
+            self._samples_needed = samples_possible
         return self._samples >= self._samples_needed
 
     def signal(self) -> np.ndarray:
@@ -235,11 +254,10 @@ class _Collector:
         count = min(self._samples, self._samples_needed)
         signal = np.empty((self._channels, int(count)), np.float32)
         position = 0
-        for part in self._parts:
-            used = part[: int(count) - position]
+        while self._parts:  # one after another is given back, so that memory holds the signal once
+            used = self._parts.popleft()[: int(count) - position]
             signal[:, position : position + len(used)] = used.T
             position += len(used)
-        self._parts = []
         return signal
 
     def _new_stream(self, rate: int) -> Any:
@@ -290,38 +308,17 @@ def _warn_once(report: decoding.Report, warning: str) -> None:
         report.warnings.append(warning)
 
 
-def _mixed(block: np.ndarray, channels: Channels, established: int) -> np.ndarray:
+def _mixed(block: np.ndarray, channels: Channels, established: int, layout: Layout = ()) -> np.ndarray:
     """Mix `block` (S, C) to the requested channels: (S, 1) mono, (S, 2) stereo, or as many as the file began with."""
     input_channels = block.shape[1]
     output_channels = {"mono": 1, "stereo": 2, "keep": established or input_channels}[channels]
     if input_channels == output_channels:
         return np.ascontiguousarray(block)
     if output_channels == 1:
-        return block.mean(axis=1, keepdims=True, dtype=np.float32)
+        stereo = block if input_channels == 2 else block @ stereo_matrix(input_channels, layout)
+        return stereo.mean(axis=1, keepdims=True, dtype=np.float32)
     if input_channels == 1:
         return np.repeat(block, output_channels, axis=1)
     if output_channels == 2:
-        return block @ _stereo_matrix(input_channels)
+        return block @ stereo_matrix(input_channels, layout)
     return np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), output_channels, axis=1)
-
-
-def _stereo_matrix(count: int) -> np.ndarray:
-    """Return the matrix (count, 2) from surround to stereo of ITU-R BS.775, scaled so that it cannot clip.
-
-    Centre and surrounds are at -3 dB, low-frequency effects are left out. Channel orders are WAVE's: L R C LFE Ls Rs
-    ..., or L R Ls Rs for four.
-    """
-    half = math.sqrt(0.5)
-    left, right, centre, dropped = (1.0, 0.0), (0.0, 1.0), (half, half), (0.0, 0.0)
-    side_left, side_right = (half, 0.0), (0.0, half)
-    layouts = {
-        3: [left, right, centre],
-        4: [left, right, side_left, side_right],
-        5: [left, right, centre, side_left, side_right],
-        6: [left, right, centre, dropped, side_left, side_right],
-        7: [left, right, centre, dropped, centre, side_left, side_right],
-        8: [left, right, centre, dropped, side_left, side_right, side_left, side_right],
-    }
-    rows = layouts.get(count) or [(0.5, 0.5)] * count
-    matrix = np.array(rows, np.float32)
-    return matrix / matrix.sum(axis=0)

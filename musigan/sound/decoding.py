@@ -1,6 +1,7 @@
 """Decoding of sound files into blocks of samples at their own rate: three readers, tried in turn.
 
-1. libsndfile, in blocks: mp3, flac, ogg, opus, wav, aiff and similar formats.
+1. libsndfile, in blocks: mp3, flac, ogg, opus, wav, aiff and similar formats. Where a header's length is not true, or
+   several recordings lie in one file, it gets them as containers.py cuts them out.
 2. An MP3 where libsndfile stops early (garbage inside, a wrong or missing length, several recordings in one file):
    its frames are located and passed to libsndfile without the damage.
 3. ffmpeg, where it is installed: everything else.
@@ -16,14 +17,17 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from musigan.errors import AudioError
-from musigan.sound import ffmpeg, mpeg
+from musigan.sound import ffmpeg, layouts, mpeg
+from musigan.sound.containers import PartFile, parts_of
 
 Block = tuple[int, np.ndarray]
 
+RATES_HZ, MAX_CHANNELS = (1000, 1_000_000), 64  # of recordings; others are damage, and would take any memory
 _BLOCK_FRAMES = 1 << 18
 # Formats that libsndfile recognises by a real signature. The rest of its list (HTK, SDS, MAT4, ...) is not used for
 # music, and random bytes pass as some of these formats.
@@ -55,6 +59,7 @@ _NEEDS_FFMPEG = (
     (0, b"MAC ", "Monkey's Audio (ape)"),
     (0, b"wvpk", "WavPack"),
     (0, b"fLaC", "a damaged FLAC"),
+    (28, b"\x7fFLAC", "FLAC in Ogg"),
     (0, b"OggS", "a damaged Ogg"),
 )
 _TEXT_STARTS = {  # lower case
@@ -82,7 +87,9 @@ class Report:
 
     seconds_total: float | None = None  # of the whole file, where it can be known
     lossy: bool = False
-    skipped_seconds: float = 0.0  # by an exact seek, so that the caller need not discard as much
+    layout: layouts.Layout = ()  # of the blocks' channels; (): by their number
+    sought_seconds: float = 0.0  # that were passed over by an exact seek
+    skipped_seconds: float = 0.0  # the same, until the caller, who need not discard as much, has taken note
     warnings: list[str] = field(default_factory=list)
 
 
@@ -146,40 +153,73 @@ def readers() -> tuple[Reader, ...]:
 
 
 def read_libsndfile(request: Request, report: Report) -> Iterator[Block]:
-    """Yield blocks read by libsndfile. Raises Unreadable if it does not know the file or stops before its end."""
+    """Yield blocks read by libsndfile, part after part of the file.
+
+    Raises ReaderError if it does not know the file or stops before its end, AudioError for sound that cannot be meant.
+    """
     import soundfile
 
     name = os.fsencode(request.path) if os.name == "posix" else request.path
-    try:
-        file = soundfile.SoundFile(name)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ReaderError("libsndfile does not know this format") from error
-    with file:
-        is_mpeg = file.format == "MP3"
-        if file.format not in _FORMATS or (is_mpeg and not _holds_frames(request.path)):
-            raise ReaderError("libsndfile does not know this format")
-        report.lossy = file.format in ("MP3", "OGG")
-        rate, delivered_samples = file.samplerate, 0
-        try:
-            if request.start_seconds and file.format in _EXACT_SEEK and file.seekable():
-                delivered_samples = file.seek(min(file.frames, round(request.start_seconds * rate)))
-                report.skipped_seconds = delivered_samples / rate
-            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                delivered_samples += len(block)
-                yield rate, block
-        except soundfile.SoundFileError as error:
-            raise ReaderError(f"damaged after {delivered_samples / rate:.1f} s") from error
-        report.seconds_total = delivered_samples / rate
-        if is_mpeg:
-            _check_mpeg_end(request, delivered_samples / rate, report)
-        elif delivered_samples < 0.98 * file.frames:
-            _warn_of_early_end(delivered_samples / rate, file.frames / rate, report)
-
-
-def _check_mpeg_end(request: Request, delivered_seconds: float, report: Report) -> None:
-    """Compare the length with the frames in the file: raise Unreadable if it holds more, warn if it promises more."""
     with _memory_map(request.path) as data:
-        scan = mpeg.scan(data, request.end_seconds)
+        parts = parts_of(data)
+        sources: list[PartFile | bytes | str] = [PartFile(data, part) for part in parts]
+        report.warnings += [
+            f"its header promises {part.promised_seconds:.1f} s, which is not true: what is there was read"
+            for part in parts
+            if part.promised_seconds is not None
+        ]
+        delivered_seconds = 0.0
+        for source in sources or [name]:
+            try:
+                file = soundfile.SoundFile(source)
+            except (soundfile.SoundFileError, OSError) as error:
+                where = f"damaged after {delivered_seconds:.1f} s" if delivered_seconds else "does not know this format"
+                raise ReaderError(f"libsndfile: {where}") from error
+            with file:
+                for block in _blocks(file, request, report, data, can_seek=len(sources) <= 1):
+                    delivered_seconds += len(block) / file.samplerate
+                    yield file.samplerate, block
+        report.seconds_total = delivered_seconds + report.sought_seconds
+
+
+def _blocks(file: Any, request: Request, report: Report, data: mpeg.Bytes, can_seek: bool) -> Iterator[np.ndarray]:
+    """Yield the blocks (S, C) of an open soundfile.SoundFile, `data` being the whole file; complain at its end."""
+    import soundfile
+
+    is_mpeg, rate = file.format == "MP3", file.samplerate
+    if file.format not in _FORMATS or (is_mpeg and not (mpeg.is_mpeg(data) or mpeg.may_begin(data))):
+        raise ReaderError("libsndfile does not know this format")
+    check_plausible(rate, file.channels)
+    report.lossy = file.format in ("MP3", "OGG")
+    report.layout = layouts.layout_of(file, data)
+    delivered_samples = 0
+    try:
+        if request.start_seconds and can_seek and file.format in _EXACT_SEEK and file.seekable():
+            delivered_samples = file.seek(min(file.frames, round(request.start_seconds * rate)))
+            report.skipped_seconds = report.sought_seconds = delivered_samples / rate
+        while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            delivered_samples += len(block)
+            yield block
+    except soundfile.SoundFileError as error:
+        raise ReaderError(f"damaged after {delivered_samples / rate:.1f} s") from error
+    if is_mpeg:
+        _check_mpeg_end(request, data, delivered_samples / rate, report)
+    elif delivered_samples < 0.98 * file.frames:
+        _warn_of_early_end(delivered_samples / rate, file.frames / rate, report)
+
+
+def check_plausible(sample_rate: int, channels: int) -> None:
+    """Check a header before room is made for its sound. Raises AudioError for what no recording has."""
+    if not (RATES_HZ[0] <= sample_rate <= RATES_HZ[1] and 1 <= channels <= MAX_CHANNELS):
+        raise AudioError(
+            f"its header says {channels} channels at {sample_rate:,} Hz: expected at most {MAX_CHANNELS}, "
+            f"at {RATES_HZ[0]:,} to {RATES_HZ[1]:,} Hz"
+        )
+
+
+def _check_mpeg_end(request: Request, data: mpeg.Bytes, delivered_seconds: float, report: Report) -> None:
+    """Compare the length with the frames in the file: raise ReaderError if it holds more, warn if it promises more."""
+    scan = mpeg.scan(data, request.end_seconds)
     slack_seconds = 5 * 1152 / scan.stretches[0].header.sample_rate if scan.stretches else 0.0  # delay and padding
     if scan.seconds > delivered_seconds + slack_seconds:
         raise ReaderError(f"damaged after {delivered_seconds:.1f} s")
@@ -226,22 +266,20 @@ def _decode_clean(data: bytes) -> Iterator[Block]:
 
 
 def read_ffmpeg(request: Request, report: Report) -> Iterator[Block]:
-    """Return blocks read by the ffmpeg program. Raises AudioError, with the extra to install, where there is none."""
+    """Yield blocks read by the ffmpeg program. Raises AudioError, with the extra to install, where there is none."""
     if ffmpeg.find_ffmpeg() is None:
         with open(request.path, "rb") as file:
-            content_kind = _match_signature(file.read(16), _NEEDS_FFMPEG)
+            content_kind = _match_signature(file.read(64), _NEEDS_FFMPEG)
         if content_kind is None:
             raise AudioError(f"libsndfile does not know its format; if it is audio, {ffmpeg.INSTALL_HINT} may read it")
         raise AudioError(f"it is {content_kind}; {ffmpeg.INSTALL_HINT} would read it")
     report.lossy = True
-    return ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings)
+    for rate, layout, block in ffmpeg.decoded_blocks(request.path, request.end_seconds, report.warnings):
+        check_plausible(rate, block.shape[1])
+        report.layout = layout
+        yield rate, block
 
 
 def _memory_map(path: str) -> mmap.mmap:
     with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _holds_frames(path: str) -> bool:
-    with _memory_map(path) as data:
-        return mpeg.is_mpeg(data)

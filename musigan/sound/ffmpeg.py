@@ -15,9 +15,11 @@ import numpy as np
 
 from musigan.errors import AudioError
 from musigan.files.text import clean_text
+from musigan.sound.layouts import Layout, layout_of_mask
 
 INSTALL_HINT = 'pip install "musigan[ffmpeg]"'
 _BLOCK_BYTES = 1 << 21
+_LARGEST_CHUNK_BYTES = 1 << 20  # before the sound: format and words
 _LEAST_LIMIT_SECONDS = 120.0  # for a start on a slow disk; decoding itself runs hundreds of times faster than real time
 
 # Containers and raw streams of sound. Absent on purpose: playlists and scripts that name other files (hls, concat,
@@ -42,8 +44,8 @@ def find_ffmpeg() -> tuple[str, str] | None:
         return None
 
 
-def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (sample rate in hz, block of shape (S, C), float32) of the first audio stream in the file `path`.
+def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Iterator[tuple[int, Layout, np.ndarray]]:
+    """Yield (sample rate in hz, layout, block of shape (S, C), float32) of the first audio stream in the file `path`.
 
     seconds: the length needed from the start of the file, which bounds the time allowed; None: all of it. A warning is
     added to `warnings` where ffmpeg met errors but went on. Raises AudioError where nothing can be decoded.
@@ -54,7 +56,7 @@ def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Ite
     limit_seconds = _LEAST_LIMIT_SECONDS + (36000.0 if seconds is None else seconds) / 10
     command = [program[0], "-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]
     command += ["-format_whitelist", _DEMUXERS, "-i", "file:" + os.path.abspath(path), "-map", "0:a:0", "-vn", "-sn"]
-    command += ["-dn", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    command += ["-dn", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
     with tempfile.TemporaryFile() as error_output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error_output, bufsize=0
@@ -71,7 +73,7 @@ def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Ite
         is_finished = False
         try:
             assert process.stdout is not None
-            yield from _parse_au(process.stdout)
+            yield from _parse_wav(process.stdout)
             is_finished = True
         finally:
             timer.cancel()
@@ -92,20 +94,28 @@ def decoded_blocks(path: str, seconds: float | None, warnings: list[str]) -> Ite
         warnings.append("damaged; ffmpeg kept what decodes")
 
 
-def _parse_au(stream) -> Iterator[tuple[int, np.ndarray]]:  # type: ignore[no-untyped-def]
-    """Yield (sample rate, block) from a Sun AU stream of big-endian floats; AU's header is just six integers."""
-    header = _read_exactly(stream, 24)
-    if len(header) < 24:
+def _parse_wav(stream) -> Iterator[tuple[int, Layout, np.ndarray]]:  # type: ignore[no-untyped-def]
+    """Yield (sample rate, layout, block) from a stream of WAV, 32-bit floats, whose header does not know its length."""
+    if len(_read_exactly(stream, 12)) < 12:
         return
-    magic, data_offset, _, _, sample_rate, channels = struct.unpack(">4s5I", header)
-    if magic != b".snd" or not 1 <= channels <= 64 or sample_rate == 0 or data_offset < 24:
+    form = b""
+    while True:
+        name, size = struct.unpack("<4sI", _read_exactly(stream, 8).ljust(8, b"\0"))
+        if name == b"data" and len(form) >= 16:
+            break
+        if size > _LARGEST_CHUNK_BYTES or not name.strip(b"\0") or name == b"data":
+            raise AudioError("ffmpeg returned something other than sound")
+        content = _read_exactly(stream, size + size % 2)
+        form = content if name == b"fmt " else form
+    channels, sample_rate = struct.unpack_from("<HI", form, 2)
+    if not 1 <= channels <= 64 or sample_rate == 0:
         raise AudioError("ffmpeg returned something other than sound")
-    _read_exactly(stream, data_offset - 24)
+    layout = layout_of_mask(struct.unpack_from("<I", form, 20)[0]) if len(form) >= 24 else ()
     frame_bytes = 4 * channels
     while data := _read_exactly(stream, _BLOCK_BYTES // frame_bytes * frame_bytes):
-        frame_data_bytes = len(data) // frame_bytes * frame_bytes
-        if frame_data_bytes:
-            yield sample_rate, np.frombuffer(data[:frame_data_bytes], ">f4").astype(np.float32).reshape(-1, channels)
+        whole = len(data) // frame_bytes * frame_bytes
+        if whole:
+            yield sample_rate, layout, np.frombuffer(data[:whole], "<f4").astype(np.float32).reshape(-1, channels)
 
 
 def _read_exactly(stream, count: int) -> bytes:  # type: ignore[no-untyped-def]

@@ -27,6 +27,7 @@ _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 DECODER_DELAY_SAMPLES = 529  # of every layer III decoder; LAME's tag counts only the encoder's delay
 _FRAMES_TO_LOCK = 4  # so many consistent headers in a row do not occur by chance
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]", re.DOTALL)  # how a valid header begins
+_LOOSE_SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\xef]", re.DOTALL)  # of free format, too
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,35 @@ def after_tags(data: Bytes, position: int) -> int:
         if data[position : position + 3] == b"ID3" and len(data) >= position + 10:
             a, b, c, d = data[position + 6 : position + 10]
             footer = 10 if data[position + 5] & 0x10 else 0
-            position += 10 + footer + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
+            size = footer + ((a & 127) << 21 | (b & 127) << 14 | (c & 127) << 7 | d & 127)
+            position = _end_of_tag(data, position + 10, position + 10 + size)
         elif data[position : position + 8] == b"APETAGEX" and len(data) >= position + 32:
             size = struct.unpack_from("<I", data, position + 12)[0]
-            position += 32 + size
+            position = _end_of_tag(data, position + 32, position + 32 + size)
         elif data[position : position + 3] == b"TAG":
             position += 128
         else:
             return min(position, len(data))
+
+
+def _end_of_tag(data: Bytes, begin: int, end: int) -> int:
+    """Return where the tag whose content lies from `begin` to `end` ends: at `begin` if its size is not true.
+
+    It is not where the file ends before it does, or frames go on from within it to behind it.
+    """
+    if end > len(data):
+        return begin
+    frame = None if parse_header(data[end : end + 4]) else _next_lock(data, begin, end)
+    while frame is not None and frame < end and (header := parse_header(data[frame : frame + 4])):
+        frame += header.size
+    return begin if frame is not None and frame > end else end
+
+
+def may_begin(data: Bytes) -> bool:
+    """Return whether frames may begin behind the tags that only a decoder can follow: of free format, or flawed."""
+    position = after_tags(data, 0)
+    start = data[position : position + 2]
+    return _LOOSE_SYNC.match(data, position) is not None and data.find(start, position + 4, position + 8192) > 0
 
 
 def clean_file(data: Bytes, stretch: Stretch) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from musigan.errors import AudioError
-from musigan.files.text import clean_text
+from musigan.files.text import clean_text, decoded
 
 # The names of each tag in Vorbis comments, ID3v2, MP4, ASF and APEv2.
 _NAMES = {
@@ -63,10 +63,16 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str |
             value = fields[key]
         except (KeyError, ValueError):  # ValueError: Vorbis comments accept only ASCII names
             continue
+        is_latin = getattr(value, "encoding", None) == 0  # as an ID3 frame claims, whatever its writer's encoding was
         if key == "TCON":
             value = value.genres  # replaces the numbers of ID3v1's genre table by their names
         values = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        text = clean_text(", ".join(dict.fromkeys(str(part) for part in values if part is not None)))
+        joined = ", ".join(dict.fromkeys(str(part) for part in values if part is not None))
+        if is_latin:
+            joined = decoded(joined.encode("latin-1", "replace")) or ""
+        if "\ufffd" in joined:  # its bytes are in another encoding than the format has
+            continue
+        text = clean_text(joined)
         if name == "year" and text:
             match = re.search(r"(?<!\d)[12]\d{3}(?!\d)", text)
             text = match.group() if match else None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from musigan import store
+from musigan.analysis import preparing
 from musigan.analysis.stores import AnalysisRequest, DecodingRequest, PairingRequest
 from musigan.errors import FieldError, SettingsError
 from musigan.files.finding import MediaFile
@@ -116,3 +117,27 @@ def test_settings_are_checked_before_any_sound_is_read() -> None:
     with pytest.raises(SettingsError, match="threshold"):
         AnalysisRequest(threshold=1.0)
     assert AnalysisRequest("fixed").settings.keys.low == 27
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large"), KeyError(7)])
+def test_one_songs_failure_is_its_own(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing_at(function, name):  # type: ignore[no-untyped-def]
+        def call(item, *rest):  # type: ignore[no-untyped-def]
+            if item.song.source == name:
+                raise error
+            return function(item, *rest)
+
+        return call
+
+    path = str(waveforms(tmp_path / "waveforms", (3.0, 4.0)))
+    for name in ("to_pairs", "to_keys"):
+        monkeypatch.setattr(preparing, name, failing_at(getattr(preparing, name), "0.wav"))
+    pairing, analysis, session = PairingRequest(1.0), AnalysisRequest(chunk_seconds=1.0, beats="none"), Session()
+    with store.open_reader(path) as reader, writer(tmp_path / "pairs", pairing.header(reader.header)) as target:
+        pairing.write(reader, target, session)
+    with store.open_reader(path) as reader:
+        begun = analysis.begin(reader)
+        with writer(tmp_path / "keys", begun.header) as target:
+            begun.write("cpu", 2, target, session)
+    assert [len(items(tmp_path / name)) for name in ("pairs", "keys")] == [1, 1]
+    assert [what for what, _, _ in session.skipped] == ["0.wav", "0.wav"]

@@ -282,3 +282,13 @@ def test_a_song_has_its_beats_and_the_files_own_tempo() -> None:
     song = item.song
     assert (song.beats, song.beat_numbers, song.beat_confidence) == ((0, 1, 2, 3), (1, 2, 1, 2), 1)
     assert (song.tempo, song.first_beat, song.time_signature) == (90.0, 0.0, (6, 8))
+
+
+def test_a_song_too_large_for_memory_is_refused_before_it_is_made() -> None:
+    score = read_score(midi_file(note(0, 480 * 7000, 60)))  # 3500 s
+    cutting = CutSettings(1.0)
+    coarse = KeySettings("midi", frame_seconds=0.2)
+    assert to_item(score, Arrangement(), coarse, CutSettings(paired=False), Song()).array.shape[0] == 350
+    for settings, cut in ((KeySettings("midi", frame_seconds=0.001), cutting), (MIDI, CutSettings(overlap=0.99))):
+        with pytest.raises(MidiError, match="MiB"):
+            to_item(score, Arrangement(), settings, cut, Song())

@@ -9,6 +9,8 @@ import pytest
 
 from musigan.errors import FieldError, SettingsError
 from musigan.files.finding import MediaFile
+from musigan.midi import reading
+from musigan.midi.reading import read_score
 from musigan.midi.rolls import CutSettings
 from musigan.midi.stores import MidiRequest
 from tests import midifiles
@@ -65,3 +67,33 @@ def test_what_does_not_go_together() -> None:
         CutSettings(overlap=0.5, paired=False)
     with pytest.raises(SettingsError, match="whole number of frames"):
         request(chunk_seconds=5.02)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large"), KeyError(7), ValueError("a\nb")])
+def test_whatever_one_file_raises_is_its_own_failure(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = midifiles.folder(tmp_path / "in", {"bad.mid": b"bad", "good.mid": midifiles.song(1)})
+
+    def read(data: bytes) -> reading.Score:
+        if data == b"bad":
+            raise error
+        return read_score(data)
+
+    monkeypatch.setattr(reading, "read_score", read)
+    session = Session()
+    with writer(tmp_path / "keys", request().header(2)) as target:
+        request().write([MediaFile(path, path.name) for path in sorted(folder.iterdir())], io.BytesIO, target, session)
+    assert [item.song.source for item in items(tmp_path / "keys")] == ["good.mid"]
+    ((name, reason, _),) = session.skipped
+    assert (name, len(reason.splitlines())) == ("bad.mid", 1)
+
+
+def test_damage_is_told_and_the_rest_kept(tmp_path: Path) -> None:
+    folder = midifiles.folder(tmp_path / "in", {"cut.mid": midifiles.song(1)[:2000]})
+    session = Session()
+    with writer(tmp_path / "keys", request().header(1)) as target:
+        request().write([MediaFile(folder / "cut.mid", "cut.mid")], io.BytesIO, target, session)
+    (line,) = session.lines
+    assert line.startswith("cut.mid: damaged (")
+    assert len(items(tmp_path / "keys")) == 1

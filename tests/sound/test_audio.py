@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musigan import doctor
+from musigan import doctor, store
+from musigan.analysis.stores import DecodingRequest
 from musigan.errors import AudioError, UsageError
 from musigan.files.finding import MediaFile
 from musigan.sound import audio, decoding
 from musigan.sound.audio import content_hash, decode, decode_many
 from tests import sounds
+from tests.sessions import Session
 from tests.sounds import noise, pitch, tones, write
 
 KINDS = ["mp3", "wav", "float.wav", "flac", "ogg", "opus", "aiff"]
@@ -252,10 +255,26 @@ def test_an_interrupted_decode_ends_soon(tmp_path: Path) -> None:
         decode(write(tmp_path / "x.wav", noise(1, 12000), 12000), stop=stop)
 
 
-def test_a_bug_is_not_swallowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(audio, "decode", lambda *rest: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        list(decode_many([found(tmp_path)], jobs=2))
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("inf"), ValueError("a\nb"), ZeroDivisionError()])
+def test_whatever_one_file_raises_is_its_own_failure(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    decode_well = audio.decode
+
+    def fail_at_bad(path: Path, *rest: Any) -> audio.Recording:
+        if path.name == "bad.wav":
+            raise error
+        return decode_well(path, *rest)
+
+    monkeypatch.setattr(audio, "decode", fail_at_bad)
+    good = write(tmp_path / "good.wav", tones(1, 12000, 500), 12000)
+    session = Session()
+    with store.write(str(tmp_path / "out.zip"), store.StoreHeader("waveform", 12000)) as writer:
+        DecodingRequest(min_seconds=0).write([found(tmp_path / "bad.wav"), found(good)], 2, writer, session)
+        assert writer.items == 1
+    ((name, reason, _),) = session.skipped
+    assert name == "bad.wav"
+    assert "\n" not in reason
 
 
 def test_many_agree_with_one_thread(song: bytes, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import time
@@ -24,9 +25,12 @@ def fake(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: (str(program), "the test"))
 
 
-def au(rate: int, signal: np.ndarray) -> bytes:
-    header = b".snd" + b"".join(n.to_bytes(4, "big") for n in (28, 2**32 - 1, 6, rate, signal.shape[0])) + b"note"
-    return header + signal.T.astype(">f4").tobytes()
+def wav(rate: int, signal: np.ndarray) -> bytes:
+    """What ffmpeg writes to a pipe, with a list of words before the sound."""
+    channels = len(signal)
+    form = struct.pack("<HHIIHH", 3, channels, rate, 4 * channels * rate, 4 * channels, 32)
+    header = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + form + b"LIST\5\0\0\0INFO!\0data\xff\xff\xff\xff"
+    return header + signal.T.astype("<f4").tobytes()
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def m4a(tmp_path: Path) -> Path:
 
 def test_what_the_program_writes_is_read(unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = noise(1, 12000)
-    (tmp_path / "answer").write_bytes(au(12000, sound) + b"\0\0\0")
+    (tmp_path / "answer").write_bytes(wav(12000, sound) + b"\0\0\0")
     fake(tmp_path, f"cat {tmp_path}/answer", monkeypatch)
     np.testing.assert_array_equal(decode(unknown).signal, sound)
 
@@ -53,7 +57,7 @@ def test_what_the_program_writes_is_read(unknown: Path, tmp_path: Path, monkeypa
 def test_complaints_of_a_program_that_goes_on_become_a_warning(
     unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "answer").write_bytes(au(12000, noise(1, 12000)))
+    (tmp_path / "answer").write_bytes(wav(12000, noise(1, 12000)))
     fake(tmp_path, f"cat {tmp_path}/answer; echo header missing >&2", monkeypatch)
     assert decode(unknown).warnings == ("damaged; ffmpeg kept what decodes",)
 
@@ -87,7 +91,7 @@ def test_a_program_that_hangs_is_stopped(unknown: Path, tmp_path: Path, monkeypa
 
 
 def test_the_program_ends_when_enough_is_read(unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "answer").write_bytes(au(12000, noise(40, 12000)))
+    (tmp_path / "answer").write_bytes(wav(12000, noise(40, 12000)))
     fake(tmp_path, f"echo $$ > {tmp_path}/pid; cat {tmp_path}/answer; exec sleep 30", monkeypatch)
     before = time.perf_counter()
     assert decode(unknown, seconds=2).seconds == 2

@@ -29,6 +29,30 @@ def test_id3(song: Path) -> None:
     assert read_tags(song) == Tags("Dvořák", "One, Two", "Rock", "1893")
 
 
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [("桜の歌".encode("shift_jis"), "桜の歌"), ("Dvořák".encode(), "Dvořák"), (b"Fr\xe9d\xe9ric", "Frédéric"),
+     ("Катюша".encode("cp1251"), None)],
+)  # fmt: skip
+def test_what_claims_to_be_latin_1_may_be_in_another_encoding(content: bytes, title: str | None, song: Path) -> None:
+    tags = id3.ID3()
+    tags.add(id3.TIT2(encoding=0, text=[content.decode("latin-1")]))
+    tags.add(id3.TPE1(encoding=3, text=["ÉÉÉ"]))
+    tags.save(song)
+    assert read_tags(song) == Tags(title=title, artist="ÉÉÉ")
+
+
+def test_comments_in_another_encoding_than_theirs_are_left_out(tmp_path: Path) -> None:
+    import mutagen
+
+    path = write(tmp_path / "x.flac", noise(0.5, 48000), 48000)
+    file = mutagen.File(path)
+    file["title"], file["artist"] = ["Caf_"], ["One"]
+    file.save()
+    path.write_bytes(path.read_bytes().replace(b"Caf_", b"Caf\xe9"))
+    assert read_tags(path) == Tags(artist="One")
+
+
 def test_the_first_artist_frame_wins_over_the_album_artist(song: Path) -> None:
     tags = id3.ID3()
     tags.add(id3.TPE2(encoding=3, text=["Various"]))
