@@ -17,6 +17,7 @@ from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
 from musigan.store import StoreHeader, chunks
+from musigan.store.songs import usable
 from musigan.store.splits import sides_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class PairingRequest:
         """Cut a store of waveforms into one of pairs; return in words what was made."""
         header, pairs, silent, held_back, songs = reader.header, 0, 0, 0, 0
         progress = reporter.progress(header.expected, "songs")
-        for item in reader:
+        for item in usable(reader, reporter.skip):
             cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
             title = song.source or item.name
             silent += cut.silent

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     import torch
 
     path = Path(path)
+    if place := not_finite([checkpoint.networks, checkpoint.average, checkpoint.optimisers]):
+        raise CheckpointError(f"{path}: not written, as the training diverged: {place} holds NaN or infinity")
     content = {name: getattr(checkpoint, name) for name in _SAVED}
     content |= {"kind": KIND, "format": FORMAT} | ({"card": checkpoint.card} if checkpoint.card else {})
     content["store"] = checkpoint.store.to_values()
@@ -107,6 +110,16 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
+
+
+def not_finite(values: Any) -> str:
+    """Return the place in nested tensors at which NaN or infinity stands; "" where there is none."""
+    if isinstance(values, Mapping | list | tuple):
+        named = values.items() if isinstance(values, Mapping) else enumerate(values)
+        found = ((name, not_finite(value)) for name, value in named)
+        return next((f"{name} {inner}".strip() for name, inner in found if inner), "")
+    is_weights = hasattr(values, "is_floating_point") and values.is_floating_point()
+    return "" if not is_weights or bool(values.isfinite().all()) else " "
 
 
 def save_slim(path: str | Path, checkpoint: Checkpoint, card: str = "", half: bool = False) -> None:
@@ -244,7 +257,13 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     # OverflowError: an infinite number of epochs.
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
-    return Checkpoint(**values)
+    checkpoint = Checkpoint(**values)
+    if place := not_finite({"networks": checkpoint.networks, "average": checkpoint.average}):
+        raise CheckpointError(
+            f"{path}: its training diverged: {place} holds NaN or infinity; use an earlier checkpoint, or train again "
+            "with a lower learning rate"
+        )
+    return checkpoint
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:

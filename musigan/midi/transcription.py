@@ -40,7 +40,7 @@ from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes, find_strokes
 from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, mix_pitched
 from musigan.store import Item, Reader, Song, StoreHeader
-from musigan.store.songs import piece_roll
+from musigan.store.songs import piece_roll, usable
 
 Float = npt.NDArray[np.float32]
 SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/analysis/cleaning.py)
@@ -229,7 +229,7 @@ def write_store(
 
     def parts() -> Iterator[Part]:
         """Yield the pieces as they are read."""
-        for item in reader:
+        for item in usable(reader, reporter.skip):
             part = transcriber.part(item)
             counts.append(len(part.notes))
             reporter.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")

@@ -193,6 +193,13 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
             raise StoreError(f"{name} has {sizes[dimension]} {dimension}, the store's settings give {size}")
 
 
+def holds_numbers(array: Array) -> bool:
+    """Return whether an array holds neither NaN nor infinity."""
+    if array.dtype == np.float16:  # by its exponents: NumPy's own way is forty times slower
+        return not ((array.view(np.uint16) & 0x7C00) == 0x7C00).any()
+    return bool(np.isfinite(array).all())
+
+
 def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:
     """View a block's bytes as an array of shape `info.blocks`, not copied. Raises StoreError for a wrong size."""
     dtype = np.dtype(info.dtype).newbyteorder("<")

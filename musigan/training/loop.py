@@ -122,6 +122,8 @@ def train(
             objective = objective_of(run)
             examples = examples_of(run, objective, dataset)
             steps_left -= _run_epoch(run, objective, examples, reporter, signals, steps_left, pace)
+            if place := checkpoints.not_finite(run.networks.state_dict()):  # the last step, which no loss has seen
+                raise _not_a_number(run, [place])
             if run.position.step_in_epoch >= _steps(run, examples):
                 _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
@@ -277,10 +279,12 @@ def _tally(run: Run, results: TurnResults) -> None:
 
 
 def _not_a_number(run: Run, bad: list[str]) -> MusiganError:
+    rates = "lower learning rates (--print-config shows them, --set prior.learning_rate=1e-4 sets one)"
+    lower = rates if run.settings.gradient_clip else f"--set gradient_clip=1, or {rates}"
     if run.saved:
-        advice = "the last good checkpoint is kept: --resume it with lower learning rates in a --config file"
+        advice = f"the last good checkpoint is kept: --resume it with {lower}"
     else:
-        advice = "no checkpoint was saved yet: start again with lower learning rates in a --config file"
+        advice = f"no checkpoint was saved yet: start again with {lower}"
     return MusiganError(
         f"training diverged in step {run.position.total_steps + 1}: {', '.join(bad)} is not a finite number; {advice}"
     )

@@ -181,6 +181,25 @@ def test_wrong_content(changes: dict[str, Any], said: str, trained: Path, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["networks", "average"])
+def test_weights_that_are_no_numbers_are_neither_loaded_nor_saved(
+    part: str, value: float, trained: Path, tmp_path: Path
+) -> None:
+    saved = checkpoint.load(trained)
+    weights = getattr(saved, part)["generator"]
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point() and tensor.ndim > 1)
+    weights[name][-1] = value
+    path = tmp_path / "diverged.pt"
+    with pytest.raises(CheckpointError, match=f"not written, as the training diverged.*{name}"):
+        checkpoint.save(path, saved)
+    assert not path.exists()
+    altered(trained, path, **{part: getattr(saved, part)})
+    with pytest.raises(CheckpointError, match=f"its training diverged: {part} generator {name} holds NaN") as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_bomb_is_refused_before_it_expands(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

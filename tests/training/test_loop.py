@@ -197,6 +197,20 @@ def test_loss_that_is_not_a_number_keeps_the_last_checkpoint(
     assert path.read_bytes() == before
 
 
+def test_a_last_step_that_no_loss_has_seen_keeps_the_last_checkpoint(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings(gradient_clip=0.0))
+    loop.train(run, data, path, tiny.Silent(), steps_limit=1)
+    before = path.read_bytes()
+    run, data = go_on(path, keys)
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: self.param_groups[0]["params"][-1].data.fill_(math.inf))
+    with pytest.raises(MusiganError, match=r"is not a finite number; .* is kept: --resume it with --set gradient_clip"):
+        loop.train(run, data, path, tiny.Silent(), steps_limit=1)
+    assert path.read_bytes() == before
+
+
 def test_weights_count_by_name(keys: Path, tmp_path: Path) -> None:
     plain, heavier = tmp_path / "a.pt", tmp_path / "b.pt"
     for path, given in ((plain, {}), (heavier, {"kl": 3.0})):

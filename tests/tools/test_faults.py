@@ -1,0 +1,57 @@
+"""What went wrong on people's machines, tool by tool: each kind of fault with inputs of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musigan import store
+from tests import helpers
+from tests.helpers import one_line, run
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One small store of each kind, as files, and one of each whose first item holds an infinity."""
+    folder = tmp_path_factory.mktemp("stores")
+    made = helpers.one_store_of_each(folder)
+    return made | {f"damaged {kind}": with_infinity(path, folder / f"damaged.{kind}") for kind, path in made.items()}
+
+
+def with_infinity(path: Path, copy: Path) -> Path:
+    """Copy a store and put an infinity into its first item."""
+    with store.open_reader(str(path)) as reader, store.write(str(copy), reader.header) as writer:
+        for item in reader:
+            array = item.array.copy()
+            if not writer.items:
+                array[(-1,) * array.ndim] = np.inf
+            writer.add(array, item.dimension_names, item.song)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "out"),
+    [
+        ("pair-chunks", "waveform", "out.zip"), ("npy-to-keys", "pairs", "out.zip"), ("keys-to-midi", "keys", "out.mid"),
+        ("keys-to-mp3", "keys", "out.wav"), ("plot-keys", "keys", "out.png"),
+    ],
+)  # fmt: skip
+def test_an_item_that_holds_no_numbers_is_skipped_by_name(
+    tool: str, kind: str, out: str, stores: dict[str, Path], tmp_path: Path
+) -> None:
+    source, target = stores[f"damaged {kind}"], tmp_path / out
+    done = run(tool, *([target, source] if tool.startswith("keys-to") else [source, "-o", target]))
+    assert done.returncode == 3, done.stderr
+    skipped, summary = done.stderr.decode().splitlines()
+    assert "skipped" in skipped
+    assert ("NaN" in skipped) or ("not finite" in skipped)
+    assert "skipped 1" in summary
+    assert target.stat().st_size > 0
+
+
+def test_check_finds_what_is_no_number(stores: dict[str, Path]) -> None:
+    for kind in ("waveform", "pairs", "keys"):
+        done = run("musigan check", stores[f"damaged {kind}"])
+        assert (done.returncode, "values that are not numbers" in one_line(done.stderr)) == (1, True)
