@@ -18,6 +18,7 @@ from musigan.checkpoints import slim
 from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
+from musigan.files.text import printable
 from musigan.rolls.shape import RollShape
 
 if TYPE_CHECKING:
@@ -197,12 +198,24 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def _check_frame(path: Path) -> None:
-    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet."""
+    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet.
+
+    Checksums are compared, which torch does not do: a flipped bit would be other music.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            _check_entries(path, entries)
+            damaged = archive.testzip()
+    # RuntimeError: the bit is set that says an entry is encrypted.
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint, or cut short ({_first_line(error)})") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged ({printable(damaged)} has a wrong checksum); copy or train it again")
+
+
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Raise CheckpointError unless these are entries of a file of torch's kind."""
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
         raise CheckpointError(f"{path}: not a checkpoint (compressed entries, which torch does not write)")
     if sum(e.file_size for e in entries) > path.stat().st_size:

@@ -38,6 +38,8 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
     if beats:
         yield "  " + _describe_beats([beat.tempo for beat in beats if beat], beats.count(None))
+    if not reader.has_checksums:
+        yield "  without checksums: values that changed on the disk cannot be told (a store in one file has them)"
     if reader.header.tool:
         yield "  written with " + ", ".join(f"{name} {version}" for name, version in reader.header.tool.items())
 

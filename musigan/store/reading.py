@@ -40,6 +40,8 @@ def _with_source(source: str) -> Iterator[None]:
 class Reader:
     """An open store, iterable over its items; `source` is the store's name in messages."""
 
+    has_checksums = True  # whether a changed bit of its data is noticed
+
     def __init__(self, source: str, header: StoreHeader) -> None:
         self.source, self.header = source, header
 
@@ -205,6 +207,8 @@ class _ZipReader(_KeyedReader):
 class _FolderReader(_KeyedReader):
     """A store in a folder, one file a key."""
 
+    has_checksums = False
+
     def __init__(self, path: Path, source: str) -> None:
         def fetch(key: str) -> memoryview:
             """Read metadata, map a block: its pages are read when they are used."""
@@ -226,6 +230,8 @@ class _FolderReader(_KeyedReader):
 
 class _UrlReader(_KeyedReader):
     """A store at a URL, one object a key."""
+
+    has_checksums = False
 
     def __init__(self, url: str) -> None:
         objects = url_map(url)

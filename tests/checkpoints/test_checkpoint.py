@@ -124,6 +124,20 @@ def test_flipped_bytes_never_surprise(trained: Path, tmp_path: Path) -> None:
             checkpoint.build_networks(checkpoint.load(path))
 
 
+def test_a_flipped_bit_of_what_is_drawn_from_is_noticed(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flipped.pt"
+    with zipfile.ZipFile(trained) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        data = archive.read(largest)
+    whole = bytearray(trained.read_bytes())
+    start = whole.index(data)
+    for bit in (0, 13, 30):
+        damaged = bytearray(whole)
+        damaged[start + len(data) // 2 + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        refused(path, "damaged .* wrong checksum")
+
+
 def test_cut_pickles_in_a_whole_archive_never_surprise(trained: Path, tmp_path: Path) -> None:
     """Cuts in the middle of an opcode's argument are among them."""
     path = tmp_path / "cut.pt"
