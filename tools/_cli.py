@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import re
 import signal
 import sys
 import traceback
@@ -28,6 +29,11 @@ from musigan_tools._session import Session
 from musigan import __version__
 from musigan.errors import FieldError, MusiganError, UsageError
 
+MOST_NUMBER, MOST_COUNT = 1e9, 1 << 63  # of options: seconds are fewer, and so are seeds
+# What torch says, as a RuntimeError: of the machine's memory, of a GPU's, of a tensor larger than any memory.
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer mult"
+)
 SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
 FLAGS = {"count": "-n", "songs": "--with"}  # of fields that an option has another name than
 
@@ -183,10 +189,16 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
 
 
 def _check_finite(options: dict[str, Any]) -> None:
-    """Refuse "nan" and "inf": Python takes them for numbers, and NaN passes comparisons that are to refuse it."""
+    """Refuse "nan" and "inf", which Python takes for numbers, and NaN passes comparisons that are to refuse it.
+
+    Numbers that nothing has as many of are refused, too: what is computed with them would not fit.
+    """
     for option, value in options.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{_flag(option)} is {value}, expected a finite number")
+        most = {float: MOST_NUMBER, int: MOST_COUNT}.get(type(value))
+        if most is not None and abs(value) > most:
+            raise UsageError(f"{_flag(option)} is {value:.6g}, expected {most:.0e} at most")
 
 
 def _explained(error: Exception) -> tuple[str, int]:
@@ -195,8 +207,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return error.naming(_flag), error.exit_code
     if isinstance(error, MusiganError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError):
-        return "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        return "out of memory: fewer at once (-j 1), a smaller --batch-size or shorter songs need less", 1
     if isinstance(error, OSError):
         return f"{error.filename or 'input or output'}: {error.strerror or error}", 1
     return f"internal error: {type(error).__name__}: {error} (-v shows where)", 1

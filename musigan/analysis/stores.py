@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
 from musigan.analysis.beats.annotations import read_beats
-from musigan.errors import FieldError, MusiganError
+from musigan.errors import FieldError, MusiganError, StoreError
 from musigan.files.duplicates import Originals
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keyboard import KeyRange
@@ -17,6 +17,7 @@ from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
 from musigan.store import StoreHeader, chunks
+from musigan.store.song import check_gaps
 from musigan.store.songs import usable
 from musigan.store.splits import sides_of
 
@@ -108,6 +109,12 @@ class PairingRequest:
             sides = [(cut.pairs, song)]
             if self.ends:
                 sides = list(sides_of(cut.pairs, song, 2 * self.chunk_seconds, self.validation))
+            try:
+                for _, part in sides:
+                    check_gaps(part.starts, 2 * self.chunk_seconds, "it")
+            except StoreError as error:
+                reporter.skip(title, str(error), "mostly silent")
+                continue
             for side in sides:
                 writer.add(side[0], preparing.PAIRS, side[1])
                 pairs += len(side[0])

@@ -7,11 +7,13 @@ sampling and synthesis need nothing else.
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shown  # shortens long values: a damaged checkpoint may hold anything
 from typing import TYPE_CHECKING, Any
 
 from musigan.checkpoints import slim
@@ -20,6 +22,8 @@ from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
 from musigan.files.text import printable
 from musigan.rolls.shape import RollShape
+from musigan.settings import expanded_size
+from musigan.store.attributes import is_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +66,7 @@ class Checkpoint:
     rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
     card: str = ""  # what an exported one says of itself, in Markdown
+    name: str = "the checkpoint"  # what messages call it: its file
 
     @property
     def is_resumable(self) -> bool:
@@ -85,10 +90,14 @@ class Checkpoint:
         try:
             return settings.build(TrainingSettings, self.settings)
         except SettingsError as error:
-            raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+            raise self.of_other_version(error) from error
+
+    def of_other_version(self, error: Exception) -> CheckpointError:
+        """Return the error for settings that this version cannot read."""
+        return CheckpointError(f"{self.name}: its settings do not fit this version ({error}); update musigan")
 
 
-_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")  # the card only where there is one
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name not in ("card", "name"))  # the card only where there is one
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -244,39 +253,78 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
-    if content.get("format") not in range(1, FORMAT + 1):
+    version = content.get("format")
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {content.get('format')!r}, this version reads up to {FORMAT}; update musigan"
+            f"{path}: checkpoint format {shown(version)}, this version reads up to {FORMAT}; update musigan"
         )
     try:
-        if content["format"] == 1:
-            content = _from_format_1(content)
-        values = {name: content[name] for name in _SAVED}
-        values["shape"] = RollShape(**values["shape"])
-        values["position"] = Position(**values["position"])
-        if not isinstance(values["position"].stage, int) or not isinstance(values["position"].epoch, int):
-            raise TypeError("position of no whole numbers")
-        values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
-        for name in ("settings", "store", "data", "networks", "average", "optimisers"):
-            if not isinstance(values[name], dict):
-                raise TypeError(f"{name} is {type(values[name]).__name__}")
-        sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
-        if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
-            raise ValueError(f"roll shape {sizes}")
-        values["store"] = MusicRecord.parse(values["store"])
-        values["card"] = str(content.get("card") or "")
+        if expanded_size(content) > path.stat().st_size:
+            raise ValueError("values that stand for more than the file has bytes")
+        checkpoint = Checkpoint(**_values_of(content), name=str(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    # OverflowError: an infinite number of epochs.
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    # OverflowError: an infinite number of epochs. RecursionError: a list that holds itself.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
-    checkpoint = Checkpoint(**values)
     if place := not_finite({"networks": checkpoint.networks, "average": checkpoint.average}):
         raise CheckpointError(
             f"{path}: its training diverged: {place} holds NaN or infinity; use an earlier checkpoint, or train again "
             "with a lower learning rate"
         )
     return checkpoint
+
+
+def _values_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint is made of, from what torch read.
+
+    Raises CheckpointError, KeyError, TypeError or ValueError where parts are missing or wrong.
+    """
+    from torch import Tensor
+
+    if content["format"] == 1:
+        content = _from_format_1(content)
+    values = {name: content[name] for name in _SAVED}
+    values["shape"] = RollShape(**values["shape"])
+    values["position"] = _position(values["position"])
+    values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
+    values["history"] = _history(values["history"])
+    for name in ("settings", "store", "data", "networks", "average", "optimisers"):
+        if not isinstance(values[name], dict):
+            raise TypeError(f"{name} is {type(values[name]).__name__}")
+    sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
+    if not all(type(size) is int and 0 < size <= 1 << 20 for size in sizes):
+        raise ValueError(f"roll shape {shown(sizes)}")
+    if not isinstance(values["rng"], Tensor | None):
+        raise TypeError("a random state of no bytes")
+    values["store"] = MusicRecord.parse(values["store"])
+    return {**values, "card": str(content.get("card") or "")}
+
+
+def _position(values: Mapping[str, Any]) -> Position:
+    """Return a position from its plain values. Raises TypeError where they are none."""
+    position = Position(**values)
+    counts = (position.stage, position.epoch, position.step_in_epoch, position.step, position.total_steps)
+    if not all(type(count) is int and 0 <= count < 1 << 63 for count in counts):
+        raise TypeError("a position of no whole numbers")
+    sums = position.tally.items()
+    if not all(isinstance(name, str) and len(pair) == 2 and all(map(is_number, pair)) for name, pair in sums):
+        raise TypeError("sums of losses that are no numbers")
+    if not is_number(position.seconds):
+        raise TypeError(f"trained for {shown(position.seconds)} seconds")
+    return position
+
+
+def _history(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of epochs. Raises TypeError or ValueError where they are none."""
+    json.dumps(entries)  # as it goes into metrics.jsonl
+    for entry in entries:
+        evaluation = entry.get("evaluation", {"metrics": {}, "distance": None})
+        if not isinstance(entry["stage"], str) or type(entry["step"]) is not int:
+            raise TypeError("a history of no epochs")
+        if not isinstance(evaluation["metrics"], dict) or not isinstance(evaluation["distance"], float | int | None):
+            raise TypeError("an evaluation of no figures")
+    return list(entries)
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +355,7 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
     try:
         networks = models.build(settings.model, settings.network, checkpoint.shape)
     except SettingsError as error:
-        raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+        raise checkpoint.of_other_version(error) from error
     if "augmentation" in checkpoint.networks:
         networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():

@@ -364,8 +364,8 @@ def made_of_numbers(roll: np.ndarray) -> np.ndarray:
     """Return a roll that networks made. Raises CheckpointError where it holds NaN or infinity."""
     if not holds_numbers(roll):
         raise CheckpointError(
-            "the checkpoint's networks answer with NaN or infinity: its training diverged; use an earlier checkpoint, or "
-            "train again with a lower learning rate"
+            "the checkpoint's networks answer with NaN or infinity: its training diverged; use an earlier checkpoint, "
+            "or train again with a lower learning rate"
         )
     return roll
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from musigan.errors import StoreError
 from musigan.store import zipstream
 from musigan.store.header import StoreHeader
-from musigan.store.song import Song
+from musigan.store.song import Song, check_gaps
 
 ATTRIBUTE = "musigan"
 DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -157,6 +157,8 @@ def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> Ite
         raise StoreError(f"{name} claims {item_bytes} bytes in blocks of {blocks}, more than a song can have")
     check_shape(name, shape, names, header)
     song = Song.parse(attributes, name, shape[0], header.kind)
+    if song.starts:
+        check_gaps(song.starts, header.chunk_seconds * (2 if names[0] == "pairs" else 1), name)
     return ItemInfo(name, shape, dtype, blocks, names, song)
 
 

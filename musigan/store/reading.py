@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.store import zipstream
+from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
@@ -251,8 +253,8 @@ class _UrlReader(_KeyedReader):
 def _names_by_count(header: StoreHeader) -> list[str]:
     """List the names of a finished store's items from their number. Raises StoreError for an impossible number."""
     items = header.other.get("items") if header.items is None else header.items
-    if type(items) is not int or not 0 <= items <= 10_000_000:
-        raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
+    if not is_count(items):
+        raise StoreError(f'the store says it has {shown(items)} items; a store in a folder counts them under "items"')
     return [item_name(number) for number in range(1, items + 1)]
 
 

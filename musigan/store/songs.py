@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import StoreError
-from musigan.store import Item, chunks
+from musigan.store import Item, ItemInfo, Reader, chunks
 from musigan.store.layout import holds_numbers
 
 Float = npt.NDArray[np.float32]
@@ -30,6 +30,11 @@ def usable(items: Iterable[Item], skip: Skip) -> Iterator[Item]:
             yield item
         else:
             skip(item.title, "holds values that are not numbers (NaN, infinity): make it again", "that are damaged")
+
+
+def read_item(reader: Reader, info: ItemInfo) -> Item:
+    """Read an item of a store that is on disk. Raises StoreError where it holds NaN or infinity."""
+    return next(usable([Item(info, reader.read(info.name))], refuse))
 
 
 def piece_roll(item: Item, frame_seconds: float) -> Float:

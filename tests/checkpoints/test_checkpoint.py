@@ -173,6 +173,11 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
     return path
 
 
+BOMB: dict[str, Any] = {}  # of a few bytes, that stand for 10^9 values
+for _ in range(9):
+    BOMB = {str(number): BOMB for number in range(10)}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -183,7 +188,25 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
         ({"plan": [3]}, "incomplete"),
         ({"shape": {"channels": -1, "keys": 3, "frames": 5}}, "roll shape"),
         ({"shape": {"channels": 2, "keys": 200, "frames": 5}}, "does not fit"),
-        ({"settings": {"epoks": 3}}, "epoks"),
+        ({"settings": {"epoks": 3}}, r"wrong\.pt: .*epoks.* update musigan"),
+        ({"settings": {"network": {3: [torch.ones(2)]}}}, "settings"),
+        ({"format": True}, "format True"),
+        ({"format": 2.0}, "format 2.0"),
+        ({"format": [2]}, "format .2."),
+        ({"format": torch.ones(2)}, "format tensor"),
+        ({"history": 3}, "incomplete"),
+        ({"history": [3]}, "incomplete"),
+        ({"history": [{}]}, "incomplete"),
+        ({"history": [{"stage": "prior", "step": torch.ones(2)}]}, "incomplete"),
+        ({"history": [{"stage": "prior", "step": 3, "evaluation": []}]}, "incomplete"),
+        ({"position": {"tally": {"kl": 3}}}, "incomplete"),
+        ({"position": {"tally": {"kl": ["a", 1]}}}, "incomplete"),
+        ({"position": {"tally": []}}, "incomplete"),
+        ({"position": {"step": -1}}, "incomplete"),
+        ({"position": {"stage": True}}, "incomplete"),
+        ({"position": {"seconds": "long"}}, "incomplete"),
+        ({"rng": "x"}, "incomplete"),
+        ({"settings": BOMB}, "incomplete"),
         ({"networks": {}}, "critic does not fit"),
         ({"average": {"generator": {"a": 3}}}, "does not fit"),
     ],

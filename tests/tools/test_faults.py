@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from musigan_tools import _cli
 
 from musigan import store
-from tests import helpers
+from tests import helpers, musicstores
 from tests.helpers import one_line, run
 
 
@@ -34,8 +35,8 @@ def with_infinity(path: Path, copy: Path) -> Path:
 @pytest.mark.parametrize(
     ("tool", "kind", "out"),
     [
-        ("pair-chunks", "waveform", "out.zip"), ("npy-to-keys", "pairs", "out.zip"), ("keys-to-midi", "keys", "out.mid"),
-        ("keys-to-mp3", "keys", "out.wav"), ("plot-keys", "keys", "out.png"),
+        ("pair-chunks", "waveform", "out.zip"), ("npy-to-keys", "pairs", "out.zip"),
+        ("keys-to-midi", "keys", "out.mid"), ("keys-to-mp3", "keys", "out.wav"), ("plot-keys", "keys", "out.png"),
     ],
 )  # fmt: skip
 def test_an_item_that_holds_no_numbers_is_skipped_by_name(
@@ -55,3 +56,48 @@ def test_check_finds_what_is_no_number(stores: dict[str, Path]) -> None:
     for kind in ("waveform", "pairs", "keys"):
         done = run("musigan check", stores[f"damaged {kind}"])
         assert (done.returncode, "values that are not numbers" in one_line(done.stderr)) == (1, True)
+
+
+@pytest.mark.parametrize("start", ["1e305", "1e308", "-1e300", "1e10"])
+def test_numbers_that_nothing_has_are_wrong_usage(start: str, stores: dict[str, Path], tmp_path: Path) -> None:
+    done = run("plot-keys", stores["keys"], "--start", start, "-o", tmp_path / "x.png")
+    assert done.returncode == 2
+    assert "--start" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    "url", ["foo://x", "zip://", "reference://x", "github://x", "http://", "s3://", "://", "a://b://c"]
+)
+def test_urls_of_odd_schemes_are_one_line(url: str, stores: dict[str, Path]) -> None:
+    for arguments in ((url,), (stores["keys"], "-o", url)):
+        done = run("npy-to-keys", *arguments)
+        assert done.returncode in (1, 2)
+        one_line(done.stderr)
+
+
+def test_evaluate_names_the_item_that_holds_no_numbers(tmp_path: Path) -> None:
+    music = musicstores.write_music(tmp_path / "music.zip", 4, 4, 4)
+    with store.open_reader(str(music)) as reader, store.write(str(tmp_path / "x.zip"), reader.header) as writer:
+        for item in reader:
+            array = item.array.copy()
+            array[2, 0, 3, 5] = np.nan
+            writer.add(array, item.dimension_names, item.song)
+    options = ("-n", 8, "--splits", 0, "--bootstraps", 10, "--no-baselines")
+    for stores in ((tmp_path / "x.zip",), (music, tmp_path / "x.zip")):
+        done = run("evaluate", *stores, *options)
+        assert done.returncode == 1
+        assert "values that are not numbers" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried 4 GB"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("Storage size calculation overflowed with sizes=[1000000000, 1000000000]"),
+    ],
+)
+def test_memory_that_ends_is_no_internal_error(error: Exception) -> None:
+    said, code = _cli._explained(error)
+    assert (code, "out of memory" in said, "--batch-size" in said) == (1, True, True)
