@@ -5,7 +5,7 @@ the store alone: descriptor 0 then is the null device and descriptor 1 is stderr
 banner or child process can touch the stream.
 
 Exit codes: 0 all well; 3 the output is whole but inputs were skipped; 1 failure, or nothing usable; 2 wrong usage;
-130 Ctrl-C; 143 SIGTERM; 141, quietly, when the reader downstream has gone away.
+130 Ctrl-C; 143 SIGTERM; 129 SIGHUP; 141, quietly, when the reader downstream has gone away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import inspect
 import math
 import os
 import re
-import signal
 import sys
 import traceback
 import warnings
@@ -34,7 +33,7 @@ MOST_NUMBER, MOST_COUNT = 1e9, 1 << 63  # of options: seconds are fewer, and so 
 _OUT_OF_MEMORY = re.compile(
     "can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer mult"
 )
-SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
+SKIPPED, INTERRUPTED, CLOSED_PIPE = 3, 130, 141
 FLAGS = {"count": "-n", "songs": "--with"}  # of fields that an option has another name than
 
 Source = Annotated[str, typer.Argument(metavar="[IN]", help="A store: file, folder, URL, or - for standard input.")]
@@ -153,15 +152,15 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
         warnings.simplefilter("ignore")
     session = Session(name, quiet, verbose, strict=options.get("strict", False))
     try:
-        signal.signal(signal.SIGTERM, _signals.terminate)
+        _signals.heed_signals()
         _signals.wake_on_signals()
         code = _guarded(session, function, options)
     except KeyboardInterrupt:
         session.error("interrupted")
         code = INTERRUPTED
-    except _signals.Terminated:
+    except _signals.Stopped as stopped:
         session.error("stopped")
-        code = TERMINATED
+        code = 128 + stopped.number
     # At once: what had to be written is written, and threads that still decode have no reader.
     os._exit(code)
 

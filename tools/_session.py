@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from musigan_tools import _streams, _words
 
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files import atomic
 from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
 from musigan.machine.reporting import duration
@@ -38,6 +39,7 @@ class Session:
         in_pipe = self._stdout is not None and _streams.is_fifo(self._stdout)
         self._shows_progress = not quiet and (verbose or not in_pipe)
         self._status = _words.StatusLine(sys.stderr)
+        atomic.said = self.say
 
     # -- words ------------------------------------------------------------------------------------------------
 

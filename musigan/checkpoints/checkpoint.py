@@ -188,6 +188,8 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    if not path.is_file():  # reading a pipe would wait, and a device may have no end
+        raise CheckpointError(f"{path}: not a regular file; expected a checkpoint file such as ckpt.pt")
     if slim.is_slim(path):
         return _from_slim(path)
     _check_frame(path)

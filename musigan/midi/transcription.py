@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import MusiganError, UsageError
-from musigan.files.atomic import replace_whole
+from musigan.files.atomic import replace_whole, write_all
 from musigan.files.targets import Target
 from musigan.machine.reporting import Reporter
 from musigan.midi.events import NoteEvents
@@ -246,7 +246,7 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
         files = []
         for number, part in enumerate(parts, 1):
             files.append(target.refuse_existing(target.numbered(number)))
-            _save(write_score([part], tracks), files[-1])
+            _save(write_score([part], tracks), files[-1], target.force)
         if not files:
             raise MusiganError("the store holds no pieces")
         return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
@@ -255,13 +255,13 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
         raise MusiganError("the store holds no pieces")
     data = write_score(all_parts, tracks)
     if stream is None:
-        _save(data, target.out)
+        _save(data, target.out, target.force)
         return [target.out]
     stream.write(data)
     stream.flush()
     return ["standard output"]
 
 
-def _save(data: bytes, path: str) -> None:
-    with replace_whole(Path(path), MusiganError) as aside:
-        aside.write_bytes(data)
+def _save(data: bytes, path: str, replaces: bool) -> None:
+    with replace_whole(Path(path), MusiganError, replaces) as aside:
+        write_all(aside, path, data)

@@ -8,16 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, TypeGuard
 
+MOST_FLOAT = sys.float_info.max
 MAX_ITEMS = 10_000_000
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether a JSON value is a finite number, true and false are none."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and -sys.float_info.max <= value <= sys.float_info.max
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_FLOAT
 
 
 def is_count(value: object) -> TypeGuard[int]:
