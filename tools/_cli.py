@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
-from musigan_tools import _signals, _words
+from musigan_tools import _inputs, _signals, _words
 from musigan_tools._session import Session
 
 from musigan import __version__
@@ -98,10 +98,11 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
     def call(**options: Any) -> None:
         quiet, verbose = options.pop("quiet"), options.pop("verbose")
         options.pop("version")
-        _run(name, function, quiet, verbose, options)
+        _run(name, function, quiet, verbose, options, stores)
 
     signature = inspect.signature(function, eval_str=True)
     parameters = list(signature.parameters.values())[1:]
+    stores = {parameter.name for parameter in parameters if parameter.annotation in (Source, Output)}
     for option, annotation in (("quiet", _Quiet), ("verbose", _Verbose), ("version", _Version)):
         parameters.append(
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
@@ -128,8 +129,9 @@ def plain_answers(name: str) -> Iterator[None]:
     """Turn what goes wrong before there is a session (help, version, wrong usage) into one line and an exit code."""
     try:
         yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if sys.stdout is None:
+            raise OSError("closed, the answer has nowhere to go")
+        sys.stdout.flush()
         return
     except (BrokenPipeError, SystemExit):  # the CLI library answers the one with the other
         code, problem = CLOSED_PIPE, ""
@@ -147,14 +149,17 @@ def plain_answers(name: str) -> Iterator[None]:
     os._exit(code)  # an ordinary exit would try, and fail, to flush once more
 
 
-def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any]) -> NoReturn:
+def _run(
+    name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any], stores: set[str]
+) -> NoReturn:
+    """Run the tool; `stores` are those of its options that name a store it reads from front to back, or writes."""
     if not verbose:
         warnings.simplefilter("ignore")
     session = Session(name, quiet, verbose, strict=options.get("strict", False))
     try:
         _signals.heed_signals()
         _signals.wake_on_signals()
-        code = _guarded(session, function, options)
+        code = _guarded(session, function, options, stores)
     except KeyboardInterrupt:
         session.error("interrupted")
         code = INTERRUPTED
@@ -165,13 +170,14 @@ def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, o
     os._exit(code)
 
 
-def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
+def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any], stores: set[str]) -> int:
     """Run the tool; turn whatever goes wrong into one line and an exit code."""
     from musigan.machine.cores import reuse_freed_memory
 
     try:
         try:
             _check_finite(options)
+            _inputs.refuse_as_output(options, stores)
             reuse_freed_memory()
             function(session, **options)
         finally:
@@ -181,7 +187,8 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         return CLOSED_PIPE
     except Exception as error:
         if session.verbose:
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():  # a file's name may hold anything
+                session.error(line)
         problem, code = _explained(error)
     session.error(problem)
     return code

@@ -58,11 +58,12 @@ class Session:
         self._status.line(f"{self.name}: {text}")
 
     def print(self, text: str) -> None:
-        """Write a line of the tool's answer on standard output."""
+        """Write a line of the tool's answer on standard output. Raises UsageError where that is closed."""
         self._status.clear()
-        if self._stdout is not None:
-            self._stdout.write(printable(text).encode() + b"\n")
-            self._stdout.flush()
+        if self._stdout is None:
+            raise UsageError("standard output is closed: the answer has nowhere to go")
+        self._stdout.write(printable(text).encode() + b"\n")
+        self._stdout.flush()
 
     def status(self, text: str) -> None:
         """Show where the work stands: on a terminal a line that is rewritten, else a line now and then."""

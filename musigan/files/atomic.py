@@ -47,7 +47,7 @@ class Aside:
         lock(self.descriptor)
 
     def move_into_place(self) -> None:
-        """Rename it to the target. Raises OSError, and MusiganError where nothing was to be replaced and something is."""
+        """Rename it to the target. Raises OSError; MusiganError where nothing was to be replaced and something is."""
         if self._replaces:
             os.replace(self.path, self.target)
             return

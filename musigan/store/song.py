@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,6 +17,7 @@ from musigan.store.attributes import Attributes, carried, is_number
 
 MOST_LEVEL = 1e6  # samples have 16 bits
 MOST_GAPS_SECONDS = 3600  # between pairs or chunks, beside as much as they last themselves
+MOST_SECONDS = 1e9
 MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
 _TEXTS = ("title", "artist", "source", "content", "split", "genre", "year", "key")
 _NUMBERS = ("level", "seconds", "tempo", "first_beat", "score", "primed_seconds")
@@ -69,7 +69,7 @@ class Song(Attributes):
         level, starts, seconds = values.get("level", 1.0), values.get("starts"), values.get("seconds", 1.0)
         if not is_number(level) or not 0 <= level <= MOST_LEVEL:
             raise StoreError(f"{name} has the level {shown(level)}, expected a number")
-        if not is_number(seconds) or not 0 < seconds < math.inf:
+        if not is_number(seconds) or not 0 < seconds <= MOST_SECONDS:
             raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
         known = _parse_beats(values, name)
         if kind != "waveform" and starts is not None:

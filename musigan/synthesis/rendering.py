@@ -201,7 +201,9 @@ def write(
         for number, piece in enumerate(pieces, 1):
             path = target.refuse_existing(target.numbered(number))
             blocks = sound.master_signals([piece.signal])
-            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title))
+            encode(
+                blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title), target.force
+            )
             files.append(path)
         if not files:
             raise MusiganError("the store holds no pieces")
@@ -210,7 +212,8 @@ def write(
     if first is None:
         raise MusiganError("the store holds no pieces")
     blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
-    encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.song, title))
+    song_tags = tags(first.song, title)
+    encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, song_tags, target.force)
     return ["standard output" if stream else target.out]
 
 

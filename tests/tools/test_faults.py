@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +15,7 @@ import pytest
 from musigan_tools import _cli
 
 from musigan import store
+from musigan.errors import StoreError
 from tests import helpers, musicstores
 from tests.helpers import one_line, run
 
@@ -101,3 +108,118 @@ def test_evaluate_names_the_item_that_holds_no_numbers(tmp_path: Path) -> None:
 def test_memory_that_ends_is_no_internal_error(error: Exception) -> None:
     said, code = _cli._explained(error)
     assert (code, "out of memory" in said, "--batch-size" in said) == (1, True, True)
+
+
+def test_what_is_read_is_not_replaced(stores: dict[str, Path], tmp_path: Path) -> None:
+    """But a store by the one that is made of it: test_an_output_may_replace_the_input."""
+    (tmp_path / "music").mkdir()
+    song = helpers.write_sound(tmp_path / "music" / "song.wav", helpers.tune(21, [40, 47]))
+    keys = tmp_path / "keys.wav"
+    shutil.copy(stores["keys"], keys)
+    os.link(keys, tmp_path / "same.wav")
+    for tool, *arguments in (
+        ("mp3-to-npy", song, "-o", song), ("mp3-to-npy", tmp_path / "music", "-o", song), ("keys-to-mp3", keys, keys),
+        ("keys-to-mp3", tmp_path / "same.wav", keys), ("train-gan", keys, "-o", keys, "-q"),
+        ("plot-keys", keys, "-o", keys),
+    ):  # fmt: skip
+        before = {path: path.read_bytes() for path in (song, keys)}
+        done = run(tool, *arguments, "--force")
+        assert (done.returncode, "would be replaced" in one_line(done.stderr)) == (2, True), tool
+        assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("musigan check", ["{}"]),
+        ("train-gan", ["{}", "--print-config", "-q"]),
+        ("musigan models", []),
+        ("sample", ["--help"]),
+    ],
+)
+def test_an_answer_that_has_nowhere_to_go_is_a_failure(
+    tool: str, arguments: list[str], stores: dict[str, Path]
+) -> None:
+    words = helpers.command(tool, *[each.format(stores["keys"]) for each in arguments])
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *words], capture_output=True, timeout=120, check=False)
+    assert done.returncode in (1, 2)
+    assert "standard output" in one_line(done.stderr)
+
+
+def test_a_traceback_shows_names_safely(tmp_path: Path) -> None:
+    done = run("musigan check", "-v", tmp_path / "a\x1b[31mred")
+    assert done.returncode == 1
+    assert b"\x1b" not in done.stderr
+    assert b"Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["out.zip", "out.zarr"])
+def test_signals_even_twice_leave_nothing(
+    number: signal.Signals, name: str, stores: dict[str, Path], tmp_path: Path
+) -> None:
+    read_end, write_end = os.pipe()  # held open: the tool waits for the rest of its input
+    data = stores["waveform"].read_bytes()
+    process = helpers.start("pair-chunks", "--chunk-seconds", 2, "-o", tmp_path / name, stdin=read_end, stderr=-1)
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(data[: len(data) * 3 // 4])
+        pipe.flush()
+        deadline = time.monotonic() + 60
+        while not os.listdir(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert os.listdir(tmp_path)
+        for _ in range(3):
+            process.send_signal(number)
+            time.sleep(0.001)
+        _, said = process.communicate(timeout=60)
+    os.close(read_end)
+    assert process.returncode == 128 + number
+    assert one_line(said) in ("pair-chunks: interrupted\n", "pair-chunks: stopped\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from musigan_tools import _signals; "
+        "_signals.heed_signals(); os.kill(os.getpid(), signal.SIGHUP); print('goes on')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"goes on\n"
+
+
+def test_a_folder_store_has_regular_files_alone(stores: dict[str, Path], tmp_path: Path) -> None:
+    whole = tmp_path / "whole.zarr"
+    with store.open_reader(str(stores["keys"])) as reader, store.write(str(whole), reader.header) as writer:
+        for item in reader:
+            writer.add(item.array, item.dimension_names, item.song)
+    for number, place in enumerate(("zarr.json", "000002/zarr.json", "000001/c/0/0/0/0/0")):
+        for special in ("pipe", "/dev/zero", "/dev/null", "/dev/tty"):
+            broken = tmp_path / f"broken{number}.zarr"
+            shutil.rmtree(broken, ignore_errors=True)
+            shutil.copytree(whole, broken)
+            (broken / place).unlink()
+            if special == "pipe":
+                os.mkfifo(broken / place)
+            else:
+                (broken / place).symlink_to(special)
+            with pytest.raises(StoreError, match=f"{place} (is not a regular file|cannot be read)"):
+                list(store.open_reader(str(broken)))
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.zarr"])
+def test_a_store_cut_short_while_it_is_read_is_an_error(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / name
+    with store.open_reader(str(stores["keys"])) as reader, store.write(str(path), reader.header) as writer:
+        for item in reader:
+            writer.add(item.array, item.dimension_names, item.song)
+    with store.open_reader(str(path)) as reader:
+        reader.block("000002", 1)
+        os.truncate(path if path.is_file() else path / "000002" / "c" / "1" / "0" / "0" / "0" / "0", 100)
+        with pytest.raises(StoreError, match=r"cut short|gives another size"):
+            reader.block("000002", 1)
+
+
+def test_a_checkpoint_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for path in (tmp_path / "pipe.pt", "/dev/zero"):
+        done = run("sample", path, timeout=30)
+        assert (done.returncode, "not a regular file" in one_line(done.stderr)) == (1, True)
