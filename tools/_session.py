@@ -131,11 +131,14 @@ class Session:
     def check_output(self, output: str, force: bool) -> None:
         """Refuse an output that would be lost or would go to a terminal, before any work is done."""
         from musigan import store
+        from musigan.files.targets import maker_of
 
         if not output:
             raise UsageError('the name of the output is empty (""): an unset variable?')
         if output == "-":
             self.stdout()
+        elif maker := maker_of(output):
+            raise UsageError(f"{output}: {self.name} writes a store, a .zarr folder or any other file; {maker}")
         elif not force and store.exists(output):
             raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 

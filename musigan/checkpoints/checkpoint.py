@@ -183,6 +183,8 @@ def load(path: str | Path) -> Checkpoint:
 
     import torch
 
+    if str(path) == "-" or "://" in str(path):
+        raise CheckpointError(f"{path}: a checkpoint is read from a file, not from a pipe or a URL: save it first")
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")

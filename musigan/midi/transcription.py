@@ -27,7 +27,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import MusiganError, UsageError
+from musigan.errors import MusiganError
 from musigan.files.atomic import replace_whole, write_all
 from musigan.files.targets import Target
 from musigan.machine.reporting import Reporter
@@ -211,12 +211,13 @@ class MidiTarget(Target):
     """Destination of MIDI: a file, a numbered file for each piece, or a stream for `-`."""
 
     what: ClassVar[str] = "a MIDI file"
+    expected: ClassVar[str] = ".mid"
 
     @property
     def format(self) -> str:
         """Always "midi". Raises UsageError where the name ends otherwise."""
         if self.out != "-" and Path(self.out).suffix.lower() not in (".mid", ".midi"):
-            raise UsageError(f"{self.out}: a MIDI file's name ends in .mid")
+            raise self.wrong_ending()
         return "midi"
 
 

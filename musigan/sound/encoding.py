@@ -82,8 +82,8 @@ def encode(
             else:
                 _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
         except OSError as error:
-            is_path = isinstance(target, str | os.PathLike)
-            place = os.fspath(target) if is_path else f"a temporary file in {tempfile.gettempdir()}"
+            temporary_place = f"a temporary file in {tempfile.gettempdir()}"
+            place = os.fspath(target) if isinstance(target, str | os.PathLike) else temporary_place
             raise write_error(place, AudioError, error) from error
 
 

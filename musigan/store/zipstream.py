@@ -285,6 +285,10 @@ def read_directory(buffer: memoryview) -> list[Entry]:
     for a file that was cut short, for two stores in one file and for a damaged directory.
     """
     if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
+        tail = bytes(buffer[-READ_BYTES:])
+        end = tail.rfind(_END_MAGIC)
+        if end >= 0 and len(tail) > end + _END.size:
+            raise StoreError(f"there are {len(tail) - end - _END.size} bytes after the end of the store: cut them off")
         raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
     locator = buffer[-_END.size - _LOCATOR64.size :]
     is64 = len(buffer) >= _TAIL64_BYTES and bytes(locator[:4]) == _LOCATOR64_MAGIC

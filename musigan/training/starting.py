@@ -248,6 +248,14 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
     """
     flags, given = _not_none(request.flags), request.given
+    model, own_model = flags.get("model") or given.get("model"), saved.settings.get("model", "bars")
+    if model and model != own_model:
+        raise FieldError(
+            "{model} {0}: the checkpoint is of the model {1}, and a trained network stays what it is: leave {model} "
+            "out, or train from nothing",
+            model,
+            own_model,
+        )
     preset = request.preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise FieldError(

@@ -223,3 +223,38 @@ def test_a_checkpoint_is_a_regular_file(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.pt", "/dev/zero"):
         done = run("sample", path, timeout=30)
         assert (done.returncode, "not a regular file" in one_line(done.stderr)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "out", "said"),
+    [
+        ("keys-to-mp3", "out.txt", "ends in .mp3"), ("keys-to-mp3", "out.mid", "keys-to-midi makes MIDI"),
+        ("keys-to-mp3", "out.zarr", "ends in .mp3"), ("keys-to-mp3", "out.xyz", "ends in .mp3"),
+        ("keys-to-mp3", "out.png", "plot-keys makes pictures"), ("keys-to-mp3", "out", "no ending"),
+        ("keys-to-mp3", "s3://bucket/out.mp3", "is a URL"), ("keys-to-midi", "out.mp3", "keys-to-mp3 makes sound"),
+        ("keys-to-midi", "out.txt", "ends in .mid"), ("keys-to-midi", "memory://out.mid", "is a URL"),
+        ("mp3-to-npy", "out.mp3", "keys-to-mp3 makes sound"), ("mp3-to-npy", "out.mid", "keys-to-midi makes MIDI"),
+        ("plot-keys", "out.txt", ".png, .svg, .pdf"),
+    ],
+)  # fmt: skip
+def test_an_output_of_another_kind_is_refused_at_once_and_names_the_tool_for_it(
+    tool: str, out: str, said: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.zip"  # nothing is read before
+    done = run(tool, *([out, missing] if tool.startswith("keys-to") else [missing, "-o", out]), cwd=tmp_path)
+    assert (done.returncode, said in one_line(done.stderr)) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("source", ["-", "s3://bucket/x"])
+def test_where_pipes_and_urls_are_not_read_that_is_said(source: str, tmp_path: Path) -> None:
+    for tool, *arguments in (("sample", source), ("mp3-to-npy", source, "-o", tmp_path / "x.zip", "--strict")):
+        done = run(tool, *arguments)
+        assert done.returncode == 1
+        assert "from a pipe or a URL" in one_line(done.stderr)
+
+
+def test_bytes_after_the_end_are_not_a_cut(stores: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    path.write_bytes(stores["keys"].read_bytes() + b"six   ")
+    with pytest.raises(StoreError, match="there are 6 bytes after the end of the store"):
+        store.open_reader(str(path))

@@ -247,3 +247,8 @@ def test_two_trainings_of_one_checkpoint_are_refused(folder: Path, tmp_path: Pat
     assert done.returncode == 1
     assert f"process {os.getpid()} on" in one_line(done.stderr)
     assert os.listdir(tmp_path) == []
+
+
+def test_another_model_is_no_way_to_go_on(folder: Path) -> None:
+    done = run("train-gan", folder / "keys", "--resume", folder / "game.pt", "--model", "mlp")
+    assert (done.returncode, "--model mlp: the checkpoint is of the model" in one_line(done.stderr)) == (2, True)
