@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import io
 import os
-import resource
-import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from musigan.errors import AudioError, UsageError
 from musigan.files.targets import format_of
 from musigan.sound import ffmpeg, mpeg
 from musigan.sound.audio import decode, encode
+from tests.disks import limited_files
 from tests.sounds import noise, pitch, tones
 
 needs_ffmpeg = pytest.mark.skipif(ffmpeg.find_ffmpeg() is None, reason="there is no ffmpeg")
@@ -235,19 +233,6 @@ def test_a_disk_that_is_full_at_the_very_end_is_told_by_name(format: str, tmp_pa
             encode(sound, 44100, path, format, tags={"title": "x"})
         assert path.read_bytes() == whole
         assert [each.name for each in tmp_path.iterdir()] == [path.name]
-
-
-@contextmanager
-def limited_files(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, former)
 
 
 @pytest.mark.parametrize("format", ["ogg", "opus"])

@@ -81,7 +81,7 @@ def test_stopped_and_resumed_is_bit_equal(limit: int, uninterrupted: tuple[str, 
     assert len(strip) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(epochs=6, pretrain_epochs=5)
     whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
@@ -94,7 +94,8 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     def terminate(*_: object) -> None:
         raise Terminated
 
-    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}  # a shell may ignore the latter
+    # A shell may ignore the last.
+    handlers = {signal.SIGTERM: terminate, signal.SIGHUP: terminate, signal.SIGINT: signal.default_int_handler}
     former = {name: signal.signal(name, handler) for name, handler in handlers.items()}
     try:
         run, data = start(keys, settings)
