@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from reprlib import Repr
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings")
 
+MOST_CHARACTERS = 1_000_000  # of a file of settings
 CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]  # 0: none
 Even = Annotated[int, Field(ge=2, multiple_of=2)]
+BatchCount = Annotated[int, Field(ge=1, le=1 << 16)]
+Rate = Annotated[float, Field(gt=0, le=10)]  # of learning
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,6 +43,10 @@ FLAGS = ("epochs", "pretrain_epochs", "critic_epochs", "batch_size", "accumulate
 
 # Former names, which still work: path -> present name in the same section.
 FORMER_NAMES = {"adversarial.learning_rounds": "learning_flow_steps", "network.rounds": "flow_steps"}
+
+_SHORT = Repr()  # of what a file may hold any amount of
+_SHORT.maxstring = _SHORT.maxlong = 100
+shown, QUOTES = _SHORT.repr, "'\""
 
 # What JSON Schema calls types, in words.
 _TYPES = {
@@ -66,10 +74,14 @@ def build(cls: type[Settings], mapping: Mapping[str, Any], where: str = "") -> S
     number and no number for true or false.
     """
     if not isinstance(mapping, Mapping):
-        raise SettingsError(f"settings {where or cls.__name__}: expected names with values, found {mapping!r}")
+        raise SettingsError(f"settings {where or cls.__name__}: expected names with values, found {shown(mapping)}")
     adapter = TypeAdapter(cls)
     try:
-        return adapter.validate_json(json.dumps(current_names(mapping, where), default=_plain))
+        text = json.dumps(current_names(mapping, where), default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:  # a mapping that holds itself, or keys that are no names
+        raise SettingsError(f"settings {where or cls.__name__}: expected names with plain values ({error})") from error
+    try:
+        return adapter.validate_json(text)
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors()[0], adapter.json_schema(), where)) from None
 
@@ -100,9 +112,9 @@ def _sentence(error: ErrorDetails, schema: Mapping[str, Any], where: str) -> str
         return f"unknown setting '{path}'; known here: {', '.join(known)}{did_you_mean(names[-1], known)}"
     expected = allowed(_schema_of(schema, names))
     if path in FLAGS:
-        return f"--{path.replace('_', '-')} {error['input']}: expected {expected}"
+        return f"--{path.replace('_', '-')} {shown(error['input']).strip(QUOTES)}: expected {expected}"
     verb = "is" if len(names) == len(error["loc"]) or isinstance(error["input"], list) else "holds"
-    return f"setting '{path}' {verb} {error['input']!r}; expected {expected}"
+    return f"setting '{path}' {verb} {shown(error['input'])}; expected {expected}"
 
 
 def _schema_of(schema: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
@@ -176,9 +188,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "")
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a YAML file. Raises SettingsError if it cannot be read or holds something else."""
     try:
-        document = _parse_yaml(Path(path).read_text(encoding="utf-8"), f"--config {path}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {path}: cannot be read ({error})") from error
+        with open(path, encoding="utf-8") as file:  # which may be a pipe, or a device without an end
+            text = file.read(MOST_CHARACTERS + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"--config {path}: cannot be read ({reason})") from error
+    if len(text) > MOST_CHARACTERS:
+        raise SettingsError(f"--config {path}: more than {MOST_CHARACTERS} characters; expected a page of settings")
+    document = _parse_yaml(text, f"--config {path}")
     if document is None:
         return {}
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
@@ -197,10 +214,38 @@ def _parse_yaml(text: str, source: str) -> Any:
         "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
     )
     try:
-        return yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+        loader = Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if expanded_size(node) > MOST_CHARACTERS:  # aliases of aliases, before they are written out
+            raise SettingsError(f"{source}: its aliases stand for more than {MOST_CHARACTERS} values; write them out")
+        return loader.construct_document(node)
+    # PyYAML raises nearly anything for values that are none of their type: ValueError, AttributeError, IndexError.
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(f"{source}: not YAML ({first_line})") from error
+        raise SettingsError(f"{source}: not YAML ({first_line[:120]})") from error
+
+
+def expanded_size(values: Any, known: dict[int, int] | None = None) -> int:
+    """Count the values in nested ones, or in a node of YAML; what is shared counts wherever it comes.
+
+    Raises RecursionError for values that hold themselves.
+    """
+    known = {} if known is None else known
+    if id(values) not in known:
+        inner = getattr(values, "value", values)
+        inner = inner.values() if isinstance(inner, Mapping) else inner if isinstance(inner, list | tuple) else ()
+        known[id(values)] = 1 + sum(expanded_size(each, known) for each in inner)
+    return known[id(values)]
 
 
 def read_given(config: str, assignments: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,67 @@ def test_with_fewer_epochs_than_stages_the_first_have_one_each() -> None:
     for epochs, expected in ((1, (1, 0, 0, 0)), (2, (1, 1, 0, 0)), (3, (1, 1, 0, 1))):
         assert configure("small", {"epochs": epochs}).stage_epochs() == dict(zip(stages, expected, strict=True))
     assert configure("small", {"epochs": 1, "pretrain_epochs": 0}).stage_epochs()["adversarial"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"batch_size": 10**9}, "--batch-size 1000000000: expected a whole number, at least 1 and at most 65536"),
+        ({"batch_size": 10**4000}, "--batch-size 1000.*000: expected a whole number"),
+        ({"workers": 10**9}, "setting 'workers' is 1000000000; expected at most 256"),
+        ({"network": {"width": 10**9}}, "setting 'network.width' is 1000000000; expected at most 8192"),
+        ({"network": {"composer_layers": 10**9}}, "setting 'network.composer_layers' is 1000000000; expected at most"),
+        (
+            {"prior": {"learning_rate": 1e308}},
+            r"setting 'prior.learning_rate' is 1e\+308; expected a number",
+        ),
+        ({"loss_weights": {"kl": ["x" * 10**6] * 10**3}}, "setting 'loss_weights.kl' is .{,2000}; expected a number$"),
+    ],
+)
+def test_what_no_memory_could_hold_is_refused_at_once(given: dict, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        configure("small", given)
+
+
+def nested(first: str, alias: str) -> str:
+    """YAML of 9^10 values in 600 bytes: each line stands for the one before, nine times."""
+    lines = [f"{name}: &{name} {alias.format(','.join([f'*{former}'] * 9))}" for former, name in pairwise("abcdefghij")]
+    return "\n".join([f"a: &a {first}", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (nested("[x]", "[{}]"), "aliases stand for more than"),
+        (nested("{x: 1}", "{{<<: [{}]}}"), "aliases stand for more than"),
+        ("epochs: " + "9" * 10_000, "not YAML"),
+        ("a: &a [*a]", "not YAML"),
+        ("a: 2001-99-99", "not YAML"),
+        ("a: !!timestamp x", "not YAML"),
+        ("a: !!int ''", "not YAML"),
+        ("\0", "not YAML"),
+        ("#" * 1_000_001, "more than 1000000 characters"),
+    ],
+)
+def test_yaml_that_is_a_trap_is_refused_at_once(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "trap.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=f"trap.yaml: .*{reason}") as caught:
+        settings.read_yaml(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
+def test_a_device_without_an_end_is_no_settings() -> None:
+    with pytest.raises(SettingsError, match="more than 1000000 characters"):
+        settings.read_yaml("/dev/zero")
+
+
+def test_a_few_aliases_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("variational: &rates {learning_rate: 2e-4}\nprior: {<<: *rates, draws: 2}\n")
+    chosen = configure("small", settings.read_yaml(path))
+    assert (chosen.variational.learning_rate, chosen.prior.learning_rate, chosen.prior.draws) == (2e-4, 2e-4, 2)
 
 
 def test_yaml_floats_without_a_point(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ the store alone: descriptor 0 then is the null device and descriptor 1 is stderr
 banner or child process can touch the stream.
 
 Exit codes: 0 all well; 3 the output is whole but inputs were skipped; 1 failure, or nothing usable; 2 wrong usage;
-130 Ctrl-C; 143 SIGTERM; 141, quietly, when the reader downstream has gone away.
+130 Ctrl-C; 143 SIGTERM; 129 SIGHUP; 141, quietly, when the reader downstream has gone away.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import signal
+import re
 import sys
 import traceback
 import warnings
@@ -22,13 +22,18 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
-from musigan_tools import _signals, _words
+from musigan_tools import _inputs, _signals, _words
 from musigan_tools._session import Session
 
 from musigan import __version__
 from musigan.errors import FieldError, MusiganError, UsageError
 
-SKIPPED, TERMINATED, INTERRUPTED, CLOSED_PIPE = 3, 143, 130, 141
+MOST_NUMBER, MOST_COUNT = 1e9, 1 << 63  # of options: seconds are fewer, and so are seeds
+# What torch says, as a RuntimeError: of the machine's memory, of a GPU's, of a tensor larger than any memory.
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer mult"
+)
+SKIPPED, INTERRUPTED, CLOSED_PIPE = 3, 130, 141
 FLAGS = {"count": "-n", "songs": "--with"}  # of fields that an option has another name than
 
 Source = Annotated[str, typer.Argument(metavar="[IN]", help="A store: file, folder, URL, or - for standard input.")]
@@ -93,10 +98,11 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
     def call(**options: Any) -> None:
         quiet, verbose = options.pop("quiet"), options.pop("verbose")
         options.pop("version")
-        _run(name, function, quiet, verbose, options)
+        _run(name, function, quiet, verbose, options, stores)
 
     signature = inspect.signature(function, eval_str=True)
     parameters = list(signature.parameters.values())[1:]
+    stores = {parameter.name for parameter in parameters if parameter.annotation in (Source, Output)}
     for option, annotation in (("quiet", _Quiet), ("verbose", _Verbose), ("version", _Version)):
         parameters.append(
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
@@ -123,8 +129,9 @@ def plain_answers(name: str) -> Iterator[None]:
     """Turn what goes wrong before there is a session (help, version, wrong usage) into one line and an exit code."""
     try:
         yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if sys.stdout is None:
+            raise OSError("closed, the answer has nowhere to go")
+        sys.stdout.flush()
         return
     except (BrokenPipeError, SystemExit):  # the CLI library answers the one with the other
         code, problem = CLOSED_PIPE, ""
@@ -142,31 +149,35 @@ def plain_answers(name: str) -> Iterator[None]:
     os._exit(code)  # an ordinary exit would try, and fail, to flush once more
 
 
-def _run(name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any]) -> NoReturn:
+def _run(
+    name: str, function: Callable[..., None], quiet: bool, verbose: bool, options: dict[str, Any], stores: set[str]
+) -> NoReturn:
+    """Run the tool; `stores` are those of its options that name a store it reads from front to back, or writes."""
     if not verbose:
         warnings.simplefilter("ignore")
     session = Session(name, quiet, verbose, strict=options.get("strict", False))
     try:
-        signal.signal(signal.SIGTERM, _signals.terminate)
+        _signals.heed_signals()
         _signals.wake_on_signals()
-        code = _guarded(session, function, options)
+        code = _guarded(session, function, options, stores)
     except KeyboardInterrupt:
         session.error("interrupted")
         code = INTERRUPTED
-    except _signals.Terminated:
+    except _signals.Stopped as stopped:
         session.error("stopped")
-        code = TERMINATED
+        code = 128 + stopped.number
     # At once: what had to be written is written, and threads that still decode have no reader.
     os._exit(code)
 
 
-def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any]) -> int:
+def _guarded(session: Session, function: Callable[..., None], options: dict[str, Any], stores: set[str]) -> int:
     """Run the tool; turn whatever goes wrong into one line and an exit code."""
     from musigan.machine.cores import reuse_freed_memory
 
     try:
         try:
             _check_finite(options)
+            _inputs.refuse_as_output(options, stores)
             reuse_freed_memory()
             function(session, **options)
         finally:
@@ -176,17 +187,24 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         return CLOSED_PIPE
     except Exception as error:
         if session.verbose:
-            traceback.print_exc()
+            for line in traceback.format_exc().splitlines():  # a file's name may hold anything
+                session.error(line)
         problem, code = _explained(error)
     session.error(problem)
     return code
 
 
 def _check_finite(options: dict[str, Any]) -> None:
-    """Refuse "nan" and "inf": Python takes them for numbers, and NaN passes comparisons that are to refuse it."""
+    """Refuse "nan" and "inf", which Python takes for numbers, and NaN passes comparisons that are to refuse it.
+
+    Numbers that nothing has as many of are refused, too: what is computed with them would not fit.
+    """
     for option, value in options.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{_flag(option)} is {value}, expected a finite number")
+        most = {float: MOST_NUMBER, int: MOST_COUNT}.get(type(value))
+        if most is not None and abs(value) > most:
+            raise UsageError(f"{_flag(option)} is {value:.6g}, expected {most:.0e} at most")
 
 
 def _explained(error: Exception) -> tuple[str, int]:
@@ -195,8 +213,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return error.naming(_flag), error.exit_code
     if isinstance(error, MusiganError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError):
-        return "out of memory: fewer at once (-j 1, a smaller batch) or shorter songs need less", 1
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        return "out of memory: fewer at once (-j 1), a smaller --batch-size or shorter songs need less", 1
     if isinstance(error, OSError):
         return f"{error.filename or 'input or output'}: {error.strerror or error}", 1
     at = "".join(f" at {name}" for name in getattr(error, "__notes__", [])[:1])  # of reporting.working_on

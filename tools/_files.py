@@ -36,9 +36,9 @@ def check(session: Session, output: str, force: bool, what: str) -> None:
         raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 
 
-def write(session: Session, output: str, data: bytes, what: str) -> str:
-    """Write a file that `check` let pass; return its name for people."""
-    from musigan.files.atomic import replace_whole
+def write(session: Session, output: str, data: bytes, what: str, force: bool) -> str:
+    """Write a file that `check` let pass; return its name for people. Raises MusiganError where there is no room."""
+    from musigan.files.atomic import replace_whole, write_all
     from musigan.store.locations import is_stream
 
     if output == "-":
@@ -50,6 +50,6 @@ def write(session: Session, output: str, data: bytes, what: str) -> str:
     if is_stream(path):
         path.write_bytes(data)
         return output
-    with replace_whole(path, MusiganError) as aside:
-        aside.write_bytes(data)
+    with replace_whole(path, MusiganError, force) as aside:
+        write_all(aside, path, data)
     return output

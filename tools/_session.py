@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 from musigan_tools import _streams, _words
 
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files import atomic
 from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
 from musigan.machine.reporting import duration
@@ -39,6 +40,7 @@ class Session:
         in_pipe = self._stdout is not None and _streams.is_fifo(self._stdout)
         self._shows_progress = not quiet and (verbose or not in_pipe)
         self._status = _words.StatusLine(sys.stderr)
+        atomic.said = self.say
 
     # -- words ------------------------------------------------------------------------------------------------
 
@@ -57,11 +59,12 @@ class Session:
         self._status.line(f"{self.name}: {text}")
 
     def print(self, text: str) -> None:
-        """Write a line of the tool's answer on standard output."""
+        """Write a line of the tool's answer on standard output. Raises UsageError where that is closed."""
         self._status.clear()
-        if self._stdout is not None:
-            self._stdout.write(printable(text).encode() + b"\n")
-            self._stdout.flush()
+        if self._stdout is None:
+            raise UsageError("standard output is closed: the answer has nowhere to go")
+        self._stdout.write(printable(text).encode() + b"\n")
+        self._stdout.flush()
 
     def status(self, text: str) -> None:
         """Show where the work stands: on a terminal a line that is rewritten, else a line now and then."""
@@ -132,11 +135,14 @@ class Session:
     def check_output(self, output: str, force: bool) -> None:
         """Refuse an output that would be lost or would go to a terminal, before any work is done."""
         from musigan import store
+        from musigan.files.targets import maker_of
 
         if not output:
             raise UsageError('the name of the output is empty (""): an unset variable?')
         if output == "-":
             self.stdout()
+        elif maker := maker_of(output):
+            raise UsageError(f"{output}: {self.name} writes a store, a .zarr folder or any other file; {maker}")
         elif not force and store.exists(output):
             raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 

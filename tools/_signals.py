@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as exceptions, wherever they fall."""
+"""Ctrl-C, SIGTERM and SIGHUP as exceptions, wherever they fall."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ import signal
 import threading
 from typing import NoReturn
 
-
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that what is half written is cleaned away."""
+from musigan.machine.signals import STOPPING
 
 
-def terminate(*_: object) -> NoReturn:
-    raise Terminated
+class Stopped(BaseException):
+    """SIGTERM or SIGHUP, as an exception, so that what is half written is cleaned away."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def heed_signals() -> None:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception; further ones do not disturb the cleaning up after it.
+
+    Those that are ignored (nohup, a shell's background job) stay so.
+    """
+    heeded = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in heeded:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+    for number in heeded:
+        signal.signal(number, stop)
 
 
 def wake_on_signals() -> None:

@@ -54,7 +54,7 @@ def main(
         reader.header, timbre, sample_rate, gain, fade, crossfade, lufs, soundfont, program, room
     )
     progress = session.progress(reader.header.expected, "pieces")
-    pieces = sound.pieces(reader, jobs or usable_cores(), on_piece=progress.step)
+    pieces = sound.pieces(reader, jobs or usable_cores(), progress.step, session.skip)
     stream = session.stdout("sound") if out == "-" else None
     files = rendering.write(pieces, sound, target, title, stream)
     session.summary(f"{sound.rendered} pieces, {duration(sound.seconds)} of sound in {', '.join(files)}")

@@ -52,5 +52,5 @@ def main(
     style = gallery.PictureStyle(columns or (1 if diff else 2), shown, scale, kind, dpi, beats)
     other = session.reader(diff, "keys") if diff else None
     drawn = gallery.draw(reader, other, choice, style, session.say)
-    name = _files.write(session, output, drawn.data, "a picture")
+    name = _files.write(session, output, drawn.data, "a picture", force)
     session.summary(f"{drawn.items} items in {name}")

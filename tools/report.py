@@ -43,5 +43,5 @@ def main(
     reader = session.random_access_reader(keys, "keys") if keys else None
     content = report.gather(report.Run.of(run), choices, reader, place, jobs or usable_cores(), session.progress)
     page = report.assemble(content)
-    written = _files.write(session, output, page.encode(), "the page")
+    written = _files.write(session, output, page.encode(), "the page", force)
     session.summary(f"{written}: {len(page) / 1e6:.1f} MB, open it in a browser")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
 from musigan.analysis.beats.annotations import read_beats
-from musigan.errors import FieldError, UsageError
+from musigan.errors import FieldError, StoreError, UsageError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import failure_reason
 from musigan.machine.parallel import ordered_map
@@ -19,6 +19,8 @@ from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
 from musigan.store import StoreHeader, chunks
+from musigan.store.song import check_gaps
+from musigan.store.songs import usable
 from musigan.store.splits import sides_of
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ class PairingRequest:
         """Cut a store of waveforms into one of pairs; return in words what was made."""
         header, pairs, silent, held_back, songs = reader.header, 0, 0, 0, 0
         progress = reporter.progress(header.expected, "songs")
-        for item in reader:
+        for item in usable(reader, reporter.skip):
             title = item.song.source or item.name
             try:
                 cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
@@ -119,6 +121,12 @@ class PairingRequest:
             sides = [(cut.pairs, song)]
             if self.ends:
                 sides = list(sides_of(cut.pairs, song, 2 * self.chunk_seconds, self.validation))
+            try:
+                for _, part in sides:
+                    check_gaps(part.starts, 2 * self.chunk_seconds, "it")
+            except StoreError as error:
+                reporter.skip(title, str(error), "mostly silent")
+                continue
             for side in sides:
                 with working_on(title):
                     writer.add(side[0], preparing.PAIRS, side[1])

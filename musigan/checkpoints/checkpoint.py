@@ -7,17 +7,23 @@ sampling and synthesis need nothing else.
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shown  # shortens long values: a damaged checkpoint may hold anything
 from typing import TYPE_CHECKING, Any
 
 from musigan.checkpoints import slim
 from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import replace_whole
+from musigan.files.text import printable
 from musigan.rolls.shape import RollShape
+from musigan.settings import expanded_size
+from musigan.store.attributes import is_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +66,7 @@ class Checkpoint:
     rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
     card: str = ""  # what an exported one says of itself, in Markdown
+    name: str = "the checkpoint"  # what messages call it: its file
 
     @property
     def is_resumable(self) -> bool:
@@ -83,10 +90,14 @@ class Checkpoint:
         try:
             return settings.build(TrainingSettings, self.settings)
         except SettingsError as error:
-            raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+            raise self.of_other_version(error) from error
+
+    def of_other_version(self, error: Exception) -> CheckpointError:
+        """Return the error for settings that this version cannot read."""
+        return CheckpointError(f"{self.name}: its settings do not fit this version ({error}); update musigan")
 
 
-_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name != "card")  # the card only where there is one
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name not in ("card", "name"))  # the card only where there is one
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -94,6 +105,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     import torch
 
     path = Path(path)
+    if place := not_finite([checkpoint.networks, checkpoint.average, checkpoint.optimisers]):
+        raise CheckpointError(f"{path}: not written, as the training diverged: {place} holds NaN or infinity")
     content = {name: getattr(checkpoint, name) for name in _SAVED}
     content |= {"kind": KIND, "format": FORMAT} | ({"card": checkpoint.card} if checkpoint.card else {})
     content["store"] = checkpoint.store.to_values()
@@ -107,6 +120,16 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
+
+
+def not_finite(values: Any) -> str:
+    """Return the place in nested tensors at which NaN or infinity stands; "" where there is none."""
+    if isinstance(values, Mapping | list | tuple):
+        named = values.items() if isinstance(values, Mapping) else enumerate(values)
+        found = ((name, not_finite(value)) for name, value in named)
+        return next((f"{name} {inner}".strip() for name, inner in found if inner), "")
+    is_weights = hasattr(values, "is_floating_point") and values.is_floating_point()
+    return "" if not is_weights or bool(values.isfinite().all()) else " "
 
 
 def save_slim(path: str | Path, checkpoint: Checkpoint, card: str = "", half: bool = False) -> None:
@@ -160,11 +183,15 @@ def load(path: str | Path) -> Checkpoint:
 
     import torch
 
+    if str(path) == "-" or "://" in str(path):
+        raise CheckpointError(f"{path}: a checkpoint is read from a file, not from a pipe or a URL: save it first")
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by pretrain or train-gan")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; expected a checkpoint file such as ckpt.pt")
+    if not path.is_file():  # reading a pipe would wait, and a device may have no end
+        raise CheckpointError(f"{path}: not a regular file; expected a checkpoint file such as ckpt.pt")
     if slim.is_slim(path):
         return _from_slim(path)
     _check_frame(path)
@@ -184,12 +211,24 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def _check_frame(path: Path) -> None:
-    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet."""
+    """Raise CheckpointError unless `path` is a whole file of torch's kind; nothing in it is interpreted yet.
+
+    Checksums are compared, which torch does not do: a flipped bit would be other music.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            _check_entries(path, entries)
+            damaged = archive.testzip()
+    # RuntimeError: the bit is set that says an entry is encrypted.
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint, or cut short ({_first_line(error)})") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged ({printable(damaged)} has a wrong checksum); copy or train it again")
+
+
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Raise CheckpointError unless these are entries of a file of torch's kind."""
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
         raise CheckpointError(f"{path}: not a checkpoint (compressed entries, which torch does not write)")
     if sum(e.file_size for e in entries) > path.stat().st_size:
@@ -218,33 +257,78 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     """Return the checkpoint in the object that torch read; CheckpointError where parts are missing or wrong."""
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: a torch file, but not a musigan checkpoint; expected one written by train-gan")
-    if content.get("format") not in range(1, FORMAT + 1):
+    version = content.get("format")
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {content.get('format')!r}, this version reads up to {FORMAT}; update musigan"
+            f"{path}: checkpoint format {shown(version)}, this version reads up to {FORMAT}; update musigan"
         )
     try:
-        if content["format"] == 1:
-            content = _from_format_1(content)
-        values = {name: content[name] for name in _SAVED}
-        values["shape"] = RollShape(**values["shape"])
-        values["position"] = Position(**values["position"])
-        if not isinstance(values["position"].stage, int) or not isinstance(values["position"].epoch, int):
-            raise TypeError("position of no whole numbers")
-        values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
-        for name in ("settings", "store", "data", "networks", "average", "optimisers"):
-            if not isinstance(values[name], dict):
-                raise TypeError(f"{name} is {type(values[name]).__name__}")
-        sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
-        if not all(isinstance(size, int) and 0 < size <= 1 << 20 for size in sizes):
-            raise ValueError(f"roll shape {sizes}")
-        values["store"] = MusicRecord.parse(values["store"])
-        values["card"] = str(content.get("card") or "")
+        if expanded_size(content) > path.stat().st_size:
+            raise ValueError("values that stand for more than the file has bytes")
+        checkpoint = Checkpoint(**_values_of(content), name=str(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    # OverflowError: an infinite number of epochs.
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    # OverflowError: an infinite number of epochs. RecursionError: a list that holds itself.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: an incomplete checkpoint ({_first_line(error)})") from error
-    return Checkpoint(**values)
+    if place := not_finite({"networks": checkpoint.networks, "average": checkpoint.average}):
+        raise CheckpointError(
+            f"{path}: its training diverged: {place} holds NaN or infinity; use an earlier checkpoint, or train again "
+            "with a lower learning rate"
+        )
+    return checkpoint
+
+
+def _values_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint is made of, from what torch read.
+
+    Raises CheckpointError, KeyError, TypeError or ValueError where parts are missing or wrong.
+    """
+    from torch import Tensor
+
+    if content["format"] == 1:
+        content = _from_format_1(content)
+    values = {name: content[name] for name in _SAVED}
+    values["shape"] = RollShape(**values["shape"])
+    values["position"] = _position(values["position"])
+    values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
+    values["history"] = _history(values["history"])
+    for name in ("settings", "store", "data", "networks", "average", "optimisers"):
+        if not isinstance(values[name], dict):
+            raise TypeError(f"{name} is {type(values[name]).__name__}")
+    sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
+    if not all(type(size) is int and 0 < size <= 1 << 20 for size in sizes):
+        raise ValueError(f"roll shape {shown(sizes)}")
+    if not isinstance(values["rng"], Tensor | None):
+        raise TypeError("a random state of no bytes")
+    values["store"] = MusicRecord.parse(values["store"])
+    return {**values, "card": str(content.get("card") or "")}
+
+
+def _position(values: Mapping[str, Any]) -> Position:
+    """Return a position from its plain values. Raises TypeError where they are none."""
+    position = Position(**values)
+    counts = (position.stage, position.epoch, position.step_in_epoch, position.step, position.total_steps)
+    if not all(type(count) is int and 0 <= count < 1 << 63 for count in counts):
+        raise TypeError("a position of no whole numbers")
+    sums = position.tally.items()
+    if not all(isinstance(name, str) and len(pair) == 2 and all(map(is_number, pair)) for name, pair in sums):
+        raise TypeError("sums of losses that are no numbers")
+    if not is_number(position.seconds):
+        raise TypeError(f"trained for {shown(position.seconds)} seconds")
+    return position
+
+
+def _history(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of epochs. Raises TypeError or ValueError where they are none."""
+    json.dumps(entries)  # as it goes into metrics.jsonl
+    for entry in entries:
+        evaluation = entry.get("evaluation", {"metrics": {}, "distance": None})
+        if not isinstance(entry["stage"], str) or type(entry["step"]) is not int:
+            raise TypeError("a history of no epochs")
+        if not isinstance(evaluation["metrics"], dict) or not isinstance(evaluation["distance"], float | int | None):
+            raise TypeError("an evaluation of no figures")
+    return list(entries)
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -275,7 +359,7 @@ def build_networks(checkpoint: Checkpoint, averaged: bool = False) -> nn.ModuleD
     try:
         networks = models.build(settings.model, settings.network, checkpoint.shape)
     except SettingsError as error:
-        raise CheckpointError(f"the checkpoint's settings do not fit this version: {error}") from error
+        raise checkpoint.of_other_version(error) from error
     if "augmentation" in checkpoint.networks:
         networks["augmentation"] = Augmentation(checkpoint.store.header.tracks)
     for name, network in networks.items():

@@ -18,8 +18,21 @@ from musigan.losses.musical import HEAD_LOSSES
 from musigan.losses.registry import DEFAULT_LOSSES, LOSSES
 from musigan.models.stages import ADVERSARIAL_STAGES, STAGES
 from musigan.rolls.loudness import Compression
-from musigan.settings import CHECKED, Count, CountOrNone, NotNegative, Positive, Share, ShareBelowOne, did_you_mean
+from musigan.settings import (
+    CHECKED,
+    BatchCount,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Rate,
+    Share,
+    ShareBelowOne,
+    did_you_mean,
+    shown,
+)
 
+MOST_OF_NETWORK = 8192  # of widths, layers, heads
 PRESETS = ("small", "medium", "large", "original")
 
 
@@ -31,7 +44,7 @@ Span = tuple[Share, Share]  # start and end, as shares of a stage
 class VariationalSettings:
     """Settings of the stage that trains the autoencoder: real rolls to latents and back."""
 
-    learning_rate: Positive = 1e-3  # Adam's largest
+    learning_rate: Rate = 1e-3  # Adam's largest
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
     kl_warmup: float = 0.3  # share of the stage over which the KL weight rises to its full value
     free_bits: float = 0.05  # KL in nats per latent dimension that costs nothing
@@ -41,7 +54,7 @@ class VariationalSettings:
 class PriorSettings:
     """Settings of the stage that trains the transformer as a flow from noise to the latents of real music."""
 
-    learning_rate: Positive = 1e-3  # Adam's largest
+    learning_rate: Rate = 1e-3  # Adam's largest
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
     draws: Count = 4  # noise samples per roll and step: encoding a roll costs more than a transformer pass
     past_noise: NotNegative = 0.4  # largest deviation of the noise on what came before, of models that compose
@@ -52,7 +65,7 @@ class PriorSettings:
 class LikelihoodSettings:
     """Settings of the stage of families that are trained by likelihood."""
 
-    learning_rate: Positive = 1e-3  # Adam's largest
+    learning_rate: Rate = 1e-3  # Adam's largest
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
 
 
@@ -61,9 +74,9 @@ class AdversarialSettings:
     """Settings of the adversarial stage: generator against critic."""
 
     objective: Literal["bce", "hinge", "relativistic", "wgan", "lsgan"] = "bce"  # what critic and generator minimise
-    learning_rate: Positive = 3e-5  # of the transformer, which the stage before has trained already
-    decoder_learning_rate: Positive = 6e-6  # of the decoder, also trained already
-    critic_learning_rate: Positive = 5e-4  # of the critic
+    learning_rate: Rate = 3e-5  # of the transformer, which the stage before has trained already
+    decoder_learning_rate: Rate = 6e-6  # of the decoder, also trained already
+    critic_learning_rate: Rate = 5e-4  # of the critic
     betas: Betas = (0.0, 0.9)  # Adam's decay rates of the gradient's mean and square, of all sides
     label_smoothing: float = 0.1  # real labels are 1 minus this (bce)
     instance_noise: float = 0.03  # standard deviation of the noise on real and fake rolls
@@ -115,8 +128,8 @@ class TrainingSettings:
     critic_epochs: CountOrNone | None = (
         None  # of these, for the critic alone; null: the family's share, 2 in 100 by default
     )
-    batch_size: Count = 16  # rolls in a batch
-    accumulate: Count = 1  # batches in a step: its gradient is their mean; minibatch statistics stay per batch
+    batch_size: BatchCount = 16  # rolls in a batch
+    accumulate: BatchCount = 1  # batches in a step: its gradient is their mean; minibatch statistics stay per batch
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1  # of all that is random
     compression: Compression = "sqrt"  # of loudness, from the store to the networks
     gradient_clip: NotNegative = 1.0  # largest norm of a side's gradient; 0 is off
@@ -170,6 +183,11 @@ class TrainingSettings:
                 "compile: true with an exact gradient penalty: compiled code has no second derivative; leave compile "
                 "out, or take adversarial.penalty: approximate and another objective than wgan"
             )
+        sizes = [("workers", self.workers, 256)]
+        sizes += [(f"network.{name}", size, MOST_OF_NETWORK) for name, size in self.network.items()]
+        for name, size, most in sizes:
+            if isinstance(size, int) and size > most:
+                raise SettingsError(f"setting '{name}' is {shown(size)}; expected at most {most}: memory has an end")
         network: Any = settings.build(family.settings, self.network, "network")
         object.__setattr__(self, "network", settings.as_mapping(network))
         head_losses = [f"critic_{name}" for name in HEAD_LOSSES if not self.network.get("critic_heads")]

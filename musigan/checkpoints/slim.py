@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musigan.errors import CheckpointError
-from musigan.files.atomic import replace_whole
+from musigan.files.atomic import replace_whole, write_all
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,14 +60,7 @@ def write(
         raise CheckpointError(f"{path}: cannot be written: a setting or a figure of the music is no number") from error
     data = _ordered(save(tensors, {"musigan": text, "card": card}))
     with replace_whole(path, CheckpointError) as aside:
-        try:
-            with aside.open("wb") as file:
-                for part_of_data in data:
-                    file.write(part_of_data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+        write_all(aside, path, *data, failure=CheckpointError)
 
 
 def _halved(tensor: Tensor) -> Tensor:

@@ -65,6 +65,9 @@ def find_files(
     """
     skip = on_skip or _raise_skip
     for root in paths:
+        if str(root) == "-" or "://" in str(root):
+            skip(printable(root), "not read from a pipe or a URL: save it as a file first")
+            continue
         path = Path(root)
         try:
             mode = path.stat().st_mode

@@ -10,11 +10,24 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from musigan.errors import MusiganError, UsageError
+from musigan.files.finding import AUDIO_SUFFIXES, MIDI_SUFFIXES
 
 _ALIASES = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
 
 
 STREAM_FORMAT = "mp3"
+SOUND_FORMATS = frozenset(suffix[1:] for suffix in AUDIO_SUFFIXES)
+PICTURE_SUFFIXES = frozenset({".png", ".svg", ".pdf"})
+
+
+def maker_of(path: str) -> str:
+    """Return in words which tool makes files of such a name of a keys store; "" where none does."""
+    suffix = Path(path).suffix.lower()
+    if suffix in AUDIO_SUFFIXES:
+        return "keys-to-mp3 makes sound of keys"
+    if suffix in MIDI_SUFFIXES:
+        return "keys-to-midi makes MIDI of keys"
+    return "plot-keys makes pictures of keys" if suffix in PICTURE_SUFFIXES else ""
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -36,6 +49,7 @@ class Target:
     split: bool = False
     force: bool = False
     what: ClassVar[str] = "sound"
+    expected: ClassVar[str] = ".mp3, .wav, .flac, .ogg, .opus, .m4a"
 
     def check(self, stream: Callable[[str], Any] | None) -> None:
         """Raise MusiganError, before any work, if the output cannot be written or would overwrite files."""
@@ -45,6 +59,8 @@ class Target:
             assert stream is not None
             stream(self.what)
             return
+        if "://" in self.out:
+            raise UsageError(f"{self.out} is a URL: {self.what} goes to a file or to standard output")
         self.format  # noqa: B018  raises for an ending that names no format
         if not Path(self.out).absolute().parent.is_dir():
             raise MusiganError(f"{self.out}: there is no folder {Path(self.out).parent}: make it first")
@@ -56,7 +72,15 @@ class Target:
     @property
     def format(self) -> str:
         """The audio format, from the ending of the name. Raises UsageError for an ending that names none."""
-        return STREAM_FORMAT if self.out == "-" else format_of(self.out)
+        name = STREAM_FORMAT if self.out == "-" else format_of(self.out)
+        if name not in SOUND_FORMATS:
+            raise self.wrong_ending()
+        return name
+
+    def wrong_ending(self) -> UsageError:
+        """Return the error for a name that ends otherwise, which says what it should end in and what makes others."""
+        advice = f" ({maker})" if (maker := maker_of(self.out)) else ""
+        return UsageError(f"{self.out}: {self.what} goes to a file whose name ends in {self.expected}{advice}")
 
     def numbered(self, number: int) -> str:
         """Return the name of file `number` with --split: out.mp3 -> out-001.mp3."""

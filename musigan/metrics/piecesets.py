@@ -11,8 +11,8 @@ from musigan.metrics.bars import BeatGrid, Piece, excerpts
 from musigan.metrics.drawing import evenly
 from musigan.metrics.pieces import FEWEST_PIECES, PieceOptions, PieceTable, evaluate_pieces
 from musigan.rolls.shape import Geometry
-from musigan.store import Item, ItemInfo, Reader
-from musigan.store.songs import piece_roll
+from musigan.store import ItemInfo, Reader
+from musigan.store.songs import piece_roll, read_item
 
 SHORT_SECONDS, LONG_SECONDS = 30.0, 120.0
 
@@ -108,7 +108,7 @@ def _piece(info: ItemInfo, reader: Reader, prefix: str) -> Piece:
     """Read a song whole, with its beats, counted from the roll's first frame."""
     song, frame_seconds = info.song, reader.header.frame_seconds
     primed_seconds = song.primed_seconds or 0.0
-    roll = piece_roll(Item(info, reader.read(info.name)), frame_seconds)[..., round(primed_seconds / frame_seconds) :]
+    roll = piece_roll(read_item(reader, info), frame_seconds)[..., round(primed_seconds / frame_seconds) :]
     found = song.every_beat.counted_from(song.begin_seconds + primed_seconds)
     beats = BeatGrid(np.zeros(0), np.zeros(0, int)) if found.is_free else BeatGrid(found.seconds, found.numbers)
     # Where an item does not say how long its song is, it was cut: after 120 s, and at its last whole chunk.

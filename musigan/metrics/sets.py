@@ -16,9 +16,9 @@ from musigan.metrics.matching import PairSet
 from musigan.metrics.piecesets import PieceMusic, store_source
 from musigan.rolls.loudness import expand
 from musigan.rolls.shape import Geometry
-from musigan.store import Item, Reader
+from musigan.store import Reader
 from musigan.store.chunks import is_validation
-from musigan.store.songs import piece_roll
+from musigan.store.songs import piece_roll, read_item
 from musigan.store.splits import held_out_names, marked_names
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def collection_of(reader: Reader, held: frozenset[str] | None = None) -> Collect
         """Yield pictures of the training songs."""
         for info in infos:
             if info.name not in held_names:
-                roll = piece_roll(Item(info, reader.read(info.name)), geometry.frame_seconds)
+                roll = piece_roll(read_item(reader, info), geometry.frame_seconds)
                 yield info.name, picture(as_sides(roll, geometry.tracks), geometry.frame_seconds)
 
     training, held_out = (rolls.chosen(np.flatnonzero(side)) for side in (~is_held_out, is_held_out))

@@ -27,8 +27,8 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from musigan.errors import MusiganError, UsageError
-from musigan.files.atomic import replace_whole
+from musigan.errors import MusiganError
+from musigan.files.atomic import replace_whole, write_all
 from musigan.files.targets import Target
 from musigan.machine.reporting import Reporter
 from musigan.midi.events import NoteEvents
@@ -40,7 +40,7 @@ from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import ONSET, RELEASE, Notes, find_notes, find_strokes
 from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, mix_pitched
 from musigan.store import Item, Reader, Song, StoreHeader
-from musigan.store.songs import piece_roll
+from musigan.store.songs import piece_roll, usable
 
 Float = npt.NDArray[np.float32]
 SHORTEST_SECONDS = 0.06  # of notes of a recording, as in its analysis (musigan/analysis/cleaning.py)
@@ -211,12 +211,13 @@ class MidiTarget(Target):
     """Destination of MIDI: a file, a numbered file for each piece, or a stream for `-`."""
 
     what: ClassVar[str] = "a MIDI file"
+    expected: ClassVar[str] = ".mid"
 
     @property
     def format(self) -> str:
         """Always "midi". Raises UsageError where the name ends otherwise."""
         if self.out != "-" and Path(self.out).suffix.lower() not in (".mid", ".midi"):
-            raise UsageError(f"{self.out}: a MIDI file's name ends in .mid")
+            raise self.wrong_ending()
         return "midi"
 
 
@@ -229,7 +230,7 @@ def write_store(
 
     def parts() -> Iterator[Part]:
         """Yield the pieces as they are read."""
-        for item in reader:
+        for item in usable(reader, reporter.skip):
             part = transcriber.part(item)
             counts.append(len(part.notes))
             reporter.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")
@@ -246,7 +247,7 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
         files = []
         for number, part in enumerate(parts, 1):
             files.append(target.refuse_existing(target.numbered(number)))
-            _save(write_score([part], tracks), files[-1])
+            _save(write_score([part], tracks), files[-1], target.force)
         if not files:
             raise MusiganError("the store holds no pieces")
         return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
@@ -255,13 +256,13 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
         raise MusiganError("the store holds no pieces")
     data = write_score(all_parts, tracks)
     if stream is None:
-        _save(data, target.out)
+        _save(data, target.out, target.force)
         return [target.out]
     stream.write(data)
     stream.flush()
     return ["standard output"]
 
 
-def _save(data: bytes, path: str) -> None:
-    with replace_whole(Path(path), MusiganError) as aside:
-        aside.write_bytes(data)
+def _save(data: bytes, path: str, replaces: bool) -> None:
+    with replace_whole(Path(path), MusiganError, replaces) as aside:
+        write_all(aside, path, data)

@@ -24,7 +24,7 @@ from musigan.rolls.tracks import mix_channels
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB
 from musigan.store.alike import AXES, require_alike
-from musigan.store.songs import piece_roll
+from musigan.store.songs import piece_roll, read_item
 from musigan.store.splits import names_held_by
 from musigan.synthesis.rendering import SoundSettings
 
@@ -114,9 +114,7 @@ def _stretches(
 
 def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
     """Read a song's roll as one array, (C, K, T)."""
-    from musigan.store import Item
-
-    return piece_roll(Item(info, reader.read(info.name)), reader.header.frame_seconds)
+    return piece_roll(read_item(reader, info), reader.header.frame_seconds)
 
 
 def title_of(info: ItemInfo) -> str:

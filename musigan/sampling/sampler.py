@@ -26,6 +26,7 @@ from musigan.rolls.runs import remove_fragments
 from musigan.rolls.tracks import on_pitched
 from musigan.sampling.requests import NO_REQUEST, Capabilities, Request
 from musigan.store.chunks import chunk_frames
+from musigan.store.layout import holds_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -206,8 +207,11 @@ class Sampler:
         return self._cleaned(roll[0].cpu().numpy())
 
     def _cleaned(self, roll: np.ndarray) -> np.ndarray:
-        """Convert a roll (C, K, T) in model space to linear loudness, cleaned as its store was."""
-        loudness = expand(roll, self.compression)
+        """Convert a roll (C, K, T) in model space to linear loudness, cleaned as its store was.
+
+        Raises CheckpointError for values that are not finite.
+        """
+        loudness = expand(made_of_numbers(roll), self.compression)
         if self.store.header.key_settings.cleaned:
             seconds, tracks = self.store.header.frame_seconds, self.store.header.tracks
             return on_pitched(loudness, tracks, lambda pitched: remove_fragments(pitched, seconds))
@@ -354,6 +358,16 @@ class Sampler:
             results = self.critic(window, latent_window, per_sample=True, **tensors)
             scores.append(sum(logit.item() for logit in results.logits.values()) / len(results.logits))
         return float(np.mean(scores))
+
+
+def made_of_numbers(roll: np.ndarray) -> np.ndarray:
+    """Return a roll that networks made. Raises CheckpointError where it holds NaN or infinity."""
+    if not holds_numbers(roll):
+        raise CheckpointError(
+            "the checkpoint's networks answer with NaN or infinity: its training diverged; use an earlier checkpoint, "
+            "or train again with a lower learning rate"
+        )
+    return roll
 
 
 def best_numbers(scores: Mapping[int, float], count: int) -> list[int]:

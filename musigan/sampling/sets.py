@@ -54,8 +54,7 @@ def held_out_songs(
 
     `heard` is called with each title. Raises MusiganError where a store holds fewer than two songs back.
     """
-    from musigan.store import Item
-    from musigan.store.songs import whole_song
+    from musigan.store.songs import read_item, whole_song
 
     frame_seconds, low_key = transfer.store.header.frame_seconds, transfer.store.header.low_key
     frames = transfer.shape.frames
@@ -69,7 +68,7 @@ def held_out_songs(
     for kind, (reader, infos) in enumerate(zip(readers, held_out, strict=True)):
         for info in infos:
             heard(info.song.title or info.name)
-            song = whole_song(Item(info, reader.read(info.name)), frame_seconds)
+            song = whole_song(read_item(reader, info), frame_seconds)
             after = transfer.song(song, 1 - kind)
             whole = (song, after, transfer.song(after, kind))
             versions = [sides_or_tracks(version, transfer.store.header.tracks) for version in whole]

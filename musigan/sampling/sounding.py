@@ -47,7 +47,7 @@ def write(
     assert sound.target_lufs is not None
     normal = lufs.normalise(louder, sound.sample_rate, sound.target_lufs)
     blocks = master([normal], sound.sample_rate, 0.0, FADE_IN_SECONDS, FADE_OUT_SECONDS)
-    encode(blocks, sound.sample_rate, stream or path, target.format, target.bitrate, tags(song))
+    encode(blocks, sound.sample_rate, stream or path, target.format, target.bitrate, tags(song), target.force)
     return "standard output" if stream else path
 
 

@@ -19,9 +19,10 @@ from musigan.machine.reporting import working_on
 from musigan.rolls.loudness import Compression, compress, expand
 from musigan.rolls.runs import remove_fragments
 from musigan.rolls.tracks import on_pitched
+from musigan.sampling.sampler import made_of_numbers
 from musigan.store import chunks
 from musigan.store.alike import AXES, TRAINED, require_alike
-from musigan.store.songs import whole_song
+from musigan.store.songs import usable, whole_song
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,7 @@ class Transfer:
 
     def song(self, roll: Float, to: int) -> Float:
         """Translate a song (C, K, T) in linear loudness to kind `to`, cleaned as the stores were: (C, K, T)."""
-        loudness = expand(self._translated(compress(roll, self.compression), to), self.compression)
+        loudness = expand(made_of_numbers(self._translated(compress(roll, self.compression), to)), self.compression)
         if self.store.header.key_settings.cleaned:
             seconds, tracks = self.store.header.frame_seconds, self.store.header.tracks
             return on_pitched(loudness, tracks, lambda pitched: remove_fragments(pitched, seconds))
@@ -144,7 +145,7 @@ class Transfer:
     def translate_store(self, reader: Reader, to: int, writer: Writer, reporter: Reporter) -> None:
         """Write each song of a keys store as kind `to`; songs that do not fit are skipped."""
         progress = reporter.progress(reader.header.expected, "songs")
-        for item in reader:
+        for item in usable(reader, reporter.skip):
             try:
                 translated = self.item(item, to)
             except Exception as error:

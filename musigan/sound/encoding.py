@@ -13,14 +13,16 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from io import FileIO
 from typing import IO, Any
 
 import numpy as np
 
 from musigan.errors import AudioError, UsageError
-from musigan.files.atomic import replace_whole
+from musigan.files.atomic import replace_whole, write_error
 from musigan.files.targets import _ALIASES
 from musigan.sound import ffmpeg
+from musigan.sound.ogg import seed_serial
 from musigan.sound.tags import write_tags
 
 _LIBSNDFILE = {  # format: (libsndfile's format, subtype)
@@ -37,6 +39,7 @@ _FFMPEG_MUXERS = {"m4a": "ipod", "m4b": "ipod", "aac": "adts", "wma": "asf", "mk
 # first of the list.
 _RATES_HZ = {"opus": (48000, 24000, 16000, 12000, 8000)}
 _COMMON_RATES_HZ = (44100, 48000, 32000)
+_OGG = frozenset({"ogg", "opus"})
 _LOSSLESS = frozenset({"wav", "flac", "aiff"})
 _MP3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MP3_DEFAULT = "V2"  # about 190 kb/s, generally considered transparent
@@ -51,12 +54,14 @@ def encode(
     format: str,
     bitrate: str | None = None,
     tags: Mapping[str, str] | None = None,
+    replaces: bool = True,
 ) -> None:
     """Write blocks of shape (C, S), within +-1 at `sample_rate` hz, to a path or a binary stream.
 
     format: mp3, wav, flac, ogg (Vorbis), opus, aiff; others (m4a, wma, ...) need ffmpeg. bitrate: like "192k", for mp3
     also a variable quality "V0" (best) to "V9"; None: V2. tags: title, artist, album, genre, year, comment, software.
-    Samples beyond +-1 are clipped. Raises AudioError where it cannot be written, UsageError for an invalid bitrate.
+    Samples beyond +-1 are clipped. Not `replaces`: only to a path where nothing is. Raises AudioError where it cannot
+    be written, UsageError for an invalid bitrate.
     """
     format = _ALIASES.get(format.lower(), format.lower())
     blocks = _checked_blocks(signal_blocks)
@@ -64,16 +69,22 @@ def encode(
         raise AudioError(f"cannot write {format}: {ffmpeg.INSTALL_HINT} would; or choose {', '.join(_LIBSNDFILE)}")
     rate = _output_rate(format, sample_rate)
     blocks = _resampled(blocks, sample_rate, rate)
-    if format in _LIBSNDFILE:
-        settings = _settings(format, bitrate)
-        with _temporary_output(target) as temporary:
-            _write_libsndfile(blocks, rate, temporary, format, settings)
-            write_tags(temporary, format, tags or {})
-    else:
-        if bitrate is not None:
-            _kbps(bitrate)
-        with _temporary_output(target) as temporary:
-            _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
+    settings = _settings(format, bitrate) if format in _LIBSNDFILE else {}
+    if format not in _LIBSNDFILE and bitrate is not None:
+        _kbps(bitrate)
+    with _temporary_output(target, replaces) as temporary:
+        try:
+            if format in _LIBSNDFILE:
+                _write_libsndfile(blocks, rate, temporary, format, settings)
+                write_tags(temporary, format, tags or {})
+                if format in _OGG:
+                    seed_serial(temporary)
+            else:
+                _write_pydub(blocks, rate, temporary, format, bitrate, tags or {})
+        except OSError as error:
+            temporary_place = f"a temporary file in {tempfile.gettempdir()}"
+            place = os.fspath(target) if isinstance(target, str | os.PathLike) else temporary_place
+            raise write_error(place, AudioError, error) from error
 
 
 def check_format(format: str) -> None:
@@ -163,21 +174,47 @@ def _write_libsndfile(
 
     container, subtype = _LIBSNDFILE[format]
     file = None
-    try:
-        for block in blocks:
+    with open(path, "wb", buffering=0) as disk:
+        kept = _KeptErrors(disk)
+        try:
+            for block in blocks:
+                if file is None:
+                    file = soundfile.SoundFile(kept, "w", rate, block.shape[1], subtype, None, container, **settings)
+                for start in range(0, len(block), _PIECE_FRAMES):
+                    file.write(block[start : start + _PIECE_FRAMES])
             if file is None:
-                file = soundfile.SoundFile(path, "w", rate, block.shape[1], subtype, None, container, **settings)
-            for start in range(0, len(block), _PIECE_FRAMES):
-                file.write(block[start : start + _PIECE_FRAMES])
-        if file is None:
-            raise AudioError("nothing to encode: there are no samples")
-    except AssertionError as error:  # soundfile raises it where fewer samples were written than passed
-        raise AudioError(f"could not write all of the {format}: is the disk full?") from error
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"libsndfile could not write {format}: {error}") from error
-    finally:
-        if file is not None:
-            file.close()
+                raise AudioError("nothing to encode: there are no samples")
+        except (AssertionError, soundfile.SoundFileError) as error:  # fewer samples were written than passed
+            kept.raise_first()
+            raise AudioError(f"libsndfile could not write {format}: {error}") from error
+        finally:
+            if file is not None:
+                file.close()
+        kept.raise_first()
+        os.fsync(disk.fileno())
+
+
+class _KeptErrors:
+    """A file to write that keeps the first error: libsndfile passes over those of an Ogg file's last pages."""
+
+    def __init__(self, file: FileIO) -> None:
+        self.seek, self.tell, self._write = file.seek, file.tell, file.write
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`, and return how much that was."""
+        written = 0
+        try:
+            while written < len(data):
+                written += self._write(memoryview(data)[written:])
+        except OSError as error:
+            self._error = self._error or error
+        return written
+
+    def raise_first(self) -> None:
+        """Raise the first error, if there was one."""
+        if self._error is not None:
+            raise self._error
 
 
 def _write_pydub(
@@ -207,10 +244,10 @@ def _write_pydub(
 
 
 @contextmanager
-def _temporary_output(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[str]:
+def _temporary_output(target: str | os.PathLike[str] | IO[bytes], replaces: bool) -> Iterator[str]:
     """Yield the path of a temporary file; its content goes to the target on success and is deleted otherwise."""
     if isinstance(target, (str, os.PathLike)):
-        with replace_whole(target, AudioError) as partial_path:
+        with replace_whole(target, AudioError, replaces) as partial_path:
             yield str(partial_path)
         return
     with ExitStack() as stack:

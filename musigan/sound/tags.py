@@ -84,7 +84,8 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...], name: str) -> str |
 def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str]) -> None:
     """Write `tags` (title, artist, album, genre, year, comment, software) into the encoded file at `path`.
 
-    format: mp3, wav, aiff (ID3v2.4) or flac, ogg, opus (Vorbis comments). Raises AudioError where it cannot.
+    format: mp3, wav, aiff (ID3v2.4) or flac, ogg, opus (Vorbis comments). Raises AudioError where it cannot,
+    OSError for a full disk.
     """
     import mutagen
 
@@ -103,6 +104,8 @@ def write_tags(path: str | os.PathLike[str], format: str, tags: Mapping[str, str
                 file.tags[_COMMENTS.get(name, name)] = [text]
         file.save()
     except mutagen.MutagenError as error:
+        if error.args and isinstance(error.args[0], OSError):
+            raise error.args[0] from None
         raise AudioError(f"tags could not be written: {error}") from error
 
 

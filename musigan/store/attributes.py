@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, TypeGuard
 
+MOST_FLOAT = sys.float_info.max
+MAX_ITEMS = 10_000_000
+
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a JSON value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether a JSON value is a finite number, true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_FLOAT
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Return whether a JSON value is a whole number of items that a store can have."""
+    return type(value) is int and 0 <= value <= MAX_ITEMS
+
+
+def carried(values: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return the values that no field stands for; NaN and infinity, which JSON does not have, are null in them."""
+    others = {name: value for name, value in values.items() if name not in known}
+    return dict(json.loads(json.dumps(others), parse_constant=lambda _: None))
 
 
 @dataclass(frozen=True, kw_only=True)

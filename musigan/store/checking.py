@@ -9,6 +9,7 @@ import numpy as np
 
 from musigan.errors import StoreError
 from musigan.rolls.beats import Beat
+from musigan.store.layout import holds_numbers
 from musigan.store.reading import Reader
 
 
@@ -19,7 +20,7 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     item_bytes = 0
     beats: list[Beat | None] = []
     for item in reader:
-        if not np.isfinite(item.array.astype(np.float32)).all():
+        if not holds_numbers(item.array):
             raise StoreError(
                 f"{reader.source}: item {item.name} ({item.song.source}) holds values that are not numbers: "
                 "make it again"
@@ -37,6 +38,8 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
     if beats:
         yield "  " + _describe_beats([beat.tempo for beat in beats if beat], beats.count(None))
+    if not reader.has_checksums:
+        yield "  without checksums: values that changed on the disk cannot be told (a store in one file has them)"
     if reader.header.tool:
         yield "  written with " + ", ".join(f"{name} {version}" for name, version in reader.header.tool.items())
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from musigan.errors import UsageError
 from musigan.rolls.beats import Beats
 from musigan.store import Array, Item, ItemInfo, Reader, Song
+from musigan.store.layout import holds_numbers
 from musigan.store.songs import piece_roll
 
 Skip = Callable[[str, str], None]  # called with the name of an item that is left out, and the reason
@@ -78,7 +79,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
             continue
         stop = total if count is None else min(start + count, total)
         roll = _read_frames(info, fetch, start, stop, frame_seconds)
-        if not np.isfinite(roll).all():
+        if not holds_numbers(roll):
             skip(name, "holds values that are not finite")
             continue
         beats = info.song.every_beat.counted_from(info.song.begin_seconds)

@@ -11,9 +11,10 @@ from musigan.errors import SettingsError, StoreError
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.shape import Geometry
-from musigan.store.attributes import Attributes, is_number
+from musigan.store.attributes import Attributes, carried, is_count, is_number
 
 FORMAT = 1
+MOST = {"sample_rate": 1e6, "chunk_seconds": 1e6, "frame_seconds": 100.0}  # Hz, seconds
 REQUIRED = {
     "waveform": ("sample_rate",),
     "pairs": ("sample_rate", "chunk_seconds"),
@@ -51,11 +52,11 @@ class StoreHeader(Attributes):
         version = values.get("format")
         if type(version) is not int or not 1 <= version <= FORMAT:
             raise StoreError(f"store format {shown(version)}, this musigan reads up to {FORMAT}: update musigan")
-        for name in ("sample_rate", "chunk_seconds", "frame_seconds"):
+        for name, most in MOST.items():
             value = values.get(name)
-            # The bounds keep products and quotients of these finite.
-            if (name in values or name in REQUIRED[kind]) and not (is_number(value) and 1e-6 <= value <= 1e7):
-                raise StoreError(f"the store's {name} is {shown(value)}, expected a positive number")
+            # The bounds keep products and quotients of these finite, and sound that is made of a few frames small.
+            if (name in values or name in REQUIRED[kind]) and not (is_number(value) and 1e-6 <= value <= most):
+                raise StoreError(f"the store's {name} is {shown(value)}, expected a positive number up to {most:g}")
         if kind == "keys":
             low, high = values.get("low_key"), values.get("high_key")
             if type(low) is not int or type(high) is not int or not 1 <= low <= high <= 128:
@@ -66,8 +67,7 @@ class StoreHeader(Attributes):
         known = {name: values[name] for name in _FIELDS if name in values and _has_type(name, values[name])}
         if "tracks" in known:
             known["tracks"] = tuple(known["tracks"])
-        other = {name: value for name, value in values.items() if name not in known}
-        return cls(**known, other=other, names=tuple(values))
+        return cls(**known, other=carried(values, known), names=tuple(values))
 
     def with_keys(self, settings: KeySettings) -> StoreHeader:
         """Return the header of keys that are made with `settings` from this store's items."""
@@ -139,10 +139,12 @@ def _has_type(name: str, value: object) -> bool:
     if name in ("overlap", "validation"):
         return is_number(value)
     if name in ("expected", "items"):
+        return is_count(value)
+    if name in ("low_key", "high_key"):  # of keys they are checked, of other kinds they mean nothing
         return type(value) is int
-    if name in ("low_key", "high_key", "tracks"):  # of keys they are checked, of other kinds they mean nothing
-        return type(value) is int or (isinstance(value, list) and name == "tracks")
-    return isinstance(value, dict) or name not in ("band", "tool")
+    if name == "tracks":
+        return isinstance(value, list) and all(isinstance(track, str) for track in value)
+    return name not in ("band", "tool") or (isinstance(value, dict) and carried(value, ()) == value)
 
 
 def _check_tracks(tracks: object) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from musigan.errors import StoreError
 from musigan.store import zipstream
 from musigan.store.header import StoreHeader
-from musigan.store.song import Song
+from musigan.store.song import Song, check_gaps
 
 ATTRIBUTE = "musigan"
 DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -157,6 +157,8 @@ def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> Ite
         raise StoreError(f"{name} claims {item_bytes} bytes in blocks of {blocks}, more than a song can have")
     check_shape(name, shape, names, header)
     song = Song.parse(attributes, name, shape[0], header.kind)
+    if song.starts:
+        check_gaps(song.starts, header.chunk_seconds * (2 if names[0] == "pairs" else 1), name)
     return ItemInfo(name, shape, dtype, blocks, names, song)
 
 
@@ -191,6 +193,13 @@ def check_shape(name: str, shape: tuple[int, ...], names: tuple[str, ...], heade
     for dimension, size in expected_sizes.items():
         if sizes.get(dimension, size) != size:
             raise StoreError(f"{name} has {sizes[dimension]} {dimension}, the store's settings give {size}")
+
+
+def holds_numbers(array: Array) -> bool:
+    """Return whether an array holds neither NaN nor infinity."""
+    if array.dtype == np.float16:  # by its exponents: NumPy's own way is forty times slower
+        return not ((array.view(np.uint16) & 0x7C00) == 0x7C00).any()
+    return bool(np.isfinite(array).all())
 
 
 def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:

@@ -22,19 +22,21 @@ def url_map(url: str) -> Any:
         import fsspec
 
         return fsspec.get_mapper(url)
-    except ImportError as error:
-        raise StoreError(f"{url}: {error}") from None
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from None
+    except Exception as error:  # a library that is missing, and whatever a file system says of a URL that is none
+        raise StoreError(f"{url}: cannot be opened ({str(error) or type(error).__name__})") from None
 
 
 def url_children(objects: Any) -> list[str]:
-    """List the names directly below a URL; empty where there is nothing."""
-    objects.fs.invalidate_cache(objects.root)
+    """List the names directly below a URL; empty where there is nothing. Raises StoreError where that is not said."""
     try:
+        objects.fs.invalidate_cache(objects.root)
         paths = objects.fs.ls(objects.root, detail=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except Exception as error:  # each fsspec file system has error classes of its own
+        raise StoreError(f"{objects.root}: cannot be listed ({str(error) or type(error).__name__})") from None
     return [name for path in paths if (name := path.rstrip("/").rsplit("/", 1)[-1])]
 
 

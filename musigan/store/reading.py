@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.store import zipstream
+from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
@@ -40,6 +44,8 @@ def _with_source(source: str) -> Iterator[None]:
 class Reader:
     """An open store, iterable over its items; `source` is the store's name in messages."""
 
+    has_checksums = True  # whether a changed bit of its data is noticed
+
     def __init__(self, source: str, header: StoreHeader) -> None:
         self.source, self.header = source, header
 
@@ -59,7 +65,7 @@ class Reader:
         raise UsageError(f"{self.source}: a pipe can only be read from front to back: save it to a file first")
 
     def block(self, name: str, index: int) -> Array:
-        """Read pair or chunk `index` of an item, (1, ...): a read-only memory map in a file or local folder.
+        """Read pair or chunk `index` of an item, (1, ...); read-only.
 
         Raises UsageError for a pipe.
         """
@@ -162,21 +168,23 @@ class _KeyedReader(Reader):
 
 
 class _ZipReader(_KeyedReader):
-    """A store in a file, memory-mapped. Maps survive a fork; a block's checksum is compared at its first use."""
+    """A store in a file. Its descriptor survives a fork; a block's checksum is compared at its first use.
+
+    Only the directory is memory-mapped: a file that is cut short while it is read would end the process by a bus error.
+    """
 
     def __init__(self, path: Path, source: str) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        buffer = memoryview(self._map)
+        self._file = path.open("rb")
         with _with_source(source):
-            entries = {entry.name: entry for entry in zipstream.read_directory(buffer)}
+            whole = memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+            entries = {entry.name: entry for entry in zipstream.read_directory(whole)}
         unchecked = set(entries)
 
         def fetch(key: str) -> memoryview:
-            """Return an entry's bytes, mapped; compare its checksum the first time only."""
+            """Return an entry's bytes; compare its checksum the first time only."""
             if key not in entries:
                 raise StoreError(f"{key} is missing: not a store, or a damaged one")
-            data = zipstream.entry_data(buffer, entries[key], check=key in unchecked)
+            data = zipstream.read_entry(self._file.fileno(), entries[key], check=key in unchecked)
             unchecked.discard(key)
             return data
 
@@ -188,6 +196,9 @@ class _ZipReader(_KeyedReader):
         super().__init__(source, fetch, names)
         with _with_source(source):
             self._check_blocks(entries)
+
+    def close(self) -> None:
+        self._file.close()
 
     def _check_blocks(self, entries: dict[str, zipstream.Entry]) -> None:
         """Compare the entries with the metadata, so that a missing block is an error when the store is opened."""
@@ -202,30 +213,42 @@ class _ZipReader(_KeyedReader):
             raise StoreError(f"it holds {min(foreign_keys)}, which is no part of it: the store is damaged")
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file without waiting for somebody to write it, as a named pipe would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class _FolderReader(_KeyedReader):
     """A store in a folder, one file a key."""
 
+    has_checksums = False
+
     def __init__(self, path: Path, source: str) -> None:
         def fetch(key: str) -> memoryview:
-            """Read metadata, map a block: its pages are read when they are used."""
-            target = path / key
+            """Read a file."""
             try:
-                if key.endswith("zarr.json"):
-                    if target.stat().st_size > MAX_METADATA_BYTES:
-                        raise StoreError(f"{key} is too large for metadata: the store is damaged")
-                    return memoryview(target.read_bytes())
-                with target.open("rb") as file:
-                    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                with open(path / key, "rb", opener=_without_waiting) as file:
+                    status = os.fstat(file.fileno())
+                    if not stat.S_ISREG(status.st_mode):
+                        raise StoreError(f"{key} is not a regular file: not a store, or a damaged one")
+                    if status.st_size > _limit(key):
+                        raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
+                    data = file.read(status.st_size)
             except (FileNotFoundError, NotADirectoryError, ValueError):
-                raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished") from None
+                raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
             except OSError as error:
                 raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
+            if not data:
+                raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished")
+            return memoryview(data)
 
         super().__init__(source, fetch, _names_by_count)
 
 
 class _UrlReader(_KeyedReader):
     """A store at a URL, one object a key."""
+
+    has_checksums = False
 
     def __init__(self, url: str) -> None:
         objects = url_map(url)
@@ -245,8 +268,8 @@ class _UrlReader(_KeyedReader):
 def _names_by_count(header: StoreHeader) -> list[str]:
     """List the names of a finished store's items from their number. Raises StoreError for an impossible number."""
     items = header.other.get("items") if header.items is None else header.items
-    if type(items) is not int or not 0 <= items <= 10_000_000:
-        raise StoreError(f'the store says it has {items!r} items; a store in a folder counts them under "items"')
+    if not is_count(items):
+        raise StoreError(f'the store says it has {shown(items)} items; a store in a folder counts them under "items"')
     return [item_name(number) for number in range(1, items + 1)]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
@@ -14,11 +13,24 @@ import numpy as np
 from musigan.errors import StoreError
 from musigan.rolls.beats import Beat, Beats
 from musigan.rolls.tone import Tone
-from musigan.store.attributes import Attributes, is_number
+from musigan.store.attributes import Attributes, carried, is_number
 
+MOST_LEVEL = 1e6  # samples have 16 bits
+MOST_GAPS_SECONDS = 3600  # between pairs or chunks, beside as much as they last themselves
+MOST_SECONDS = 1e9
 MAX_START_SECONDS = 200_000  # longer than any 12 kHz stereo item within MAX_ITEM_BYTES
 _TEXTS = ("title", "artist", "source", "content", "split", "genre", "year", "key")
 _NUMBERS = ("level", "seconds", "tempo", "first_beat", "score", "primed_seconds")
+
+
+def check_gaps(starts: Sequence[float], span_seconds: float, name: str) -> None:
+    """Raise StoreError where a song's pairs or chunks, each of `span_seconds`, are mostly gaps, which take memory."""
+    seconds, own_seconds = max(starts) - min(starts) + span_seconds, len(starts) * span_seconds
+    if seconds > 2 * own_seconds + MOST_GAPS_SECONDS:
+        raise StoreError(
+            f"{name} lasts {seconds:.0f} s from its first to its last start, and {own_seconds:.0f} s without the gaps: "
+            "expected music that is no more than an hour of silence; cut its parts into songs"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,9 @@ class Song(Attributes):
         `timbre`. Other values that their fields cannot hold, or of a newer version, are carried along as they are.
         """
         level, starts, seconds = values.get("level", 1.0), values.get("starts"), values.get("seconds", 1.0)
-        if not is_number(level) or not 0 <= level < math.inf:
+        if not is_number(level) or not 0 <= level <= MOST_LEVEL:
             raise StoreError(f"{name} has the level {shown(level)}, expected a number")
-        if not is_number(seconds) or not 0 < seconds < math.inf:
+        if not is_number(seconds) or not 0 < seconds <= MOST_SECONDS:
             raise StoreError(f"{name} lasts {shown(seconds)} seconds, expected a positive number")
         known = _parse_beats(values, name)
         if kind != "waveform" and starts is not None:
@@ -74,8 +86,7 @@ class Song(Attributes):
         signature = values.get("time_signature")
         if isinstance(signature, list) and len(signature) == 2 and all(type(n) is int and n > 0 for n in signature):
             known["time_signature"] = tuple(signature)
-        other = {key: value for key, value in values.items() if key not in known}
-        return cls(**known, other=other, names=tuple(values))
+        return cls(**known, other=carried(values, known), names=tuple(values))
 
     @property
     def title_or_source(self) -> str:

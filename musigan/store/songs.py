@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from musigan.store import Item, chunks
+from musigan.errors import StoreError
+from musigan.store import Item, ItemInfo, Reader, chunks
+from musigan.store.layout import holds_numbers
 
 Float = npt.NDArray[np.float32]
+
+
+Skip = Callable[[str, str, str], None]  # title of an item that is left out, the reason, and what it is counted under
+
+
+def refuse(title: str, reason: str, group: str = "") -> None:
+    """Raise StoreError for an item that is not to be left out."""
+    raise StoreError(f"{title} {reason}")
+
+
+def usable(items: Iterable[Item], skip: Skip) -> Iterator[Item]:
+    """Yield the items that hold numbers alone; `skip` gets title and reason of those with NaN or infinity."""
+    for item in items:
+        if holds_numbers(item.array):
+            yield item
+        else:
+            skip(item.title, "holds values that are not numbers (NaN, infinity): make it again", "that are damaged")
+
+
+def read_item(reader: Reader, info: ItemInfo) -> Item:
+    """Read an item of a store that is on disk. Raises StoreError where it holds NaN or infinity."""
+    return next(usable([Item(info, reader.read(info.name))], refuse))
 
 
 def piece_roll(item: Item, frame_seconds: float) -> Float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +15,7 @@ import numpy as np
 
 from musigan import __version__
 from musigan.errors import UsageError
-from musigan.files.atomic import partial_path
+from musigan.files.atomic import Aside
 from musigan.store import zipstream
 from musigan.store.header import FORMAT, StoreHeader
 from musigan.store.layout import (
@@ -102,36 +101,35 @@ class _FileSink(_StreamSink):
     """The same ZIP in a file: written under a temporary name, then renamed."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._partial_path = path, partial_path(path)
-        self._file = self._partial_path.open("wb")
+        self._aside = Aside(path)
+        self._file = os.fdopen(self._aside.descriptor, "wb", closefd=False)
         super().__init__(self._file)
 
     def finish(self, items: int) -> None:
         super().finish(items)
         os.fsync(self._file.fileno())
         self._file.close()
-        _move_into_place(self._partial_path, self._path)
+        self._aside.exchange()
+        self._aside.discard()
 
     def abort(self) -> None:
         with suppress(OSError):  # closing may fail again, on a full disk for example
             self._file.close()
-        self._partial_path.unlink(missing_ok=True)
+        self._aside.discard()
 
 
 class _FolderSink:
     """A folder: written under a temporary name, the group's metadata last, then renamed."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._partial_path = path, partial_path(path)
+        self._aside = Aside(path, folder=True)
         self._header: StoreHeader | None = None
-        shutil.rmtree(self._partial_path, ignore_errors=True)  # left by a killed process with the same process number
-        self._partial_path.mkdir()
 
     def begin(self, header: StoreHeader) -> None:
         self._header = header
 
     def put(self, key: str, data: bytes | memoryview) -> None:
-        target = self._partial_path / key
+        target = self._aside.path / key
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
@@ -141,10 +139,11 @@ class _FolderSink:
     def finish(self, items: int) -> None:
         assert self._header is not None
         self.put("zarr.json", _group_json(replace(self._header, items=items)))
-        _move_into_place(self._partial_path, self._path)
+        self._aside.exchange()
+        self._aside.discard()
 
     def abort(self) -> None:
-        shutil.rmtree(self._partial_path, ignore_errors=True)
+        self._aside.discard()
 
 
 class _UrlSink:
@@ -174,17 +173,6 @@ class _UrlSink:
 
     def abort(self) -> None:
         clear_url(self._map)
-
-
-def _move_into_place(aside: Path, path: Path) -> None:
-    """Rename `aside` to `path` and delete what was there; a folder takes two steps, as it cannot be replaced in one."""
-    if not os.path.lexists(path) or not (aside.is_dir() or path.is_dir()):
-        os.replace(aside, path)
-        return
-    old_path = aside.with_name(aside.name + ".old")
-    path.rename(old_path)
-    aside.rename(path)
-    shutil.rmtree(old_path) if old_path.is_dir() and not old_path.is_symlink() else old_path.unlink()
 
 
 def exists(target: str) -> bool:
@@ -218,12 +206,25 @@ class Writer:
         self.header = replace(header, format=FORMAT, tool=tool, items=None)
         self.items = 0
         parse_group(_group_json(self.header))  # refuse to write what readers would refuse
-        self._sink = _open_sink(target)
+        self._name = target if isinstance(target, str) else "standard output"
+        with self._told():
+            self._sink = _open_sink(target)
         try:
-            self._sink.begin(self.header)
+            with self._told():
+                self._sink.begin(self.header)
         except BaseException:  # Ctrl-C too must leave nothing behind
             self._sink.abort()
             raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Have the error of a disk that is full, or a place that cannot be written, name the store."""
+        try:
+            yield
+        except BrokenPipeError:  # the reader has what it wanted
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), self._name) from error
 
     def add(self, array: Array, dimension_names: tuple[str, ...], song: Song) -> None:
         """Append one item, named by the next number.
@@ -237,10 +238,11 @@ class Writer:
         check_shape(name, array.shape, tuple(dimension_names), self.header)
         metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), song)
         info = parse_array(name, metadata, self.header)
-        self._sink.put(f"{name}/zarr.json", metadata)
-        for key, _ in info.block_keys():
-            self._sink.put(key, blocks(key))
-        self._sink.flush()
+        with self._told():
+            self._sink.put(f"{name}/zarr.json", metadata)
+            for key, _ in info.block_keys():
+                self._sink.put(key, blocks(key))
+            self._sink.flush()
         self.items += 1
 
     def _block_shape(self, array: Array) -> tuple[int, ...]:
@@ -252,7 +254,8 @@ class Writer:
 
     def finish(self) -> None:
         """Complete the store; only now readers accept it. The end of a `with` block does this."""
-        self._sink.finish(self.items)
+        with self._told():
+            self._sink.finish(self.items)
 
     def abort(self) -> None:
         """Delete what was written, as far as the target allows; a `with` block that fails does this."""

@@ -13,10 +13,11 @@ Format: PKWARE APPNOTE 6.3.10, the subset named above.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from musigan.errors import StoreError
@@ -284,6 +285,10 @@ def read_directory(buffer: memoryview) -> list[Entry]:
     for a file that was cut short, for two stores in one file and for a damaged directory.
     """
     if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
+        tail = bytes(buffer[-READ_BYTES:])
+        end = tail.rfind(_END_MAGIC)
+        if end >= 0 and len(tail) > end + _END.size:
+            raise StoreError(f"there are {len(tail) - end - _END.size} bytes after the end of the store: cut them off")
         raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
     locator = buffer[-_END.size - _LOCATOR64.size :]
     is64 = len(buffer) >= _TAIL64_BYTES and bytes(locator[:4]) == _LOCATOR64_MAGIC
@@ -306,8 +311,18 @@ def read_directory(buffer: memoryview) -> list[Entry]:
     return entries
 
 
+def read_entry(descriptor: int, entry: Entry, check: bool = False) -> memoryview:
+    """Read the bytes of an entry of an archive in an open file, as `entry_data` does."""
+    header = os.pread(descriptor, _LOCAL.size, entry.offset)
+    if len(header) == _LOCAL.size:
+        size = _LOCAL.size + sum(_LOCAL.unpack(header)[-2:]) + entry.size
+        if os.fstat(descriptor).st_size >= entry.offset + size:
+            return entry_data(memoryview(os.pread(descriptor, size, entry.offset)), replace(entry, offset=0), check)
+    raise StoreError(f"the store was cut short: entry {entry.name} is not all there")
+
+
 def entry_data(buffer: memoryview, entry: Entry, check: bool = False) -> memoryview:
-    """Return the bytes of an entry of a memory-mapped archive, not copied; `check` compares the checksum.
+    """Return the bytes of an entry of an archive in memory, not copied; `check` compares the checksum.
 
     Raises StoreError where the entry and the directory differ.
     """

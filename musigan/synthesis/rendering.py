@@ -23,7 +23,7 @@ from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
 from musigan.sound.room import add_room, check_amount
 from musigan.store import Item, Song, StoreHeader
-from musigan.store.songs import piece_roll
+from musigan.store.songs import Skip, piece_roll, refuse, usable
 from musigan.synthesis import drumkit
 from musigan.synthesis.ensemble import perform, perform_recording
 from musigan.synthesis.soundfont import SoundFont
@@ -112,12 +112,16 @@ class SoundSettings:
                 return rate
         return own_rate * -(-OVERTONE_RATES[0] // own_rate)
 
-    def pieces(self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None]) -> Iterator[Piece]:
+    def pieces(
+        self, items: Iterable[Item], jobs: int, on_piece: Callable[[str], None], skip: Skip = refuse
+    ) -> Iterator[Piece]:
         """Synthesise items in order, each raised to the ceiling, so that quiet samples of a model are audible.
+
+        `skip` is told of those that cannot be used.
 
         Raises SettingsError for an item without a sound of its own, where that was asked for.
         """
-        items = iter(items)
+        items = usable(items, skip)
         first = next(items, None)
         if first is None:
             return
@@ -197,7 +201,9 @@ def write(
         for number, piece in enumerate(pieces, 1):
             path = target.refuse_existing(target.numbered(number))
             blocks = sound.master_signals([piece.signal])
-            encode(blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title))
+            encode(
+                blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title), target.force
+            )
             files.append(path)
         if not files:
             raise MusiganError("the store holds no pieces")
@@ -206,7 +212,8 @@ def write(
     if first is None:
         raise MusiganError("the store holds no pieces")
     blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
-    encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, tags(first.song, title))
+    song_tags = tags(first.song, title)
+    encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, song_tags, target.force)
     return ["standard output" if stream else target.out]
 
 

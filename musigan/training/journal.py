@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import CheckpointError, MusiganError
+from musigan.files.atomic import replace_whole, write_all, write_error
 from musigan.pictures import plots
 from musigan.rolls.loudness import compress
 from musigan.sampling.sampler import Sampler
@@ -54,23 +55,34 @@ class Journal:
         self.folder = target.with_name(target.name.removesuffix(".pt") + ".run")
         try:
             self.folder.mkdir(exist_ok=True)
-            aside = self.folder / ".metrics.jsonl.part"
-            # Start from the checkpoint's history: later lines belong to steps that will be run again.
-            aside.write_text("".join(json.dumps(entry) + "\n" for entry in history), encoding="utf-8")
-            os.replace(aside, self.folder / "metrics.jsonl")
         except OSError as error:
-            raise MusiganError(f"{self.folder}: cannot be written ({error.strerror or error})") from error
+            raise write_error(self.folder, MusiganError, error) from error
+        self._metrics = self.folder / "metrics.jsonl"
+        with replace_whole(self._metrics, MusiganError) as aside:
+            # Start from the checkpoint's history: later lines belong to steps that will be run again.
+            lines = "".join(json.dumps(entry) + "\n" for entry in history)
+            write_all(aside, self._metrics, lines.encode())
         self._numbered = Numbered(self.folder)
         try:
             self.logs.append(TensorBoardLog(self.folder, history[-1]["step"] + 1 if history else 0))
         except ImportError:
             install_hint = 'for TensorBoard\'s curves, too: pip install "musigan[tensorboard]"'
-            note(f"figures of each epoch go to {self.folder / 'metrics.jsonl'}; {install_hint}")
+            note(f"figures of each epoch go to {self._metrics}; {install_hint}")
 
     def record(self, entry: dict[str, Any]) -> None:
-        """Append one epoch's figures to metrics.jsonl and show them in the logs."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append one epoch's figures to metrics.jsonl and show them in the logs.
+
+        Raises MusiganError where they cannot be written.
+        """
+        size = 0
+        try:
+            size = self._metrics.stat().st_size
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._metrics, size)  # without the half of a line
+            raise write_error(self._metrics, MusiganError, error) from error
         numbers = {f"{entry['stage']}/{name}": value for name, value in entry.items() if isinstance(value, float)}
         for name, rows in entry.get("evaluation", {}).get("metrics", {}).items():
             if rows["samples"] is not None:

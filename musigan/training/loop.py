@@ -27,6 +27,7 @@ from musigan.datasets.batches import Batch, Examples, batches, steps_per_epoch
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import MusiganError
 from musigan.machine.seeding import seed_of
+from musigan.machine.signals import STOPPING
 from musigan.models.stages import STAGES
 from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
@@ -105,8 +106,8 @@ def train(
 ) -> bool:
     """Run the rest of the plan; return True if it was finished.
 
-    Saves to `target` at ends of epochs and stages, after `steps_limit` steps, and on SIGINT or SIGTERM, which take
-    effect (KeyboardInterrupt, or the former handler) once all is saved. Raises MusiganError on a loss that is not
+    Saves to `target` at ends of epochs and stages, after `steps_limit` steps, and on SIGINT, SIGTERM or SIGHUP, which
+    take effect (KeyboardInterrupt, or the former handler) once all is saved. Raises MusiganError on a loss that is not
     finite; `target` then holds the last good state.
     """
     checkpoints.check_writable(target)
@@ -122,6 +123,8 @@ def train(
             objective = objective_of(run)
             examples = examples_of(run, objective, dataset)
             steps_left -= _run_epoch(run, objective, examples, reporter, signals, steps_left, pace)
+            if place := checkpoints.not_finite(run.networks.state_dict()):  # the last step, which no loss has seen
+                raise _not_a_number(run, [place])
             if run.position.step_in_epoch >= _steps(run, examples):
                 _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
@@ -277,10 +280,12 @@ def _tally(run: Run, results: TurnResults) -> None:
 
 
 def _not_a_number(run: Run, bad: list[str]) -> MusiganError:
+    rates = "lower learning rates (--print-config shows them, --set prior.learning_rate=1e-4 sets one)"
+    lower = rates if run.settings.gradient_clip else f"--set gradient_clip=1, or {rates}"
     if run.saved:
-        advice = "the last good checkpoint is kept: --resume it with lower learning rates in a --config file"
+        advice = f"the last good checkpoint is kept: --resume it with {lower}"
     else:
-        advice = "no checkpoint was saved yet: start again with lower learning rates in a --config file"
+        advice = f"no checkpoint was saved yet: start again with {lower}"
     return MusiganError(
         f"training diverged in step {run.position.total_steps + 1}: {', '.join(bad)} is not a finite number; {advice}"
     )
@@ -407,7 +412,7 @@ def _means(tally: Mapping[str, list[float]]) -> dict[str, float]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of stopping at once; raise the first again on leaving."""
+    """Collect the signals that stop a run in a list instead of stopping at once; raise the first again on leaving."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -416,7 +421,7 @@ def _stop_signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
 
-    former_handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    former_handlers = {n: signal.getsignal(n) for n in STOPPING}
     for number, handler in former_handlers.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from musigan.datasets.conditions import style_number
+from musigan.errors import MusiganError
 from musigan.models.bars.composer import BEAT_STEPS, MEMORY_BEATS
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.outlines import context_arrays
@@ -44,7 +46,8 @@ class SongLatents:
         self.rolls_each = self.beats * GRID_FRAMES / dataset.shape.frames  # what an example counts for, in excerpts
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this does; nothing is left of it)
         shape = (len(self.keys), int(self.starts[-1]), BEAT_STEPS, generator.codec.latent_dim)
-        self.latents = np.memmap(self._file, np.float16, "w+", shape=shape)
+        _reserve(self._file.fileno(), int(np.prod(shape)) * np.dtype(np.float16).itemsize)
+        self.latents = np.memmap(self._file, np.float16, "r+", shape=shape)
         self._dataset, self._generator = dataset, generator
         self._is_encoded = np.zeros((len(self.keys), len(counts)), bool)
         self._encoding = threading.Lock()  # several threads may read batches
@@ -91,3 +94,18 @@ class SongLatents:
         part = outline if count == len(outline) else outline.part(first, count)
         known = (np.arange(self.beats) < count).astype(np.float32)
         return latents.reshape(-1, latents.shape[-1]), {**context_arrays(part, style, self.beats), "known": known}
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take so many bytes of the disk for a temporary file: a mapped file on a full disk ends the process.
+
+    Raises MusiganError where there is not as much room.
+    """
+    try:
+        os.truncate(descriptor, size)
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        place = f"{tempfile.gettempdir()}: {size / 1e6:.0f} MB for latents of songs"
+        advice = "TMPDIR names another place"
+        raise MusiganError(f"{place} cannot be written ({error.strerror or error}); {advice}") from error

@@ -17,6 +17,7 @@ from musigan.checkpoints.settings import (
     settings_to_start,
 )
 from musigan.errors import FieldError, UsageError
+from musigan.files.locks import only_run
 from musigan.machine.reporting import duration
 from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
@@ -63,7 +64,15 @@ class Start:
         return cls(request, settings, saved, device)
 
     def train(self, session: ToolSession) -> str:
-        """Train; return in words what was made, or "" where the run was stopped before its end."""
+        """Train; return in words what was made, or "" where the run was stopped before its end.
+
+        Raises MusiganError where another run trains the same checkpoint.
+        """
+        checkpoints.check_writable(self.request.target)
+        with only_run(self.request.target):
+            return self._train(session)
+
+    def _train(self, session: ToolSession) -> str:
         from musigan.machine.devices import prepare_torch
         from musigan.training import logs, loop, warmstart
         from musigan.training.journal import Journal
@@ -74,7 +83,6 @@ class Start:
         if self.request.log:
             logs.import_wandb()  # that it is missing is said before the music is read
         named = named_origin(request)  # that it cannot be read is said before the music is read
-        checkpoints.check_writable(target)
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
         session.say(
@@ -240,6 +248,14 @@ def _settings_over(saved: Checkpoint, request: TrainingRequest) -> TrainingSetti
     How long it was pretrained says nothing about a game that it starts. Raises FieldError for another preset.
     """
     flags, given = _not_none(request.flags), request.given
+    model, own_model = flags.get("model") or given.get("model"), saved.settings.get("model", "bars")
+    if model and model != own_model:
+        raise FieldError(
+            "{model} {0}: the checkpoint is of the model {1}, and a trained network stays what it is: leave {model} "
+            "out, or train from nothing",
+            model,
+            own_model,
+        )
     preset = request.preset or str(given.get("preset") or "")
     if preset and preset != saved.settings.get("preset"):
         raise FieldError(

@@ -124,6 +124,20 @@ def test_flipped_bytes_never_surprise(trained: Path, tmp_path: Path) -> None:
             checkpoint.build_networks(checkpoint.load(path))
 
 
+def test_a_flipped_bit_of_what_is_drawn_from_is_noticed(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flipped.pt"
+    with zipfile.ZipFile(trained) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        data = archive.read(largest)
+    whole = bytearray(trained.read_bytes())
+    start = whole.index(data)
+    for bit in (0, 13, 30):
+        damaged = bytearray(whole)
+        damaged[start + len(data) // 2 + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        refused(path, "damaged .* wrong checksum")
+
+
 def test_cut_pickles_in_a_whole_archive_never_surprise(trained: Path, tmp_path: Path) -> None:
     """Cuts in the middle of an opcode's argument are among them."""
     path = tmp_path / "cut.pt"
@@ -159,6 +173,11 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
     return path
 
 
+BOMB: dict[str, Any] = {}  # of a few bytes, that stand for 10^9 values
+for _ in range(9):
+    BOMB = {str(number): BOMB for number in range(10)}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -169,7 +188,25 @@ def altered(trained: Path, path: Path, **changes: Any) -> Path:
         ({"plan": [3]}, "incomplete"),
         ({"shape": {"channels": -1, "keys": 3, "frames": 5}}, "roll shape"),
         ({"shape": {"channels": 2, "keys": 200, "frames": 5}}, "does not fit"),
-        ({"settings": {"epoks": 3}}, "epoks"),
+        ({"settings": {"epoks": 3}}, r"wrong\.pt: .*epoks.* update musigan"),
+        ({"settings": {"network": {3: [torch.ones(2)]}}}, "settings"),
+        ({"format": True}, "format True"),
+        ({"format": 2.0}, "format 2.0"),
+        ({"format": [2]}, "format .2."),
+        ({"format": torch.ones(2)}, "format tensor"),
+        ({"history": 3}, "incomplete"),
+        ({"history": [3]}, "incomplete"),
+        ({"history": [{}]}, "incomplete"),
+        ({"history": [{"stage": "prior", "step": torch.ones(2)}]}, "incomplete"),
+        ({"history": [{"stage": "prior", "step": 3, "evaluation": []}]}, "incomplete"),
+        ({"position": {"tally": {"kl": 3}}}, "incomplete"),
+        ({"position": {"tally": {"kl": ["a", 1]}}}, "incomplete"),
+        ({"position": {"tally": []}}, "incomplete"),
+        ({"position": {"step": -1}}, "incomplete"),
+        ({"position": {"stage": True}}, "incomplete"),
+        ({"position": {"seconds": "long"}}, "incomplete"),
+        ({"rng": "x"}, "incomplete"),
+        ({"settings": BOMB}, "incomplete"),
         ({"networks": {}}, "critic does not fit"),
         ({"average": {"generator": {"a": 3}}}, "does not fit"),
     ],
@@ -178,6 +215,25 @@ def test_wrong_content(changes: dict[str, Any], said: str, trained: Path, tmp_pa
     path = altered(trained, tmp_path / "wrong.pt", **changes)
     with pytest.raises(CheckpointError, match=said) as caught:
         checkpoint.build_networks(checkpoint.load(path), averaged=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["networks", "average"])
+def test_weights_that_are_no_numbers_are_neither_loaded_nor_saved(
+    part: str, value: float, trained: Path, tmp_path: Path
+) -> None:
+    saved = checkpoint.load(trained)
+    weights = getattr(saved, part)["generator"]
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point() and tensor.ndim > 1)
+    weights[name][-1] = value
+    path = tmp_path / "diverged.pt"
+    with pytest.raises(CheckpointError, match=f"not written, as the training diverged.*{name}"):
+        checkpoint.save(path, saved)
+    assert not path.exists()
+    altered(trained, path, **{part: getattr(saved, part)})
+    with pytest.raises(CheckpointError, match=f"its training diverged: {part} generator {name} holds NaN") as caught:
+        checkpoint.load(path)
     assert "\n" not in str(caught.value)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from musigan import models, store
 from musigan.datasets.record import MusicRecord
-from musigan.errors import StoreError, UsageError
+from musigan.errors import CheckpointError, StoreError, UsageError
 from musigan.machine.seeding import seed_of
 from musigan.rolls.shape import RollShape
 from musigan.sampling import items
@@ -44,6 +45,15 @@ def test_any_length(name: str, frames: int) -> None:
     assert piece.roll.min() >= 0
     assert piece.roll.max() <= 1
     assert np.isfinite(piece.roll).all()
+
+
+@pytest.mark.parametrize("name", ["musigan", "mlp"])
+def test_what_is_no_number_is_not_drawn(name: str) -> None:
+    drawing = sampler(name)
+    with torch.no_grad():
+        list(drawing.generator.parameters())[-1].fill_(math.nan)
+    with pytest.raises(CheckpointError, match="NaN or infinity: its training diverged"):
+        drawing.piece(1, 1, 24)
 
 
 @pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan"])

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from musigan.errors import AudioError, UsageError
 from musigan.files.targets import format_of
 from musigan.sound import ffmpeg, mpeg
 from musigan.sound.audio import decode, encode
+from tests.disks import limited_files
 from tests.sounds import noise, pitch, tones
 
 needs_ffmpeg = pytest.mark.skipif(ffmpeg.find_ffmpeg() is None, reason="there is no ffmpeg")
@@ -218,3 +220,27 @@ def test_format_of(name: str, format: str) -> None:
 def test_a_name_without_ending_has_no_format() -> None:
     with pytest.raises(UsageError, match="ending"):
         format_of("folder.mp3/out")
+
+
+@pytest.mark.parametrize("format", ["mp3", "wav", "flac", "ogg", "opus", "aiff"])
+def test_a_disk_that_is_full_at_the_very_end_is_told_by_name(format: str, tmp_path: Path) -> None:
+    """Also where the library passes over it: the last page of an Ogg file is written when it is closed."""
+    path, sound = tmp_path / f"x.{format}", [tones(0.7, 44100, 220, 310)]
+    encode(sound, 44100, path, format, tags={"title": "x"})
+    whole = path.read_bytes()
+    for short in (1, 60, len(whole) // 2):
+        with limited_files(len(whole) - short), pytest.raises(AudioError, match=rf"x.{format}: cannot be written"):
+            encode(sound, 44100, path, format, tags={"title": "x"})
+        assert path.read_bytes() == whole
+        assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("format", ["ogg", "opus"])
+def test_the_same_sound_is_the_same_ogg_file_and_another_sound_another_stream(format: str, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.{format}" for number in range(3)]
+    for path, seconds in zip(files, (0.4, 0.4, 0.5), strict=True):
+        encode([tones(seconds, 48000, 220, 310)], 48000, path, format, tags={"title": "Lied Ä"})
+    one, again, other = (path.read_bytes() for path in files)
+    assert one == again
+    assert one[14:18] != other[14:18]  # the serial number
+    assert soundfile.read(files[0])[0].shape == (19200, 2)

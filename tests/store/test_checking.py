@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 
@@ -35,3 +36,13 @@ def test_free_songs_alone() -> None:
 
 def test_a_store_without_beats_says_nothing_of_them() -> None:
     assert not any("beat" in line for line in checked(Song(tempo=90.0)))
+
+
+def test_a_folder_is_said_to_be_without_checksums(tmp_path: Path) -> None:
+    array = np.zeros((3, 1, 4, 3), np.float16)
+    said = {}
+    for name in ("x.zarr", "x.zip"):
+        fill(str(tmp_path / name), "keys", [(array, Song())])
+        with store.open_reader(str(tmp_path / name)) as reader:
+            said[name] = any("without checksums" in line for line in check_store(reader))
+    assert said == {"x.zarr": True, "x.zip": False}

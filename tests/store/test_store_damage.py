@@ -195,6 +195,29 @@ def test_group_metadata(path: str, value: object, match: str, tmp_path: Path) ->
     refused(zipped(contents), tmp_path, match)
 
 
+ODD = [float("nan"), float("inf"), -1, 10**400, 1e308, True, None, "x", [], [1], [float("nan")], {"a": float("nan")}]
+
+
+@pytest.mark.parametrize("name", ["expected", "items", "overlap", "band", "tool", "tracks", "new"])
+@pytest.mark.parametrize("kind", ["waveform", "keys"])
+def test_values_that_nothing_is_computed_with_are_carried_on_or_refused(kind: str, name: str) -> None:
+    shape = {"waveform": (2, 23), "keys": (2, 2, 1, 4, 3)}[kind]
+    whole = entries(archive(kind, shape))
+    for value in ODD:
+        document = json.loads(whole["zarr.json"])
+        document["attributes"]["musigan"][name] = value
+        contents = {**whole, "zarr.json": json.dumps(document).encode()}
+        try:
+            reader = store.open_reader(io.BytesIO(zipped(contents)), name="odd")
+        except StoreError:
+            continue
+        expected = reader.header.expected
+        assert expected is None or 0 <= expected <= 10_000_000
+        with store.write(io.BytesIO(), reader.header) as writer:  # as every filter does
+            for item in reader:
+                writer.add(item.array, item.dimension_names, item.song)
+
+
 GRID = "chunk_grid.configuration.chunk_shape"
 
 
@@ -250,6 +273,9 @@ GRID = "chunk_grid.configuration.chunk_shape"
         ("attributes.starts", [0.0, 1e300], "starts at"),
         ("attributes.starts", [0.0, float("nan")], "starts at"),
         ("attributes.starts", "00", "starts at"),
+        ("attributes.starts", [0.0, 3700.0], "3703 s from .* gaps"),
+        ("attributes.level", 10**400, "level 1000"),
+        ("attributes.level", 1e300, "level 1e"),
         ("zarr_format", 2, "not Zarr version 3"),
     ],
 )

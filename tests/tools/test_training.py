@@ -14,9 +14,10 @@ import yaml
 
 from musigan import store
 from musigan.checkpoints import checkpoint
+from musigan.files import locks
 from musigan.settings import write_yaml
 from tests import tiny
-from tests.helpers import one_line, run_each
+from tests.helpers import one_line, run, run_each
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 QUIET = ("--sample-every", 0, "--device", "cpu")
@@ -238,3 +239,16 @@ def test_another_log_is_known_and_there_before_the_music_is_read(folder: Path, t
         assert missing[0] == 1
         assert 'pip install "musigan[wandb]"' in one_line(missing[2].encode())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_trainings_of_one_checkpoint_are_refused(folder: Path, tmp_path: Path) -> None:
+    with locks.only_run(tmp_path / "ckpt.pt"):
+        done = run("train-gan", folder / "keys", "-o", tmp_path / "ckpt.pt", "-q")
+    assert done.returncode == 1
+    assert f"process {os.getpid()} on" in one_line(done.stderr)
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_model_is_no_way_to_go_on(folder: Path) -> None:
+    done = run("train-gan", folder / "keys", "--resume", folder / "game.pt", "--model", "mlp")
+    assert (done.returncode, "--model mlp: the checkpoint is of the model" in one_line(done.stderr)) == (2, True)

@@ -24,6 +24,7 @@ from musigan.training import logs, loop
 from musigan.training.journal import Journal, write_sound
 from musigan.training.requests import TrainingRequest
 from tests import tiny
+from tests.disks import limited_files
 from tests.tiny import assert_same_weights, go_on, start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -279,3 +280,13 @@ def test_samples_sound(tmp_path: Path) -> None:
     assert np.abs(signal).max() < 10 ** (-1 / 20)
     spectrum = np.abs(np.fft.rfft(signal[:, 0]))
     assert spectrum.argmax() * rate / len(signal) == pytest.approx(440, abs=3)
+
+
+def test_figures_that_find_no_room_are_told_by_name_and_leave_no_half_of_a_line(tmp_path: Path) -> None:
+    made = Journal(tmp_path / "ckpt.pt", [])
+    made.record({"stage": "prior", "step": 1})
+    before = (tmp_path / "ckpt.run" / "metrics.jsonl").read_bytes()
+    with limited_files(len(before) + 20), pytest.raises(MusiganError, match=r"metrics.jsonl: cannot be written"):
+        made.record({"stage": "prior", "step": 2, "loss": 0.123456789})
+    made.close()
+    assert (tmp_path / "ckpt.run" / "metrics.jsonl").read_bytes() == before

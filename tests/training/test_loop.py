@@ -81,7 +81,7 @@ def test_stopped_and_resumed_is_bit_equal(limit: int, uninterrupted: tuple[str, 
     assert len(strip) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp_path: Path) -> None:
     settings = tiny.settings(epochs=6, pretrain_epochs=5)
     whole, parts = tmp_path / "whole.pt", tmp_path / "parts.pt"
@@ -94,7 +94,8 @@ def test_signal_saves_in_mid_epoch_and_takes_effect(number: int, keys: Path, tmp
     def terminate(*_: object) -> None:
         raise Terminated
 
-    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}  # a shell may ignore the latter
+    # A shell may ignore the last.
+    handlers = {signal.SIGTERM: terminate, signal.SIGHUP: terminate, signal.SIGINT: signal.default_int_handler}
     former = {name: signal.signal(name, handler) for name, handler in handlers.items()}
     try:
         run, data = start(keys, settings)
@@ -194,6 +195,20 @@ def test_loss_that_is_not_a_number_keeps_the_last_checkpoint(
     fresh, data = start(keys, tiny.settings())
     with pytest.raises(MusiganError, match="no checkpoint was saved yet: start again"):
         loop.train(fresh, data, path, tiny.Silent())  # --force over an older run's
+    assert path.read_bytes() == before
+
+
+def test_a_last_step_that_no_loss_has_seen_keeps_the_last_checkpoint(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ckpt.pt"
+    run, data = start(keys, tiny.settings(gradient_clip=0.0))
+    loop.train(run, data, path, tiny.Silent(), steps_limit=1)
+    before = path.read_bytes()
+    run, data = go_on(path, keys)
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: self.param_groups[0]["params"][-1].data.fill_(math.inf))
+    with pytest.raises(MusiganError, match=r"is not a finite number; .* is kept: --resume it with --set gradient_clip"):
+        loop.train(run, data, path, tiny.Silent(), steps_limit=1)
     assert path.read_bytes() == before
 
 

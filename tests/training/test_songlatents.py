@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.datasets.bars import EXCERPT_BEATS
+from musigan.errors import MusiganError
 from musigan.models.bars.composer import BEAT_STEPS, Composer
 from musigan.models.bars.generator import Generator
 from musigan.rolls.grid import GRID_FRAMES
@@ -356,3 +358,8 @@ def test_pieces_become_as_dense_as_songs(keys: Path, monkeypatch: pytest.MonkeyP
             bias[cells : 2 * cells] = amount
         calibration.balance(generator, data)
         assert generator.noise_deviation.item() == pytest.approx(expected, abs=0.02)
+
+
+def test_a_full_disk_is_told_before_anything_is_mapped() -> None:
+    with tempfile.TemporaryFile() as file, pytest.raises(MusiganError, match=r"MB for latents .* cannot be written"):
+        songlatents._reserve(file.fileno(), 1 << 62)

@@ -1,0 +1,44 @@
+"""Inputs that an output would replace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from musigan.errors import UsageError
+
+REPLACED = "resume"  # what it names is to be replaced
+
+
+def refuse_as_output(options: dict[str, Any], stores: set[str]) -> None:
+    """Raise UsageError where a tool would replace what it reads, --force or not.
+
+    A store may be replaced by the one that is made of it, if both are among the options `stores`: it is read first.
+    """
+    output = "output" if "output" in options else "out"
+    target = options.get(output)
+    if not isinstance(target, str) or not os.path.lexists(target):
+        return
+    for option, value in options.items():
+        is_fine = option in (output, REPLACED) or {option, output} <= stores
+        if not is_fine and any(_is_among(target, each) for each in _texts(value)):
+            raise UsageError(f"{target} is read, and would be replaced: choose another name for the output")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    yield from (each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, str))
+
+
+def _is_among(target: str, source: str) -> bool:
+    """Return whether a file is an input, or a file of music in a folder that is one."""
+    from musigan.files.finding import AUDIO_SUFFIXES, MIDI_SUFFIXES
+
+    try:
+        if os.path.samefile(target, source):
+            return True
+    except (OSError, ValueError):
+        return False
+    is_music = Path(target).suffix.lower() in AUDIO_SUFFIXES | MIDI_SUFFIXES
+    return is_music and os.path.isdir(source) and Path(target).resolve().is_relative_to(Path(source).resolve())
