@@ -114,7 +114,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     with replace_whole(path, CheckpointError) as aside:
         try:
             with open(aside, "wb", buffering=0) as file:
-                kept = KeptErrors(file)
+                kept: Any = KeptErrors(file)
                 try:
                     torch.save(content, kept)
                 finally:  # torch passes over the error of a full disk, or says it in its own words
