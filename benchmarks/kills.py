@@ -124,6 +124,8 @@ def main() -> int:
                 found = "wrong"
             counts[found] += 1
             shutil.rmtree(folder)
+            if number % 10 == 9:
+                print(f"{number + 1} of {kills}: {dict(counts)}", flush=True)
     print(f"{kills} kills: " + ", ".join(f"{count} {name}" for name, count in counts.most_common()))
     return 1 if failures else 0
 

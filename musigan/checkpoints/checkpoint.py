@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from musigan.checkpoints import slim
 from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
-from musigan.files.atomic import replace_whole
+from musigan.files.atomic import KeptErrors, replace_whole
 from musigan.files.text import printable
 from musigan.rolls.shape import RollShape
 from musigan.settings import expanded_size
@@ -113,11 +113,14 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
     with replace_whole(path, CheckpointError) as aside:
         try:
-            with aside.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
+            with open(aside, "wb", buffering=0) as file:
+                kept: Any = KeptErrors(file)
+                try:
+                    torch.save(content, kept)
+                finally:  # torch passes over the error of a full disk, or says it in its own words
+                    kept.raise_first()
                 os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:  # torch wraps the error of a full disk in its own
+        except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason})") from error
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from musigan.errors import MusiganError
@@ -98,6 +99,32 @@ def replace_whole(target: str | os.PathLike[str], failure: type[MusiganError], r
             raise write_error(target, failure, error) from error
     finally:
         aside.discard()
+
+
+class KeptErrors:
+    """An unbuffered file to write that keeps its first error, for libraries that pass over it or say it otherwise."""
+
+    def __init__(self, file: FileIO) -> None:
+        self.seek, self.tell, self._write = file.seek, file.tell, file.write
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`, and return how much that was."""
+        written = 0
+        try:
+            while written < len(data):
+                written += self._write(memoryview(data)[written:])
+        except OSError as error:
+            self._error = self._error or error
+        return written
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept back."""
+
+    def raise_first(self) -> None:
+        """Raise the first error, if there was one."""
+        if self._error is not None:
+            raise self._error
 
 
 def write_all(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from musigan.errors import MusiganError
+from musigan.files.text import printable
 
 
 def lock(descriptor: int) -> bool:
@@ -51,10 +52,13 @@ def only_run(target: Path) -> Iterator[None]:
     try:
         if not lock(descriptor):
             holder = os.read(descriptor, 300).decode(errors="replace").strip() or "another process"
-            raise MusiganError(f"{target}: {holder} is training it: wait, stop that run, or choose another -o")
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            raise MusiganError(
+                f"{target}: {printable(holder)} is training it: wait, stop that run, or choose another -o"
+            )
         try:
+            with suppress(OSError):  # on a full disk it does not say whose it is
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             yield
         finally:
             path.unlink(missing_ok=True)

@@ -13,13 +13,12 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from io import FileIO
 from typing import IO, Any
 
 import numpy as np
 
 from musigan.errors import AudioError, UsageError
-from musigan.files.atomic import replace_whole, write_error
+from musigan.files.atomic import KeptErrors, replace_whole, write_error
 from musigan.files.targets import _ALIASES
 from musigan.sound import ffmpeg
 from musigan.sound.ogg import seed_serial
@@ -175,7 +174,7 @@ def _write_libsndfile(
     container, subtype = _LIBSNDFILE[format]
     file = None
     with open(path, "wb", buffering=0) as disk:
-        kept = _KeptErrors(disk)
+        kept = KeptErrors(disk)
         try:
             for block in blocks:
                 if file is None:
@@ -192,29 +191,6 @@ def _write_libsndfile(
                 file.close()
         kept.raise_first()
         os.fsync(disk.fileno())
-
-
-class _KeptErrors:
-    """A file to write that keeps the first error: libsndfile passes over those of an Ogg file's last pages."""
-
-    def __init__(self, file: FileIO) -> None:
-        self.seek, self.tell, self._write = file.seek, file.tell, file.write
-        self._error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data`, and return how much that was."""
-        written = 0
-        try:
-            while written < len(data):
-                written += self._write(memoryview(data)[written:])
-        except OSError as error:
-            self._error = self._error or error
-        return written
-
-    def raise_first(self) -> None:
-        """Raise the first error, if there was one."""
-        if self._error is not None:
-            raise self._error
 
 
 def _write_pydub(

@@ -14,6 +14,7 @@ from musigan.checkpoints import checkpoint
 from musigan.errors import CheckpointError
 from musigan.training import loop, runs
 from tests import tiny
+from tests.disks import limited_files
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,17 @@ def test_failed_save_keeps_the_old_file(trained: Path, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match="No space left"):
+        checkpoint.save(path, saved)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+
+
+@pytest.mark.parametrize("short", [1, 300, 5000])
+def test_a_full_disk_is_told_in_its_own_words(short: int, trained: Path, tmp_path: Path) -> None:
+    saved, path = checkpoint.load(trained), tmp_path / "ckpt.pt"
+    checkpoint.save(path, saved)
+    before = path.read_bytes()
+    with limited_files(len(before) - short), pytest.raises(CheckpointError, match=r"ckpt.pt: .*\(File too large"):
         checkpoint.save(path, saved)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
