@@ -75,7 +75,8 @@ class Session:
         """Report that an input is passed over, and why; `group` is what the summary counts it under."""
         if self.strict:
             raise MusiganError(f"{what}: {reason} (--strict)")
-        if self.verbose and sys.exc_info()[0] is not None:
+        fault = sys.exc_info()[1]  # one of ours says all there is to say
+        if self.verbose and fault is not None and not isinstance(fault, MusiganError | OSError):
             for line in traceback.format_exc().splitlines():
                 self._status.line(line)
         self.skipped[group or reason] += 1
