@@ -280,7 +280,7 @@ def test_continue_refuses_in_one_line(folder: Path) -> None:
         (["song.wav", *ours, "-o", "no-ending"], 2, "no ending to tell the format by"),
         (["song.wav", *ours, "-o", "out.mp3", "--midi", "out.txt"], 2, "ends in .mid"),
         (["song.wav", *ours, "-o", "song.wav"], 1, "song.wav exists"),
-        (["song.wav", *ours, "-o", "out.notaformat"], 1, "notaformat"),
+        (["song.wav", *ours, "-o", "out.notaformat"], 2, "notaformat"),
         (["song.wav", *ours, "-o", "out.mp3", "--style", "polka"], 2, "--style: this checkpoint's model does not"),
         (["song.wav", *ours, "-o", "out.mp3", "--from", 0.1], 2, "--from 0.1: expected 2 s or more"),
         (["song.wav", "--checkpoint", "plain.pt", "-o", "out.mp3"], 1, "plain.pt: this model cannot go on"),
@@ -301,7 +301,7 @@ def test_try_refuses_before_it_draws(tmp_path: Path) -> None:
     exists, ending, folder = run_each(
         "musigan try", [], ["out.notaformat"], ["no/such/out.mp3"], cwd=tmp_path, env=ENVIRONMENT
     )
-    assert [done.returncode for done in (exists, ending, folder)] == [1, 1, 1]
+    assert [done.returncode for done in (exists, ending, folder)] == [1, 2, 1]
     assert "try.mp3 exists: choose another name, or replace it with --force" in one_line(exists.stderr)
     assert "notaformat" in one_line(ending.stderr)
     assert "no folder" in one_line(folder.stderr)
