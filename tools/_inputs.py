@@ -19,8 +19,8 @@ def refuse_as_output(options: dict[str, Any], stores: set[str]) -> None:
     """
     output = "output" if "output" in options else "out"
     target = options.get(output)
-    if not isinstance(target, str) or not os.path.lexists(target):
-        return
+    if not isinstance(target, str) or not os.path.lexists(target) or not options.get("force", True):
+        return  # without --force nothing that exists is replaced
     for option, value in options.items():
         is_fine = option in (output, REPLACED) or {option, output} <= stores
         if not is_fine and any(_is_among(target, each) for each in _texts(value)):
