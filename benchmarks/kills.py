@@ -36,6 +36,12 @@ def read_store(path: Path) -> None:
         list(reader)
 
 
+def read_picture(path: Path) -> None:
+    """Read a picture's end. Raises ValueError where it has none."""
+    if path.read_bytes()[-8:-4] != b"IEND":
+        raise ValueError("a picture that is cut")
+
+
 @dataclass(frozen=True)
 class Writer:
     """A tool that writes `out` when it is called with `arguments`, and how to read that whole."""
@@ -66,7 +72,7 @@ def writers(music: Path) -> list[Writer]:
         Writer("keys-to-midi", ("{}", stores["keys"]), "out.mid", lambda path: read_score(path.read_bytes())),
         Writer("keys-to-mp3", ("{}", stores["keys"]), "out.mp3", lambda path: decode(path, 12000)),
         Writer("keys-to-mp3", ("{}", stores["keys"]), "out.opus", lambda path: decode(path, 12000)),
-        Writer("plot-keys", (stores["keys"], "-o", "{}"), "out.png", lambda path: path.read_bytes()[-8:-4] == b"IEND"),
+        Writer("plot-keys", (stores["keys"], "-o", "{}"), "out.png", read_picture),
         Writer(
             "train-gan", (keys, "--model", "mlp", "--epochs", 12, *training, "-o", "{}"), "ckpt.pt", checkpoint.load
         ),
