@@ -56,9 +56,9 @@ FrameSeconds = Annotated[float, typer.Option(min=0.001, max=1, help="Length of a
 Overlap = Annotated[
     float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
 ]
-Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back, whole songs only.")]
+Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back: whole songs, unless --ends.")]
 Ends = Annotated[
-    bool, typer.Option("--ends", help="Of few songs: hold back the end of each, that share of it, not whole songs.")
+    bool, typer.Option("--ends", help="Hold back the end of each song, --validation of it: where songs are few.")
 ]
 Lufs = Annotated[
     str, typer.Option(metavar="LUFS", help="Loudness of each piece, -40 to -5; none: its peak at the limit.")

@@ -46,6 +46,7 @@ class _Channel:
     sostenuto: frozenset[int] | None = None  # the pitches that it holds; None: up
 
     def strike(self, note: _Note) -> None:
+        """Begin a note: what its key still sounds ends, unless it was struck at the same tick."""
         for held in (self.by_damper, self.by_sostenuto):
             if note.pitch in held:
                 _end(held.pop(note.pitch), note.start)
@@ -57,6 +58,7 @@ class _Channel:
         unison.append(note)
 
     def release(self, tick: int, pitch: int) -> None:
+        """Release one note of a key, unless the release is that of a note that the newest one ended."""
         unison = self.down.get(pitch)
         if unison is None:
             return
@@ -76,6 +78,7 @@ class _Channel:
             _end(notes, tick)
 
     def control(self, tick: int, number: int, value: int) -> None:
+        """Move a pedal, or end what a message of the channel's mode ends."""
         is_down = value >= 64
         if number == _DAMPER:
             self.damper = is_down

@@ -51,12 +51,14 @@ class PartFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a place, which may lie behind the end; return it."""
         self._position = max(
             0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
         )
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer from the new head and then from the data; return how many bytes there were."""
         head, begin = self._part.head, self._position
         end = min(begin + len(buffer), self._length)
         offset = self._part.start - len(head)

@@ -38,8 +38,10 @@ def sides_of(
         yield pieces, replace(song, split="train")
         return
     end_seconds = song.seconds and song.seconds - (end - float(starts.min()))  # counted from the first piece
-    for split, chosen, seconds in (("train", is_before, None), ("validation", is_end, end_seconds)):
-        yield pieces[chosen], replace(song, split=split, starts=tuple(starts[chosen].tolist()), seconds=seconds)
+    before = replace(song, split="train", seconds=None)
+    last = replace(song, split="validation", seconds=end_seconds, title=f"{song.title} (end)" if song.title else "")
+    for side, chosen in ((before, is_before), (last, is_end)):
+        yield pieces[chosen], replace(side, starts=tuple(starts[chosen].tolist()))
 
 
 def marked_names(reader: Reader) -> frozenset[str]:

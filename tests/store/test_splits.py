@@ -89,3 +89,9 @@ def test_the_length_of_a_padded_end_is_counted_from_its_beginning() -> None:
     song = store.Song(starts=(0.0, 4.0, 8.0), seconds=9.5)
     (_, before), (_, end) = sides_of(np.zeros((3, 1)), song, 4.0, 0.1)
     assert (before.seconds, end.seconds) == (None, 1.5)
+
+
+def test_the_end_of_a_song_says_what_it_is() -> None:
+    song = store.Song(title="A", starts=(0.0, 4.0))
+    assert [side.title for _, side in sides_of(np.zeros((2, 1)), song, 4.0, 0.1)] == ["A", "A (end)"]
+    assert [side.title for _, side in sides_of(np.zeros((2, 1)), store.Song(starts=(0.0, 4.0)), 4.0, 0.1)] == ["", ""]
