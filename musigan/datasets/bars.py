@@ -20,8 +20,7 @@ from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError
 from musigan.rolls.grid import GRID_FRAMES, Grid, to_grid
 from musigan.rolls.loudness import Compression, compress
-from musigan.rolls.outlines import Outline, context_arrays, outline_of
-from musigan.rolls.scenes import scene_of
+from musigan.rolls.outlines import Outline, around_of, context_arrays, outline_of
 from musigan.rolls.timing import tighten
 from musigan.rolls.tracks import sides_or_tracks
 from musigan.store import Reader
@@ -99,8 +98,11 @@ class BarDataset(RollDataset):
         if rng.random() < self.tight_share and not part.grid.is_free:
             roll = tighten(roll, self.tracks)
         outline = self.outlines[number].part(first, EXCERPT_BEATS)
-        scene = scene_of(sides_or_tracks(roll, self.tracks), self.shape.drums_of(roll))
-        outline = replace(outline, scene=scene[: len(outline)])
+        count = len(outline)
+        heard = sides_or_tracks(roll, self.tracks)[..., : count * GRID_FRAMES]
+        kit = self.shape.drums_of(roll[..., : count * GRID_FRAMES])
+        scene, parts = around_of(heard, outline.numbers, kit, self.tracks)
+        outline = replace(outline, scene=scene, parts=parts)
         style = int(style_number(outline.style, self.styles))
         return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
 
@@ -156,7 +158,8 @@ class BarDataset(RollDataset):
     def _outline(self, part: Part) -> Outline:
         roll = self.composed(part)
         pitched, kit = sides_or_tracks(roll, self.tracks), self.shape.drums_of(roll)
-        return outline_of(pitched, part.grid, style_of(part.stretch.info.song), part.begins, part.ends, kit)
+        style = style_of(part.stretch.info.song)
+        return outline_of(pitched, part.grid, style, part.begins, part.ends, kit, self.tracks)
 
     def record(self) -> MusicRecord:
         """Return what a checkpoint keeps of the store: the outlines of its songs, too."""

@@ -16,7 +16,9 @@ import numpy as np
 
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
+from musigan.rolls.parts import parts_of
 from musigan.rolls.scenes import BLOCK_BEATS, SCENE, SCENES_WITHOUT_DRUMS, STEPS, scene_of, transposed
+from musigan.rolls.tracks import is_recording, pitched_channels
 
 LEAST_GAIN = 0.02  # by how much a farther bar must be more alike than a nearer one
 QUARTERS = 4  # profiles of keys in a beat, by which bars are compared
@@ -42,8 +44,11 @@ class Outline:
     begins: bool = True  # where its song does
     ends: bool = False  # where its song does
     scene: np.ndarray = field(default_factory=lambda: np.zeros((0, SCENE), np.float32))  # (N, SCENE)
+    parts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, C * FIGURES) of instruments
 
     def __post_init__(self) -> None:
+        if not self.parts.size:  # of recordings, and in checkpoints of before there were parts
+            object.__setattr__(self, "parts", np.zeros((len(self.numbers), 0), np.float32))
         if not len(self.scene):  # in checkpoints of before there were scenes
             object.__setattr__(self, "scene", np.zeros((len(self.numbers), SCENE), np.float32))
         if len(self.scene) != len(self.numbers):
@@ -61,7 +66,7 @@ class Outline:
         return replace(
             self, numbers=self.numbers[chosen], lags=np.where(is_inside, lags, 0),
             likeness=np.where(is_inside, self.likeness[chosen], 0.0), begins=self.begins and first == 0,
-            ends=self.ends and stop == len(self), scene=self.scene[chosen],
+            ends=self.ends and stop == len(self), scene=self.scene[chosen], parts=self.parts[chosen],
         )  # fmt: skip
 
     def lasting(self, count: int) -> Outline:
@@ -75,7 +80,7 @@ class Outline:
         numbers = self.numbers.copy()
         numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
         return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
-                       likeness=self.likeness[places], scene=self.scene[places])  # fmt: skip
+                       likeness=self.likeness[places], scene=self.scene[places], parts=self.parts[places])  # fmt: skip
 
     def going_on(self, count: int) -> Outline:
         """Return an outline of `count` beats more, that go on as the last whole bars do, REPLAYED_BEATS at most.
@@ -88,7 +93,7 @@ class Outline:
         numbers = (self.numbers[-1] + np.arange(count)) % self.meter + 1
         return replace(
             self, numbers=np.concatenate((self.numbers, numbers)), lags=self.lags[places],
-            likeness=self.likeness[places], scene=self.scene[places],
+            likeness=self.likeness[places], scene=self.scene[places], parts=self.parts[places],
         )  # fmt: skip
 
     def from_downbeat(self) -> Outline:
@@ -139,6 +144,7 @@ class Outline:
             "likeness": [round(float(value), 2) for value in self.likeness], "tempo": round(self.tempo, 3),
             "meter": self.meter, "free": self.is_free, "style": self.style, "begins": self.begins, "ends": self.ends,
             "scenes": np.rint(self.scene[::BLOCK_BEATS] * STEPS).astype(int).tolist(),
+            **({"parts": np.rint(self.parts * STEPS).astype(int).tolist()} if self.parts.size else {}),
         }  # fmt: skip
 
     @classmethod
@@ -151,6 +157,7 @@ class Outline:
                 numbers, lags, np.array(values["likeness"], float), float(values["tempo"]), int(values["meter"]),
                 bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
                 np.repeat(scenes, BLOCK_BEATS, axis=0)[: len(numbers)],
+                np.array(values.get("parts", ()), np.float32).reshape(len(numbers), -1) / STEPS,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -172,12 +179,29 @@ def _scenes(values: Any) -> np.ndarray:
 
 def outline_of(
     roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False,
-    kit: np.ndarray | None = None,
+    kit: np.ndarray | None = None, tracks: tuple[str, ...] = (),
 ) -> Outline:  # fmt: skip
-    """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same)."""
+    """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same).
+
+    Of instruments, which `tracks` names, the roll is that of all, drums too.
+    """
     lags, likeness = plan_of(roll, grid)
-    scene = scene_of(roll, kit)
-    return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene)
+    scene, parts = around_of(roll, grid.numbers, kit, tracks)
+    return Outline(
+        grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene, parts
+    )
+
+
+def around_of(
+    roll: np.ndarray, numbers: np.ndarray, kit: np.ndarray | None, tracks: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scene, (N, SCENE), and parts, (N, P), of each beat, of which `numbers` (N,) are those in their bars.
+
+    Roll, kit and tracks are those of `outline_of`; recordings have no parts, P is 0.
+    """
+    if is_recording(tracks):
+        return scene_of(roll, kit), np.zeros((len(numbers), 0), np.float32)
+    return scene_of(roll, kit, pitched_channels(roll, tracks)), parts_of(roll, numbers)
 
 
 def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -212,6 +236,7 @@ def context_arrays(outline: Outline, style: int, count: int) -> Mapping[str, np.
         "features": np.pad(outline.features(), ((0, missing), (0, 0))),
         "lags": np.pad(outline.lags.astype(np.int64), (0, missing)),
         "scene": np.pad(outline.scene, ((0, missing), (0, 0))),
+        "parts": np.pad(outline.parts, ((0, missing), (0, 0))),
         "meter": np.asarray(outline.meter, np.int64),
         "style": np.asarray(style, np.int64),
     }

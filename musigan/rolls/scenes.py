@@ -27,10 +27,11 @@ ATTACK_SCALE, SOUNDING_SCALE = 4.0, 4.0  # bring octaves of attacks, and the roo
 STEPS = 100  # a scene is kept to the hundredth
 
 
-def scene_of(roll: np.ndarray, kit: np.ndarray | None = None) -> np.ndarray:
+def scene_of(roll: np.ndarray, kit: np.ndarray | None = None, pitched: np.ndarray | None = None) -> np.ndarray:
     """Return the scene of each beat of a roll (C, K, N * GRID_FRAMES) in model space, (N, SCENE) float32.
 
-    The roll is what has a pitch; `kit` (D, N * GRID_FRAMES) are the drums of the kit, if there are any.
+    The roll is what has a pitch; `kit` (D, N * GRID_FRAMES) are the drums of the kit, if there are any. Of instruments
+    it is all, and `pitched` (C', K, the same) those whose keys are pitches.
     """
     keys, frames = roll.shape[1:]
     beats, block = frames // GRID_FRAMES, BLOCK_BEATS * GRID_FRAMES
@@ -38,9 +39,13 @@ def scene_of(roll: np.ndarray, kit: np.ndarray | None = None) -> np.ndarray:
     loud = np.pad(np.asarray(roll, np.float32).mean(0), ((0, 0), (0, blocks * block - frames)))
     struck = attack_frames(np.pad(roll.max(0), ((0, 0), (0, blocks * block - frames))))
     by_key = loud.reshape(keys, blocks, block).sum(2).T  # (blocks, K)
+    of_pitch = by_key
+    if pitched is not None:
+        mean = np.pad(np.asarray(pitched, np.float32).mean(0), ((0, 0), (0, blocks * block - frames)))
+        of_pitch = mean.reshape(keys, blocks, block).sum(2).T
     classes = np.zeros((blocks, CLASSES), np.float32)
     for key in range(keys):
-        classes[:, key % CLASSES] += by_key[:, key]
+        classes[:, key % CLASSES] += of_pitch[:, key]
     totals = np.column_stack((
         classes,
         struck.reshape(keys, blocks, block).sum((0, 2)),

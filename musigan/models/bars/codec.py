@@ -60,9 +60,13 @@ class NormedBlock(nn.Module):
 
 
 class Codec(nn.Module):
-    """Encoder and decoder: roll (B, C, K, T) on the grid <-> latents (B, L, Z), Z = rows * row_latents."""
+    """Encoder and decoder: roll (B, C, K, T) on the grid <-> latents (B, L, Z), Z = rows * row_latents.
 
-    def __init__(self, settings: BarSettings, shape: RollShape) -> None:
+    With several `voices` the samples of a batch are those of one instrument after another, which differ in their maps
+    of keys and share all else.
+    """
+
+    def __init__(self, settings: BarSettings, shape: RollShape, voices: int = 1) -> None:
         super().__init__()
         s, self.settings, self.shape = settings, settings, shape
         self.rows = -(-shape.keys // (2 * s.patch_keys))
@@ -70,8 +74,8 @@ class Codec(nn.Module):
         self.latent_dim = self.rows * s.row_latents
         cells = shape.channels * s.patch_keys * TOKEN_FRAMES  # of a fine patch; a row has twice as many
 
-        self.key_map = nn.Parameter(torch.zeros(1, s.width, 2 * self.rows, 1))  # which keys these are
-        self.row_map = nn.Parameter(torch.zeros(1, s.deep_width, self.rows, 1))
+        self.key_map = nn.Parameter(torch.zeros(voices, s.width, 2 * self.rows, 1))  # which keys these are
+        self.row_map = nn.Parameter(torch.zeros(voices, s.deep_width, self.rows, 1))
         self.pack_in = nn.Conv2d(2 * cells, s.width, 1)
         self.encoder_fine = nn.Sequential(*(NormedBlock(s.width) for _ in range(s.fine_blocks)))
         self.encoder_down = nn.Conv2d(s.width, s.deep_width, (4, 3), stride=(2, 1), padding=1)
@@ -81,8 +85,8 @@ class Codec(nn.Module):
         self.encoder_bypass = nn.Conv2d(2 * cells, s.row_latents, 1)
 
         self.from_latents = nn.Conv2d(s.row_latents, s.deep_width, 3, padding=1)
-        self.decoder_rows = nn.Parameter(torch.zeros(1, s.deep_width, self.rows, 1))
-        self.decoder_keys = nn.Parameter(torch.zeros(1, s.width, 2 * self.rows, 1))
+        self.decoder_rows = nn.Parameter(torch.zeros(voices, s.deep_width, self.rows, 1))
+        self.decoder_keys = nn.Parameter(torch.zeros(voices, s.width, 2 * self.rows, 1))
         self.decoder_deep = nn.Sequential(*(NormedBlock(s.deep_width) for _ in range(s.deep_blocks)))
         self.decoder_up = nn.Conv2d(s.deep_width, 2 * s.width, 3, padding=1)
         self.decoder_fine = nn.Sequential(*(NormedBlock(s.width) for _ in range(s.fine_blocks)))
@@ -143,8 +147,8 @@ class Codec(nn.Module):
         s, padded = self.settings, self._padded(roll)
         views = torch.cat((padded, F.pad(padded.diff(dim=3), (1, 0))), 1)  # loudness, and its change
         patches = pack(views, s.patch_keys, TOKEN_FRAMES).contiguous(memory_format=torch.channels_last)
-        fine = self.encoder_fine(self.pack_in(patches) + self.key_map)
-        deep = self.encoder_deep(self.encoder_down(self.encoder_norms[0](fine)) + self.row_map)
+        fine = self.encoder_fine(self.pack_in(patches) + _for_each(self.key_map, roll))
+        deep = self.encoder_deep(self.encoder_down(self.encoder_norms[0](fine)) + _for_each(self.row_map, roll))
         mean, log_variance = self.to_posterior(F.silu(self.encoder_norms[1](deep))).chunk(
             2, 1
         )  # (B, Z / rows, rows, L)
@@ -161,15 +165,20 @@ class Codec(nn.Module):
         s, channels = self.settings, self.shape.channels
         grid = latents.unflatten(2, (self.rows, s.row_latents)).permute(0, 3, 2, 1)
         grid = grid.contiguous(memory_format=torch.channels_last)
-        deep = self.decoder_deep(self.from_latents(grid) + self.decoder_rows)
+        deep = self.decoder_deep(self.from_latents(grid) + _for_each(self.decoder_rows, latents))
         up = self.decoder_up(self.decoder_norms[0](deep))  # (B, 2W, rows, L): two rows from each
         up = up.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
-        fine = self.decoder_fine(up.contiguous(memory_format=torch.channels_last) + self.decoder_keys)
+        fine = self.decoder_fine(up.contiguous(memory_format=torch.channels_last) + _for_each(self.decoder_keys, latents))
         planes = unpack(
             self.pack_out(F.silu(self.decoder_norms[1](fine))), PLANES * channels, s.patch_keys, TOKEN_FRAMES
         ) + unpack(self.decoder_bypass(grid), PLANES * channels, 2 * s.patch_keys, TOKEN_FRAMES)
         loudness, logits, onsets = planes[:, :, : self.shape.keys, :frames].chunk(PLANES, 1)
         return Decoded(steepened(limit(loudness) * hard_gate(logits), onsets), logits, loudness, onsets)
+
+
+def _for_each(voices: Tensor, batch: Tensor) -> Tensor:
+    """Repeat maps (V, ...) for a batch (B, ...) of one voice after another, (B, ...); one map is that of all."""
+    return voices if len(voices) == 1 else voices.repeat(len(batch) // len(voices), *[1] * (voices.dim() - 1))
 
 
 def onsets_of(roll: Tensor) -> Tensor:

@@ -43,16 +43,22 @@ class Context(NamedTuple):
     scene: Tensor  # (B, N, SCENE)
     meter: Tensor  # (B) beats in a bar
     style: Tensor  # (B) number of the style, 0 for any
+    parts: Tensor  # (B, N, P) of instruments
+    given: Tensor | None = None  # (B, N, D) beats, of instruments that are given
+    is_given: Tensor | None = None  # (B, C), which are
 
     @classmethod
     def of(cls, conditions: Mapping[str, Tensor]) -> Context:
-        """Gather the conditions of a batch."""
-        return cls(*(conditions[name] for name in cls._fields))
+        """Gather the conditions of a batch; those without a value are None."""
+        return cls(*(conditions[name] for name in cls._fields[:6]), *map(conditions.get, cls._fields[6:]))
 
     def part(self, first: int, count: int) -> Context:
         """Return what is known of `count` beats from `first` on."""
         chosen = slice(first, first + count)
-        return Context(self.features[:, chosen], self.lags[:, chosen], self.scene[:, chosen], self.meter, self.style)
+        return self._replace(
+            features=self.features[:, chosen], lags=self.lags[:, chosen], scene=self.scene[:, chosen],
+            parts=self.parts[:, chosen], given=None if self.given is None else self.given[:, chosen],
+        )  # fmt: skip
 
     @property
     def places(self) -> Tensor:
@@ -166,23 +172,45 @@ class RowHead(nn.Module):
         """Undo `as_rows`."""
         return rows.unflatten(-1, (BEAT_STEPS, -1)).transpose(-3, -2).flatten(-3)
 
+    def with_time(self, voice: Tensor, time: Tensor) -> Tensor:
+        """Return what all rows are told, (..., 1, W + F), of the voice (..., W) and of the flow's time (..., F)."""
+        return torch.cat((voice, time), -1)[..., None, :]
+
+    def for_rows(self, told: Tensor) -> Tensor:
+        """Return what is told (..., 1, W) in a shape that rows (..., R, W) can be added to."""
+        return told
+
+    def told_rows(self, voice: Tensor) -> Tensor:
+        """Return what the voice (..., W) tells each row, (..., R, TOLD)."""
+        return self.told(voice).unflatten(-1, (self.rows, TOLD))
+
+    def around(self, rows: Tensor) -> Tensor:
+        """Return each of rows (..., R, W) between its neighbours: (..., R, 3 W)."""
+        padded = F.pad(rows, (0, 0, 1, 1))
+        return torch.cat((padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]), -1)
+
+    def together(self, layer: int, rows: Tensor) -> Tensor:
+        """Return rows (..., R, W) after layer number `layer` has had them hear each other: as they are."""
+        return rows
+
     def forward(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
         """Return the velocity (..., D) at beats (..., D) and time (...), 0 noise and 1 music."""
         angles = time[..., None] * torch.logspace(0.0, 2.3, TIME_FEATURES, device=time.device)
-        condition = F.silu(self.condition(torch.cat((heard.voice, angles.sin(), angles.cos()), -1)))[..., None, :]
+        condition = F.silu(self.condition(self.with_time(heard.voice, torch.cat((angles.sin(), angles.cos()), -1))))
         # Of white noise the velocity is known; the network learns what music differs by (as in arXiv 2206.00364).
         power = ((1 - time).square() + time.square())[..., None]
         inner = self.row_in(torch.cat((self.as_rows(beats * power.rsqrt()), heard.rows), -1)) + self.row_map
         inner = inner + self.scale_in(heard.scale)
-        inner = inner + self.told_in(self.told(heard.voice).unflatten(-1, (self.rows, TOLD)))
+        inner = inner + self.told_in(self.told_rows(heard.voice))
         width = inner.shape[-1:]
-        for style, neighbours, first, last in zip(self.style, self.neighbours, self.first, self.last, strict=True):
-            scale, shift, gate, scale2, shift2 = style(condition).chunk(5, -1)
-            padded = F.pad(F.layer_norm(inner, width) * (1 + scale) + shift, (0, 0, 1, 1))
-            around = torch.cat((padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]), -1)
-            inner = inner + (1 + gate) * neighbours(around)
+        for number, (style, neighbours, first, last) in enumerate(
+            zip(self.style, self.neighbours, self.first, self.last, strict=True)
+        ):
+            scale, shift, gate, scale2, shift2 = self.for_rows(style(condition)).chunk(5, -1)
+            around = self.around(F.layer_norm(inner, width) * (1 + scale) + shift)
+            inner = self.together(number, inner + (1 + gate) * neighbours(around))
             inner = inner + last(F.silu(first(F.layer_norm(inner, width) * (1 + scale2) + shift2)))
-        learned = self.as_beats(self.row_out(F.layer_norm(inner, width) + condition))
+        learned = self.as_beats(self.row_out(F.layer_norm(inner, width) + self.for_rows(condition)))
         velocity: Tensor = learned * power.rsqrt() + (2 * time - 1)[..., None] / power * beats
         return velocity
 
@@ -262,12 +290,7 @@ class Composer(nn.Module):
         The guess knows them in any case: it is where the flow's coordinates begin.
         """
         sources = [*sources, sources[-1] * context.likeness]
-        tokens = self.context_in(context.features) + self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
-        tokens = tokens + self.scene_in(known * context.scene)
-        for layer, source in zip(self.sources_in, sources, strict=True):
-            tokens = tokens + layer(known * source)
-        for number, layer in enumerate(self.layers):
-            tokens = layer(tokens, None if memory is None else memory[number])
+        voice = self._voice(sources, context, memory, known)
         seen = [self.head.as_rows(source) for source in sources]
         likeness = context.likeness[..., None].expand(*seen[0].shape[:-1], 1)
         rows = torch.cat((*seen, likeness), -1)
@@ -275,12 +298,34 @@ class Composer(nn.Module):
             places = context.places[..., None, :].expand(*rows.shape[:-1], MAX_METER).clone()
             places[..., : -self.kit_rows, :] = 0
             rows = torch.cat((rows, places), -1)
-        guess = self.head.as_beats(F.linear(rows, self.guess_weight, self.guess_bias))
+        told = self._told_of_rows(context)
+        guess = self.head.as_beats(F.linear(torch.cat((rows, *told), -1), self.guess_weight, self.guess_bias))
         shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
         if self.kit_rows:
             shown = torch.cat((shown[..., :-MAX_METER], rows[..., -MAX_METER:]), -1)
+        shown = torch.cat((shown, *told), -1)
         scale = (known * context.scene)[..., self.classes]
-        return Heard(self.norm(tokens), shown, scale, guess)
+        return Heard(self.norm(voice), shown, scale, guess)
+
+    def _voice(
+        self, sources: list[Tensor], context: Context, memory: list[Memory] | None, known: Tensor | float
+    ) -> Tensor:
+        """Return what the transformer over beats makes of its sources, (B, N, D) each: (B, N, W)."""
+        tokens = self.context_in(context.features) + self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
+        tokens = tokens + self.scene_in(known * context.scene)
+        for layer, source in zip(self.sources_in, sources, strict=True):
+            tokens = tokens + layer(known * source)
+        return self._remembered(tokens, memory)
+
+    def _remembered(self, tokens: Tensor, memory: list[Memory] | None) -> Tensor:
+        """Run tokens (B, N, W) through the layers, each with its memory."""
+        for number, layer in enumerate(self.layers):
+            tokens = layer(tokens, None if memory is None else memory[number])
+        return tokens
+
+    def _told_of_rows(self, context: Context) -> tuple[Tensor, ...]:
+        """Return what each row is told in any case, (B, N, R, F) each: nothing more."""
+        return ()
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
         """Load weights; those of composers that were told no scenes, or none of drums, take no notice of them."""

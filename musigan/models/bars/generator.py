@@ -48,13 +48,17 @@ class Generator(nn.Module):
         super().__init__()
         self.settings, self.shape, self.flow_steps = settings, shape, settings.flow_steps
         self.kit_row = KitRow(shape, settings.row_keys, settings.sides)
-        self.codec = Codec(settings, self.kit_row.folded)
-        self.composer = Composer(settings, self.codec.rows, bool(shape.kit))
+        self.codec, self.composer = self._networks()
         # Of the latents of real music, known once the codec is trained.
         self.register_buffer("latent_mean", torch.zeros(self.codec.latent_dim))
         self.register_buffer("latent_deviation", torch.ones(()))
         # Of the noise that beats are drawn from, so that they are as dense as real ones (training/calibration.py).
         self.register_buffer("noise_deviation", torch.ones(()))
+
+    def _networks(self) -> tuple[Codec, Composer]:
+        """Return the networks."""
+        codec = Codec(self.settings, self.kit_row.folded)
+        return codec, Composer(self.settings, codec.rows, bool(self.shape.kit))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role."""
@@ -155,9 +159,21 @@ class Generator(nn.Module):
             held = torch.exp2(-HOLD * excess)[:, None, None]
             noise = temperature * self.noise_deviation * held * noise
             drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
+            drawn = self.with_given(drawn, here)
             beats = torch.cat((beats, drawn), 1)
             excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
+
+    def asked(self, beats: Tensor, context: Context, rng: torch.Generator) -> tuple[Context, Tensor | None]:
+        """Return what a composer that learns from beats (B, N, D) is asked for.
+
+        That is its context, and 1 where its answer counts, (B, 1, D); None: everywhere.
+        """
+        return context, None
+
+    def with_given(self, drawn: Tensor, here: Context) -> Tensor:
+        """Return drawn beats (B, N, D) with what is given in their context: as they are, for nothing is."""
+        return drawn
 
     def _excess(self, newest: Tensor, here: Context) -> Tensor:
         """Return by how many octaves the last of the newest beats (B, N, 4 Z) is fuller than its scene says, (B).

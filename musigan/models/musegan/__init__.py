@@ -1,1 +1,1 @@
-"""MuseGAN (arXiv 1709.06298): generator, critic, and the layout of bars and tracks."""
+"""MuseGAN (arXiv 1709.06298) on the music's own time: instruments, each with a part of its own, bar after bar."""

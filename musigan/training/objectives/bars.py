@@ -113,7 +113,8 @@ def composition(
     blur = past_noise * torch.rand(len(beats), 1, 1, generator=rng)
     past = beats + (blur * torch.randn(beats.shape, generator=rng)).to(beats.device)
     is_known = (torch.rand(len(beats), 1, 1, generator=rng) >= past_unknown).to(past)
-    heard = generator.composer.hear(past, Context.of(conditions), is_known)
+    context, asked = generator.asked(beats, Context.of(conditions), rng)
+    heard = generator.composer.hear(past, context, is_known)
     wanted = generator.composer.relative(beats, heard)
     share = torch.ones(beats.shape[:2], device=beats.device) if known is None else known
     total = beats.new_zeros(())
@@ -121,6 +122,7 @@ def composition(
         time = torch.sigmoid(torch.randn(beats.shape[:2], generator=rng)).to(beats.device)
         noise = torch.randn(beats.shape, generator=rng).to(beats.device)
         velocity = generator.composer.velocity(noise + time[..., None] * (wanted - noise), time, heard)
-        error = (velocity - (wanted - noise)).square().mean(-1)
+        error = (velocity - (wanted - noise)).square()
+        error = error.mean(-1) if asked is None else (error * asked).sum(-1) / asked.sum(-1).clamp(min=1.0)
         total = total + (error * share).sum() / share.sum()
     return total / draws

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from musigan.layers.convolution import PITCH_CLASSES
 from musigan.layers.packing import chroma
-from musigan.models.musegan.layout import CLOCK, Grid, MuseganSettings, clamp_style, packed_clock
+from musigan.models.musegan_seconds.layout import CLOCK, Grid, MuseganSettings, clamp_style, packed_clock
 from musigan.models.protocol import Judgement
 from musigan.rolls.shape import RollShape
 
