@@ -292,6 +292,7 @@ def _values_of(content: dict[str, Any]) -> dict[str, Any]:
     if content["format"] == 1:
         content = _from_format_1(content)
     values = {name: content[name] for name in _SAVED}
+    values["settings"] = _of_today(values["settings"])
     values["shape"] = RollShape(**values["shape"])
     values["position"] = _position(values["position"])
     values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
@@ -332,6 +333,14 @@ def _history(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not isinstance(evaluation["metrics"], dict) or not isinstance(evaluation["distance"], float | int | None):
             raise TypeError("an evaluation of no figures")
     return list(entries)
+
+
+def _of_today(settings: Any) -> Any:
+    """Return plain settings under the names that their models have today: `musegan` had bars of so many frames."""
+    is_in_seconds = isinstance(settings, dict) and settings.get("model") == "musegan"
+    if is_in_seconds and "bar_frames" in (settings.get("network") or {}):
+        return {**settings, "model": "musegan-seconds"}
+    return settings
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:

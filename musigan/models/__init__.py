@@ -25,6 +25,7 @@ FAMILIES = {
     "cyclegan": "musigan.models.cyclegan",
     "answer": "musigan.models.answer",
     "musegan": "musigan.models.musegan.generator",
+    "musegan-seconds": "musigan.models.musegan_seconds.generator",
 }
 
 

@@ -1,7 +1,7 @@
 """Parts: which instruments play around each beat, and how much each of them strikes and sounds.
 
-As scenes they say nothing of the notes. Whether an instrument plays is said bar by bar, for that is what it rests by; how
-much, smoothed over some bars as scenes are.
+As scenes they say nothing of the notes. Whether an instrument plays is said bar by bar, for that is what it rests by;
+how much, smoothed over some bars as scenes are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def parts_of(roll: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
     `numbers` (N,) are those of the beats in their bars. Attacks a beat and sounding keys are in the scale of scenes.
     """
-    tracks, keys, frames = roll.shape
+    tracks, keys, _ = roll.shape
     beats = len(numbers)
     sounding = (roll > 0).reshape(tracks, keys, beats, GRID_FRAMES).sum((1, 3)).astype(np.float32)  # (C, N)
     attacks = np.stack([attack_frames(track).reshape(keys, beats, GRID_FRAMES).sum((0, 2)) for track in roll])

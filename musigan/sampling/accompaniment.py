@@ -24,6 +24,7 @@ class GivenTrack:
     title: str
     kept: np.ndarray
     beat: beats.Beat
+    beats: beats.Beats  # every one, from the first frame on; none where nobody looked for them
 
 
 def track_number(name: str, sampler: Sampler) -> int:
@@ -54,7 +55,8 @@ def given_tracks(
             continue
         given_roll = np.full_like(roll, TO_GENERATE)
         given_roll[track] = roll[track]
-        yield GivenTrack(excerpt.title, given_roll, _beat(songs[excerpt.number - 1], roll[track : track + 1], sampler))
+        beat = _beat(songs[excerpt.number - 1], roll[track : track + 1], sampler)
+        yield GivenTrack(excerpt.title, given_roll, beat, excerpt.beats)
 
 
 def _beat(song: Song, roll: np.ndarray, sampler: Sampler) -> beats.Beat:

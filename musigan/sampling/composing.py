@@ -15,10 +15,11 @@ from musigan.datasets.conditions import style_number
 from musigan.models.bars.composer import Context
 from musigan.models.inpainting import joined
 from musigan.models.windows import decode_in_windows
-from musigan.rolls.beats import Beats
+from musigan.rolls.beats import Beat, Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
+from musigan.rolls.parts import FIGURES
 from musigan.rolls.scenes import CLASSES
 from musigan.rolls.timing import tighten
 from musigan.rolls.tracks import sides_or_tracks
@@ -67,7 +68,9 @@ def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Re
     frame_seconds, seconds = sampler.frame_seconds, frames * sampler.frame_seconds
     if request.past is not None:
         return _continue(sampler, frames, rng, request)
-    outline = _outline(sampler, request, rng)
+    if request.kept is not None:
+        return _accompany(sampler, frames, rng, request)
+    outline = _outline(sampler.store.outlines, request, rng)
     count = max(int(np.ceil(seconds * outline.tempo / 60 - 1e-6)), 1)
     outline = outline.from_downbeat().lasting(count)
     grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
@@ -106,9 +109,8 @@ def _generator(sampler: BeatSampler) -> Generator:
     return cast("Generator", sampler.generator)
 
 
-def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Outline:
+def _outline(outlines: tuple[Outline, ...], request: Request, rng: torch.Generator) -> Outline:
     """Return the outline of a random song: of the style that is asked for, and rather of about the tempo that is."""
-    outlines = sampler.store.outlines
     if request.style is not None:
         style = request.style.lower()
         outlines = tuple(outline for outline in outlines if outline.style == style) or outlines
@@ -125,15 +127,59 @@ def _outline(sampler: BeatSampler, request: Request, rng: torch.Generator) -> Ou
     return outline if request.beat is None else replace(outline, tempo=request.beat.tempo, is_free=False)
 
 
+def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
+    """Compose the other instruments to those that the request keeps, which stay as they are.
+
+    Plan, bars and beats are those of what is kept; who else plays when is from a song that was learned from.
+    """
+    assert request.kept is not None
+    tracks, frame_seconds = sampler.store.header.tracks, sampler.frame_seconds
+    seconds = frames * frame_seconds
+    is_kept = (request.kept[:, 0, 0] >= 0).tolist()
+    kept = np.maximum(request.kept[..., :frames], 0.0)
+    grid = Grid.of(request.kept_beats or Beats.none(), seconds)
+    on_grid = _on_grid(sampler, kept, grid, is_tight=True)
+    own = outline_of(on_grid[0].cpu().numpy(), grid, tracks=tracks)
+    asked = replace(request, beat=request.beat or Beat(grid.tempo))
+    outline = _outline(_fullest(sampler.store.outlines, is_kept), asked, rng).from_downbeat().lasting(len(grid))
+    parts, scene = outline.parts.copy(), outline.scene.copy()
+    for number in np.flatnonzero(is_kept):
+        columns = slice(FIGURES * number, FIGURES * (number + 1))
+        parts[:, columns] = own.parts[:, columns]
+    if own.scene[:, :CLASSES].any():  # what is kept has pitches, and its key
+        scene[:, :CLASSES] = own.scene[:, :CLASSES]
+    outline = replace(own, scene=scene, parts=parts, style=outline.style)
+    given = _generator(sampler).encode(on_grid).mean
+    latents = _latents(sampler, outline, rng, request, given=(given, is_kept))
+    drawn = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
+    roll = from_grid(drawn[0].cpu().numpy(), grid, frame_seconds, frames)
+    roll[is_kept] = compress(kept, sampler.compression)[is_kept]
+    return Composition(roll, drawn, latents, grid.beats(seconds), outline.style)
+
+
+def _fullest(outlines: tuple[Outline, ...], is_kept: list[bool]) -> tuple[Outline, ...]:
+    """Return the half of the outlines in which the instruments that are not kept play the most."""
+    others = [number for number, kept in enumerate(is_kept) if not kept]
+    shares = [float(outline.parts[:, ::FIGURES][:, others].mean()) for outline in outlines]
+    return tuple(outline for outline, share in zip(outlines, shares, strict=True) if share >= np.median(shares))
+
+
 def _latents(
-    sampler: BeatSampler, outline: Outline, rng: torch.Generator, request: Request, past: Tensor | None = None
-) -> Tensor:
-    """Draw the latents of all beats of an outline, (1, L, Z), `past` (1, L, Z) being the first of them."""
+    sampler: BeatSampler, outline: Outline, rng: torch.Generator, request: Request, past: Tensor | None = None,
+    given: tuple[Tensor, list[bool]] | None = None,
+) -> Tensor:  # fmt: skip
+    """Draw the latents of all beats of an outline, (1, L, Z), `past` (1, L, Z) being the first of them.
+
+    `given` are the latents (1, L, Z) of all beats, and of which instruments they count.
+    """
     generator = _generator(sampler)
     temperature = generator.temperature if request.temperature is None else request.temperature
     style = int(style_number(outline.style, sampler.store.styles or ()))
     arrays = context_arrays(outline.to_follow(), style, len(outline))
     context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
+    if given is not None:
+        flags = torch.tensor([given[1]], dtype=torch.float32, device=sampler.device)
+        context = context._replace(given=generator.as_beats(given[0]), is_given=flags)
     with _one_thread():
         return generator.compose(context, rng, temperature, past)
 
@@ -175,7 +221,7 @@ def _continue(sampler: BeatSampler, frames: int, rng: torch.Generator, request: 
     on_grid = _on_grid(sampler, past, grid, is_tight=True)
     heard = on_grid[0].cpu().numpy()
     pitched, kit = sides_or_tracks(heard, sampler.store.header.tracks), sampler.shape.drums_of(heard)
-    own = outline_of(pitched, grid, begins=False, kit=kit)
+    own = outline_of(pitched, grid, begins=False, kit=kit, tracks=sampler.store.header.tracks)
     style = _likest_style(sampler, own) if request.style is None else request.style.lower()
     whole, known = replace(own, tempo=tempo, style=style).going_on(count), len(grid)
     edges = np.concatenate((grid.edges, grid.edges[-1] + np.arange(1, count + 1) * 60 / tempo))

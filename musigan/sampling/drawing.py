@@ -126,7 +126,9 @@ class Drawing:
         with self.open_writer(sampler.header) as writer:
             for song in songs:
                 piece_request = self.request.piece
-                request = replace(piece_request, kept=song.kept, beat=piece_request.beat or song.beat)
+                request = replace(
+                    piece_request, kept=song.kept, beat=piece_request.beat or song.beat, kept_beats=song.beats
+                )
                 request.check(sampler.capabilities)
                 frames = song.kept.shape[-1]
                 piece = sampler.piece(self.request.seed, writer.items + 1, frames, request=request)

@@ -55,6 +55,7 @@ class Request:
     style: str | None = None  # one of the store's; None takes that of a random training song
     beat: Beat | None = None  # None takes that of a random training song
     kept: np.ndarray | None = None  # (C, K, P) in linear loudness, below 0 in tracks to be generated
+    kept_beats: Beats | None = None  # its beats, from its first frame on
 
     def check(self, able: Capabilities, scored: bool = False) -> None:
         """Raise FieldError or StoreError where a model with these capabilities cannot fulfil the request."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from musigan.models.musegan.layout import MuseganSettings
 from torch import nn
 
 from musigan import models, store
@@ -16,7 +17,6 @@ from musigan.datasets.record import MusicRecord, SongStatistics
 from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers.gates import stochastic_gate
 from musigan.machine.seeding import seed_of
-from musigan.models.musegan.layout import MuseganSettings
 from musigan.rolls import beats
 from musigan.rolls.beats import Beat
 from musigan.rolls.shape import RollShape

@@ -168,7 +168,9 @@ class Codec(nn.Module):
         deep = self.decoder_deep(self.from_latents(grid) + _for_each(self.decoder_rows, latents))
         up = self.decoder_up(self.decoder_norms[0](deep))  # (B, 2W, rows, L): two rows from each
         up = up.unflatten(1, (2, s.width)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, W, 2 rows, L)
-        fine = self.decoder_fine(up.contiguous(memory_format=torch.channels_last) + _for_each(self.decoder_keys, latents))
+        fine = self.decoder_fine(
+            up.contiguous(memory_format=torch.channels_last) + _for_each(self.decoder_keys, latents)
+        )
         planes = unpack(
             self.pack_out(F.silu(self.decoder_norms[1](fine))), PLANES * channels, s.patch_keys, TOKEN_FRAMES
         ) + unpack(self.decoder_bypass(grid), PLANES * channels, 2 * s.patch_keys, TOKEN_FRAMES)

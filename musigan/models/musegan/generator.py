@@ -93,8 +93,12 @@ FAMILY = Family(
     critic_share=0.005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
     defaults={
-        "epochs": 60, "batch_size": 2, "sample_every": 20, "evaluate_every": 0,
-        "augment": {"transpose_keys": 2}, "variational": {"learning_rate": 0.002},
+        "epochs": 60,
+        "batch_size": 2,
+        "sample_every": 20,
+        "evaluate_every": 0,
+        "augment": {"transpose_keys": 2},
+        "variational": {"learning_rate": 0.002},
         "prior": {"learning_rate": 0.002, "draws": 1},
-    },  # fmt: skip
+    },
 )

@@ -14,7 +14,9 @@ from musigan.settings import CHECKED, Count, NotNegative, Share
 class MuseganSettings(BarSettings):
     """Sizes of the networks."""
 
-    structure: Literal["jamming", "composer", "hybrid"] = "hybrid"  # who writes what: musigan/models/musegan/generator.py
+    structure: Literal["jamming", "composer", "hybrid"] = (
+        "hybrid"  # who writes what: musigan/models/musegan/generator.py
+    )
     patch_keys: Count = 6  # keys packed into channels; a row of latents has twice as many: an octave
     row_latents: Count = 8  # numbers for an octave of an instrument in a 16th
     width: Count = 24  # channels of a codec's fine feature map

@@ -294,11 +294,11 @@ def build(settings: MuseganSettings, shape: RollShape) -> nn.ModuleDict:
 
 
 FAMILY = Family(
-    name="musegan",
+    name="musegan-seconds",
     stages=("variational", "prior", "critic", "adversarial"),
     pretrain_share=0.98,
     parts={"variational": 1, "prior": 2},
-    summary="tracks bar by bar, each by a generator of its own: in a style, at a tempo, to a given track",
+    summary="MuseGAN in seconds, as it was before it had the grid of beats: for checkpoints of that time",
     paper="Dong et al., MuseGAN (arXiv 1709.06298); Dong and Yang, binary neurons (arXiv 1804.09399)",
     settings=MuseganSettings,
     build=build,
