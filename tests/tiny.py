@@ -18,6 +18,7 @@ from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.outlines import Outline, context_arrays
+from musigan.rolls.parts import FIGURES
 from musigan.rolls.scenes import SCENE
 from musigan.training import calibration, runs
 
@@ -57,10 +58,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "transformer_width": 8, "transformer_layers": 2, "transformer_heads": 2, "critic_width": 6,
         "latent_critic_width": 6,
     },
-    "musegan": {
+    "musegan-seconds": {
         "bar_frames": 8, "patch_keys": 2, "patch_frames": 2, "latent_dim": 3, "width": 4, "deep_width": 5, "rounds": 3,
         "temporal_width": 8, "temporal_layers": 1, "temporal_heads": 2, "time_dim": 4, "style_dim": 3, "kept_dim": 3,
         "critic_width": 4,
+    },
+    "musegan": {
+        "patch_keys": 3, "row_latents": 2, "width": 4, "deep_width": 6, "composer_width": 16, "composer_layers": 1,
+        "composer_heads": 2, "head_width": 12, "head_layers": 1, "together_width": 6, "flow_steps": 2,
+        "critic_width": 4, "latent_critic_width": 4, "chroma_critic_width": 4,
     },
 }  # fmt: skip
 
@@ -118,7 +124,10 @@ def settings(model: str = "musigan", **changes: Any) -> TrainingSettings:
 def conditions(model: str, roll: torch.Tensor) -> dict[str, torch.Tensor]:
     """Conditions of a model for rolls (B, C, K, T), other ones for each; of the last the first track is given."""
     if models.family(model).on_beats:
-        return context(*(outline(roll.shape[-1] // GRID_FRAMES, number) for number in range(len(roll))))
+        outlines = [outline(roll.shape[-1] // GRID_FRAMES, number) for number in range(len(roll))]
+        if "kept" in models.family(model).conditions:
+            outlines = [with_parts(each, roll.shape[1]) for each in outlines]
+        return context(*outlines)
     batch, _, _, frames = roll.shape
     kept = torch.full_like(roll, -1.0)
     kept[-1, 0] = roll[-1, 0]
@@ -136,6 +145,12 @@ def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outl
     scene = np.random.default_rng(number).random((beats, SCENE), np.float32)
     basis = Outline(places % meter + 1, lags, likeness, 90.0 + 20 * number, meter, scene=scene)
     return replace(basis, **changes)
+
+
+def with_parts(outline: Outline, instruments: int) -> Outline:
+    """An outline with the parts of so many instruments."""
+    parts = np.random.default_rng(len(outline)).random((len(outline), instruments * FIGURES), np.float32)
+    return replace(outline, parts=parts)
 
 
 def context(*outlines: Outline) -> dict[str, torch.Tensor]:

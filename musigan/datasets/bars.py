@@ -60,6 +60,7 @@ class BarDataset(RollDataset):
     ) -> None:
         # No conditions of a roll: an outline says all that is needed.
         super().__init__(reader, split, augment, compression, seed, (), styles, held_out)
+        self.has_parts = "kept" in needs  # outlines say which instruments play
         names = dict.fromkeys(place.item for place in self.places)
         self.shape = replace(self.shape, frames=EXCERPT_BEATS * GRID_FRAMES)
         self.parts = [part for info in reader.infos() if info.name in names for part in self._parts(info)]
@@ -101,7 +102,8 @@ class BarDataset(RollDataset):
         count = len(outline)
         heard = sides_or_tracks(roll, self.tracks)[..., : count * GRID_FRAMES]
         kit = self.shape.drums_of(roll[..., : count * GRID_FRAMES])
-        scene, parts = around_of(heard, outline.numbers, kit, self.tracks)
+        players = roll[..., : count * GRID_FRAMES] if self.has_parts else None
+        scene, parts = around_of(heard, outline.numbers, kit, self.tracks, players)
         outline = replace(outline, scene=scene, parts=parts)
         style = int(style_number(outline.style, self.styles))
         return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
@@ -159,7 +161,9 @@ class BarDataset(RollDataset):
         roll = self.composed(part)
         pitched, kit = sides_or_tracks(roll, self.tracks), self.shape.drums_of(roll)
         style = style_of(part.stretch.info.song)
-        return outline_of(pitched, part.grid, style, part.begins, part.ends, kit, self.tracks)
+        return outline_of(
+            pitched, part.grid, style, part.begins, part.ends, kit, self.tracks, roll if self.has_parts else None
+        )
 
     def record(self) -> MusicRecord:
         """Return what a checkpoint keeps of the store: the outlines of its songs, too."""

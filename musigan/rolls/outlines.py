@@ -179,29 +179,29 @@ def _scenes(values: Any) -> np.ndarray:
 
 def outline_of(
     roll: np.ndarray, grid: Grid, style: str = "", begins: bool = True, ends: bool = False,
-    kit: np.ndarray | None = None, tracks: tuple[str, ...] = (),
+    kit: np.ndarray | None = None, tracks: tuple[str, ...] = (), players: np.ndarray | None = None,
 ) -> Outline:  # fmt: skip
     """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same).
 
-    Of instruments, which `tracks` names, the roll is that of all, drums too.
+    Of instruments, which `tracks` names, the roll is that of all, drums too. The outline has the parts of `players`,
+    (C', K, the same), if they are given.
     """
     lags, likeness = plan_of(roll, grid)
-    scene, parts = around_of(roll, grid.numbers, kit, tracks)
+    scene, parts = around_of(roll, grid.numbers, kit, tracks, players)
     return Outline(
         grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene, parts
     )
 
 
 def around_of(
-    roll: np.ndarray, numbers: np.ndarray, kit: np.ndarray | None, tracks: tuple[str, ...]
+    roll: np.ndarray, numbers: np.ndarray, kit: np.ndarray | None, tracks: tuple[str, ...], players: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the scene, (N, SCENE), and parts, (N, P), of each beat, of which `numbers` (N,) are those in their bars.
 
-    Roll, kit and tracks are those of `outline_of`; recordings have no parts, P is 0.
+    Roll, kit, tracks and players are those of `outline_of`; without players P is 0.
     """
-    if is_recording(tracks):
-        return scene_of(roll, kit), np.zeros((len(numbers), 0), np.float32)
-    return scene_of(roll, kit, pitched_channels(roll, tracks)), parts_of(roll, numbers)
+    scene = scene_of(roll, kit, None if is_recording(tracks) else pitched_channels(roll, tracks))
+    return scene, np.zeros((len(numbers), 0), np.float32) if players is None else parts_of(players, numbers)
 
 
 def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

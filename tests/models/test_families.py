@@ -15,6 +15,7 @@ from musigan.checkpoints.settings import PRESETS, configure
 from musigan.errors import SettingsError
 from musigan.layers.packing import chroma
 from musigan.models import protocol
+from musigan.models.bars import generator as bars
 from musigan.models.bars.composer import Context
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.shape import RollShape
@@ -116,6 +117,8 @@ def test_conditions_are_what_the_networks_take_by_name(name: str) -> None:
         taken |= {one.name for one in parameters if one.kind is not one.VAR_KEYWORD}
     if family.on_beats:
         taken |= conditions_of_outlines()
+    if family.on_beats and type(networks["generator"]).with_given is not bars.Generator.with_given:
+        taken.add("kept")
     assert taken - PLAIN == set(family.conditions) - {"other"}
     assert ("other" in family.conditions) == family.translates == (family.stores == 2)
 
@@ -123,7 +126,7 @@ def test_conditions_are_what_the_networks_take_by_name(name: str) -> None:
 def conditions_of_outlines() -> set[str]:
     """What can be asked for of an outline, as the context of a composer tells it."""
     plain, slower = tiny.context(tiny.outline(5)), tiny.context(tiny.outline(5, tempo=60.0))
-    assert set(Context._fields) == set(plain) - {"known"}
+    assert set(Context._fields) - {"given", "is_given"} == set(plain) - {"known"}
     assert [name for name in plain if not torch.equal(plain[name], slower[name])] == ["features"]
     return {"style", "tempo"}
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from musigan.models.musegan.layout import MuseganSettings
 from torch import nn
 
 from musigan import models, store
@@ -17,6 +16,7 @@ from musigan.datasets.record import MusicRecord, SongStatistics
 from musigan.errors import SettingsError, StoreError, UsageError
 from musigan.layers.gates import stochastic_gate
 from musigan.machine.seeding import seed_of
+from musigan.models.musegan_seconds.layout import MuseganSettings
 from musigan.rolls import beats
 from musigan.rolls.beats import Beat
 from musigan.rolls.shape import RollShape
@@ -33,7 +33,9 @@ COLUMNS, VECTOR = 2 * (tiny.FRAMES // 8), 3  # two columns a bar
 
 def built(structure: str = "hybrid", shape: RollShape = SHAPE, **changes: Any) -> nn.ModuleDict:
     torch.manual_seed(1)
-    networks = models.build("musegan", {**tiny.NETWORKS["musegan"], "structure": structure, **changes}, shape)
+    networks = models.build(
+        "musegan-seconds", {**tiny.NETWORKS["musegan-seconds"], "structure": structure, **changes}, shape
+    )
     with torch.no_grad():
         for parameter in networks.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
@@ -94,7 +96,7 @@ def test_bars_are_written_and_read_where_they_are() -> None:
 def test_the_way_from_noise_heeds_the_conditions() -> None:
     """Vectors depend on style, clock and given track, and not on where in a batch they stand."""
     generator: Any = built()["generator"]
-    noise, given = noise_of(generator), tiny.conditions("musegan", torch.rand(2, 3, tiny.KEYS, tiny.FRAMES))
+    noise, given = noise_of(generator), tiny.conditions("musegan-seconds", torch.rand(2, 3, tiny.KEYS, tiny.FRAMES))
     made = generator.sample_prior(noise, **given)
     assert (made - noise).abs().max() > 1e-2
     for name in ("style", "tempo"):
@@ -128,9 +130,10 @@ def test_both_sides_hear_style_and_tempo(name: str) -> None:
     generator: Any = networks["generator"]
     roll, noise = torch.rand(2, 3, tiny.KEYS, tiny.FRAMES), noise_of(generator)
     one, other = (
-        {"style": torch.tensor([number, number]), "tempo": tiny.conditions("musegan", roll)["tempo"].roll(shift, 2)}[
-            name
-        ]
+        {
+            "style": torch.tensor([number, number]),
+            "tempo": tiny.conditions("musegan-seconds", roll)["tempo"].roll(shift, 2),
+        }[name]
         for number, shift in ((1, 0), (2, 5))
     )
     made = [generator.decode(noise, SHAPE.frames, **{name: value}).logits for value in (one, other)]
@@ -182,10 +185,10 @@ def test_bars_that_do_not_divide_are_refused() -> None:
 
 def test_wrong_conditions_count_as_fakes() -> None:
     """With the matching-aware loss alone the critic learns which clock goes with which roll."""
-    networks, settings = built(shape=RollShape(2, tiny.KEYS, tiny.FRAMES)), tiny.settings("musegan")
+    networks, settings = built(shape=RollShape(2, tiny.KEYS, tiny.FRAMES)), tiny.settings("musegan-seconds")
     roll = torch.rand(6, 2, tiny.KEYS, tiny.FRAMES)
     objective = OBJECTIVES["critic"](networks, settings)
-    context = StepContext(0, 0.5, torch.Generator().manual_seed(1), tiny.conditions("musegan", roll))
+    context = StepContext(0, 0.5, torch.Generator().manual_seed(1), tiny.conditions("musegan-seconds", roll))
     losses = objective.losses("critic", roll, context).losses
     assert set(losses) == {"critic_roll", "penalty_roll", "critic_mismatch"}
     losses["critic_mismatch"].backward()
@@ -197,7 +200,7 @@ def test_wrong_conditions_count_as_fakes() -> None:
 
 def sampler(shape: RollShape = SHAPE, tracks: tuple[str, ...] = (), **learned: Any) -> Sampler:
     record = MusicRecord(replace(tiny.HEADER, tracks=tracks), 0.2, **learned)
-    return Sampler(built(shape=shape), shape, record, "sqrt", models.family("musegan"))
+    return Sampler(built(shape=shape), shape, record, "sqrt", models.family("musegan-seconds"))
 
 
 def test_sampler_draws_how_songs_go_and_goes_by_what_is_asked() -> None:
@@ -293,8 +296,8 @@ def taught() -> nn.ModuleDict:
         "variational": {"learning_rate": 5e-3, "kl_warmup": 0}, "prior": {"learning_rate": 3e-3},
         "adversarial": {"critic_steps": 2},
     }  # fmt: skip
-    settings = configure("musegan", {"network": network, **rates})
-    networks = models.build("musegan", settings.network, RollShape(1, KEYS, FRAMES))
+    settings = configure("musegan-seconds", {"network": network, **rates})
+    networks = models.build("musegan-seconds", settings.network, RollShape(1, KEYS, FRAMES))
     rng = np.random.default_rng(3)
     for stage, steps in (("variational", 150), ("prior", 80), ("adversarial", 15)):
         objective = OBJECTIVES[stage](networks, settings)
