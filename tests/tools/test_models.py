@@ -21,4 +21,4 @@ def test_every_family_has_a_line_and_a_row() -> None:
     assert cells["musigan"] == ["yes", "yes", "yes", "-", "-", "-"]
     assert cells["lstm"] == ["yes", "yes", "-", "-", "yes", "-"]
     assert cells["cyclegan"] == ["-", "-", "-", "yes", "-", "other kind"]
-    assert cells["musegan"] == ["yes", "-", "-", "-", "-", "style, tempo, track"]
+    assert cells["musegan"] == ["yes", "yes", "yes", "-", "yes", "style, tempo, track"]

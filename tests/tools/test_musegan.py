@@ -20,13 +20,18 @@ TRACKS = ["drums", "piano", "guitar", "bass", "strings"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """keys of MIDI files in two folders, folk and rock, and a tiny musegan of them: ckpt.pt."""
     folder = tmp_path_factory.mktemp("musegan")
-    names = {f"{kind}/{n}.mid": midifiles.song(n, 40) for n, kind in enumerate(("folk", "rock") * 3)}
+    names = {f"{kind}/{n}.mid": midifiles.song(n, 12) for n, kind in enumerate(("folk", "rock") * 3)}
     music = midifiles.folder(folder / "music", names)
     cut = ["--chunk-seconds", 0.48, "--keys", "30:60", "--validation", 0.2]
     done = run("midi-to-keys", music, "-o", folder / "keys", *cut)
     assert done.returncode == 0, done.stderr
-    network = {**tiny.NETWORKS["musegan"], "most_styles": 4}
-    (folder / "tiny.yaml").write_text(write_yaml({"model": "musegan", "network": network, "batch_size": 24}))
+    settings = {
+        "model": "musegan",
+        "network": tiny.NETWORKS["musegan"],
+        "batch_size": 4,
+        "augment": {"transpose_keys": 0},
+    }
+    (folder / "tiny.yaml").write_text(write_yaml(settings))
     flags = ["--epochs", 4, "--evaluate-every", 0, "--sample-every", 0, "-o", folder / "ckpt.pt"]
     done = run("train-gan", folder / "keys", "--config", folder / "tiny.yaml", *flags)
     assert done.returncode == 0, done.stderr
@@ -76,7 +81,6 @@ def test_a_kept_track_is_the_song_s_own_to_the_end(folder: Path, tmp_path: Path)
         (["--keep", "piano"], "give both"),
         (["--keep", "harp", "--with", "keys"], "drums, piano, guitar, bass"),
         (["--keep", "piano", "--with", "keys", "-n", 2], "leave -n, --best, --morph and --prime out"),
-        (["--prime", "keys"], "this model cannot go on from music"),
     ],
 )
 def test_what_cannot_be_asked_together(folder: Path, wanted: list[object], said: str) -> None:

@@ -16,6 +16,8 @@ track-conditional generation) are what the others hear in the same beat.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,9 @@ class Generator(bars.Generator):
     settings: MuseganSettings
     codec: InstrumentCodec  # type: ignore[assignment]
     composer: InstrumentComposer
+
+    def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
+        super().__init__(settings, replace(shape, kit=()))  # a recording's drums are an instrument like the others
 
     def _networks(self) -> tuple[InstrumentCodec, InstrumentComposer]:  # type: ignore[override]
         """Return the networks."""

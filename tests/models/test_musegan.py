@@ -1,0 +1,114 @@
+"""MuseGAN on the grid: who hears whom, what is given, and instruments that are written apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from musigan import models
+from musigan.checkpoints import checkpoint
+from musigan.models.bars.composer import Context
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.shape import RollShape
+from musigan.training.objectives.bars import composition
+from tests import tiny
+
+BEATS, COUNT = 6, 3
+SHAPE = RollShape(COUNT, tiny.KEYS, BEATS * GRID_FRAMES)
+STRUCTURES = ("jamming", "composer", "hybrid")
+
+
+def built(structure: str) -> Any:
+    torch.manual_seed(1)
+    networks = models.build("musegan", {**tiny.NETWORKS["musegan"], "structure": structure}, SHAPE)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    return networks.eval()["generator"]
+
+
+def context(batch: int = 2) -> Context:
+    outlines = [tiny.with_parts(tiny.outline(BEATS, number), COUNT) for number in range(batch)]
+    return Context.of(tiny.context(*outlines))
+
+
+def by_instrument(beats: torch.Tensor) -> torch.Tensor:
+    """Beats (B, N, D) as (B, N, C, numbers of an instrument)."""
+    return beats.unflatten(-1, (4, COUNT, -1)).transpose(-3, -2).flatten(-2)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_instruments_are_written_apart(structure: str) -> None:
+    generator = built(structure)
+    roll = torch.rand(2, COUNT, tiny.KEYS, 48)
+    other = roll.clone()
+    other[:, 1] = 0
+    one, two = (generator.as_beats(generator.encode(each).mean) for each in (roll, other))
+    is_changed = (by_instrument(one) != by_instrument(two)).any(-1).flatten(0, 1).any(0)
+    assert is_changed.tolist() == [False, True, False]
+    with torch.no_grad():
+        parts = [generator.decode(generator.as_latents(each), 48).logits for each in (one, two)]
+    assert (parts[0] != parts[1]).flatten(2).any(-1).any(0).tolist() == [False, True, False]
+    shared = len(generator.codec.codecs) == 1
+    assert shared is (structure == "composer")
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_who_hears_whom(structure: str) -> None:
+    """The past of an instrument is heard by all, unless they jam; and nobody hears what is still to come."""
+    generator = built(structure)
+    beats = torch.randn(2, BEATS, generator.composer.beat_dim)
+    other = beats.clone()
+    other.unflatten(-1, (4, COUNT, -1))[:, 3, :, 1] += 1.0
+    time, noise = torch.full((2, BEATS), 0.5), torch.randn_like(beats)
+    with torch.no_grad():
+        one, two = (
+            generator.composer.velocity(noise, time, generator.composer.hear(each, context()))
+            for each in (beats, other)
+        )
+    is_changed = (by_instrument(one) != by_instrument(two)).any(-1).any(0)  # (N, C)
+    assert not is_changed[:4].any()
+    assert is_changed[4].tolist() == ([False, True, False] if structure == "jamming" else [True] * 3)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_what_is_given_stays_and_is_heard_in_the_same_beat(structure: str) -> None:
+    generator = built(structure)
+    given = torch.randn(2, 2, BEATS, generator.composer.beat_dim)
+    flags = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    made = []
+    for each in given:
+        asked = context()._replace(given=each, is_given=flags).part(0, 1)
+        with torch.no_grad():
+            made.append(generator.as_beats(generator.compose(asked, torch.Generator().manual_seed(3))))
+        is_given = flags[:, None, :, None].bool().expand_as(by_instrument(made[-1]))
+        assert torch.allclose(by_instrument(made[-1])[is_given], by_instrument(each[:, :1])[is_given], atol=1e-5)
+    others = (by_instrument(made[0]) - by_instrument(made[1])).abs().amax(-1)[:, 0]
+    is_moved = others > 1e-4
+    assert is_moved[flags.bool()].all()
+    assert is_moved[~flags.bool()].all() == (structure != "jamming")
+
+
+def test_a_composer_is_not_asked_for_what_it_is_given() -> None:
+    generator = built("hybrid")
+    beats = torch.randn(40, 2, generator.composer.beat_dim)
+    told, asked = generator.asked(beats, Context.of(tiny.context(*[tiny.outline(2)] * 40)), torch.Generator())
+    counts = by_instrument(asked.expand(-1, 2, -1)).mean((1, 3))
+    assert ((counts == 0) == (told.is_given == 1)).all()
+    assert (told.is_given.sum(1) < COUNT).all()
+    assert 0 < (told.is_given.sum(1) > 0).float().mean() < 0.6
+    latents = generator.as_latents(beats[:2, :2])
+    conditions = {**tiny.context(*(tiny.with_parts(tiny.outline(2, number), COUNT) for number in range(2)))}
+    assert torch.isfinite(composition(generator, latents, conditions, torch.Generator()))
+
+
+def test_checkpoints_in_seconds_keep_their_model(tmp_path: Path) -> None:
+    """Those that were written when `musegan` had bars of a fixed length."""
+    run, _ = tiny.start(tiny.write_keys(tmp_path / "keys"), tiny.settings("musegan-seconds"))
+    saved = run.snapshot()
+    saved.settings["model"] = "musegan"
+    checkpoint.save(tmp_path / "old.pt", saved)
+    assert checkpoint.load(tmp_path / "old.pt").training_settings().model == "musegan-seconds"
