@@ -7,6 +7,7 @@ how much, smoothed over some bars as scenes are.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -46,11 +47,11 @@ def _smooth(rows: np.ndarray) -> np.ndarray:
     return np.repeat(smooth, BLOCK_BEATS, axis=1)[:, :beats]
 
 
-def attacks_of(parts: np.ndarray) -> np.ndarray:
+def attacks_of(parts: Any) -> Any:
     """Return the attacks a beat of each instrument, (..., C), from parts (..., C * FIGURES), an array or a tensor."""
     return 2.0 ** (ATTACK_SCALE * parts[..., 1::FIGURES]) - 1
 
 
-def sounding_of(parts: np.ndarray) -> np.ndarray:
+def sounding_of(parts: Any) -> Any:
     """Return the share of keys that sounds of each instrument, (..., C), from parts (..., C * FIGURES)."""
     return (parts[..., 2::FIGURES] / SOUNDING_SCALE) ** 2

@@ -180,7 +180,7 @@ def _latents(
     arrays = context_arrays(outline.to_follow(), style, len(outline))
     context = Context.of({name: torch.from_numpy(array)[None].to(sampler.device) for name, array in arrays.items()})
     if given is not None:
-        flags = torch.tensor([given[1]], dtype=torch.float32, device=sampler.device)
+        flags = torch.tensor(given[1], dtype=torch.float32, device=sampler.device).expand(1, len(outline), -1)
         context = context._replace(given=generator.as_beats(given[0]), is_given=flags)
     with _one_thread():
         return generator.compose(context, rng, temperature, past)

@@ -48,7 +48,7 @@ def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
     generator, (stage, epochs) = run.average.network, run.plan[run.position.stage]
     if isinstance(generator, bars.Generator) and isinstance(dataset, BarDataset):
         is_due = run.is_shown_at_end and run.position.epoch + 1 >= epochs
-        is_missing = stops and STAGES[stage].can_sample and bool(generator.noise_deviation == 1)
+        is_missing = stops and STAGES[stage].can_sample and bool((generator.noise_deviation == 1).all())
         if is_due or is_missing:
             balance(generator, dataset)
         return
@@ -104,20 +104,20 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
         {name: torch.from_numpy(np.stack([each[name] for each in arrays])).to(device) for name in arrays[0]}
     )
     real = [dataset.composed(dataset.parts[song])[..., : count * GRID_FRAMES] for song in songs]
-    pitched = dataset.shape.pitched
-    wanted = _fullness(torch.from_numpy(np.stack(real))[:, :pitched])
-    low, high = DEVIATIONS
+    wanted = _fullness(generator, torch.from_numpy(np.stack(real)))
+    low, high = (torch.full_like(wanted, each) for each in DEVIATIONS)
     for _ in range(halvings or HALVINGS):
-        generator.noise_deviation.fill_((low + high) / 2)
+        middle = (low + high) / 2
+        generator.noise_deviation.copy_(middle.reshape(generator.noise_deviation.shape))
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
-        if _fullness(decode_in_windows(generator, latents, BATCH * BATCH)[:, :pitched]) < wanted:
-            low = (low + high) / 2
-        else:
-            high = (low + high) / 2
-    generator.noise_deviation.fill_((low + high) / 2)
+        is_too_little = _fullness(generator, decode_in_windows(generator, latents, BATCH * BATCH)) < wanted
+        low, high = torch.where(is_too_little, middle, low), torch.where(is_too_little, high, middle)
+    generator.noise_deviation.copy_(((low + high) / 2).reshape(generator.noise_deviation.shape))
 
 
-def _fullness(rolls: torch.Tensor) -> float:
-    """Return how full rolls (B, C, K, T) on the grid are: the geometric mean of attacks and of what sounds."""
-    found = fullness(rolls, rolls.shape[-1] // GRID_FRAMES)
-    return float((found.attacks.mean() * found.sounding.mean()).sqrt())
+def _fullness(generator: bars.Generator, rolls: torch.Tensor) -> torch.Tensor:
+    """Return how full rolls (B, C, K, T) on the grid are, (P,): the geometric mean of attacks and of what sounds."""
+    played = generator.played(rolls.to(generator.latent_mean.device))
+    found = fullness(played.flatten(0, 1), rolls.shape[-1] // GRID_FRAMES)
+    attacks, sounding = (each.unflatten(0, played.shape[:2]).mean(0) for each in found)
+    return (attacks * sounding).sqrt()

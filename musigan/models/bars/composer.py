@@ -11,7 +11,7 @@ led towards what only the past explains (classifier-free guidance, 2207.12598).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ class Context(NamedTuple):
     style: Tensor  # (B) number of the style, 0 for any
     parts: Tensor  # (B, N, P) of instruments
     given: Tensor | None = None  # (B, N, D) beats, of instruments that are given
-    is_given: Tensor | None = None  # (B, C), which are
+    is_given: Tensor | None = None  # (B, N, C), which are
 
     @classmethod
     def of(cls, conditions: Mapping[str, Tensor]) -> Context:
@@ -54,11 +54,10 @@ class Context(NamedTuple):
 
     def part(self, first: int, count: int) -> Context:
         """Return what is known of `count` beats from `first` on."""
-        chosen = slice(first, first + count)
-        return self._replace(
-            features=self.features[:, chosen], lags=self.lags[:, chosen], scene=self.scene[:, chosen],
-            parts=self.parts[:, chosen], given=None if self.given is None else self.given[:, chosen],
-        )  # fmt: skip
+        of_beats = ("features", "lags", "scene", "parts", "given", "is_given")
+        known: dict[str, Any] = {name: getattr(self, name) for name in of_beats}
+        chosen = {name: value[:, first : first + count] for name, value in known.items() if value is not None}
+        return self._replace(**chosen)
 
     @property
     def places(self) -> Tensor:
@@ -172,47 +171,43 @@ class RowHead(nn.Module):
         """Undo `as_rows`."""
         return rows.unflatten(-1, (BEAT_STEPS, -1)).transpose(-3, -2).flatten(-3)
 
-    def with_time(self, voice: Tensor, time: Tensor) -> Tensor:
-        """Return what all rows are told, (..., 1, W + F), of the voice (..., W) and of the flow's time (..., F)."""
-        return torch.cat((voice, time), -1)[..., None, :]
-
-    def for_rows(self, told: Tensor) -> Tensor:
-        """Return what is told (..., 1, W) in a shape that rows (..., R, W) can be added to."""
-        return told
-
-    def told_rows(self, voice: Tensor) -> Tensor:
-        """Return what the voice (..., W) tells each row, (..., R, TOLD)."""
-        return self.told(voice).unflatten(-1, (self.rows, TOLD))
-
     def around(self, rows: Tensor) -> Tensor:
         """Return each of rows (..., R, W) between its neighbours: (..., R, 3 W)."""
         padded = F.pad(rows, (0, 0, 1, 1))
         return torch.cat((padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]), -1)
 
-    def together(self, layer: int, rows: Tensor) -> Tensor:
-        """Return rows (..., R, W) after layer number `layer` has had them hear each other: as they are."""
-        return rows
+    def condition_of(self, voice: Tensor, time: Tensor) -> Tensor:
+        """Return what the voice (..., W) and the flow's time (...) set the layers to, (..., head width)."""
+        angles = time[..., None] * torch.logspace(0.0, 2.3, TIME_FEATURES, device=time.device)
+        condition: Tensor = F.silu(self.condition(torch.cat((voice, angles.sin(), angles.cos()), -1)))
+        return condition
 
     def forward(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
         """Return the velocity (..., D) at beats (..., D) and time (...), 0 noise and 1 music."""
-        angles = time[..., None] * torch.logspace(0.0, 2.3, TIME_FEATURES, device=time.device)
-        condition = F.silu(self.condition(self.with_time(heard.voice, torch.cat((angles.sin(), angles.cos()), -1))))
-        # Of white noise the velocity is known; the network learns what music differs by (as in arXiv 2206.00364).
-        power = ((1 - time).square() + time.square())[..., None]
+        condition = self.condition_of(heard.voice, time)[..., None, :]
+        power = power_of(time)
         inner = self.row_in(torch.cat((self.as_rows(beats * power.rsqrt()), heard.rows), -1)) + self.row_map
         inner = inner + self.scale_in(heard.scale)
-        inner = inner + self.told_in(self.told_rows(heard.voice))
+        inner = inner + self.told_in(self.told(heard.voice).unflatten(-1, (self.rows, TOLD)))
         width = inner.shape[-1:]
-        for number, (style, neighbours, first, last) in enumerate(
-            zip(self.style, self.neighbours, self.first, self.last, strict=True)
-        ):
-            scale, shift, gate, scale2, shift2 = self.for_rows(style(condition)).chunk(5, -1)
-            around = self.around(F.layer_norm(inner, width) * (1 + scale) + shift)
-            inner = self.together(number, inner + (1 + gate) * neighbours(around))
+        for style, neighbours, first, last in zip(self.style, self.neighbours, self.first, self.last, strict=True):
+            scale, shift, gate, scale2, shift2 = style(condition).chunk(5, -1)
+            inner = inner + (1 + gate) * neighbours(self.around(F.layer_norm(inner, width) * (1 + scale) + shift))
             inner = inner + last(F.silu(first(F.layer_norm(inner, width) * (1 + scale2) + shift2)))
-        learned = self.as_beats(self.row_out(F.layer_norm(inner, width) + self.for_rows(condition)))
-        velocity: Tensor = learned * power.rsqrt() + (2 * time - 1)[..., None] / power * beats
-        return velocity
+        return self.velocity(self.row_out(F.layer_norm(inner, width) + condition), beats, time)
+
+    def velocity(self, rows: Tensor, beats: Tensor, time: Tensor) -> Tensor:
+        """Return the velocity (..., D) at beats (..., D) and time (...) of what was learned of rows (..., R, D / R).
+
+        Of white noise the velocity is known; the network learns what music differs by (as in arXiv 2206.00364).
+        """
+        power = power_of(time)
+        return self.as_beats(rows) * power.rsqrt() + (2 * time - 1)[..., None] / power * beats
+
+
+def power_of(time: Tensor) -> Tensor:
+    """Return the variance of what is on the way from white noise to music of variance 1 at time (...), (..., 1)."""
+    return ((1 - time).square() + time.square())[..., None]
 
 
 class Composer(nn.Module):
@@ -299,7 +294,7 @@ class Composer(nn.Module):
             places[..., : -self.kit_rows, :] = 0
             rows = torch.cat((rows, places), -1)
         told = self._told_of_rows(context)
-        guess = self.head.as_beats(F.linear(torch.cat((rows, *told), -1), self.guess_weight, self.guess_bias))
+        guess = self.head.as_beats(self._guess(torch.cat((rows, *told), -1)))
         shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
         if self.kit_rows:
             shown = torch.cat((shown[..., :-MAX_METER], rows[..., -MAX_METER:]), -1)
@@ -326,6 +321,10 @@ class Composer(nn.Module):
     def _told_of_rows(self, context: Context) -> tuple[Tensor, ...]:
         """Return what each row is told in any case, (B, N, R, F) each: nothing more."""
         return ()
+
+    def _guess(self, rows: Tensor) -> Tensor:
+        """Return the first guess of what rows (B, N, R, F) see, (B, N, R, D / R)."""
+        return F.linear(rows, self.guess_weight, self.guess_bias)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
         """Load weights; those of composers that were told no scenes, or none of drums, take no notice of them."""
@@ -357,23 +356,44 @@ class Composer(nn.Module):
     @torch.no_grad()
     def fit(self, songs: Iterable[tuple[Tensor, Context]]) -> None:
         """Set the guess to the least squares of songs: beats (1, N, D) in their contexts."""
-        seen_size, row_dim = self.guess_weight.shape[1] + 1, self.guess_weight.shape[0]
-        products = torch.zeros(seen_size, seen_size, dtype=torch.float64)
-        targets = torch.zeros(seen_size, row_dim, dtype=torch.float64)
-        total = count = 0.0
+        squares = LeastSquares()
+        for rows, wanted in self._rows_of(songs):
+            squares.add(rows.flatten(0, 2), wanted.flatten(0, 2))
+        weight, bias, deviation = squares.solved()
+        self.guess_weight.copy_(weight)
+        self.guess_bias.copy_(bias)
+        self.deviation.fill_(deviation)
+
+    def _rows_of(self, songs: Iterable[tuple[Tensor, Context]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what rows see of a blurred past, (1, N, R, F), and what they are, (1, N, R, D / R), of each song."""
         rng = torch.Generator().manual_seed(0)
         for beats, context in songs:
             blurred = beats + FIT_NOISE * torch.randn(beats.shape, generator=rng).to(beats.device)
-            rows = self.hear(blurred, context).rows.flatten(0, 2).double().cpu()
-            rows = torch.cat((rows, rows.new_ones(len(rows), 1)), 1)
-            wanted = self.head.as_rows(beats).flatten(0, 2).double().cpu()
-            products, targets = products + rows.T @ rows, targets + rows.T @ wanted
-            total, count = total + float(wanted.square().sum()), count + wanted.numel()
-        weights = torch.linalg.solve(products + RIDGE * torch.eye(seen_size, dtype=torch.float64), targets)
-        left = (total - 2 * float((weights * targets).sum()) + float((weights * (products @ weights)).sum())) / count
-        self.guess_weight.copy_(weights[:-1].T)
-        self.guess_bias.copy_(weights[-1])
-        self.deviation.fill_(max(left, 1e-4) ** 0.5)
+            yield self.hear(blurred, context).rows, self.head.as_rows(beats)
+
+
+class LeastSquares:
+    """Sums of which a linear map from rows (M, F) to what is wanted, (M, D), is solved."""
+
+    def __init__(self) -> None:
+        self.products: Any = 0.0
+        self.targets: Any = 0.0
+        self.total = self.count = 0.0
+
+    def add(self, rows: Tensor, wanted: Tensor) -> None:
+        """Add rows (M, F) and what is wanted of them, (M, D)."""
+        rows, wanted = rows.double().cpu(), wanted.double().cpu()
+        rows = torch.cat((rows, rows.new_ones(len(rows), 1)), 1)
+        self.products, self.targets = self.products + rows.T @ rows, self.targets + rows.T @ wanted
+        self.total, self.count = self.total + float(wanted.square().sum()), self.count + wanted.numel()
+
+    def solved(self) -> tuple[Tensor, Tensor, float]:
+        """Return weight (D, F), bias (D) and the deviation of what they leave."""
+        products, targets = self.products, self.targets
+        weights = torch.linalg.solve(products + RIDGE * torch.eye(len(products), dtype=torch.float64), targets)
+        explained = 2 * float((weights * targets).sum()) - float((weights * (products @ weights)).sum())
+        left = (self.total - explained) / self.count
+        return weights[:-1].T, weights[-1], max(left, 1e-4) ** 0.5
 
 
 def earlier(beats: Tensor, lags: Tensor) -> Tensor:

@@ -24,13 +24,12 @@ from musigan.models.bars.kitrow import KitRow
 from musigan.models.bars.settings import BarSettings
 from musigan.models.protocol import Decoded, Posterior
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.scenes import fullness_of
+from musigan.rolls.scenes import Fullness, fullness_of
 from musigan.rolls.shape import RollShape
 
 # What is drawn follows from what was drawn: a little too dense becomes noise, a little too sparse silence. So the noise
 # of each piece is held by how dense it has become: without this pieces had between half and 2.7 times their density.
 EXCESS_SHARE = 0.2  # of the newest beat in the excess that counts
-FEWEST_SOUND, FEWEST_ATTACKS = 0.01, 2.0  # share of keys and attacks a beat, added to both sides
 MOST_EXCESS = 2.0  # octaves
 HOLD = 0.25  # octaves of noise for each octave of excess: a quarter fuller than told, 5 % less noise
 
@@ -40,6 +39,8 @@ class Generator(nn.Module):
 
     temperature = 1.0  # of what is drawn unless another is asked for; 1 is as dense as real music
     token_frames = TOKEN_FRAMES
+    players = 1  # who are held to be as full as they are told, each for itself
+    hardly_anything = Fullness(attacks=2.0, sounding=0.01)  # added to what is told and to what is drawn
     latent_mean: Tensor
     latent_deviation: Tensor
     noise_deviation: Tensor
@@ -112,9 +113,12 @@ class Generator(nn.Module):
         result is latents (B, L, Z).
         """
         last = self.flow_steps if last is None else last
-        heard = self.composer.hear(self.as_beats(conditions["past"]), Context.of(conditions))
+        context = self.with_rests(Context.of(conditions))
+        heard = self.composer.hear(self.as_beats(conditions["past"]), context)
         beats = self._flow(latents, heard, None, first, last)
-        return self.as_latents(self.composer.absolute(beats, heard)) if last == self.flow_steps else beats
+        if last < self.flow_steps:
+            return beats
+        return self.as_latents(self.with_given(self.composer.absolute(beats, heard), context))
 
     def _flow(self, beats: Tensor, heard: Heard, blind: Heard | None, first: int, last: int) -> Tensor:
         """Run flow steps on beats (B, N, 4 Z), which are relative to the composer's guess.
@@ -144,20 +148,21 @@ class Generator(nn.Module):
         (batch, count), beat_dim = context.lags.shape, self.composer.beat_dim
         beats = self.latent_mean.new_zeros(batch, 0, beat_dim) if past is None else self.as_beats(past)
         finished, is_guided = beats.shape[1], self.settings.guidance > 0
+        context = self.with_rests(context)
         memory, blind_memory = self.composer.memory(), self.composer.memory()
         if finished:
             known = context.part(0, finished)
             self.composer.hear(beats, known, memory=memory)
             if is_guided:
                 self.composer.hear(beats, known, 0.0, blind_memory)
-        excess = beats.new_zeros(batch)
+        excess = beats.new_zeros(batch, self.players)
         for number in range(finished, count):
             here = context.part(number, 1)
             heard = self.composer.hear_next(beats[:, :number], here, memory)
             blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
             noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
-            held = torch.exp2(-HOLD * excess)[:, None, None]
-            noise = temperature * self.noise_deviation * held * noise
+            held = self.for_players(self.noise_deviation * torch.exp2(-HOLD * excess))
+            noise = temperature * held * noise
             drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
             drawn = self.with_given(drawn, here)
             beats = torch.cat((beats, drawn), 1)
@@ -167,25 +172,43 @@ class Generator(nn.Module):
     def asked(self, beats: Tensor, context: Context, rng: torch.Generator) -> tuple[Context, Tensor | None]:
         """Return what a composer that learns from beats (B, N, D) is asked for.
 
-        That is its context, and 1 where its answer counts, (B, 1, D); None: everywhere.
+        That is its context, and 1 where its answer counts, (B, N, D); None: everywhere.
         """
         return context, None
+
+    def with_rests(self, context: Context) -> Context:
+        """Return the context, what is given in it and the rests of instruments being one: as it is, of a recording."""
+        return context
 
     def with_given(self, drawn: Tensor, here: Context) -> Tensor:
         """Return drawn beats (B, N, D) with what is given in their context: as they are, for nothing is."""
         return drawn
 
-    def _excess(self, newest: Tensor, here: Context) -> Tensor:
-        """Return by how many octaves the last of the newest beats (B, N, 4 Z) is fuller than its scene says, (B).
+    def for_players(self, values: Tensor) -> Tensor:
+        """Return a value of each player (B, P) for the numbers of a beat that are its, (B, 1, D or 1)."""
+        return values[:, None]
 
-        The mean of two: attacks, and share of keys that sound. 0 where there is no scene.
-        """
+    def played(self, rolls: Tensor) -> Tensor:
+        """Return what each of `players` plays in rolls (B, C, K, T), (B, P, C', K, T): all that has a pitch."""
+        return rolls[:, None, : self.shape.pitched]
+
+    def told(self, here: Context) -> Fullness:
+        """Return how full the players of one beat are told to be, (B, P) each."""
         told = fullness_of(here.scene[:, 0])
+        return Fullness(told.attacks[:, None], told.sounding[:, None])
+
+    def _excess(self, newest: Tensor, here: Context) -> Tensor:
+        """Return by how many octaves the last of the newest beats (B, N, 4 Z) is fuller than it was told, (B, P).
+
+        The mean of two: attacks, and share of keys that sound. 0 where nothing is told to sound.
+        """
+        told, none = self.told(here), self.hardly_anything
         roll = self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll
-        drawn = fullness(roll[:, : self.shape.pitched], 1)
+        drawn = fullness(self.played(roll).flatten(0, 1), 1)
+        attacks, sounding = (each.unflatten(0, (-1, self.players)) for each in drawn)
         octaves = torch.stack((
-            ((drawn.attacks + FEWEST_ATTACKS) / (told.attacks + FEWEST_ATTACKS)).log2(),
-            ((drawn.sounding + FEWEST_SOUND) / (told.sounding + FEWEST_SOUND)).log2(),
+            ((attacks + none.attacks) / (told.attacks + none.attacks)).log2(),
+            ((sounding + none.sounding) / (told.sounding + none.sounding)).log2(),
         ))  # fmt: skip
         return octaves.clamp(-MOST_EXCESS, MOST_EXCESS).mean(0) * (told.sounding > 0)
 

@@ -5,13 +5,25 @@ B batch, N beats, C instruments, R rows of all instruments, V voices, D numbers 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.models.bars.composer import BEAT_STEPS, SOURCES, STYLES, TOLD, Composer, Context, Memory, RowHead
+from musigan.models.bars.composer import (
+    BEAT_STEPS,
+    SOURCES,
+    STYLES,
+    TOLD,
+    Composer,
+    Context,
+    Heard,
+    LeastSquares,
+    Memory,
+    RowHead,
+    power_of,
+)  # fmt: skip
 from musigan.models.musegan.settings import MuseganSettings
 from musigan.rolls.grid import MAX_METER
 from musigan.rolls.parts import FIGURES
@@ -19,60 +31,90 @@ from musigan.rolls.scenes import CLASSES
 
 
 class InstrumentHead(RowHead):
-    """Flow of single beats by rows of keys, each of one instrument: what is given stays out of it.
+    """Flow of single beats by rows of keys, each of one instrument that plays: rests and what is given are left out.
 
-    There is a voice for all instruments, or one for each. Rows see their neighbours of the same instrument and, unless
-    the instruments play alone, the same row of the others.
+    There is a voice for all instruments, which are written alike, or one for each, and ways of its own into and out of
+    the layers that all share. Rows see their neighbours of the same instrument and, unless the instruments play alone,
+    those of the others.
     """
 
-    def __init__(self, settings: MuseganSettings, instruments: int, rows: int, seen: int, own_voices: bool) -> None:
-        row_dim = BEAT_STEPS * settings.row_latents
+    def __init__(self, settings: MuseganSettings, instruments: int, rows: int, seen: int) -> None:
+        row_dim, width = BEAT_STEPS * settings.row_latents, settings.head_width
         super().__init__(settings, rows, row_dim, seen)
-        self.instruments, self.row_dim, width = instruments, row_dim, settings.head_width
-        if own_voices:
+        self.instruments = instruments
+        if settings.structure != "composer":
             self.told = nn.Linear(settings.composer_width, rows // instruments * TOLD)
-        is_alone = settings.structure == "jamming"
-        inner, layers = settings.together_width, range(0 if is_alone else settings.head_layers)
+        voices = range(1 if settings.structure == "composer" else instruments)
+        del self.row_in, self.row_out
+        self.rows_in = nn.ModuleList(nn.Linear(row_dim + seen, width) for _ in voices)
+        self.rows_out = nn.ModuleList(nn.Linear(width, row_dim) for _ in voices)
+        for layer in self.rows_out:
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        inner, layers = settings.together_width, range(0 if settings.structure == "jamming" else settings.head_layers)
         self.into = nn.ModuleList(nn.Linear(instruments * width, inner) for _ in layers)
         self.out_of = nn.ModuleList(nn.Linear(inner, instruments * width) for _ in layers)
         for layer in self.out_of:
             nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def _by_instrument(self, rows: Tensor) -> Tensor:
+    def by_instrument(self, rows: Tensor) -> Tensor:
         """Sort rows (..., R, W) by instruments: (..., C, R / C, W)."""
         return rows.unflatten(-2, (self.instruments, -1))
 
-    def with_time(self, voice: Tensor, time: Tensor) -> Tensor:
-        """Return what rows are told, (..., V, W + F), of the voices (..., V, W) and of the flow's time (..., F)."""
-        return torch.cat((voice, time[..., None, :].expand(*voice.shape[:-1], -1)), -1)
+    def forward(self, beats: Tensor, time: Tensor, heard: Heard) -> Tensor:
+        """Return the velocity (..., D) at beats (..., D) and time (...); what is given or rests is not looked at."""
+        seen = self.by_instrument(heard.rows).flatten(0, -4)  # (N, C, R / C, F), N beats of all pieces
+        plays, is_given = (seen[:, :, 0, column] for column in (self.plays_column, self.given_column))
+        on_way = self.as_rows(beats * power_of(time).rsqrt()).flatten(0, -3)
+        on_way = self.by_instrument(on_way) * (1 - is_given[..., None, None])
+        where = plays.T.nonzero().unbind(1)[::-1]  # beat and instrument, one instrument after another
+        counts = plays.count_nonzero(0).tolist()
+        rows_in = torch.cat((on_way, seen), -1)[where].split(counts)
+        inner = torch.cat([self.rows_in[n % len(self.rows_in)](rows) for n, rows in enumerate(rows_in)])
+        told = self.told(heard.voice).unflatten(-1, (-1, TOLD)).flatten(-3, -2)  # (..., R, TOLD)
+        inner = inner + self.by_instrument(self.row_map)[where[1]]
+        inner = inner + self.scale_in(self.by_instrument(heard.scale).flatten(0, -4)[where])
+        inner = inner + self.told_in(self.by_instrument(told).flatten(0, -4)[where])
+        voice = heard.voice.expand(*heard.voice.shape[:-2], self.instruments, -1)
+        condition = self.condition_of(voice, time[..., None].expand(voice.shape[:-1]))
+        condition = condition.flatten(0, -3)[where][:, None]  # (M, 1, W)
+        width = inner.shape[-1:]
+        for number, (style, neighbours, first, last) in enumerate(
+            zip(self.style, self.neighbours, self.first, self.last, strict=True)
+        ):
+            scale, shift, gate, scale2, shift2 = style(condition).chunk(5, -1)
+            inner = inner + (1 + gate) * neighbours(self.around(F.layer_norm(inner, width) * (1 + scale) + shift))
+            if len(self.into):
+                inner = inner + self._of_others(number, F.layer_norm(inner, width), where, len(seen))
+            inner = inner + last(F.silu(first(F.layer_norm(inner, width) * (1 + scale2) + shift2)))
+        inner = (F.layer_norm(inner, width) + condition).split(counts)
+        out = torch.cat([self.rows_out[n % len(self.rows_out)](rows) for n, rows in enumerate(inner)])
+        learned = torch.zeros_like(on_way).index_put(where, out).flatten(1, 2).unflatten(0, beats.shape[:-1])
+        return self.velocity(learned, beats, time)
 
-    def for_rows(self, told: Tensor) -> Tensor:
-        """Return what the voices tell, (..., V, W), for each row: (..., R, W)."""
-        return told.repeat_interleave(self.rows // told.shape[-2], -2)
+    def _of_others(self, layer: int, rows: Tensor, where: tuple[Tensor, ...], beats: int) -> Tensor:
+        """Return what rows (M, R / C, W) hear of all instruments in their beat, on the same keys and on any."""
+        everyone = rows.new_zeros(beats, self.instruments, *rows.shape[1:]).index_put(where, rows)
+        columns = F.silu(self.into[layer](everyone.transpose(1, 2).flatten(2)))  # (N, R / C, inner)
+        heard = self.out_of[layer](columns + columns.mean(1, keepdim=True))
+        by_instrument: Tensor = heard.unflatten(-1, (self.instruments, -1)).transpose(1, 2)[where]
+        return by_instrument
 
-    def told_rows(self, voice: Tensor) -> Tensor:
-        """Return what the voices (..., V, W) tell their rows, (..., R, TOLD)."""
-        return self.told(voice).unflatten(-1, (-1, TOLD)).flatten(-3, -2)
+    def of_beat(self, values: Tensor) -> Tensor:
+        """Return a value of each instrument (..., C) for the numbers of a beat that are its, (..., D)."""
+        rows = values.repeat_interleave(self.rows // self.instruments, -1)[..., None]
+        return self.as_beats(rows.expand(*rows.shape[:-1], self.row_dim))
 
-    def around(self, rows: Tensor) -> Tensor:
-        """Return each of rows (..., R, W) between its neighbours of the same instrument: (..., R, 3 W)."""
-        return super().around(self._by_instrument(rows)).flatten(-3, -2)
+    @property
+    def given_column(self) -> int:
+        """Place, in what a row sees, of whether its instrument is given."""
+        return -1 - self.row_dim
 
-    def together(self, layer: int, rows: Tensor) -> Tensor:
-        """Return rows (..., R, W) after those of all instruments on the same keys have heard each other."""
-        if not len(self.into):
-            return rows
-        normed = F.layer_norm(rows, rows.shape[-1:])
-        columns = self._by_instrument(normed).transpose(-3, -2).flatten(-2)  # (..., R / C, C W)
-        columns = F.silu(self.into[layer](columns))
-        heard = self.out_of[layer](columns + columns.mean(-2, keepdim=True))  # those of all keys, too
-        return rows + heard.unflatten(-1, (self.instruments, -1)).transpose(-3, -2).flatten(-3, -2)
-
-    def forward(self, beats: Tensor, time: Tensor, heard: Any) -> Tensor:
-        """Return the velocity (..., D) at beats (..., D) and time (...); beats that are given are not looked at."""
-        is_given = heard.rows[..., -1 - self.row_dim, None]
-        return super().forward(self.as_beats(self.as_rows(beats) * (1 - is_given)), time, heard)
+    @property
+    def plays_column(self) -> int:
+        """Place, in what a row sees, of whether its instrument plays in the bar."""
+        return self.given_column - FIGURES
 
 
 class InstrumentComposer(Composer):
@@ -82,15 +124,16 @@ class InstrumentComposer(Composer):
     or one for each from that and from the common one (hybrid).
     """
 
+    head: InstrumentHead
+
     def __init__(self, settings: MuseganSettings, rows: int, instruments: int) -> None:
         super().__init__(settings, rows)
         self.structure, self.instruments = settings.structure, instruments
         width, row_dim = settings.composer_width, BEAT_STEPS * settings.row_latents
         classes = torch.arange(rows // instruments * settings.row_keys) % CLASSES
         self.register_buffer("classes", classes.repeat(instruments).reshape(rows, -1), persistent=False)
-        has_own = self.structure != "composer"
         self.parts_in = nn.Linear(instruments * FIGURES, width)
-        if has_own:
+        if self.structure != "composer":
             own_dim = self.beat_dim // instruments
             self.own_in = nn.ModuleList(nn.Linear(own_dim, width, bias=False) for _ in range(SOURCES))
             self.instrument_in = nn.Parameter(0.1 * torch.randn(instruments, width))
@@ -98,8 +141,10 @@ class InstrumentComposer(Composer):
         if self.structure == "jamming":
             del self.sources_in, self.parts_in
         seen = SOURCES * row_dim + 1 + MAX_METER + FIGURES + 1 + row_dim
-        self.head = InstrumentHead(settings, instruments, rows, seen, has_own)
-        self.register_buffer("guess_weight", torch.zeros(row_dim, seen))
+        self.head = InstrumentHead(settings, instruments, rows, seen)
+        self.register_buffer("guess_weight", torch.zeros(instruments, row_dim, seen))
+        self.register_buffer("guess_bias", torch.zeros(instruments, row_dim))
+        self.register_buffer("deviation", torch.ones(instruments))
 
     def _voice(
         self, sources: list[Tensor], context: Context, memory: list[Memory] | None, known: Tensor | float
@@ -132,12 +177,42 @@ class InstrumentComposer(Composer):
 
     def _told_of_rows(self, context: Context) -> tuple[Tensor, ...]:
         """Return what each row is told: its place in the bar, its instrument's part, whether it is given, and what."""
-        rows = self.head.rows
-        parts = context.parts.unflatten(-1, (self.instruments, FIGURES)).repeat_interleave(rows // self.instruments, 2)
-        places = context.places[:, :, None].expand(-1, -1, rows, -1)
+        each = self.head.rows // self.instruments
+        parts = context.parts.unflatten(-1, (self.instruments, FIGURES)).repeat_interleave(each, 2)
+        places = context.places[:, :, None].expand(-1, -1, self.head.rows, -1)
         given = parts.new_zeros(*parts.shape[:-1], 1 + self.head.row_dim)
         if context.given is not None and context.is_given is not None:
-            flags = context.is_given.repeat_interleave(rows // self.instruments, 1)[:, None, :, None]
-            flags = flags.expand(*parts.shape[:-1], 1)
+            flags = context.is_given.repeat_interleave(each, 2)[..., None]
             given = torch.cat((flags, flags * self.head.as_rows(context.given)), -1)
         return places, parts, given
+
+    def _guess(self, rows: Tensor) -> Tensor:
+        """Return the first guess of what rows (B, N, R, F) see, (B, N, R, D / R), each instrument's its own."""
+        guess = torch.einsum("bncrf,cdf->bncrd", self.head.by_instrument(rows), self.guess_weight)
+        return (guess + self.guess_bias[:, None]).flatten(2, 3)
+
+    def relative(self, beats: Tensor, heard: Heard) -> Tensor:
+        """Return beats (B, N, D) relative to the guess, in deviations: what the flow draws."""
+        return (beats - heard.guess) / self._deviations()
+
+    def absolute(self, drawn: Tensor, heard: Heard) -> Tensor:
+        """Undo `relative`."""
+        return heard.guess + self._deviations() * drawn
+
+    def _deviations(self) -> Tensor:
+        """Return the deviation from the guess of each number of a beat, (D,)."""
+        return self.head.of_beat(self.deviation)
+
+    @torch.no_grad()
+    def fit(self, songs: Iterable[tuple[Tensor, Context]]) -> None:
+        """Set the guess of each instrument to the least squares of beats (1, N, D) in which it plays."""
+        squares = [LeastSquares() for _ in range(self.instruments)]
+        for rows, wanted in self._rows_of(songs):
+            sorted_rows, sorted_wanted = (self.head.by_instrument(each)[0] for each in (rows, wanted))
+            plays = sorted_rows[:, :, 0, self.head.plays_column] > 0
+            for number, each in enumerate(squares):
+                chosen = plays[:, number]
+                each.add(sorted_rows[chosen, number].flatten(0, 1), sorted_wanted[chosen, number].flatten(0, 1))
+        for number, each in enumerate(squares):
+            weight, bias, deviation = each.solved()
+            self.guess_weight[number], self.guess_bias[number], self.deviation[number] = weight, bias, deviation

@@ -25,10 +25,13 @@ from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.bars import generator as bars
 from musigan.models.bars.codec import TOKEN_FRAMES
-from musigan.models.bars.composer import Context
+from musigan.models.bars.composer import BEAT_STEPS, Context
 from musigan.models.musegan.codec import InstrumentCodec
 from musigan.models.musegan.composer import InstrumentComposer
 from musigan.models.musegan.settings import MuseganSettings
+from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.parts import FIGURES, attacks_of, sounding_of
+from musigan.rolls.scenes import Fullness
 from musigan.rolls.shape import RollShape
 
 
@@ -39,8 +42,12 @@ class Generator(bars.Generator):
     codec: InstrumentCodec  # type: ignore[assignment]
     composer: InstrumentComposer
 
+    hardly_anything = Fullness(attacks=0.7, sounding=0.003)
+
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__(settings, replace(shape, kit=()))  # a recording's drums are an instrument like the others
+        self.players = shape.channels
+        self.register_buffer("noise_deviation", torch.ones(shape.channels))
 
     def _networks(self) -> tuple[InstrumentCodec, InstrumentComposer]:  # type: ignore[override]
         """Return the networks."""
@@ -48,25 +55,52 @@ class Generator(bars.Generator):
         return codec, InstrumentComposer(self.settings, codec.rows, self.shape.channels)
 
     def asked(self, beats: Tensor, context: Context, rng: torch.Generator) -> tuple[Context, Tensor | None]:
-        """Give some of the instruments of some pieces, at random: (context, 1 where the answer counts, (B, 1, D))."""
-        count = self.shape.channels
+        """Give some of the instruments of some pieces, at random: (context, 1 where the answer counts, (B, N, D))."""
+        count = self.players
         shares = torch.rand(len(beats), 1, generator=rng)
         is_given = (torch.rand(len(beats), count, generator=rng) < shares).to(beats)
         is_given = is_given * (torch.rand(len(beats), 1, generator=rng) < self.settings.given_share).to(beats)
         is_given = is_given * (is_given.sum(1, keepdim=True) < count)
-        return context._replace(given=beats, is_given=is_given), 1 - self._of_beats(is_given)
+        context = self.with_rests(
+            context._replace(given=beats, is_given=is_given[:, None].expand(-1, beats.shape[1], -1))
+        )
+        assert context.is_given is not None
+        return context, 1 - self.composer.head.of_beat(context.is_given)
 
-    def _of_beats(self, is_given: Tensor) -> Tensor:
-        """Return 1 for the numbers of a beat that are given instruments', (B, 1, D), else 0; of flags (B, C)."""
-        rows = is_given.repeat_interleave(self.codec.rows // self.shape.channels, 1)
-        head = self.composer.head
-        return head.as_beats(rows[:, None, :, None].expand(-1, 1, -1, head.row_dim))
+    def with_rests(self, context: Context) -> Context:
+        """Return the context in which an instrument that does not play in a bar is given there, as silence."""
+        rests = (context.parts[..., ::FIGURES] <= 0).to(context.parts)  # (B, N, C)
+        is_given = torch.zeros_like(rests) if context.is_given is None else context.is_given
+        silence = self._silence().expand(*rests.shape[:2], -1)
+        given = silence
+        if context.given is not None:
+            given = torch.lerp(silence, context.given, self.composer.head.of_beat(1 - rests))
+        return context._replace(given=given, is_given=torch.maximum(rests, is_given))
+
+    @torch.no_grad()
+    def _silence(self) -> Tensor:
+        """Return a silent beat, (1, 1, D)."""
+        beats = 1 + 2 * -(-self.decoder_receptive_field // BEAT_STEPS)  # more than what the middle one depends on
+        silent = self.latent_mean.new_zeros(1, self.shape.channels, self.shape.keys, beats * GRID_FRAMES)
+        return self.as_beats(self.encode(silent).mean)[:, beats // 2, None]
 
     def with_given(self, drawn: Tensor, here: Context) -> Tensor:
         """Return drawn beats (B, N, D) with those of the given instruments."""
         if here.given is None or here.is_given is None:
             return drawn
-        return torch.lerp(drawn, here.given, self._of_beats(here.is_given))
+        return torch.lerp(drawn, here.given, self.composer.head.of_beat(here.is_given))
+
+    def for_players(self, values: Tensor) -> Tensor:
+        """Return a value of each instrument (B, C) for the numbers of a beat that are its, (B, 1, D)."""
+        return self.composer.head.of_beat(values[:, None])
+
+    def played(self, rolls: Tensor) -> Tensor:
+        """Return what each instrument plays in rolls (B, C, K, T), (B, C, 1, K, T)."""
+        return rolls[:, :, None]
+
+    def told(self, here: Context) -> Fullness:
+        """Return how full the instruments of one beat are told to be, (B, C) each."""
+        return Fullness(attacks_of(here.parts[:, 0]), sounding_of(here.parts[:, 0]))
 
 
 def build(settings: MuseganSettings, shape: RollShape) -> nn.ModuleDict:
@@ -93,12 +127,12 @@ FAMILY = Family(
     morphs=True,
     takes_temperature=True,
     conditions=("style", "tempo", "kept"),
-    parts={"codec": 1, "composer": 6},
+    parts={"codec": 1, "composer": 16},
     pretrain_share=0.99,
     critic_share=0.005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
     defaults={
-        "epochs": 60,
+        "epochs": 120,
         "batch_size": 2,
         "sample_every": 20,
         "evaluate_every": 0,

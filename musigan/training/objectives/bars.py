@@ -123,6 +123,9 @@ def composition(
         noise = torch.randn(beats.shape, generator=rng).to(beats.device)
         velocity = generator.composer.velocity(noise + time[..., None] * (wanted - noise), time, heard)
         error = (velocity - (wanted - noise)).square()
-        error = error.mean(-1) if asked is None else (error * asked).sum(-1) / asked.sum(-1).clamp(min=1.0)
-        total = total + (error * share).sum() / share.sum()
+        if asked is None:
+            total = total + (error.mean(-1) * share).sum() / share.sum()
+        else:
+            counts = asked * share[..., None]
+            total = total + (error * counts).sum() / counts.sum().clamp(min=1.0)
     return total / draws
