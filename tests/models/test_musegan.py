@@ -12,6 +12,7 @@ from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.models.bars.composer import Context
 from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.parts import FIGURES
 from musigan.rolls.shape import RollShape
 from musigan.training.objectives.bars import composition
 from tests import tiny
@@ -90,6 +91,39 @@ def test_what_is_given_stays_and_is_heard_in_the_same_beat(structure: str) -> No
     is_moved = others > 1e-4
     assert is_moved[flags.bool()].all()
     assert is_moved[~flags.bool()].all() == (structure != "jamming")
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_an_instrument_that_rests_in_a_bar_is_silent_there(structure: str) -> None:
+    generator, told = built(structure), context()
+    parts = told.parts.clone()
+    parts[0, :3, FIGURES] = 0.0  # the second instrument, whether it plays
+    told = told._replace(parts=parts)
+    with torch.no_grad():
+        beats = by_instrument(generator.as_beats(generator.compose(told, torch.Generator().manual_seed(3))))
+        silent = by_instrument(generator.as_beats(generator.encode(torch.zeros(1, COUNT, tiny.KEYS, 480)).mean))[:, 2:3]
+    is_silent = (beats - silent).abs().amax(-1) < 1e-4  # (B, N, C)
+    assert is_silent[0, :3, 1].all()
+    assert is_silent.sum() == 3
+    learned, asked = generator.asked(torch.randn(2, BEATS, generator.composer.beat_dim), told, torch.Generator())
+    assert (by_instrument(asked)[0, :3, 1] == 0).all()
+    assert learned.is_given is not None
+    assert (learned.is_given[0, :3, 1] == 1).all()
+
+
+def test_instruments_are_held_to_what_each_is_told() -> None:
+    """One that is told to strike much and does not gets more noise, and the others do not."""
+    generator, told = built("hybrid"), context(1).part(0, 1)
+    few, many = told.parts.clone(), told.parts.clone()
+    few[..., FIGURES + 1], many[..., FIGURES + 1] = 0.1, 1.0
+    newest = torch.randn(1, 2, generator.composer.beat_dim)
+    with torch.no_grad():
+        one, two = (generator._excess(newest, told._replace(parts=parts)) for parts in (few, many))
+    assert one.shape == (1, COUNT)
+    assert (one > two).tolist() == [[False, True, False]]
+    assert torch.equal(one[:, [0, 2]], two[:, [0, 2]])
+    scaled = by_instrument(generator.for_players(torch.arange(COUNT)[None].float()))
+    assert (scaled == torch.arange(COUNT)[:, None]).all()
 
 
 def test_a_composer_is_not_asked_for_what_it_is_given() -> None:
