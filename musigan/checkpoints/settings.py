@@ -57,6 +57,7 @@ class PriorSettings:
     learning_rate: Rate = 1e-3  # Adam's largest
     betas: Betas = (0.9, 0.99)  # Adam's decay rates of the gradient's mean and square
     draws: Count = 4  # noise samples per roll and step: encoding a roll costs more than a transformer pass
+    beats: Share = 1.0  # share of a song's beats that models which compose draw in a step, and hear before them all
     past_noise: NotNegative = 0.4  # largest deviation of the noise on what came before, of models that compose
     past_unknown: ShareBelowOne = 0.1  # share of pieces that they learn without it, for `network.guidance`
 

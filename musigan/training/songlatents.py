@@ -12,7 +12,7 @@ import torch
 
 from musigan.datasets.conditions import style_number
 from musigan.errors import MusiganError
-from musigan.models.bars.composer import BEAT_STEPS, MEMORY_BEATS
+from musigan.models.bars.composer import BEAT_STEPS
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.outlines import context_arrays
 from musigan.rolls.tracks import transposed
@@ -41,7 +41,7 @@ class SongLatents:
         span = dataset.augment.transpose_keys
         self.keys = tuple(range(-span, span + 1, 2 if span >= FEW_KEYS and span % 2 == 0 else 1))
         counts = np.array([len(outline) for outline in self.outlines])
-        self.beats = int(min(counts.max(), MEMORY_BEATS))
+        self.beats = int(min(counts.max(), generator.settings.memory_beats))
         self.starts = np.concatenate(([0], np.cumsum(counts)))  # of each part, in beats
         self.rolls_each = self.beats * GRID_FRAMES / dataset.shape.frames  # what an example counts for, in excerpts
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this does; nothing is left of it)

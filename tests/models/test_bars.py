@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from musigan import models
 from musigan.errors import SettingsError
-from musigan.models.bars import composer as composers
 from musigan.models.bars.codec import TOKEN_FRAMES, fullness, onsets_of, steepened
 from musigan.models.bars.composer import Context, Heard, Memory, earlier
 from musigan.models.bars.generator import Generator
@@ -250,10 +249,9 @@ def test_beat_after_beat_hears_what_all_at_once_does(number: int) -> None:
         torch.testing.assert_close(heard[:, 0], whole[:, place], atol=2e-5, rtol=1e-4)
 
 
-def test_beats_heard_at_once_are_remembered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beats_heard_at_once_are_remembered_as_one_by_one() -> None:
     """Beat 20 after a memory of 9 beats, which heard 19 at once or each apart."""
-    monkeypatch.setattr(composers, "MEMORY_BEATS", 9)
-    built, told = generator(composer_layers=2), context(20, 1)
+    built, told = generator(composer_layers=2, memory_beats=9), context(20, 1)
     beats, apart, at_once = beats_of(built, 20), built.composer.memory(), built.composer.memory()
     for place in range(19):
         built.composer.hear_next(beats[:, :place], told.part(place, 1), apart)
@@ -265,10 +263,12 @@ def test_beats_heard_at_once_are_remembered_as_one_by_one(monkeypatch: pytest.Mo
     assert at_once[0].key.shape[2] == 9
 
 
-def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_forgets_the_oldest() -> None:
     """Of five beats, with lookback of eight bars of a beat: beat 29 hears from beat 17 on, with one layer."""
-    monkeypatch.setattr(composers, "MEMORY_BEATS", 5)
-    built, told = generator(composer_layers=1), context(30, meter=1, lags=torch.zeros(30, dtype=int).numpy())
+    built, told = (
+        generator(composer_layers=1, memory_beats=5),
+        context(30, meter=1, lags=torch.zeros(30, dtype=int).numpy()),
+    )
     beats = beats_of(built, 30)
 
     def last(past: Tensor) -> Tensor:
@@ -287,9 +287,8 @@ def test_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(last(other), whole) is not is_heard, number
 
 
-def test_memory_in_its_limits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composers, "MEMORY_BEATS", 3)
-    memory = Memory()
+def test_memory_in_its_limits_by_hand() -> None:
+    memory = Memory(3)
     for number in range(5):
         beat = torch.full((1, 1, 1, 1), float(number))
         keys, values = memory.add(beat, -beat)

@@ -155,10 +155,9 @@ def test_examples_are_drawn_from_seed_pass_and_number(keys: Path) -> None:
     assert 3 <= styles.count(0) <= 25  # a fifth
 
 
-def test_of_longer_songs_a_stretch_is_taken(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_longer_songs_a_stretch_is_taken(keys: Path) -> None:
     """Its outline is that of the stretch: it neither begins nor ends where the song does, but where it says so."""
-    monkeypatch.setattr(songlatents, "MEMORY_BEATS", 10)
-    songs, data, _ = made(keys, span=0)
+    songs, data, _ = made(keys, span=0, network={**tiny.NETWORKS["bars"], "memory_beats": 10})
     assert songs.beats == 10
     assert songs.rolls_each == 10 / EXCERPT_BEATS
     whole = songs.of_part(0, 0).astype(np.float32)

@@ -32,7 +32,6 @@ TOLD = 32  # numbers that the transformer tells each row
 FIT_NOISE, RIDGE = 0.2, 30.0  # on the past, and on the weights, of the first guess
 TIME_FEATURES = 32  # sines, and as many cosines, of the flow's time
 STYLES = 64  # embeddings: style 0 is any, those beyond the last share one
-MEMORY_BEATS = 256  # of the past that is attended to when music is drawn
 
 
 class Context(NamedTuple):
@@ -99,7 +98,7 @@ class CausalLayer(nn.Module):
             memory.add(key, value)
             places = torch.arange(length, device=tokens.device)
             back = places[:, None] - places
-            is_remembered = (back >= 0) & (back < MEMORY_BEATS)
+            is_remembered = (back >= 0) & (back < memory.beats)
             attended = F.scaled_dot_product_attention(rotary(query), rotary(key), value, is_remembered)
         else:
             key, value = memory.add(key, value)
@@ -110,9 +109,10 @@ class CausalLayer(nn.Module):
 
 
 class Memory:
-    """Keys and values of the last MEMORY_BEATS beats in one layer, before rotation: positions count from the first."""
+    """Keys and values of the last so many `beats` in one layer, before rotation: positions count from the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, beats: int) -> None:
+        self.beats = beats
         self.key: Tensor | None = None
         self.value: Tensor | None = None
 
@@ -120,7 +120,7 @@ class Memory:
         """Add the newest beats' (B, H, N, D) and return all."""
         if self.key is not None and self.value is not None:
             key, value = torch.cat((self.key, key), 2), torch.cat((self.value, value), 2)
-        self.key, self.value = key[:, :, -MEMORY_BEATS:], value[:, :, -MEMORY_BEATS:]
+        self.key, self.value = key[:, :, -self.beats :], value[:, :, -self.beats :]
         return self.key, self.value
 
 
@@ -221,7 +221,7 @@ class Composer(nn.Module):
     def __init__(self, settings: BarSettings, rows: int, has_kit: bool = False) -> None:
         super().__init__()
         width, row_dim = settings.composer_width, BEAT_STEPS * settings.row_latents
-        self.beat_dim = rows * row_dim
+        self.beat_dim, self.memory_beats = rows * row_dim, settings.memory_beats
         self.sources_in = nn.ModuleList(nn.Linear(self.beat_dim, width, bias=False) for _ in range(SOURCES))
         self.context_in = nn.Sequential(nn.Linear(FEATURES, 128), nn.SiLU(), nn.Linear(128, width))
         self.scene_in = nn.Linear(SCENE, width)
@@ -351,7 +351,7 @@ class Composer(nn.Module):
 
     def memory(self) -> list[Memory]:
         """Return the empty memory of all layers."""
-        return [Memory() for _ in self.layers]
+        return [Memory(self.memory_beats) for _ in self.layers]
 
     @torch.no_grad()
     def fit(self, songs: Iterable[tuple[Tensor, Context]]) -> None:
@@ -359,10 +359,10 @@ class Composer(nn.Module):
         squares = LeastSquares()
         for rows, wanted in self._rows_of(songs):
             squares.add(rows.flatten(0, 2), wanted.flatten(0, 2))
-        weight, bias, deviation = squares.solved()
-        self.guess_weight.copy_(weight)
-        self.guess_bias.copy_(bias)
-        self.deviation.fill_(deviation)
+        weights = squares.solution()
+        self.guess_weight.copy_(weights[:-1].T)
+        self.guess_bias.copy_(weights[-1])
+        self.deviation.fill_(squares.left_by(weights))
 
     def _rows_of(self, songs: Iterable[tuple[Tensor, Context]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what rows see of a blurred past, (1, N, R, F), and what they are, (1, N, R, D / R), of each song."""
@@ -387,13 +387,20 @@ class LeastSquares:
         self.products, self.targets = self.products + rows.T @ rows, self.targets + rows.T @ wanted
         self.total, self.count = self.total + float(wanted.square().sum()), self.count + wanted.numel()
 
-    def solved(self) -> tuple[Tensor, Tensor, float]:
-        """Return weight (D, F), bias (D) and the deviation of what they leave."""
-        products, targets = self.products, self.targets
-        weights = torch.linalg.solve(products + RIDGE * torch.eye(len(products), dtype=torch.float64), targets)
-        explained = 2 * float((weights * targets).sum()) - float((weights * (products @ weights)).sum())
-        left = (self.total - explained) / self.count
-        return weights[:-1].T, weights[-1], max(left, 1e-4) ** 0.5
+    def __add__(self, other: LeastSquares) -> LeastSquares:
+        both = LeastSquares()
+        both.products, both.targets = self.products + other.products, self.targets + other.targets
+        both.total, both.count = self.total + other.total, self.count + other.count
+        return both
+
+    def solution(self) -> Tensor:
+        """Return the weights (F + 1, D), the last of which are the constant."""
+        return torch.linalg.solve(self.products + RIDGE * torch.eye(len(self.products)).double(), self.targets)
+
+    def left_by(self, weights: Tensor) -> float:
+        """Return the deviation of what is wanted from what weights (F + 1, D) make of the rows."""
+        explained = 2 * float((weights * self.targets).sum()) - float((weights * (self.products @ weights)).sum())
+        return float(max((self.total - explained) / max(self.count, 1), 1e-4) ** 0.5)
 
 
 def earlier(beats: Tensor, lags: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ class Generator(nn.Module):
     def asked(self, beats: Tensor, context: Context, rng: torch.Generator) -> tuple[Context, Tensor | None]:
         """Return what a composer that learns from beats (B, N, D) is asked for.
 
-        That is its context, and 1 where its answer counts, (B, N, D); None: everywhere.
+        That is its context, and how much its answer counts, (B, N, D); None: everywhere alike.
         """
         return context, None
 

@@ -24,6 +24,7 @@ class BarSettings:
     composer_width: Count = 192  # features of a beat
     composer_layers: Count = 3  # of the transformer over beats
     composer_heads: Count = 4  # of its attention
+    memory_beats: Count = 256  # of the past that it attends to, and of the songs that it learns from at once
     composer_dropout: ShareBelowOne = 0.1  # of its feed-forward layers, while it learns
     head_width: Count = 128  # features of a row of keys in the flow that draws a beat
     head_layers: Count = 4  # of the flow

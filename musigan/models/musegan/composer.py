@@ -29,6 +29,8 @@ from musigan.rolls.grid import MAX_METER
 from musigan.rolls.parts import FIGURES
 from musigan.rolls.scenes import CLASSES
 
+FAINTEST_ROW = 0.15  # least deviation of a row, in that of its instrument's liveliest
+
 
 class InstrumentHead(RowHead):
     """Flow of single beats by rows of keys, each of one instrument that plays: rests and what is given are left out.
@@ -144,7 +146,7 @@ class InstrumentComposer(Composer):
         self.head = InstrumentHead(settings, instruments, rows, seen)
         self.register_buffer("guess_weight", torch.zeros(instruments, row_dim, seen))
         self.register_buffer("guess_bias", torch.zeros(instruments, row_dim))
-        self.register_buffer("deviation", torch.ones(instruments))
+        self.register_buffer("deviation", torch.ones(rows))
 
     def _voice(
         self, sources: list[Tensor], context: Context, memory: list[Memory] | None, known: Tensor | float
@@ -201,18 +203,32 @@ class InstrumentComposer(Composer):
 
     def _deviations(self) -> Tensor:
         """Return the deviation from the guess of each number of a beat, (D,)."""
-        return self.head.of_beat(self.deviation)
+        return self.head.as_beats(self.deviation[:, None].expand(-1, self.head.row_dim))
+
+    def weights(self) -> Tensor:
+        """Return how much each number of a beat counts, (D,): as its row moves, beside the others of its instrument."""
+        deviations = self.head.by_instrument(self.deviation[:, None])
+        shares = deviations / deviations.amax(-2, keepdim=True)
+        return self.head.as_beats(shares.flatten(0, 1).expand(-1, self.head.row_dim))
 
     @torch.no_grad()
     def fit(self, songs: Iterable[tuple[Tensor, Context]]) -> None:
-        """Set the guess of each instrument to the least squares of beats (1, N, D) in which it plays."""
-        squares = [LeastSquares() for _ in range(self.instruments)]
+        """Set the guess of each instrument to the least squares of beats (1, N, D) in which it plays.
+
+        Each row has a deviation of its own: most of an instrument's rows hardly ever sound, and drawn from the noise of
+        those that do, they would take long to learn to be silent.
+        """
+        squares = [[LeastSquares() for _ in range(self.head.rows // self.instruments)] for _ in range(self.instruments)]
         for rows, wanted in self._rows_of(songs):
             sorted_rows, sorted_wanted = (self.head.by_instrument(each)[0] for each in (rows, wanted))
             plays = sorted_rows[:, :, 0, self.head.plays_column] > 0
-            for number, each in enumerate(squares):
-                chosen = plays[:, number]
-                each.add(sorted_rows[chosen, number].flatten(0, 1), sorted_wanted[chosen, number].flatten(0, 1))
-        for number, each in enumerate(squares):
-            weight, bias, deviation = each.solved()
-            self.guess_weight[number], self.guess_bias[number], self.deviation[number] = weight, bias, deviation
+            for number, own in enumerate(squares):
+                for row, each in enumerate(own):
+                    each.add(sorted_rows[plays[:, number], number, row], sorted_wanted[plays[:, number], number, row])
+        deviations = []
+        for number, own in enumerate(squares):
+            weights = sum(own[1:], own[0]).solution()
+            self.guess_weight[number], self.guess_bias[number] = weights[:-1].T, weights[-1]
+            left = torch.tensor([each.left_by(weights) for each in own])
+            deviations.append(left.clamp(min=FAINTEST_ROW * float(left.max())))
+        self.deviation.copy_(torch.cat(deviations))

@@ -55,7 +55,7 @@ class Generator(bars.Generator):
         return codec, InstrumentComposer(self.settings, codec.rows, self.shape.channels)
 
     def asked(self, beats: Tensor, context: Context, rng: torch.Generator) -> tuple[Context, Tensor | None]:
-        """Give some of the instruments of some pieces, at random: (context, 1 where the answer counts, (B, N, D))."""
+        """Give some of the instruments of some pieces, at random: (context, how much the answer counts, (B, N, D))."""
         count = self.players
         shares = torch.rand(len(beats), 1, generator=rng)
         is_given = (torch.rand(len(beats), count, generator=rng) < shares).to(beats)
@@ -65,7 +65,7 @@ class Generator(bars.Generator):
             context._replace(given=beats, is_given=is_given[:, None].expand(-1, beats.shape[1], -1))
         )
         assert context.is_given is not None
-        return context, 1 - self.composer.head.of_beat(context.is_given)
+        return context, (1 - self.composer.head.of_beat(context.is_given)) * self.composer.weights()
 
     def with_rests(self, context: Context) -> Context:
         """Return the context in which an instrument that does not play in a bar is given there, as silence."""
@@ -138,6 +138,6 @@ FAMILY = Family(
         "evaluate_every": 0,
         "augment": {"transpose_keys": 2},
         "variational": {"learning_rate": 0.002},
-        "prior": {"learning_rate": 0.002, "draws": 1},
+        "prior": {"learning_rate": 0.003, "draws": 1, "beats": 0.25},
     },
 )

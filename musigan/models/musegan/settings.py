@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from musigan.models.bars.settings import BarSettings
-from musigan.settings import CHECKED, Count, NotNegative, Share
+from musigan.settings import CHECKED, Count, NotNegative, Share, ShareBelowOne
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -21,6 +21,9 @@ class MuseganSettings(BarSettings):
     row_latents: Count = 8  # numbers for an octave of an instrument in a 16th
     width: Count = 24  # channels of a codec's fine feature map
     deep_width: Count = 32  # channels of its coarse feature map (half as many rows)
+    composer_layers: Count = 2  # of the transformer over beats
+    composer_dropout: ShareBelowOne = 0.0  # of its feed-forward layers, while it learns
+    memory_beats: Count = 128  # of the past that it attends to, and of the songs that it learns from at once
     head_width: Count = 96  # features of a row of keys in the flow that draws a beat
     together_width: Count = 96  # numbers by which the instruments of a row hear each other
     given_share: Share = 0.3  # of the pieces that are learned from, whose instruments are given in part

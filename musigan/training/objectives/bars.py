@@ -13,7 +13,7 @@ from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
 from musigan.losses import likelihood
 from musigan.models.bars.codec import onsets_of
-from musigan.models.bars.composer import Context
+from musigan.models.bars.composer import Context, Heard
 from musigan.models.bars.generator import Generator
 from musigan.training.objectives.base import StepContext, Terms, sampled
 from musigan.training.objectives.latents import PriorSide, Variational
@@ -94,20 +94,20 @@ class Composition(PriorSide):
         settings, known = self.settings.prior, context.conditions["known"]
         loss = composition(
             self.generator, real, context.conditions, context.rng, settings.draws, settings.past_noise,
-            known, settings.past_unknown,
+            known, settings.past_unknown, settings.beats,
         )  # fmt: skip
         return Terms({"flow": loss})
 
 
 def composition(
     generator: Generator, latents: Tensor, conditions: Mapping[str, Tensor], rng: torch.Generator, draws: int = 1,
-    past_noise: float = 0.0, known: Tensor | None = None, past_unknown: float = 0.0,
+    past_noise: float = 0.0, known: Tensor | None = None, past_unknown: float = 0.0, beats_share: float = 1.0,
 ) -> Tensor:  # fmt: skip
     """Compute the flow-matching loss of each beat of latents (B, L, Z) after those before it, over `known` (B, N) ones.
 
     The past is blurred by noise of a deviation between 0 and `past_noise`, another for each piece; from a share
-    `past_unknown` of the pieces it is kept. Each beat is drawn at `draws` times of the flow, logistic-normal (arXiv
-    2403.03206).
+    `past_unknown` of the pieces it is kept. Each beat, or a random share `beats_share` of them, is drawn at `draws`
+    times of the flow, logistic-normal (arXiv 2403.03206).
     """
     beats = generator.as_beats(latents)
     blur = past_noise * torch.rand(len(beats), 1, 1, generator=rng)
@@ -117,10 +117,14 @@ def composition(
     heard = generator.composer.hear(past, context, is_known)
     wanted = generator.composer.relative(beats, heard)
     share = torch.ones(beats.shape[:2], device=beats.device) if known is None else known
+    if beats_share < 1:
+        chosen = torch.randperm(beats.shape[1], generator=rng)[: max(round(beats_share * beats.shape[1]), 1)]
+        heard = Heard(*(each[:, chosen] for each in heard))
+        wanted, share, asked = wanted[:, chosen], share[:, chosen], None if asked is None else asked[:, chosen]
     total = beats.new_zeros(())
     for _ in range(draws):
-        time = torch.sigmoid(torch.randn(beats.shape[:2], generator=rng)).to(beats.device)
-        noise = torch.randn(beats.shape, generator=rng).to(beats.device)
+        time = torch.sigmoid(torch.randn(wanted.shape[:2], generator=rng)).to(beats.device)
+        noise = torch.randn(wanted.shape, generator=rng).to(beats.device)
         velocity = generator.composer.velocity(noise + time[..., None] * (wanted - noise), time, heard)
         error = (velocity - (wanted - noise)).square()
         if asked is None:
