@@ -327,6 +327,18 @@ def test_past_noise_blurs_what_is_heard_and_not_what_is_learned() -> None:
         assert (plain == pytest.approx(blurred, rel=1e-6)) is same
 
 
+def test_a_share_of_the_beats_stands_for_all() -> None:
+    """Of two beats one is drawn in a step: over many steps as often the one as the other, which cost what both do."""
+    built, told = generator(), tiny.context(tiny.outline(2, 1))
+    latents = torch.randn(1, 8, built.codec.latent_dim, generator=rng(3))
+    latents[:, 4:] *= 3.0  # the second beat costs much more
+    draws = [composition(built, latents, told, rng(seed), beats_share=0.5).item() for seed in range(60)]
+    both = [composition(built, latents, told, rng(seed)).item() for seed in range(60)]
+    assert sum(draws) == pytest.approx(sum(both), rel=0.25)
+    is_second = [value > sum(both) / 60 for value in draws]
+    assert 15 <= sum(is_second) <= 45
+
+
 def test_from_some_pieces_the_past_is_kept_and_never_from_the_guess() -> None:
     built, told = generator(), tiny.context(tiny.outline(5, 1), tiny.outline(5, 2))
     beats = torch.cat([beats_of(built, 5, seed) for seed in (1, 2)])
@@ -561,13 +573,13 @@ def test_every_size_has_an_effect(setting: str) -> None:
 def test_what_changes_no_shape_changes_the_music() -> None:
     told = context(5)
     piece = generator().compose(told, rng())
-    for change in ({"composer_heads": 4}, {"flow_steps": 5}, {"guidance": 0.3}):
+    for change in ({"composer_heads": 4}, {"flow_steps": 5}, {"guidance": 0.3}, {"memory_beats": 1}):
         assert not torch.allclose(generator(**change).compose(told, rng()), piece), change
     for share, is_random in ((0.0, False), (0.5, True)):
         built = generator(composer_dropout=share).train()
         heard = [built.composer.hear(beats_of(built, 5), told).voice for _ in range(2)]
         assert torch.equal(*heard) is not is_random
-    tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout", "guidance"}
+    tested = {*SIZES, "composer_heads", "flow_steps", "composer_dropout", "guidance", "memory_beats"}
     tested |= {"sides"}  # of mono: test_adapting
     assert tested == {entry.name for entry in fields(BarSettings)}
 

@@ -141,6 +141,26 @@ def test_a_composer_is_not_asked_for_what_it_is_given() -> None:
     assert torch.isfinite(composition(generator, latents, conditions, torch.Generator()))
 
 
+def test_a_row_that_hardly_sounds_has_little_noise_and_counts_for_little() -> None:
+    generator = built("hybrid")
+    songs = []
+    for seed in range(3):
+        beats = torch.randn(1, BEATS, generator.composer.beat_dim, generator=torch.Generator().manual_seed(seed))
+        scale = torch.ones(generator.composer.head.rows)
+        scale[1] = 0.0  # of the first instrument
+        rows = generator.composer.head.as_rows(beats) * scale[:, None]
+        songs.append((generator.composer.head.as_beats(rows), context(1)))
+    generator.composer.fit(songs)
+    each = generator.composer.head.rows // COUNT
+    deviation = generator.composer.deviation.reshape(COUNT, each)
+    others = [number for number in range(each) if number != 1]
+    assert deviation[0, 1] < 0.5 * deviation[0, others].min()
+    assert deviation[0, 1] == pytest.approx(0.15 * deviation[0].max().item())
+    weights = generator.composer.head.as_rows(generator.composer.weights()).mean(1).reshape(COUNT, each)
+    assert weights.amax(1).tolist() == pytest.approx([1.0] * COUNT)
+    assert weights[0, 1] == pytest.approx(0.15)
+
+
 def test_checkpoints_in_seconds_keep_their_model(tmp_path: Path) -> None:
     """Those that were written when `musegan` had bars of a fixed length."""
     run, _ = tiny.start(tiny.write_keys(tmp_path / "keys"), tiny.settings("musegan-seconds"))
