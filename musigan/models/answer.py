@@ -245,7 +245,7 @@ FAMILY = Family(
         "epochs": 120,
         "batch_size": 8,
         "variational": {"learning_rate": 2e-3},
-        "augment": {"silent_question": 0.1},
+        "augment": {"silent_question": 0.3},
     },
     losses={"critic_mismatch": 1.0},
 )

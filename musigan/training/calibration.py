@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
@@ -28,8 +29,6 @@ from musigan.rolls.outlines import context_arrays
 from musigan.training.objectives.base import sampled
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from musigan.datasets.rolls import RollDataset
     from musigan.training.runs import Run
 

@@ -252,7 +252,7 @@ def test_questions_are_silent_now_and_then(tmp_path: Path) -> None:
 
 
 def test_silent_questions_are_for_families_that_hear_them() -> None:
-    assert tiny.settings("answer").augment.silent_question == 0.1
+    assert tiny.settings("answer").augment.silent_question == 0.3
     with pytest.raises(SettingsError, match="takes no call"):
         tiny.settings(augment={"silent_question": 0.1})
     with pytest.raises(SettingsError, match="silent_question"):
