@@ -17,6 +17,9 @@ each the call of the next one, is a piece of any length.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -26,7 +29,7 @@ from musigan.layers.convolution import KeyValueCache, normed
 from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.inpainting import joined
-from musigan.models.protocol import Decoded, Judgement, Posterior
+from musigan.models.protocol import CalibrationSet, Decoded, Judgement, Posterior
 from musigan.rolls.shape import RollShape
 from musigan.settings import CHECKED, NotNegative
 
@@ -44,6 +47,8 @@ class Generator(musigan.LatentFlow):
     An answer has a fixed length; longer pieces are chains of answers.
     """
 
+    silent_offset: Tensor
+    silent_gain: Tensor
     PRIOR = (*musigan.LatentFlow.PRIOR, "question_in")
 
     def __init__(self, settings: AnswerSettings, shape: RollShape) -> None:
@@ -51,6 +56,9 @@ class Generator(musigan.LatentFlow):
         self.guidance = settings.guidance
         self.question_in = nn.Linear(settings.latent_dim, settings.transformer_width)
         self.transformer.reach = 2 * self.steps(shape.frames)  # all of call and answer
+        # A calibration of its own after silence, where no guidance exaggerates what the flow draws.
+        self.register_buffer("silent_offset", torch.zeros(settings.latent_dim))
+        self.register_buffer("silent_gain", torch.ones(settings.latent_dim))
 
     def silence(self, batch: int) -> Tensor:
         """Return silent calls, (B, C, K, T)."""
@@ -94,8 +102,9 @@ class Generator(musigan.LatentFlow):
     def sample_prior(self, latents: Tensor, first: int = 0, last: int | None = None, /, **conditions: Tensor) -> Tensor:
         """Run the flow steps `first` to `last` on latents (B, L, Z) of the answer to a `question`, or to silence."""
         question = conditions.get("question")
+        is_heard = question is not None and bool(question.any())
         memory = self._call_cache(question, latents)
-        silence_memory = self._call_cache(None, latents) if self.guidance != 1 else None
+        silence_memory = self._call_cache(None, latents) if is_heard and self.guidance != 1 else None
         for index in range(first, self.flow_steps if last is None else last):
             time = latents.new_full((len(latents),), index / self.flow_steps)
             velocity = self._cached_velocity(latents, time, memory)
@@ -103,8 +112,30 @@ class Generator(musigan.LatentFlow):
                 velocity = torch.lerp(self._cached_velocity(latents, time, silence_memory), velocity, self.guidance)
             latents = latents + velocity / self.flow_steps
         if last is None or last == self.flow_steps:
-            latents = self.calibrated(latents)
+            latents = self._calibrated_after(question, latents)
         return latents
+
+    def _calibrated_after(self, question: Tensor | None, latents: Tensor) -> Tensor:
+        """Bring latents (B, L, Z) to mean and deviation of real ones after question (B / n, C, K, T), or silence."""
+        after_silence = self.silent_offset + self.silent_gain * latents
+        if question is None:
+            return after_silence
+        is_heard = question.flatten(1).any(1).repeat(len(latents) // len(question))
+        return torch.where(is_heard[:, None, None], self.calibrated(latents), after_silence)
+
+    def calibration_sets(self, roll: Tensor, conditions: Mapping[str, Tensor]) -> dict[str, CalibrationSet]:
+        """Return the answers to calls that are heard, and all rolls (B, C, K, T) as answers to silence."""
+        question = conditions["question"]
+        is_heard = question.flatten(1).any(1)
+        heard = {"latent": (roll[is_heard], {"question": question[is_heard]})} if is_heard.any() else {}
+        return {**heard, "silent": (roll, {"question": torch.zeros_like(question)})}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load a state; checkpoints older than the calibration after silence have the other's there, too."""
+        for part in ("offset", "gain"):
+            common = state_dict.get(f"{prefix}latent_{part}", getattr(self, f"latent_{part}"))
+            state_dict.setdefault(f"{prefix}silent_{part}", common)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def decode(self, latents: Tensor, frames: int, question: Tensor | None = None) -> Decoded:
         """Decode latents (B, L, Z) to roll (B, C, K, frames), joined to the end of `question`."""
@@ -214,7 +245,7 @@ FAMILY = Family(
         "epochs": 120,
         "batch_size": 8,
         "variational": {"learning_rate": 2e-3},
-        "augment": {"silent_question": 0.1},
+        "augment": {"silent_question": 0.3},
     },
     losses={"critic_mismatch": 1.0},
 )

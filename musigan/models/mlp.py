@@ -112,6 +112,7 @@ FAMILY = Family(
         "epochs": 200,
         "batch_size": 32,
         "sample_every": 10,
+        "ema_half_life": 1.0,  # no average: behind a hard gate it is sparser and more alike than any of the networks
         "adversarial": {
             "learning_rate": 2e-4,
             "decoder_learning_rate": 2e-4,

@@ -7,7 +7,7 @@ B batch, C channels, K keys, T frames, L latent steps, Z latent dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -232,6 +232,7 @@ class FakePool(Protocol):
         """Return the rolls (B, C, K, T) that a critic of `kind` is shown for `fake`."""
 
 
+CalibrationSet = tuple[Tensor, Mapping[str, Tensor]]  # rolls (N, C, K, T) and their conditions by name
 MOST_GAIN = 2.0  # of a calibration, and 1 / MOST_GAIN its least gain
 
 
@@ -268,12 +269,20 @@ class FlowGenerator(nn.Module):
         """Bring latents (B, L, Z) after the last flow step to the mean and deviation of real ones."""
         return self.latent_offset + self.latent_gain * latents
 
-    def calibrate(self, drawn: Tensor, real: Tensor) -> None:
-        """Set the calibration so that sampled latents `drawn` get the mean and deviation of `real`, (B, L, Z) each."""
+    def calibration_sets(self, roll: Tensor, conditions: Mapping[str, Tensor]) -> dict[str, CalibrationSet]:
+        """Return the rolls (N, C, K, T) and conditions that each calibration is fitted to, by the calibration's name.
+
+        Here the only one, `latent`, is fitted to all rolls (B, C, K, T) of a batch.
+        """
+        return {"latent": (roll, conditions)}
+
+    def calibrate(self, drawn: Tensor, real: Tensor, name: str = "latent") -> None:
+        """Set calibration `name` so that sampled latents `drawn` get mean and deviation of `real`, (B, L, Z) each."""
+        offset, former_gain = getattr(self, f"{name}_offset"), getattr(self, f"{name}_gain")
         gain = real.std((0, 1)) / drawn.std((0, 1)).clamp(min=1e-6)
         gain = gain.clamp(1 / MOST_GAIN, MOST_GAIN)  # bounds the gain of untrained networks
-        self.latent_offset = real.mean((0, 1)) + gain * (self.latent_offset - drawn.mean((0, 1)))
-        self.latent_gain = gain * self.latent_gain
+        setattr(self, f"{name}_offset", real.mean((0, 1)) + gain * (offset - drawn.mean((0, 1))))
+        setattr(self, f"{name}_gain", gain * former_gain)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load a state; checkpoints older than the calibration have none and keep the present one."""

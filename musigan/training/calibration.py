@@ -9,10 +9,12 @@ from 106 to 24 after 20 epochs (60 epochs in all), and from 16 to 9.6 after 70 (
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import stack_examples
@@ -24,6 +26,7 @@ from musigan.models.stages import STAGES
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.outlines import context_arrays
+from musigan.training.objectives.base import sampled
 
 if TYPE_CHECKING:
     from musigan.datasets.rolls import RollDataset
@@ -55,17 +58,18 @@ def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
     if not isinstance(generator, FlowGenerator) or not STAGES[stage].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
-    drawn_latents, real_latents = [], []
+    latents = defaultdict[str, list[tuple[Tensor, Tensor]]](list)  # drawn and real, by calibration
     for first in range(0, PIECES, BATCH):
         # The same rolls each time, spread evenly over the store, cropped as in the first epoch.
         numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
         batch = stack_examples([dataset.example(0, int(number)) for number in numbers]).to(run.device)
-        noise = generator.draw(BATCH, run.shape.frames, rng)
-        drawn_latents.append(generator.sample_prior(noise, **batch.conditions))
-        posterior = generator.encode(batch.roll, **batch.conditions)
-        noise = torch.randn(posterior.mean.shape, generator=rng).to(run.device)
-        real_latents.append(posterior.mean + (0.5 * posterior.log_variance).exp() * noise)
-    generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents))
+        for name, (roll, conditions) in generator.calibration_sets(batch.roll, batch.conditions).items():
+            noise = generator.draw(len(roll), run.shape.frames, rng)
+            drawn = generator.sample_prior(noise, **conditions)
+            latents[name].append((drawn, sampled(generator.encode(roll, **conditions), rng)))
+    for name, pairs in latents.items():
+        drawn_latents, real_latents = zip(*pairs, strict=True)
+        generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents), name)
 
 
 def seconds_of(run: Run, dataset: RollDataset) -> float:

@@ -113,6 +113,49 @@ def test_guidance() -> None:
         built(guidance=-1.0)
 
 
+def test_latents_after_silence_have_a_calibration_of_their_own() -> None:
+    generator: Any = built()["generator"]
+    noise, questions = generator.draw(3, SHAPE.frames, torch.Generator().manual_seed(0)), rolls(3)
+    questions[1] = 0
+    plain = generator.sample_prior(noise, question=questions)
+    generator.calibrate(2 * torch.randn(4, 6, 3), torch.randn(4, 6, 3) + 1, "silent")
+    changed = generator.sample_prior(noise, question=questions)
+    torch.testing.assert_close(changed[[0, 2]], plain[[0, 2]])
+    expected = generator.silent_offset + generator.silent_gain * plain[1]
+    torch.testing.assert_close(changed[1], expected)
+    torch.testing.assert_close(generator.sample_prior(noise[1:2])[0], expected)
+    assert not torch.allclose(expected, plain[1])
+
+
+def test_calibrations_are_fitted_to_answers_after_calls_and_after_silence() -> None:
+    generator: Any = built()["generator"]
+    answers, questions = rolls(3, seed=5), rolls(3)
+    questions[1] = 0
+    sets = generator.calibration_sets(answers, {"question": questions})
+    torch.testing.assert_close(sets["latent"][0], answers[[0, 2]])
+    torch.testing.assert_close(sets["latent"][1]["question"], questions[[0, 2]])
+    torch.testing.assert_close(sets["silent"][0], answers)
+    assert not sets["silent"][1]["question"].any()
+    assert list(generator.calibration_sets(answers, {"question": 0 * questions})) == ["silent"]
+
+
+def test_a_checkpoint_older_than_the_calibration_after_silence_draws_the_same() -> None:
+    """One calibration for all, as then: latents after silence are those of guidance towards silence itself."""
+    generator: Any = built()["generator"]
+    generator.calibrate(2 * torch.randn(4, 6, 3), torch.randn(4, 6, 3) + 1)
+    state = {name: value for name, value in generator.state_dict().items() if not name.startswith("silent_")}
+    loaded: Any = built()["generator"]
+    loaded.load_state_dict(state)
+    latents = noise = loaded.draw(2, SHAPE.frames, torch.Generator().manual_seed(0))
+    silent = torch.zeros(1, SHAPE.channels, SHAPE.keys, SHAPE.frames)
+    for index in range(loaded.flow_steps):
+        time = torch.full((2,), index / loaded.flow_steps)
+        velocity = loaded.velocity(latents, time, silent)
+        latents = latents + torch.lerp(velocity, velocity, loaded.guidance) / loaded.flow_steps
+    expected = generator.latent_offset + generator.latent_gain * latents
+    assert torch.equal(loaded.sample_prior(noise), expected)
+
+
 def test_critic_judges_the_pair() -> None:
     """Both views depend on the question; the roll's on which half is which."""
     critic: Any = built()["critic"]
@@ -209,7 +252,7 @@ def test_questions_are_silent_now_and_then(tmp_path: Path) -> None:
 
 
 def test_silent_questions_are_for_families_that_hear_them() -> None:
-    assert tiny.settings("answer").augment.silent_question == 0.1
+    assert tiny.settings("answer").augment.silent_question == 0.3
     with pytest.raises(SettingsError, match="takes no call"):
         tiny.settings(augment={"silent_question": 0.1})
     with pytest.raises(SettingsError, match="silent_question"):
