@@ -95,14 +95,14 @@ class Session:
 
     # -- streams ----------------------------------------------------------------------------------------------
 
-    def reader(self, source: str, *kinds: str) -> Reader:
-        """Open the store a tool reads. The session closes it."""
+    def reader(self, source: str, *kinds: str, in_order: bool = False) -> Reader:
+        """Open the store a tool reads, `in_order` from front to back only. The session closes it."""
         from musigan import store
 
         if not source:
             raise UsageError('the name of a store is empty (""): an unset variable?')
-        named = store.open_reader(self.stdin(), kinds, STDIN) if source == "-" else store.open_reader(source, kinds)
-        return self._stack.enter_context(named)
+        stream, name = (self.stdin(), STDIN) if source == "-" else (source, None)
+        return self._stack.enter_context(store.open_reader(stream, kinds, name, in_order))
 
     def random_access_reader(self, source: str, *kinds: str) -> Reader:
         """Open a store to read in any order; a stream is spooled to a temporary file first."""
