@@ -89,3 +89,25 @@ def test_head_leaves_a_pipe_that_has_more(stores: dict[str, Path]) -> None:
     assert len(items(done.stdout)) == 1
     with store.open_reader(str(stores["waveform"])) as reader:
         assert items(done.stdout)[0].info == reader.infos()[0]
+
+
+def test_shards_merged_are_the_one_run(tmp_path: Path) -> None:
+    """Byte for byte, a recording that comes twice and a file that is none included."""
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(7):
+        helpers.write_sound(music / f"{number}.wav", helpers.tune(2 + number / 4, [40 + number, 47], number))
+    (music / "4.wav").write_bytes((music / "1.wav").read_bytes())
+    (music / "5.mp3").write_text("not music")
+    options = ["--min-seconds", 1, "-q"]
+    assert run("mp3-to-npy", music, *options, "-o", tmp_path / "whole").returncode == 3
+    codes = [
+        run("mp3-to-npy", music, *options, "--shard", f"{number}/3", "-o", tmp_path / f"{number}").returncode
+        for number in (1, 2, 3)
+    ]
+    assert codes == [0, 0, 3]
+    assert run("musigan merge", *(tmp_path / f"{number}" for number in (1, 2, 3)), "-o", tmp_path / "m").returncode == 0
+    assert len(items(tmp_path / "m")) == 6
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "whole").read_bytes()
+    refused = run("mp3-to-npy", music, "--shard", "9/9", "-o", tmp_path / "no")
+    assert (refused.returncode, "9 shards of 8 files" in one_line(refused.stderr)) == (2, True)
