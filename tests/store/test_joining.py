@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
@@ -12,34 +11,10 @@ import pytest
 from musigan import store
 from musigan.errors import StoreError, UsageError
 from musigan.store import Reader, Song
+from musigan.store.chaining import ChainedReader
 from musigan.store.joining import FirstCopies, StoreSequence, join, joint_header
+from tests.sessions import Session
 from tests.stores import HEADERS, dimensions, items
-
-
-class Quiet:
-    """A session that opens stores and says nothing; it keeps what was skipped, and which stores are open."""
-
-    def __init__(self) -> None:
-        self.skipped: list[str] = []
-        self.open: list[Reader] = []
-
-    def say(self, text: str) -> None: ...
-    def detail(self, text: str) -> None: ...
-    def status(self, text: str) -> None: ...
-    def step(self, note: str = "") -> None: ...
-
-    def skip(self, what: str, reason: str, group: str | None = None) -> None:
-        self.skipped.append(what)
-
-    def progress(self, total: int | None, unit: str) -> Quiet:
-        return self
-
-    def reader(self, source: str | IO[bytes], *kinds: str, in_order: bool = False) -> Reader:
-        self.open.append(store.open_reader(source, kinds, in_order=in_order))
-        return self.open[-1]
-
-    def random_access_reader(self, source: str, *kinds: str) -> Reader:
-        return self.reader(source, *kinds)
 
 
 def keys(path: Path, contents: str, header: store.StoreHeader = HEADERS["keys"], split: str = "train") -> str:
@@ -54,7 +29,7 @@ def keys(path: Path, contents: str, header: store.StoreHeader = HEADERS["keys"],
 
 def joined(folder: Path, *sources: str, once: bool = True) -> tuple[list[str], int]:
     """Join stores; return the titles, and how many songs were left out."""
-    session, target = Quiet(), folder / "joined"
+    session, target = Session(), folder / "joined"
     stores = StoreSequence(sources, session)
     with store.write(str(target), stores.header) as writer:
         left_out = join(stores, writer, session, once)
@@ -71,7 +46,7 @@ def test_songs_come_in_order_and_each_once(tmp_path: Path) -> None:
 
 def test_items_are_the_same_bytes(tmp_path: Path) -> None:
     one, two = keys(tmp_path / "one", "ab"), keys(tmp_path / "two.zarr", "c")
-    whole, parts, session = tmp_path / "whole.zarr", tmp_path / "parts.zarr", Quiet()
+    whole, parts, session = tmp_path / "whole.zarr", tmp_path / "parts.zarr", Session()
     with store.write(str(whole), HEADERS["keys"]) as writer:
         for item in [*items(one), *items(two)]:
             writer.add(item.array, item.dimension_names, item.song)
@@ -102,7 +77,7 @@ def test_other_settings_are_refused_in_words(changes: dict[str, object], word: s
     with store.write(two, header) as writer:
         writer.add(np.ones((2, 2, 1, 4, 3), np.float16), names, Song())
     with pytest.raises(StoreError, match=word) as refused:
-        StoreSequence((one, two), Quiet())
+        StoreSequence((one, two), Session())
     assert one in str(refused.value)
     assert two in str(refused.value)
 
@@ -112,7 +87,7 @@ def test_chunks_do_not_go_with_pairs(tmp_path: Path) -> None:
     with store.write(two, HEADERS["keys"]) as writer:
         writer.add(np.ones((2, 1, 4, 3), np.float16), ("chunks", "channels", "keys", "frames"), Song())
     with pytest.raises(StoreError, match="chunks"):
-        StoreSequence((one, two), Quiet())
+        StoreSequence((one, two), Session())
 
 
 def test_a_header_keeps_what_all_say() -> None:
@@ -128,19 +103,19 @@ def test_a_header_keeps_what_all_say() -> None:
 
 def test_stores_on_disk_are_open_in_their_turn_only(tmp_path: Path) -> None:
     sources = [keys(tmp_path / f"{number}", "ab") for number in range(4)]
-    session = Quiet()
-    files = [reader._file for _ in StoreSequence(sources, session) for reader in session.open]  # type: ignore[attr-defined]
+    session = Session()
+    files = [reader._file for _ in StoreSequence(sources, session) for reader in session.readers]  # type: ignore[attr-defined]
     assert all(file.closed for file in files)
     counts = []
     for _ in StoreSequence(sources, session):
-        counts.append(sum(not reader._file.closed for reader in session.open))  # type: ignore[attr-defined]
+        counts.append(sum(not reader._file.closed for reader in session.readers))  # type: ignore[attr-defined]
     assert counts == [1] * 4
 
 
 def test_a_pipe_is_named_once(tmp_path: Path) -> None:
-    class Piped(Quiet):
-        def reader(self, source: str | IO[bytes], *kinds: str, in_order: bool = False) -> Reader:
-            return super().reader((tmp_path / "one").open("rb") if source == "-" else source, in_order=in_order)
+    class Piped(Session):
+        def reader(self, source: str, *kinds: str, in_order: bool = False) -> Reader:
+            return store.open_reader((tmp_path / "one").open("rb") if source == "-" else source, in_order=in_order)
 
     one, two = keys(tmp_path / "one", "a"), keys(tmp_path / "two", "b")
     with pytest.raises(UsageError, match="twice"):
@@ -169,3 +144,21 @@ def test_copies_are_counted() -> None:
         assert found == expected
         copies.next_store()
     assert copies.left_out == 3
+
+
+def test_a_chain_reads_in_any_order_what_a_merge_writes(tmp_path: Path) -> None:
+    one, two = keys(tmp_path / "one", "ab a"), keys(tmp_path / "two.zarr", "bc c")
+    joined(tmp_path, one, two)
+    with ChainedReader([store.open_reader(one), store.open_reader(two)]) as chain:
+        with store.open_reader(str(tmp_path / "joined")) as merged:
+            assert chain.infos() == merged.infos()
+            assert replace(chain.header, tool={}) == replace(merged.header, tool={})
+            for item, other in zip(chain, merged, strict=True):
+                assert (item.array == other.array).all()
+                assert (chain.read(item.name) == other.array).all()
+                assert (chain.block(item.name, 1) == other.array[1:]).all()
+        assert (chain.left_out, chain.has_checksums) == (1, False)
+        with pytest.raises(IndexError):
+            chain.block("000001", 2)
+    with pytest.raises((OSError, ValueError)):
+        chain.read("000001")
