@@ -148,13 +148,13 @@ class Session:
             raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 
     @contextmanager
-    def writer(self, output: str, force: bool, header: StoreHeader) -> Iterator[Writer]:
+    def writer(self, output: str, force: bool, header: StoreHeader, compress: bool | None = None) -> Iterator[Writer]:
         """Open the store a tool writes; it appears whole, or not at all, when nothing usable came."""
         from musigan import store
 
         self.check_output(output, force)
         target: str | IO[bytes] = self.stdout() if output == "-" else output
-        with store.write(target, header) as writer:
+        with store.write(target, header, compress) as writer:
             yield writer
             if not writer.items:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())

@@ -19,6 +19,7 @@ def main(
         typer.Argument(metavar="[STORE]...", help="Stores of one kind: files, folders, URLs, or - for a pipe."),
     ] = None,
     output: _cli.Output = "-",
+    compress: _cli.Compress = None,
     strict: _cli.Strict = False,
     force: _cli.Force = False,
 ) -> None:
@@ -32,6 +33,6 @@ def main(
 
     session.check_output(output, force)
     stores = StoreSequence(sources or ["-"], session)
-    with session.writer(output, force, stores.header) as writer:
+    with session.writer(output, force, stores.header, compress) as writer:
         join(stores, writer, session, once=False)
     session.summary(f"{writer.items} songs")

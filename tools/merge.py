@@ -19,6 +19,7 @@ def main(
         typer.Argument(metavar="[STORE]...", help="Stores of one kind: files, folders, URLs, or - for a pipe."),
     ] = None,
     output: _cli.Output = "-",
+    compress: _cli.Compress = None,
     strict: _cli.Strict = False,
     force: _cli.Force = False,
 ) -> None:
@@ -35,7 +36,7 @@ def main(
     stores = StoreSequence(sources or ["-"], session)
     for name in stores.disagreed:
         session.say(f"the stores differ in {name}: each song keeps its own, and the new store names none")
-    with session.writer(output, force, stores.header) as writer:
+    with session.writer(output, force, stores.header, compress) as writer:
         left_out = join(stores, writer, session, once=True)
     copies = f", {left_out} that came twice left out" if left_out else ""
     session.summary(f"{writer.items} songs{copies}")

@@ -15,7 +15,7 @@ from reprlib import repr as shown  # shortens long values: the metadata of a dam
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
-from musigan.store import zipstream
+from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
@@ -23,13 +23,18 @@ from musigan.store.layout import (
     Array,
     Item,
     ItemInfo,
+    block_of_shard,
     decode_block,
     gather,
+    info_of,
     item_name,
     parse_array,
     parse_group,
+    parse_root,
 )
 from musigan.store.locations import is_url, url_map
+
+LARGE_DIRECTORY_BYTES = 1 << 20  # of some 1,000 songs of two minutes, whose metadata takes 20 MB of memory
 
 
 @contextmanager
@@ -86,7 +91,7 @@ class Reader:
 
 
 def _limit(key: str) -> int:
-    """Return the largest size in bytes that an entry of a stream may have."""
+    """Return the largest size in bytes that an entry of a stream, or a file but the group's metadata, may have."""
     return MAX_METADATA_BYTES if key.endswith("zarr.json") else zipstream.MAX_ENTRY_BYTES
 
 
@@ -139,14 +144,20 @@ class _KeyedReader(Reader):
     `names` returns the items' names, in order, from the group's header.
     """
 
+    most_root_bytes = MAX_METADATA_BYTES  # of the group's metadata
+
     def __init__(self, source: str, fetch: Fetch, names: Callable[[StoreHeader], Iterable[str]]) -> None:
         self._fetch = fetch
         with _with_source(source):
-            super().__init__(source, parse_group(self._fetch("zarr.json")))
+            header, known = parse_root(self._fetch("zarr.json"), self.most_root_bytes)
+            super().__init__(source, header)
             self._infos = [
-                parse_array(name, self._fetch(f"{name}/zarr.json"), self.header) for name in names(self.header)
+                info_of(name, known[name], header) if name in known else self._info(name) for name in names(header)
             ]
         self._by_name = {info.name: info for info in self._infos}
+
+    def _info(self, name: str) -> ItemInfo:
+        return parse_array(name, self._fetch(f"{name}/zarr.json"), self.header)
 
     def __iter__(self) -> Iterator[Item]:
         return self.chosen(lambda info: True)
@@ -167,9 +178,12 @@ class _KeyedReader(Reader):
             raise IndexError(f"{name} has {info.shape[0]} {info.dimension_names[0]}, no number {index}")
         if info.blocks[1:] != info.shape[1:]:  # a waveform, or a store written by another program in smaller blocks
             return self.read(name)[index : index + 1]
-        number, row = divmod(index, info.blocks[0])
+        number, row = divmod(index, info.stored[0])
         key = "/".join((name, "c", str(number), *("0" for _ in info.shape[1:])))
         with _with_source(self.source):
+            if info.packing.shard_blocks:
+                place, row = divmod(row, info.blocks[0])
+                return block_of_shard(self._fetch(key), info, key, place)[row : row + 1]
             return decode_block(self._fetch(key), info, key)[row : row + 1]
 
 
@@ -227,7 +241,7 @@ class _OrderedReader(Reader):
     def __init__(self, source: str, fetch: Fetch) -> None:
         self._fetch = fetch
         with _with_source(source):
-            super().__init__(source, parse_group(self._fetch("zarr.json")))
+            super().__init__(source, parse_group(together.alone(self._fetch("zarr.json"))))
             _names_by_count(self.header)
 
     def __iter__(self) -> Iterator[Item]:
@@ -244,10 +258,11 @@ class _OrderedReader(Reader):
 class _FolderReader(_KeyedReader):
     """A store in a folder or at a URL, one file or object a key."""
 
-    has_checksums = False
+    most_root_bytes = MAX_METADATA_BYTES + together.MAX_BYTES  # with that of all items
 
     def __init__(self, source: str, fetch: Fetch) -> None:
         super().__init__(source, fetch, _names_by_count)
+        self.has_checksums = all(info.packing.has_checksums for info in self._infos)
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -265,7 +280,7 @@ def _folder_fetch(path: Path) -> Fetch:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise StoreError(f"{key} is not a regular file: not a store, or a damaged one")
-                if status.st_size > _limit(key):
+                if status.st_size > (_FolderReader.most_root_bytes if key == "zarr.json" else _limit(key)):
                     raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
                 data = file.read(status.st_size)
         except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -337,11 +352,13 @@ def _open_any(source: str | IO[bytes], name: str | None, in_order: bool) -> Read
             return _StreamReader(path.open("rb"), label, owned=True)
         with path.open("rb") as file:
             magic = file.read(4)
+            is_large = zipstream.directory_bytes(file) > LARGE_DIRECTORY_BYTES
         if not magic:
             raise StoreError(f"{label}: the file is empty: the tool that wrote it did not finish")
         if magic != b"PK\x03\x04":
             raise StoreError(f"{label}: not a store: a store's file is a ZIP, this begins with {magic!r}")
-        return _StreamReader(path.open("rb"), label, owned=True) if in_order else _ZipReader(path, label)
+        # Entries of other programs come in any order, which a stream does not allow.
+        return _StreamReader(path.open("rb"), label, owned=True) if in_order and is_large else _ZipReader(path, label)
     except FileNotFoundError:
         raise MusiganError(f"{label}: no such file or folder") from None
     except OSError as error:
