@@ -17,6 +17,7 @@ class Session:
         self.statuses: list[str] = []
         self.skipped: list[tuple[str, str, str | None]] = []
         self.counts: list[Count] = []
+        self.readers: list[store.Reader] = []
 
     def say(self, text: str) -> None:
         self.lines.append(text)
@@ -34,8 +35,9 @@ class Session:
         self.counts.append(Count(total, unit))
         return self.counts[-1]
 
-    def reader(self, source: str, *kinds: str) -> store.Reader:
-        return store.open_reader(source, kinds)
+    def reader(self, source: str, *kinds: str, in_order: bool = False) -> store.Reader:
+        self.readers.append(store.open_reader(source, kinds, in_order=in_order))
+        return self.readers[-1]
 
     random_access_reader = reader
 

@@ -328,3 +328,42 @@ def test_music_is_asked_for_wrongly(
         assert "shell/music.sh [FOLDER] [OUT.mp3]" in answer.stdout
         assert "PYTHON" in answer.stdout
         assert "pipefail" not in answer.stdout
+
+
+FAKE_SBATCH = """#!/usr/bin/env bash
+# Runs what is submitted at once: the tasks of an array one after the other.
+echo "sbatch $*" >>"$LOG"
+array= wrapped="${*: -1}"
+while [ $# -gt 0 ]; do [ "$1" != --array ] || array=${2#1-}; shift; done
+if [ -n "$array" ]; then
+    for task in $(seq "$array"); do SLURM_ARRAY_TASK_ID=$task bash -c "$wrapped" || exit; done
+    echo "7;cluster"
+else
+    bash -c "$wrapped"
+fi
+"""
+
+
+def test_slurm_makes_each_shard_once_and_merges_them(ready: Checkout) -> None:
+    executable(ready.root.parent / "slurm" / "sbatch", FAKE_SBATCH)
+    path = f"{ready.root.parent / 'slurm'}:{os.environ['PATH']}"
+    npy_to_keys = ready.venv / "bin" / "npy-to-keys"
+    npy_to_keys.write_text(npy_to_keys.read_text().replace('cat >"$2"', 'cat >"${*: -1}"'))
+    (ready.root.parent / "my music").mkdir()
+    script = ["bash", str(ready.root / "shell" / "slurm.sh")]
+    out = ready.root.parent / "my keys.zarr"
+    done = ready.run([*script, "my music", str(out), "3", "--time", "1:00"], {"MP3_TO_NPY": "3", "PATH": path})
+    assert done.returncode == 0, done.stderr
+    calls = ready.calls()
+    assert [line for line in calls if line.startswith("mp3")] == [
+        f"mp3-to-npy my music --shard {number}/3 -j 0" for number in (1, 2, 3)
+    ]
+    shards = [f"{out}.shards/{number:06d}.zarr.zip" for number in (1, 2, 3)]
+    assert calls[-1] == f"musigan merge {' '.join(shards)} -o {out}"
+    assert "--array 1-3 --time 1:00" in calls[0]
+    assert "--dependency afterok:7 --time 1:00" in calls[-2]
+    Path(shards[1]).unlink()
+    assert ready.run([*script, "my music", str(out), "3"], {"PATH": path}).returncode == 0
+    assert [line.split()[4] for line in ready.calls() if line.startswith("mp3")] == ["2/3"]
+    refused = ready.run([*script, "no music", str(out)], {})
+    assert (refused.returncode, refused.stderr) == (1, "slurm.sh: there is no no music\n")

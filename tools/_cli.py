@@ -45,6 +45,10 @@ Output = Annotated[
     ),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Compress = Annotated[
+    bool | None,
+    typer.Option("--compress/--no-compress", help="Compress with zstd.  [default: keys in folders and at URLs]"),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first input that cannot be used.")]
 Jobs = Annotated[
     int, typer.Option("-j", "--jobs", min=0, help="Songs worked on at once; 0: as many as there are cores.")

@@ -19,12 +19,20 @@ def refuse_as_output(options: dict[str, Any], stores: set[str]) -> None:
     """
     output = "output" if "output" in options else "out"
     target = options.get(output)
+    _refuse_same_url(target, [value for option, value in options.items() if option != output])
     if not isinstance(target, str) or not os.path.lexists(target) or not options.get("force", True):
         return  # without --force nothing that exists is replaced
     for option, value in options.items():
         is_fine = option in (output, REPLACED) or {option, output} <= stores
         if not is_fine and any(_is_among(target, each) for each in _texts(value)):
             raise UsageError(f"{target} is read, and would be replaced: choose another name for the output")
+
+
+def _refuse_same_url(target: Any, values: list[Any]) -> None:
+    """Raise UsageError where the output is a URL that is read: it is cleared before it is written."""
+    is_read = isinstance(target, str) and "://" in target and any(target in _texts(value) for value in values)
+    if is_read:
+        raise UsageError(f"{target} is read, and cannot be replaced meanwhile: choose another name for the output")
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -95,14 +95,14 @@ class Session:
 
     # -- streams ----------------------------------------------------------------------------------------------
 
-    def reader(self, source: str, *kinds: str) -> Reader:
-        """Open the store a tool reads. The session closes it."""
+    def reader(self, source: str, *kinds: str, in_order: bool = False) -> Reader:
+        """Open the store a tool reads, `in_order` from front to back only. The session closes it."""
         from musigan import store
 
         if not source:
             raise UsageError('the name of a store is empty (""): an unset variable?')
-        named = store.open_reader(self.stdin(), kinds, STDIN) if source == "-" else store.open_reader(source, kinds)
-        return self._stack.enter_context(named)
+        stream, name = (self.stdin(), STDIN) if source == "-" else (source, None)
+        return self._stack.enter_context(store.open_reader(stream, kinds, name, in_order))
 
     def random_access_reader(self, source: str, *kinds: str) -> Reader:
         """Open a store to read in any order; a stream is spooled to a temporary file first."""
@@ -148,13 +148,13 @@ class Session:
             raise MusiganError(f"{output} exists: choose another name, or replace it with --force")
 
     @contextmanager
-    def writer(self, output: str, force: bool, header: StoreHeader) -> Iterator[Writer]:
+    def writer(self, output: str, force: bool, header: StoreHeader, compress: bool | None = None) -> Iterator[Writer]:
         """Open the store a tool writes; it appears whole, or not at all, when nothing usable came."""
         from musigan import store
 
         self.check_output(output, force)
         target: str | IO[bytes] = self.stdout() if output == "-" else output
-        with store.write(target, header) as writer:
+        with store.write(target, header, compress) as writer:
             yield writer
             if not writer.items:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())

@@ -30,6 +30,7 @@ def main(
     validation: _cli.Validation = 0.1,
     ends: _cli.Ends = False,
     genre: Annotated[str, typer.Option(help="Genre of all songs.  [default: the name of a song's folder]")] = "",
+    compress: _cli.Compress = None,
     strict: _cli.Strict = False,
     force: _cli.Force = False,
 ) -> None:
@@ -52,6 +53,6 @@ def main(
     session.check_output(output, force)
     found = list(find_files([path for path in paths if path != "-"], MIDI_SUFFIXES, session.skip))
     songs = [*([None] if "-" in paths else []), *found]
-    with session.writer(output, force, request.header(len(songs))) as writer:
+    with session.writer(output, force, request.header(len(songs)), compress) as writer:
         made = request.write(songs, session.stdin, writer, session)
     session.summary(made)

@@ -24,6 +24,7 @@ def main(
     min_seconds: Annotated[float, typer.Option(min=0, help="Skip shorter songs; 20 s is a pair of chunks.")] = 20.0,
     channels: Channels = "stereo",
     dtype: Dtype = "float16",
+    shard: Annotated[str, typer.Option(metavar="K/N", help="Part K of N of the files; musigan merge joins them.")] = "",
     jobs: _cli.Jobs = 0,
     strict: _cli.Strict = False,
     force: _cli.Force = False,
@@ -37,14 +38,15 @@ def main(
     """
     from musigan.analysis.stores import DecodingRequest
     from musigan.errors import UsageError
-    from musigan.files.finding import find_audio
+    from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_shard
     from musigan.machine.cores import usable_cores
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
     request = DecodingRequest(sample_rate, start, None if whole else seconds, min_seconds, channels, dtype)
+    part = Shard.parse(shard)
     session.check_output(output, force)
-    found = list(find_audio(paths, session.skip))
+    found = find_shard(paths, AUDIO_SUFFIXES, part, session.skip)
     with session.writer(output, force, request.header(len(found))) as writer:
         duplicates = request.write(found, jobs or usable_cores(), writer, session)
     session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))

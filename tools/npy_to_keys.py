@@ -31,6 +31,7 @@ def main(
         str, typer.Option(metavar="none|FILE", help="Beats: found if not given, none, or a text file's (one song).")
     ] = "find",
     drums: Annotated[bool, typer.Option("--drums/--no-drums", help="Drums as a channel of their own.")] = True,
+    compress: _cli.Compress = None,
     device: _cli.Device = "auto",
     jobs: _cli.Jobs = 0,
     strict: _cli.Strict = False,
@@ -50,6 +51,6 @@ def main(
     session.check_output(output, force)
     device = resolve_device(device)
     analysis = request.begin(session.reader(source, "pairs", "waveform"))
-    with session.writer(output, force, analysis.header) as writer:
+    with session.writer(output, force, analysis.header, compress) as writer:
         analysis.write(device, jobs or usable_cores(), writer, session)
     session.summary(f"keys of {writer.items} songs")

@@ -12,7 +12,9 @@ from musigan_tools._session import Session
 @_cli.tool
 def main(
     session: Session,
-    source: Annotated[str, typer.Argument(metavar="[KEYS]", help="A keys store, or - for standard input.")] = "-",
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEYS]...", help="Keys stores, or - for a pipe.")
+    ] = None,
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,
     minutes: _training.Minutes = None,
@@ -50,5 +52,5 @@ def main(
     }  # fmt: skip
     given = (preset, config, tuple(assignments or ()))
     more = (*given, steps_limit, minutes, flags, log)
-    request = TrainingRequest((source,), output, False, resume, "", init, force, *more)
+    request = TrainingRequest(tuple(sources or ["-"]), output, False, resume, "", init, force, *more)
     _training.train(session, request, device, print_config)

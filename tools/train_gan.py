@@ -14,7 +14,7 @@ def main(
     session: Session,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEYS]...", help="A keys store, or - for standard input; two for --model cyclegan."),
+        typer.Argument(metavar="[KEYS]...", help="Keys stores, or - for a pipe; for cyclegan one of each kind."),
     ] = None,
     output: _training.Checkpoint_ = "",
     epochs: _training.Epochs = None,

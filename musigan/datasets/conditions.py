@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -72,9 +71,8 @@ CONDITIONS: dict[str, Callable[[RollSource], np.ndarray]] = {
 
 
 def style_of(song: Song) -> str:
-    """Return a song's genre tag, or else the name of its folder, in lower case; "" where there is neither."""
-    name = song.genre.strip() or PurePosixPath(song.source).parent.name
-    return name.lower()
+    """Return a song's style; "" where it has none."""
+    return song.style
 
 
 def style_number(name: str, styles: Sequence[str]) -> np.ndarray:

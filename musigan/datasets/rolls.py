@@ -28,6 +28,7 @@ from musigan.rolls.tone import average
 from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader, StoreHeader
+from musigan.store.header import PLAIN
 from musigan.store.splits import HELD_BACK, held_out_names, marked_names
 
 
@@ -215,7 +216,7 @@ class RollDataset:
         levels = [float(song.level) for song in self._songs.values() if song.level is not None]
         names = dict.fromkeys(place.item for place in self.places)  # of the songs that are learned from
         return MusicRecord(
-            replace(self.reader.header, expected=None, items=None),
+            replace(self.reader.header, expected=None, items=None, format=PLAIN),
             float(np.median(levels)) if levels else TYPICAL_LEVEL,
             self.styles if "style" in self.needs else None,
             self.song_statistics() if "tempo" in self.needs else None,

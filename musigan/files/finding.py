@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from musigan.errors import AudioError, MusiganError
+from musigan.errors import AudioError, FieldError, MusiganError, UsageError
 from musigan.files.text import clean_text, encodable, printable
 
 # Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
@@ -34,7 +35,9 @@ FFMPEG_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 
+T = TypeVar("T")
 SkipCallback = Callable[[str, str], None]  # (printable path, reason)
+MOST_SHARDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,52 @@ class MediaFile:
     source: str
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 1, of `count` equal parts of a list, which in their order make the whole list."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Parse "3/16"; "" is all. Raises FieldError for other text."""
+        number, _, count = text.partition("/")
+        try:
+            shard = cls(int(number), int(count)) if text else cls()
+        except ValueError:
+            shard = cls(0, 0)
+        if not 1 <= shard.number <= shard.count <= MOST_SHARDS:
+            raise FieldError("{shard} {0}: expected which part of how many, as in 3/16, from 1/16 to 16/16", text)
+        return shard
+
+    def of(self, values: Sequence[T]) -> Sequence[T]:
+        """Return the values of this part. Raises UsageError for more parts than values."""
+        if values and len(values) < self.count:
+            raise UsageError(f"{self.count} shards of {len(values)} files: expected one file for each or more")
+        first, end = (len(values) * number // self.count for number in (self.number - 1, self.number))
+        return values[first:end]
+
+
 def find_audio(paths: Iterable[str | os.PathLike[str]], on_skip: SkipCallback | None = None) -> Iterator[MediaFile]:
     """Yield the audio files among `paths`, in the way of `find_files`."""
     return find_files(paths, AUDIO_SUFFIXES, on_skip)
+
+
+def find_shard(
+    paths: Iterable[str | os.PathLike[str]], suffixes: frozenset[str], shard: Shard, on_skip: SkipCallback
+) -> list[MediaFile]:
+    """Return a shard's part of the files of a kind; on_skip(path, reason) hears of each bad path in one shard only."""
+    listing: list[MediaFile | tuple[str, str]] = []
+    for file in find_files(paths, suffixes, lambda *skipped: listing.append(skipped)):
+        listing.append(file)
+    found = []
+    for each in shard.of(listing):
+        if isinstance(each, MediaFile):
+            found.append(each)
+        else:
+            on_skip(*each)
+    return found
 
 
 def find_files(

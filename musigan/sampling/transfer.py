@@ -139,7 +139,9 @@ class Transfer:
         chunk_seconds = length * (2 if is_paired else 1) / frame_rate
         starts = item.song.start_times(len(item.array), chunk_seconds)
         blocks = chunks.cut_at(self.song(song, to), starts, frame_rate, length, is_paired)
-        turned_song = replace(item.song, title=f"{item.title} (to {self.domains[to]})")
+        kind = self.domains[to]
+        content = item.song.content and f"{item.song.content} to {kind}"  # other music than the song's own
+        turned_song = replace(item.song, title=f"{item.title} (to {kind})", content=content)
         return np.ascontiguousarray(blocks, np.float16), item.dimension_names, turned_song
 
     def translate_store(self, reader: Reader, to: int, writer: Writer, reporter: Reporter) -> None:

@@ -8,7 +8,10 @@ from musigan.store.header import StoreHeader
 
 AXES = ("frame_seconds", "low_key", "high_key")  # what the axes of a roll mean, but for its tracks
 COMPARE = "such rolls cannot be compared; make both with the same --keys and --frame-seconds"
-WORDS = {"frame_seconds": "frames of {} s", "low_key": "keys from {}", "high_key": "keys up to {}", "band": "bands {}"}
+WORDS = {
+    "kind": "{}", "sample_rate": "sound at {} Hz", "chunk_seconds": "chunks of {:g} s",
+    "frame_seconds": "frames of {} s", "low_key": "keys from {}", "high_key": "keys up to {}", "band": "bands {}",
+}  # fmt: skip
 TRAINED = "make the keys with the settings that it was trained with"
 
 

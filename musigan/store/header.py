@@ -13,7 +13,8 @@ from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.shape import Geometry
 from musigan.store.attributes import Attributes, carried, is_count, is_number
 
-FORMAT = 1
+PLAIN, PACKED = 1, 2  # formats: blocks that lie as they are; compressed or in shards, or their metadata together
+FORMAT = PACKED  # the newest that is read
 MOST = {"sample_rate": 1e6, "chunk_seconds": 1e6, "frame_seconds": 100.0}  # Hz, seconds
 REQUIRED = {
     "waveform": ("sample_rate",),
@@ -40,7 +41,7 @@ class StoreHeader(Attributes):
     tracks: tuple[str, ...] = ()  # names of the channels; (): the sides of a recording, without drums
     expected: int | None = None  # number of items announced by the first tool, for progress
     items: int | None = None  # number of items, where the header is written last
-    format: int = FORMAT
+    format: int = field(default=PLAIN, compare=False)  # of the bytes, whatever is in them
     tool: Mapping[str, Any] = field(default_factory=dict)  # {library: version} that wrote the store
 
     @classmethod

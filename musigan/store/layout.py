@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import StoreError
-from musigan.store import zipstream
+from musigan.store import together, zipstream
 from musigan.store.header import StoreHeader
+from musigan.store.packing import Packing
 from musigan.store.song import Song, check_gaps
 
 ATTRIBUTE = "musigan"
@@ -45,6 +46,12 @@ class ItemInfo:
     blocks: tuple[int, ...]
     dimension_names: tuple[str, ...]
     song: Song
+    packing: Packing = field(default=Packing(), compare=False)
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of what is stored under one key: a block, or a shard of several."""
+        return (self.blocks[0] * max(self.packing.shard_blocks, 1), *self.blocks[1:])
 
     @property
     def title(self) -> str:
@@ -53,18 +60,18 @@ class ItemInfo:
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Number of blocks along each axis."""
-        return tuple(-(-size // block) for size, block in zip(self.shape, self.blocks, strict=True))
+        """Number of keys along each axis."""
+        return tuple(-(-size // stored) for size, stored in zip(self.shape, self.stored, strict=True))
 
     def block_keys(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
-        """Yield each block's key in the store and its slices of the array."""
+        """Yield each key of a block, or a shard of them, in the store and its slices of the array."""
         grid = self.grid
         # Not np.ndindex: it lists all indices first, and a damaged store may claim any number of blocks.
         for number in range(math.prod(grid)):
             index = [int(i) for i in np.unravel_index(number, grid)]
             place = tuple(
                 slice(i * block, min((i + 1) * block, size))
-                for i, block, size in zip(index, self.blocks, self.shape, strict=True)
+                for i, block, size in zip(index, self.stored, self.shape, strict=True)
             )
             yield "/".join((self.name, "c", *map(str, index))), place
 
@@ -98,9 +105,9 @@ def item_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def _parse_json(data: bytes | memoryview, key: str) -> dict[str, Any]:
+def _parse_json(data: bytes | memoryview, key: str, most_bytes: int = MAX_METADATA_BYTES) -> dict[str, Any]:
     """Parse the metadata document under `key`. Raises StoreError where it is not Zarr version 3 JSON."""
-    if len(data) > MAX_METADATA_BYTES:
+    if len(data) > most_bytes:
         raise StoreError(f"{key} has {len(data)} bytes, too many for metadata: the store is damaged")
     try:
         document = json.loads(bytes(data))
@@ -116,11 +123,19 @@ def parse_group(data: bytes | memoryview) -> StoreHeader:
 
     Raises StoreError for an unknown kind or format, and for missing or impossible values.
     """
-    document = _parse_json(data, "zarr.json")
+    return parse_root(data, MAX_METADATA_BYTES)[0]
+
+
+def parse_root(data: bytes | memoryview, most_bytes: int) -> tuple[StoreHeader, Mapping[str, Any]]:
+    """Parse a group's zarr.json of at most so many bytes; return its header, and the items' metadata that it holds.
+
+    Raises StoreError as `parse_group` does.
+    """
+    document = _parse_json(data, "zarr.json", most_bytes)
     attributes = document.get("attributes")
     if document.get("node_type") != "group" or not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
         raise StoreError('not a musigan store: zarr.json has no "musigan" attribute')
-    return StoreHeader.parse(attributes[ATTRIBUTE])
+    return StoreHeader.parse(attributes[ATTRIBUTE]), together.documents_of(document)
 
 
 def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> ItemInfo:
@@ -128,10 +143,14 @@ def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> Ite
 
     Raises StoreError where it is incomplete, of a form that stores do not use, too large, or contradicts the header.
     """
-    document = _parse_json(data, f"{name}/zarr.json")
+    return info_of(name, _parse_json(data, f"{name}/zarr.json"), header)
+
+
+def info_of(name: str, document: Mapping[str, Any], header: StoreHeader) -> ItemInfo:
+    """Return what the metadata document of item `name` says; raises StoreError as `parse_array` does."""
     try:
         shape = _whole_numbers(document["shape"])
-        blocks = _whole_numbers(document["chunk_grid"]["configuration"]["chunk_shape"])
+        stored = _whole_numbers(document["chunk_grid"]["configuration"]["chunk_shape"])
         names = tuple(document["dimension_names"])
         dtype, attributes = document["data_type"], document.get("attributes", {})
         is_plain = (
@@ -141,25 +160,23 @@ def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> Ite
             and document["chunk_key_encoding"].get("configuration", {}).get("separator", "/") == "/"
             and not document.get("storage_transformers")
         )
-        codecs = [codec if isinstance(codec, str) else codec["name"] for codec in document["codecs"]]
-        endian = document["codecs"][0].get("configuration", {}).get("endian", "little")
+        packing, blocks = Packing.parse(document["codecs"], stored)
+    except StoreError as error:
+        raise StoreError(f"{name} {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise StoreError(f"{name}/zarr.json lacks what a Zarr array needs: the store is damaged") from None
-    if codecs != ["bytes"] or endian != "little":
-        codec_names = ", ".join(shown(codec).strip("'") for codec in codecs[:4])
-        raise StoreError(f"{name} is stored with {codec_names}; a store's blocks are plain little-endian bytes")
     if not is_plain or dtype not in DTYPES or not isinstance(attributes, dict):
         raise StoreError(f"{name} is a Zarr array of a form that is not used here ({shown(dtype)}); expected {DTYPES}")
     if not len(shape) == len(blocks) == len(names) <= 5 or not all(1 <= n <= MAX_ITEM_BYTES for n in shape + blocks):
         raise StoreError(f"{name} has shape {shown(shape)} in blocks of {shown(blocks)}: these do not add up")
     item_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    if item_bytes > MAX_ITEM_BYTES or math.prod(blocks) * np.dtype(dtype).itemsize > zipstream.MAX_ENTRY_BYTES:
+    if item_bytes > MAX_ITEM_BYTES or math.prod(stored) * np.dtype(dtype).itemsize > zipstream.MAX_ENTRY_BYTES:
         raise StoreError(f"{name} claims {item_bytes} bytes in blocks of {blocks}, more than a song can have")
     check_shape(name, shape, names, header)
     song = Song.parse(attributes, name, shape[0], header.kind)
     if song.starts:
         check_gaps(song.starts, header.chunk_seconds * (2 if names[0] == "pairs" else 1), name)
-    return ItemInfo(name, shape, dtype, blocks, names, song)
+    return ItemInfo(name, shape, dtype, blocks, names, song, packing)
 
 
 def _whole_numbers(values: object) -> tuple[int, ...]:
@@ -203,26 +220,54 @@ def holds_numbers(array: Array) -> bool:
 
 
 def decode_block(data: bytes | memoryview, info: ItemInfo, key: str) -> Array:
-    """View a block's bytes as an array of shape `info.blocks`, not copied. Raises StoreError for a wrong size."""
+    """Return a stored block as an array of shape `info.blocks`, not copied unless it is compressed.
+
+    Raises StoreError for a wrong size.
+    """
     dtype = np.dtype(info.dtype).newbyteorder("<")
-    if memoryview(data).nbytes != math.prod(info.blocks) * dtype.itemsize:
+    size = math.prod(info.blocks) * dtype.itemsize
+    plain = info.packing.unpack(data, size, key)
+    if memoryview(plain).nbytes != size:
         raise StoreError(
-            f"block {key} has {memoryview(data).nbytes} bytes, its metadata gives another size: the store is damaged"
+            f"block {key} has {memoryview(plain).nbytes} bytes, its metadata gives another size: the store is damaged"
         )
-    return np.frombuffer(data, dtype).reshape(info.blocks)
+    return np.frombuffer(plain, dtype).reshape(info.blocks)
+
+
+def block_of_shard(data: bytes | memoryview, info: ItemInfo, key: str, number: int) -> Array:
+    """Return block `number` of a shard as `decode_block` does."""
+    block = info.packing.blocks_of(data, key)[number]
+    if not block.nbytes:
+        raise StoreError(f"{key} lacks its block {number}: the store is damaged")
+    return decode_block(block, info, key)
+
+
+def _place(data: bytes | memoryview, info: ItemInfo, key: str, target: Array) -> None:
+    """Decode what is stored under a key, a block or a shard, into its part of an item.
+
+    Zarr pads the last of a dimension to full size; only its beginning belongs to the item.
+    """
+    if not info.packing.shard_blocks:
+        target[...] = decode_block(data, info, key)[tuple(slice(0, size) for size in target.shape)]
+        return
+    rows = info.blocks[0]
+    for number, block in enumerate(info.packing.blocks_of(data, key)[: -(-len(target) // rows)]):
+        if not block.nbytes:
+            raise StoreError(f"{key} lacks its block {number}: the store is damaged")
+        part = target[number * rows : (number + 1) * rows]
+        part[...] = decode_block(block, info, key)[: len(part)]
 
 
 def gather(info: ItemInfo, fetch: Callable[[str], bytes | memoryview]) -> Array:
     """Assemble one whole item from its blocks, fetched by their keys in order. Raises StoreError."""
     array: Array | None = None
     for key, place in info.block_keys():
-        block = decode_block(fetch(key), info, key)
+        data = fetch(key)
         if array is None:  # only after the first block came: a false shape without data costs no memory
             try:
                 array = np.empty(info.shape, info.dtype)
             except MemoryError:
                 raise StoreError(f"{info.name} has shape {info.shape}: more than fits into memory") from None
-        # Zarr pads the last block of a dimension to full size; only its beginning belongs to the array.
-        array[place] = block[tuple(slice(0, s.stop - s.start) for s in place)]
+        _place(data, info, key, array[place])
     assert array is not None
     return array

@@ -8,14 +8,14 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
-from musigan.store import zipstream
+from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
@@ -23,13 +23,18 @@ from musigan.store.layout import (
     Array,
     Item,
     ItemInfo,
+    block_of_shard,
     decode_block,
     gather,
+    info_of,
     item_name,
     parse_array,
     parse_group,
+    parse_root,
 )
 from musigan.store.locations import is_url, url_map
+
+LARGE_DIRECTORY_BYTES = 1 << 20  # of some 1,000 songs of two minutes, whose metadata takes 20 MB of memory
 
 
 @contextmanager
@@ -55,6 +60,10 @@ class Reader:
 
     def __iter__(self) -> Iterator[Item]:
         raise NotImplementedError
+
+    def chosen(self, is_wanted: Callable[[ItemInfo], bool]) -> Iterator[Item]:
+        """Yield the items that are wanted by their metadata; the data of others is not read where that is possible."""
+        return (item for item in self if is_wanted(item.info))
 
     def infos(self) -> list[ItemInfo]:
         """Return each item's metadata without reading data. Raises UsageError for a pipe."""
@@ -82,7 +91,7 @@ class Reader:
 
 
 def _limit(key: str) -> int:
-    """Return the largest size in bytes that an entry of a stream may have."""
+    """Return the largest size in bytes that an entry of a stream, or a file but the group's metadata, may have."""
     return MAX_METADATA_BYTES if key.endswith("zarr.json") else zipstream.MAX_ENTRY_BYTES
 
 
@@ -126,27 +135,35 @@ class _StreamReader(Reader):
             self._file.close()
 
 
+Fetch = Callable[[str], memoryview]  # of the bytes under a key; raises StoreError
+
+
 class _KeyedReader(Reader):
     """A store whose keys can be fetched in any order.
 
-    `fetch` returns the bytes under a key, or raises StoreError; `names` returns the items' names, in order, from the
-    group's header.
+    `names` returns the items' names, in order, from the group's header.
     """
 
-    def __init__(
-        self, source: str, fetch: Callable[[str], memoryview], names: Callable[[StoreHeader], list[str]]
-    ) -> None:
+    most_root_bytes = MAX_METADATA_BYTES  # of the group's metadata
+
+    def __init__(self, source: str, fetch: Fetch, names: Callable[[StoreHeader], Iterable[str]]) -> None:
         self._fetch = fetch
         with _with_source(source):
-            super().__init__(source, parse_group(self._fetch("zarr.json")))
+            header, known = parse_root(self._fetch("zarr.json"), self.most_root_bytes)
+            super().__init__(source, header)
             self._infos = [
-                parse_array(name, self._fetch(f"{name}/zarr.json"), self.header) for name in names(self.header)
+                info_of(name, known[name], header) if name in known else self._info(name) for name in names(header)
             ]
         self._by_name = {info.name: info for info in self._infos}
 
+    def _info(self, name: str) -> ItemInfo:
+        return parse_array(name, self._fetch(f"{name}/zarr.json"), self.header)
+
     def __iter__(self) -> Iterator[Item]:
-        for info in self._infos:
-            yield Item(info, self.read(info.name))
+        return self.chosen(lambda info: True)
+
+    def chosen(self, is_wanted: Callable[[ItemInfo], bool]) -> Iterator[Item]:
+        return (Item(info, self.read(info.name)) for info in self._infos if is_wanted(info))
 
     def infos(self) -> list[ItemInfo]:
         return list(self._infos)
@@ -161,9 +178,12 @@ class _KeyedReader(Reader):
             raise IndexError(f"{name} has {info.shape[0]} {info.dimension_names[0]}, no number {index}")
         if info.blocks[1:] != info.shape[1:]:  # a waveform, or a store written by another program in smaller blocks
             return self.read(name)[index : index + 1]
-        number, row = divmod(index, info.blocks[0])
+        number, row = divmod(index, info.stored[0])
         key = "/".join((name, "c", str(number), *("0" for _ in info.shape[1:])))
         with _with_source(self.source):
+            if info.packing.shard_blocks:
+                place, row = divmod(row, info.blocks[0])
+                return block_of_shard(self._fetch(key), info, key, place)[row : row + 1]
             return decode_block(self._fetch(key), info, key)[row : row + 1]
 
 
@@ -213,73 +233,101 @@ class _ZipReader(_KeyedReader):
             raise StoreError(f"it holds {min(foreign_keys)}, which is no part of it: the store is damaged")
 
 
+class _OrderedReader(Reader):
+    """A finished store in a folder or at a URL, read from front to back: no list of its items is kept."""
+
+    has_checksums = False
+
+    def __init__(self, source: str, fetch: Fetch) -> None:
+        self._fetch = fetch
+        with _with_source(source):
+            super().__init__(source, parse_group(together.alone(self._fetch("zarr.json"))))
+            _names_by_count(self.header)
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.chosen(lambda info: True)
+
+    def chosen(self, is_wanted: Callable[[ItemInfo], bool]) -> Iterator[Item]:
+        with _with_source(self.source):
+            for name in _names_by_count(self.header):
+                info = parse_array(name, self._fetch(f"{name}/zarr.json"), self.header)
+                if is_wanted(info):
+                    yield Item(info, gather(info, self._fetch))
+
+
+class _FolderReader(_KeyedReader):
+    """A store in a folder or at a URL, one file or object a key."""
+
+    most_root_bytes = MAX_METADATA_BYTES + together.MAX_BYTES  # with that of all items
+
+    def __init__(self, source: str, fetch: Fetch) -> None:
+        super().__init__(source, fetch, _names_by_count)
+        self.has_checksums = all(info.packing.has_checksums for info in self._infos)
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Open a file without waiting for somebody to write it, as a named pipe would."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-class _FolderReader(_KeyedReader):
-    """A store in a folder, one file a key."""
+def _folder_fetch(path: Path) -> Fetch:
+    """Return what reads the files below a folder."""
 
-    has_checksums = False
+    def fetch(key: str) -> memoryview:
+        """Read a file."""
+        try:
+            with open(path / key, "rb", opener=_without_waiting) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise StoreError(f"{key} is not a regular file: not a store, or a damaged one")
+                if status.st_size > (_FolderReader.most_root_bytes if key == "zarr.json" else _limit(key)):
+                    raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
+                data = file.read(status.st_size)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+        except OSError as error:
+            raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
+        if not data:
+            raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished")
+        return memoryview(data)
 
-    def __init__(self, path: Path, source: str) -> None:
-        def fetch(key: str) -> memoryview:
-            """Read a file."""
-            try:
-                with open(path / key, "rb", opener=_without_waiting) as file:
-                    status = os.fstat(file.fileno())
-                    if not stat.S_ISREG(status.st_mode):
-                        raise StoreError(f"{key} is not a regular file: not a store, or a damaged one")
-                    if status.st_size > _limit(key):
-                        raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
-                    data = file.read(status.st_size)
-            except (FileNotFoundError, NotADirectoryError, ValueError):
-                raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
-            except OSError as error:
-                raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
-            if not data:
-                raise StoreError(f"{key} is missing or empty: not a store, or one that was not finished")
-            return memoryview(data)
-
-        super().__init__(source, fetch, _names_by_count)
+    return fetch
 
 
-class _UrlReader(_KeyedReader):
-    """A store at a URL, one object a key."""
+def _url_fetch(url: str) -> Fetch:
+    """Return what fetches the objects below a URL."""
+    objects = url_map(url)
 
-    has_checksums = False
+    def fetch(key: str) -> memoryview:
+        """Fetch all bytes of an object."""
+        try:
+            return memoryview(objects[key])
+        except KeyError:
+            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+        except Exception as error:  # each fsspec file system has error classes of its own
+            raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
 
-    def __init__(self, url: str) -> None:
-        objects = url_map(url)
-
-        def fetch(key: str) -> memoryview:
-            """Fetch all bytes of an object."""
-            try:
-                return memoryview(objects[key])
-            except KeyError:
-                raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
-            except Exception as error:  # each fsspec file system has error classes of its own
-                raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
-
-        super().__init__(url, fetch, _names_by_count)
+    return fetch
 
 
-def _names_by_count(header: StoreHeader) -> list[str]:
-    """List the names of a finished store's items from their number. Raises StoreError for an impossible number."""
+def _names_by_count(header: StoreHeader) -> Iterable[str]:
+    """Return the names of a finished store's items from their number. Raises StoreError for an impossible number."""
     items = header.other.get("items") if header.items is None else header.items
     if not is_count(items):
         raise StoreError(f'the store says it has {shown(items)} items; a store in a folder counts them under "items"')
-    return [item_name(number) for number in range(1, items + 1)]
+    return (item_name(number) for number in range(1, items + 1))
 
 
-def open_reader(source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None) -> Reader:
+def open_reader(
+    source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None, in_order: bool = False
+) -> Reader:
     """Open a store: a binary file object or FIFO (read from front to back), a file, a folder or a URL.
 
-    `kinds` are the kinds that the caller can use; `name` is the store's name in messages. Raises StoreError for
+    `kinds` are the kinds that the caller can use; `name` is the store's name in messages. With `in_order` any store is
+    read from front to back only, in memory that does not grow with the number of its items. Raises StoreError for
     another kind or a damaged store, MusiganError for a file that cannot be read.
     """
-    reader = _open_any(source, name)
+    reader = _open_any(source, name, in_order)
     if kinds and reader.kind not in kinds:
         reader.close()
         advice = {"waveform": "mp3-to-npy", "pairs": "pair-chunks", "keys": "npy-to-keys"}[kinds[0]]
@@ -289,25 +337,28 @@ def open_reader(source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str 
     return reader
 
 
-def _open_any(source: str | IO[bytes], name: str | None) -> Reader:
+def _open_any(source: str | IO[bytes], name: str | None, in_order: bool) -> Reader:
     if not isinstance(source, str):
         return _StreamReader(source, name or str(getattr(source, "name", "store")))
     label = name or source
+    of_keys = _OrderedReader if in_order else _FolderReader
     if is_url(source):
-        return _UrlReader(source)
+        return of_keys(source, _url_fetch(source))
     path = Path(source)
     try:
         if path.is_dir():
-            return _FolderReader(path, label)
+            return of_keys(label, _folder_fetch(path))
         if path.is_fifo() or path.is_char_device():
             return _StreamReader(path.open("rb"), label, owned=True)
         with path.open("rb") as file:
             magic = file.read(4)
+            is_large = zipstream.directory_bytes(file) > LARGE_DIRECTORY_BYTES
         if not magic:
             raise StoreError(f"{label}: the file is empty: the tool that wrote it did not finish")
         if magic != b"PK\x03\x04":
             raise StoreError(f"{label}: not a store: a store's file is a ZIP, this begins with {magic!r}")
-        return _ZipReader(path, label)
+        # Entries of other programs come in any order, which a stream does not allow.
+        return _StreamReader(path.open("rb"), label, owned=True) if in_order and is_large else _ZipReader(path, label)
     except FileNotFoundError:
         raise MusiganError(f"{label}: no such file or folder") from None
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import PurePosixPath
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import Any
 
@@ -92,6 +93,11 @@ class Song(Attributes):
     def title_or_source(self) -> str:
         """The title; the source of a song without one."""
         return self.title or self.source
+
+    @property
+    def style(self) -> str:
+        """The genre tag, or else the name of the song's folder, in lower case; "" where there is neither."""
+        return (self.genre.strip() or PurePosixPath(self.source).parent.name).lower()
 
     @property
     def is_held_out(self) -> bool:

@@ -17,7 +17,7 @@ from musigan import __version__
 from musigan.errors import UsageError
 from musigan.files.atomic import Aside
 from musigan.store import zipstream
-from musigan.store.header import FORMAT, StoreHeader
+from musigan.store.header import PACKED, PLAIN, StoreHeader
 from musigan.store.layout import (
     ATTRIBUTE,
     DTYPES,
@@ -28,11 +28,15 @@ from musigan.store.layout import (
     parse_group,
 )
 from musigan.store.locations import check_replaceable, clear_url, is_stream, is_url, url_children, url_map
+from musigan.store.packing import LEVEL, SHARD_BLOCKS
 from musigan.store.song import Song
+from musigan.store.together import Together
 
 
 class _Sink(Protocol):
     """A destination of a store's bytes. Before `finish`, no reader accepts what is there as a store."""
+
+    has_shards: bool  # whether blocks go together, where they are compressed: each key is a file or an object
 
     def begin(self, header: StoreHeader) -> None:
         """Begin with the group's header; called first, once."""
@@ -58,6 +62,8 @@ def _group_json(header: StoreHeader) -> bytes:
 
 class _StreamSink:
     """A ZIP written from front to back to an open binary file, usually a pipe."""
+
+    has_shards = False
 
     def __init__(self, file: IO[bytes]) -> None:
         self._entries = zipstream.EntryWriter(file)
@@ -118,27 +124,49 @@ class _FileSink(_StreamSink):
         self._aside.discard()
 
 
-class _FolderSink:
-    """A folder: written under a temporary name, the group's metadata last, then renamed."""
+class _KeyedSink:
+    """A place where each key is a file or an object; the group's metadata is written last, with that of all items."""
 
-    def __init__(self, path: Path) -> None:
-        self._aside = Aside(path, folder=True)
+    has_shards = True
+
+    def __init__(self) -> None:
         self._header: StoreHeader | None = None
+        self._together = Together()
 
     def begin(self, header: StoreHeader) -> None:
         self._header = header
 
     def put(self, key: str, data: bytes | memoryview) -> None:
+        if key.endswith("/zarr.json"):
+            self._together.add(key.removesuffix("/zarr.json"), data)
+        self.store(key, data)
+
+    def store(self, key: str, data: bytes | memoryview) -> None:
+        """Store `data` under `key`."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Do nothing: each file or object is complete once it is written."""
+
+    def finish(self, items: int) -> None:
+        assert self._header is not None
+        self.store("zarr.json", self._together.within(_group_json(replace(self._header, items=items))))
+
+
+class _FolderSink(_KeyedSink):
+    """A folder: written under a temporary name, then renamed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._aside = Aside(path, folder=True)
+
+    def store(self, key: str, data: bytes | memoryview) -> None:
         target = self._aside.path / key
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
-    def flush(self) -> None:
-        """Do nothing: each file is complete once it is written."""
-
     def finish(self, items: int) -> None:
-        assert self._header is not None
-        self.put("zarr.json", _group_json(replace(self._header, items=items)))
+        super().finish(items)
         self._aside.exchange()
         self._aside.discard()
 
@@ -146,30 +174,20 @@ class _FolderSink:
         self._aside.discard()
 
 
-class _UrlSink:
+class _UrlSink(_KeyedSink):
     """A prefix on any fsspec file system.
 
     Such a prefix cannot be renamed, so the group's metadata is written last: without it there is no store.
     """
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._map = url_map(url)
-        self._header: StoreHeader | None = None
         check_replaceable(url, url_children(self._map))
         clear_url(self._map)
 
-    def begin(self, header: StoreHeader) -> None:
-        self._header = header
-
-    def put(self, key: str, data: bytes | memoryview) -> None:
+    def store(self, key: str, data: bytes | memoryview) -> None:
         self._map[key] = bytes(data)
-
-    def flush(self) -> None:
-        """Do nothing: each object is complete once it is written."""
-
-    def finish(self, items: int) -> None:
-        assert self._header is not None
-        self.put("zarr.json", _group_json(replace(self._header, items=items)))
 
     def abort(self) -> None:
         clear_url(self._map)
@@ -201,14 +219,17 @@ def _open_sink(target: str | IO[bytes]) -> _Sink:
 class Writer:
     """A store that is written item by item. A `with` block that ends in an exception leaves no store behind."""
 
-    def __init__(self, target: str | IO[bytes], header: StoreHeader) -> None:
+    def __init__(self, target: str | IO[bytes], header: StoreHeader, compress: bool | None = None) -> None:
         tool = {"musigan": __version__, **_library_versions()}
-        self.header = replace(header, format=FORMAT, tool=tool, items=None)
+        self.header = replace(header, tool=tool, items=None)
         self.items = 0
         parse_group(_group_json(self.header))  # refuse to write what readers would refuse
         self._name = target if isinstance(target, str) else "standard output"
         with self._told():
             self._sink = _open_sink(target)
+        # Rolls are nine tenths zeros, sound is not; and a file's blocks can be memory-mapped.
+        self._compress = self._sink.has_shards and header.kind == "keys" if compress is None else compress
+        self.header = replace(self.header, format=PACKED if self._compress or self._sink.has_shards else PLAIN)
         try:
             with self._told():
                 self._sink.begin(self.header)
@@ -236,7 +257,9 @@ class Writer:
         if dtype not in DTYPES:
             raise TypeError(f"{dtype} is not one of {DTYPES}")
         check_shape(name, array.shape, tuple(dimension_names), self.header)
-        metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), song)
+        shape = self._block_shape(array)
+        in_shard = min(SHARD_BLOCKS, len(array)) if self._compress and self._sink.has_shards and shape[0] == 1 else 0
+        metadata, blocks = _encode(name, array, shape, tuple(dimension_names), song, in_shard, self._compress)
         info = parse_array(name, metadata, self.header)
         with self._told():
             self._sink.put(f"{name}/zarr.json", metadata)
@@ -277,9 +300,12 @@ class Writer:
             raise
 
 
-def write(target: str | IO[bytes], header: StoreHeader) -> Writer:
-    """Open a store for writing: a binary file object, a URL, a folder (`*.zarr`) or a file (anything else)."""
-    return Writer(target, header)
+def write(target: str | IO[bytes], header: StoreHeader, compress: bool | None = None) -> Writer:
+    """Open a store for writing: a binary file object, a URL, a folder (`*.zarr`) or a file (anything else).
+
+    `compress` None: rolls in a folder or at a URL are compressed, and nothing else is.
+    """
+    return Writer(target, header, compress)
 
 
 def _library_versions() -> dict[str, str]:
@@ -289,17 +315,22 @@ def _library_versions() -> dict[str, str]:
 
 
 def _encode(
-    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], song: Song
+    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], song: Song, in_shard: int, compress: bool
 ) -> tuple[bytes, Callable[[str], memoryview]]:
-    """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key."""
+    """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key.
+
+    A key is of a block, or of a shard of `in_shard` blocks if that is not 0.
+    """
     import zarr
+    from zarr.codecs import ZstdCodec
     from zarr.storage import MemoryStore
 
     objects: dict[str, Any] = {}
     zarr.create_array(
         store=MemoryStore(objects), name=name, shape=array.shape, chunks=blocks, fill_value=0,
-        dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=song.to_attributes(),
-        dimension_names=names, config={"write_empty_chunks": True},
+        shards=(in_shard, *blocks[1:]) if in_shard else None, dtype=array.dtype.newbyteorder("<"),
+        compressors=ZstdCodec(level=LEVEL, checksum=True) if compress else None, filters=None,
+        attributes=song.to_attributes(), dimension_names=names, config={"write_empty_chunks": True},
     )[...] = array  # fmt: skip
 
     def take(key: str) -> memoryview:

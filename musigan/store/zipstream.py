@@ -278,6 +278,18 @@ def _parse_end(tail: bytes) -> tuple[int, int, int]:
     return count, size, offset
 
 
+def directory_bytes(file: IO[bytes]) -> int:
+    """Return how large the directory of an archive is, by the end of its file; 0 where no end of an archive is found.
+
+    A 64-bit directory counts as the largest of 32 bits.
+    """
+    if file.seek(0, os.SEEK_END) < _END.size:
+        return 0
+    file.seek(-_END.size, os.SEEK_END)
+    magic, _, _, _, _, size, _, _ = _END.unpack(file.read(_END.size))
+    return int(size) if magic == _END_MAGIC else 0
+
+
 def read_directory(buffer: memoryview) -> list[Entry]:
     """Read the directory at the end of a complete archive that is in memory or memory-mapped.
 

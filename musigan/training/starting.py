@@ -127,16 +127,17 @@ class Start:
         return ""
 
     def _datasets(self, session: ToolSession) -> tuple[RollDataset, RollDataset]:
-        """Return rolls to learn from and held-out rolls, of as many stores as the model takes."""
+        """Return rolls to learn from and held-out rolls: of a store for each kind of music, or of all stores as one."""
         from musigan.datasets.bars import BarDataset
         from musigan.datasets.domains import Domains, domain_names
         from musigan.datasets.rolls import NO_AUGMENT, RollDataset
+        from musigan.store.chaining import ChainedReader
         from musigan.store.splits import names_held_by
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
-        if len(sources) != family.stores:
-            wanted = {1: "one", 2: "two, one for each kind of music"}[family.stores]
+        if family.stores > 1 and len(sources) != family.stores:
+            wanted = "two, one for each kind of music"
             raise UsageError(f"keys stores given: {len(sources)}; the model {family.name} learns from {wanted}")
         names = domain_names(sources) if family.stores > 1 else ()
         readers = [session.random_access_reader(source, "keys") for source in sources]
@@ -146,12 +147,17 @@ class Start:
         if names:
             of_both = Domains(readers, names, "validation", NO_AUGMENT, *common)
             return Domains(readers, names, "train", settings.augment, *common), of_both
+        reader = readers[0]
+        if len(readers) > 1:
+            reader = ChainedReader(readers)
+            copies = f", songs that came twice once ({reader.left_out})" if reader.left_out else ""
+            session.say(f"learns from {len(readers)} stores as one{copies}; --model cyclegan tells two kinds apart")
         styles = None if self.saved is None else self.saved.store.styles  # known to the network by their numbers
-        held_out = names_held_by({} if self.saved is None else self.saved.data, readers[0])
+        held_out = names_held_by({} if self.saved is None else self.saved.data, reader)
         conditions = (*common, family.conditions, styles, held_out)
         kind = BarDataset if family.on_beats else RollDataset
-        held_back = kind(readers[0], "validation", NO_AUGMENT, *conditions)
-        return kind(readers[0], "train", settings.augment, *conditions), held_back
+        held_back = kind(reader, "validation", NO_AUGMENT, *conditions)
+        return kind(reader, "train", settings.augment, *conditions), held_back
 
     def _run(
         self, datasets: tuple[RollDataset, RollDataset], place: Any, reporter: Reporter, origin: Origin, began: float

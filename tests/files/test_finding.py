@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from musigan.errors import AudioError
-from musigan.files.finding import find_audio
+from musigan.errors import AudioError, UsageError
+from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_audio, find_shard
 from musigan.files.text import printable
 
 
@@ -98,3 +98,38 @@ def test_the_search_is_lazy(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp3", "b.mp3")
     search = find_audio([tmp_path, tmp_path / "none"])
     assert next(search).source == "a.mp3"
+
+
+@pytest.mark.parametrize(("files", "count"), [(7, 3), (7, 7), (7, 1), (1, 1), (16, 5)])
+def test_shards_in_their_order_are_all_files(files: int, count: int, tmp_path: Path) -> None:
+    for number in range(files):
+        (tmp_path / f"{number:02}.mp3").touch()
+    (tmp_path / "03.mp3").unlink(missing_ok=True)
+    (tmp_path / "03.mp3").symlink_to("nowhere.mp3")
+    skipped: list[str] = []
+    shards = [
+        [
+            found.source
+            for found in find_shard([tmp_path], AUDIO_SUFFIXES, Shard(number, count), lambda *s: skipped.append(s[0]))
+        ]
+        for number in range(1, count + 1)
+    ]
+    assert [source for shard in shards for source in shard] == [
+        found.source for found in find_audio([tmp_path], lambda *s: None)
+    ]
+    assert max(map(len, shards)) - min(map(len, shards)) <= 2
+    assert len(skipped) == 1  # in one of them
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "/", "1/0", "a/b", "-1/3", "1/2/3", "1/3.5", "1/99999999"])
+def test_other_shards_are_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError):
+        Shard.parse(text)
+
+
+def test_more_shards_than_files_are_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").touch()
+    with pytest.raises(UsageError, match="2 shards of 1 files"):
+        find_shard([tmp_path], AUDIO_SUFFIXES, Shard(1, 2), lambda *skipped: None)
+    assert Shard.parse("") == Shard(1, 1)
+    assert Shard.parse("3/16") == Shard(3, 16)

@@ -310,12 +310,8 @@ def test_models_and_tools_that_do_not_go_together(folder: Path, tmp_path: Path) 
     (drawn,) = call(folder, ["ckpt.pt", "-o", tmp_path / "out"], tool="sample")
     assert drawn.returncode == 1
     assert "use transfer" in one_line(drawn.stderr)
-    two, one = call(
-        folder, ["folk.zip", "rock.zip", "-q", "-o", tmp_path / "a.pt"],
-        ["folk.zip", "--model", "cyclegan", "-q", "-o", tmp_path / "a.pt"], tool="train-gan",
-    )  # fmt: skip
-    assert (two.returncode, one.returncode) == (2, 2)
-    assert "keys stores given: 2; the model bars learns from one" in one_line(two.stderr)
+    (one,) = call(folder, ["folk.zip", "--model", "cyclegan", "-q", "-o", tmp_path / "a.pt"], tool="train-gan")
+    assert one.returncode == 2
     assert "keys stores given: 1; the model cyclegan learns from two" in one_line(one.stderr)
     settings = tiny.settings()
     data = tiny.dataset(folder / "folk.zip", settings)

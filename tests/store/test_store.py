@@ -20,6 +20,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from zarr.codecs import GzipCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from musigan import store
@@ -203,7 +204,8 @@ def test_plain_zarr_reads_ours(where: str, kind: str, shape: tuple[int, ...], tm
     fill(target, kind, content)
     group = opened(where, target)
     header = dict(group.attrs)["musigan"]
-    assert header.items() >= (HEADERS[kind].to_attributes() | {"tool": header["tool"]}).items()
+    written = {name: header[name] for name in ("tool", "format")}
+    assert header.items() >= (HEADERS[kind].to_attributes() | written).items()
     assert sorted(group.array_keys()) == ["000001", "000002"]
     for name, (array, song) in zip(("000001", "000002"), content, strict=True):
         found = group[name]
@@ -229,20 +231,32 @@ def by_zarr(target: Any, blocks: tuple[int, ...], **options: Any) -> np.ndarray:
     return array
 
 
-@pytest.mark.parametrize("blocks", [(1, 2, 1, 4, 3), (2, 2, 1, 4, 3), (2, 1, 1, 3, 2)])
+@pytest.mark.parametrize(
+    ("blocks", "packed"),
+    [
+        ((1, 2, 1, 4, 3), {"compressors": None}),
+        ((2, 2, 1, 4, 3), {"compressors": None}),
+        ((2, 1, 1, 3, 2), {"compressors": None}),
+        ((2, 2, 1, 4, 3), {"compressors": ZstdCodec()}),
+        ((1, 2, 1, 4, 3), {"compressors": ZstdCodec(), "shards": (3, 2, 1, 4, 3)}),
+        ((2, 2, 1, 4, 3), {"compressors": None, "shards": (4, 2, 1, 4, 3)}),
+    ],
+)
 @pytest.mark.parametrize("where", PLACES)
-def test_ours_reads_plain_zarr(where: str, blocks: tuple[int, ...], tmp_path: Path) -> None:
+def test_ours_reads_plain_zarr(where: str, blocks: tuple[int, ...], packed: dict[str, Any], tmp_path: Path) -> None:
     target = place("file" if where == "stream" else where, tmp_path)
-    options = {"compressors": None, "config": {"write_empty_chunks": True}}
+    options = {**packed, "config": {"write_empty_chunks": True}}
     if where in ("file", "stream"):
         with ZipStore(target, mode="w") as zipped:
             array = by_zarr(zipped, blocks, **options)
     else:
         array = by_zarr(target, blocks, **options)
-    if where == "stream":
+    if where == "stream" and packed["compressors"] is None:  # else zarr writes blocks in any order
         (found,) = items(Path(target).read_bytes())
         np.testing.assert_array_equal(found.array, array)
         return
+    with store.open_reader(target, in_order=True) as reader:
+        np.testing.assert_array_equal(next(iter(reader)).array, array)
     with store.open_reader(target) as reader:
         np.testing.assert_array_equal(reader.read("000001"), array)
         for index in range(5):
@@ -250,15 +264,31 @@ def test_ours_reads_plain_zarr(where: str, blocks: tuple[int, ...], tmp_path: Pa
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])
-def test_compressed_stores_of_plain_zarr_are_refused(where: str, tmp_path: Path) -> None:
+def test_other_codecs_of_plain_zarr_are_refused(where: str, tmp_path: Path) -> None:
     target = place(where, tmp_path)
+    options = {"compressors": GzipCodec()}
     if where == "file":
         with ZipStore(target, mode="w") as zipped:
-            by_zarr(zipped, (1, 2, 1, 4, 3))
+            by_zarr(zipped, (1, 2, 1, 4, 3), **options)
     else:
-        by_zarr(target, (1, 2, 1, 4, 3))
-    with pytest.raises(StoreError, match="bytes, zstd; a store's blocks are plain"):
+        by_zarr(target, (1, 2, 1, 4, 3), **options)
+    with pytest.raises(StoreError, match="bytes, gzip; a store's blocks are plain"):
         store.open_reader(target)
+
+
+def test_large_stores_are_read_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a file with many songs the directory is not held in memory; what is cut off is noticed at the end."""
+    monkeypatch.setattr("musigan.store.reading.LARGE_DIRECTORY_BYTES", 100)
+    content, path = songs((2, 2, 1, 4, 3), 3), tmp_path / "x.zip"
+    fill(str(path), "keys", content)
+    with store.open_reader(str(path), in_order=True) as reader:
+        with pytest.raises(UsageError):
+            reader.infos()
+        assert_same(list(reader), content, "keys")
+    with store.open_reader(str(path), in_order=True) as reader:
+        assert [item.song for item in reader.chosen(lambda info: info.name == "000002")] == [content[1][1]]
+    with store.open_reader(str(path)) as reader:
+        assert len(reader.infos()) == 3
 
 
 def test_a_folder_zipped_without_compression_is_a_store(tmp_path: Path) -> None:
@@ -269,6 +299,8 @@ def test_a_folder_zipped_without_compression_is_a_store(tmp_path: Path) -> None:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             zipped.write(file, file.relative_to(folder))
     assert_same(items(tmp_path / "x.zip"), content, "keys")
+    with store.open_reader(str(tmp_path / "x.zip"), in_order=True) as reader:  # though its entries are in another order
+        assert_same(list(reader), content, "keys")
 
 
 # -- writing: whole or not at all ---------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ M = "attributes.musigan"
 @pytest.mark.parametrize(
     ("path", "value", "match"),
     [
-        (f"{M}.format", 2, "format 2, this musigan reads up to 1: update"),
+        (f"{M}.format", 3, "format 3, this musigan reads up to 2: update"),
         (f"{M}.format", "1", "format '1'"),
         (f"{M}.format", True, "format True"),
         (f"{M}.kind", "midi", "unknown kind of store 'midi'"),
@@ -256,7 +256,8 @@ GRID = "chunk_grid.configuration.chunk_shape"
         ("data_type", {"name": "x" * 9999}, "not used here"),
         ("data_type", "float32", "gives another size"),
         ("codecs", [], "lacks what"),
-        ("codecs", [{"name": "sharding_indexed", "configuration": {}}], "stored with sharding_indexed"),
+        ("codecs", [{"name": "sharding_indexed", "configuration": {}}], "lacks what"),
+        ("codecs", [{"name": "bytes"}, {"name": "gzip"}], "stored with bytes, gzip"),
         ("codecs", [{"name": 5}], "stored with 5"),
         ("codecs", ["bytes"], "lacks what"),
         ("codecs.0.configuration.endian", "big", "little-endian"),

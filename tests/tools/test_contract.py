@@ -25,7 +25,10 @@ READERS = {
     "plot-keys": "keys",
     "evaluate": "keys",
 }
-FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs"}
+# Tools that pass songs on as they are.
+PASSING = {"musigan merge": "keys", "musigan cat": "pairs", "musigan filter": "keys", "musigan head": "waveform"}
+FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs", **PASSING}
+KINDS = {**READERS, **PASSING, "musigan split": "keys"}
 TOOLS = [tool for tool in helpers.MODULES if tool != "musigan"]
 
 
@@ -45,6 +48,8 @@ def arguments(tool: str, source: object, folder: Path) -> list[object]:
         return [source, "-o", folder / "out.png"]
     if tool == "evaluate":
         return [source]
+    if tool == "musigan split":
+        return [source, "-o", folder / "out.zarr", "--by", "validation"]
     # Training says what it is going to do before it looks at its input.
     return [source, "-o", folder / "out", *(["-q"] if tool in ("train-gan", "pretrain") else [])]
 
@@ -104,7 +109,7 @@ def test_every_tool_is_a_script_and_a_command() -> None:
     assert {f"musigan {command}" if f"musigan {command}" in TOOLS else command for command in COMMANDS} == set(TOOLS)
 
 
-@pytest.mark.parametrize("tool", READERS)  # pretrain shares the rest of its road with train-gan
+@pytest.mark.parametrize("tool", KINDS)  # pretrain shares the rest of its road with train-gan
 def test_nothing_on_stdin_is_one_line_and_exit_1(tool: str, tmp_path: Path) -> None:
     done = run(tool, *arguments(tool, "-", tmp_path))
     assert done.returncode == 1
@@ -126,7 +131,7 @@ def test_a_store_of_another_kind_names_both(tool: str, stores: dict[str, Path], 
     ("tool", "share"),
     [
         (tool, share)
-        for tool in (*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate")
+        for tool in (*FILTERS, "musigan split", "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate")
         for share in (0.02, 0.6, 0.999)
     ]
     + [("train-gan", 0.999)],
@@ -134,7 +139,7 @@ def test_a_store_of_another_kind_names_both(tool: str, stores: dict[str, Path], 
 def test_a_store_cut_short_is_an_error_and_leaves_no_output(
     tool: str, share: float, stores: dict[str, Path], tmp_path: Path
 ) -> None:
-    data = stores[READERS[tool]].read_bytes()
+    data = stores[KINDS[tool]].read_bytes()
     done = run(tool, *arguments(tool, "-", tmp_path), data=data[: int(len(data) * share)])
     assert done.returncode == 1
     assert "cut short" in one_line(done.stderr)
@@ -212,7 +217,17 @@ def test_where_an_output_cannot_go_is_one_line(stores: dict[str, Path], tmp_path
 
 @pytest.mark.parametrize(
     "tool",
-    [*FILTERS, "keys-to-mp3", "keys-to-midi", "plot-keys", "evaluate", "musigan check", "sample", "report"],
+    [
+        *FILTERS,
+        "musigan split",
+        "keys-to-mp3",
+        "keys-to-midi",
+        "plot-keys",
+        "evaluate",
+        "musigan check",
+        "sample",
+        "report",
+    ],
 )
 def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
@@ -223,7 +238,10 @@ def test_what_is_no_store_is_one_line(tool: str, stores: dict[str, Path], tmp_pa
     sources = ["text", "empty", "folder", "folder.zarr", "missing", "", "a\nb\x1b[31m", "foo://x", "/dev/zero"]
     if tool in ("sample", "report"):
         sources = ["missing"]  # damaged checkpoints are in test_checkpoint.py
-    output = {"keys-to-mp3": [tmp_path / "out.wav"], "keys-to-midi": [tmp_path / "out.mid"]}.get(tool, [])
+    output = {
+        "keys-to-mp3": [tmp_path / "out.wav"], "keys-to-midi": [tmp_path / "out.mid"],
+        "musigan split": ["--by", "genre", "-o", tmp_path / "out.zarr"],
+    }.get(tool, [])  # fmt: skip
     for source, done in zip(sources, run_each(tool, *[[*output, s] for s in sources], cwd=tmp_path), strict=True):
         assert done.returncode in (1, 2), source
         assert done.stdout == b""

@@ -44,6 +44,8 @@ def with_infinity(path: Path, copy: Path) -> Path:
     [
         ("pair-chunks", "waveform", "out.zip"), ("npy-to-keys", "pairs", "out.zip"),
         ("keys-to-midi", "keys", "out.mid"), ("keys-to-mp3", "keys", "out.wav"), ("plot-keys", "keys", "out.png"),
+        ("musigan merge", "keys", "out.zip"), ("musigan head", "pairs", "out.zip"),
+        ("musigan filter", "waveform", "out.zip"),
     ],
 )  # fmt: skip
 def test_an_item_that_holds_no_numbers_is_skipped_by_name(

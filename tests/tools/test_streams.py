@@ -21,7 +21,7 @@ from musigan.errors import StoreError
 from tests import helpers
 from tests.helpers import assert_quiet_when_unread, one_line, run, start
 
-FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs"}
+FILTERS = {"pair-chunks": "waveform", "npy-to-keys": "pairs", "musigan merge": "waveform", "musigan filter": "keys"}
 BINARY = {**FILTERS, "plot-keys": "keys"}
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from musigan import store
 from musigan.checkpoints import checkpoint
-from musigan.errors import FieldError, MusiganError, SettingsError, UsageError
+from musigan.errors import CheckpointError, FieldError, MusiganError, SettingsError, StoreError, UsageError
 from musigan.settings import write_yaml
+from musigan.store.joining import StoreSequence, join
 from musigan.training.loop import Progress
 from musigan.training.requests import TrainingRequest
 from musigan.training.starting import ProgressLines, Start
@@ -112,11 +114,39 @@ def test_stages_that_a_model_does_not_have() -> None:
         Start.of(TrainingRequest(("keys",), flags={"model": "gpt"}), "cpu", Session())
 
 
-def test_models_take_the_stores_that_they_need(folder: Path, tmp_path: Path) -> None:
-    one = request(folder, output=str(tmp_path / "a.pt"))
-    two = TrainingRequest(one.sources * 2, one.output, config=one.config, preset="small", flags=one.flags)
-    with pytest.raises(UsageError, match="keys stores given: 2; the model bars learns from one"):
-        Start.of(two, "cpu", Session()).train(Session())
+def test_several_stores_are_learned_from_as_their_merged_one(tmp_path: Path, one_thread: None) -> None:
+    """Bit for bit, and a run goes on with either; a store that changed, or another order, is another store."""
+    for name, seed, count in (("one", 1, 3), ("two.zarr", 2, 4)):
+        tiny.write_keys(tmp_path / name, songs=count, seed=seed, validation=count - 2)
+    session = Session()
+    stores = StoreSequence((str(tmp_path / "one"), str(tmp_path / "two.zarr")), session)
+    with store.write(str(tmp_path / "both"), stores.header) as writer:
+        join(stores, writer, session, once=True)
+    (tmp_path / "tiny.yaml").write_text(write_yaml({"network": tiny.NETWORKS["mlp"], "sample_every": 0}))
+
+    def train(names: str, output: str, **fields: Any) -> None:
+        sources = tuple(str(tmp_path / name) for name in names.split())
+        usual = {"config": str(tmp_path / "tiny.yaml"), "flags": {"epochs": 2, "batch_size": 2, "model": "mlp"}}
+        request = TrainingRequest(sources, str(tmp_path / output), **{**usual, **fields})
+        Start.of(request, "cpu", Session()).train(Session())
+
+    train("both", "a.pt", steps_limit=3)
+    train("one two.zarr", "b.pt", steps_limit=2)
+    resumed = {"config": "", "flags": {}, "resume": str(tmp_path / "b.pt"), "steps_limit": 1}
+    with pytest.raises(CheckpointError, match="another keys store"):
+        train("two.zarr one", "b.pt", **resumed)
+    train("one two.zarr", "b.pt", **resumed)
+    tiny.assert_same_weights(tmp_path / "a.pt", tmp_path / "b.pt")
+    train("both", "b.pt", **resumed)
+    assert checkpoint.load(tmp_path / "b.pt").data["songs"] == 7
+
+
+def test_stores_of_other_settings_are_not_learned_from_as_one(tmp_path: Path) -> None:
+    tiny.write_keys(tmp_path / "one")
+    tiny.write_keys(tmp_path / "two", paired=False)
+    request = TrainingRequest((str(tmp_path / "one"), str(tmp_path / "two")), str(tmp_path / "a.pt"))
+    with pytest.raises(StoreError, match="same settings"):
+        Start.of(request, "cpu", Session()).train(Session())
 
 
 def test_an_early_estimate_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
