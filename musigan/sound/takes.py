@@ -34,12 +34,17 @@ class Take:
         self._kept: list[np.ndarray] = []
         self._file: IO[bytes] | None = None  # holds all blocks, once there are too many for memory
         self._change: Change | None = None
+        self._stored_channels = 1
         for block in reblocked(blocks):
-            self.channels, self.samples = len(block), self.samples + block.shape[1]
-            self._kept.append(block)
-            if self._file is not None or 4 * self.channels * self.samples > MOST_BYTES:
-                self._file = self._move_to_file()
-        self._stored_channels = self.channels
+            self._keep(block)
+
+    def _keep(self, block: np.ndarray) -> None:
+        """Append a block of BLOCK_SAMPLES, or the last one."""
+        self._stored_channels = self.channels = len(block)
+        self.samples += block.shape[1]
+        self._kept.append(block)
+        if self._file is not None or 4 * self.channels * self.samples > MOST_BYTES:
+            self._file = self._move_to_file()
 
     def _move_to_file(self) -> IO[bytes]:
         try:
@@ -100,6 +105,36 @@ class Take:
         return low + (high - low) * (place - below)
 
 
+class Recorder:
+    """A take in the making, to which blocks (C, n) are added as they come."""
+
+    def __init__(self) -> None:
+        self._take, self._waiting, self._size = Take([]), list[np.ndarray](), 0
+
+    @property
+    def samples(self) -> int:
+        """Samples so far."""
+        return self._take.samples + self._size
+
+    def add(self, block: np.ndarray) -> None:
+        """Append a block. Raises AudioError where a long take finds no room for its file."""
+        self._waiting.append(block)
+        self._size += block.shape[1]
+        if self._size >= BLOCK_SAMPLES:
+            blocks = list(reblocked(self._waiting))
+            self._waiting = [blocks.pop()] if blocks[-1].shape[1] < BLOCK_SAMPLES else []
+            self._size = sum(rest.shape[1] for rest in self._waiting)
+            for whole in blocks:
+                self._take._keep(whole)
+
+    def finish(self) -> Take:
+        """Return the take."""
+        for rest in reblocked(self._waiting):
+            self._take._keep(rest)
+        self._waiting, self._size = [], 0
+        return self._take
+
+
 def reblocked(blocks: Iterable[np.ndarray], samples: int = 0) -> Iterator[np.ndarray]:
     """Yield blocks anew, each of `samples`, by default BLOCK_SAMPLES, the last of the rest.
 
@@ -116,11 +151,13 @@ def reblocked(blocks: Iterable[np.ndarray], samples: int = 0) -> Iterator[np.nda
             continue
         whole = np.concatenate(kept, axis=1) if len(kept) > 1 else block
         for start in range(0, size - samples + 1, samples):
-            yield np.array(whole[:, start : start + samples], np.float32)  # a copy: what it is cut from is given back
+            yield np.array(
+                whole[:, start : start + samples], np.float32, order="C"
+            )  # a copy: what it is cut from is given back
             is_first = False
         kept, size = [whole[:, size - size % samples :]], size % samples
     if kept and (size or is_first):
-        yield np.array(np.concatenate(kept, axis=1), np.float32)
+        yield np.array(np.concatenate(kept, axis=1), np.float32, order="C")
 
 
 def mixed(*signals: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

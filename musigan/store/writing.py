@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,21 @@ from musigan.store.layout import (
 )
 from musigan.store.locations import check_replaceable, clear_url, is_stream, is_url, url_children, url_map
 from musigan.store.song import Song
+
+
+class Blocks(Protocol):
+    """What is written like an array, and need not be in memory as a whole."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its size along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values."""
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Array:
+        """Return a part of it."""
 
 
 class _Sink(Protocol):
@@ -226,8 +241,8 @@ class Writer:
         except OSError as error:
             raise OSError(error.errno, error.strerror or str(error), self._name) from error
 
-    def add(self, array: Array, dimension_names: tuple[str, ...], song: Song) -> None:
-        """Append one item, named by the next number.
+    def add(self, array: Array | Blocks, dimension_names: tuple[str, ...], song: Song) -> None:
+        """Append one item, named by the next number; its blocks are asked for one after another.
 
         Raises TypeError for another dtype than DTYPES, StoreError where the array does not fit the store's header.
         """
@@ -236,16 +251,16 @@ class Writer:
         if dtype not in DTYPES:
             raise TypeError(f"{dtype} is not one of {DTYPES}")
         check_shape(name, array.shape, tuple(dimension_names), self.header)
-        metadata, blocks = _encode(name, array, self._block_shape(array), tuple(dimension_names), song)
+        metadata = _metadata(name, array, self._block_shape(array), tuple(dimension_names), song)
         info = parse_array(name, metadata, self.header)
         with self._told():
             self._sink.put(f"{name}/zarr.json", metadata)
-            for key, _ in info.block_keys():
-                self._sink.put(key, blocks(key))
+            for key, place in info.block_keys():
+                self._sink.put(key, _encoded(np.asarray(array[place]), info.blocks))
             self._sink.flush()
         self.items += 1
 
-    def _block_shape(self, array: Array) -> tuple[int, ...]:
+    def _block_shape(self, array: Array | Blocks) -> tuple[int, ...]:
         """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
         if self.header.kind == "waveform":
             chunk = round((self.header.chunk_seconds or 10) * self.header.sample_rate)
@@ -288,10 +303,8 @@ def _library_versions() -> dict[str, str]:
     return {"zarr": zarr.__version__, "numpy": np.__version__}
 
 
-def _encode(
-    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], song: Song
-) -> tuple[bytes, Callable[[str], memoryview]]:
-    """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key."""
+def _metadata(name: str, array: Array | Blocks, blocks: tuple[int, ...], names: tuple[str, ...], song: Song) -> bytes:
+    """Encode the metadata of one array as zarr does."""
     import zarr
     from zarr.storage import MemoryStore
 
@@ -300,10 +313,16 @@ def _encode(
         store=MemoryStore(objects), name=name, shape=array.shape, chunks=blocks, fill_value=0,
         dtype=array.dtype.newbyteorder("<"), compressors=None, filters=None, attributes=song.to_attributes(),
         dimension_names=names, config={"write_empty_chunks": True},
-    )[...] = array  # fmt: skip
+    )  # fmt: skip
+    encoded: bytes = objects[f"{name}/zarr.json"].to_bytes()
+    return encoded
 
-    def take(key: str) -> memoryview:
-        """Return a block's bytes, once, and free them: blocks that are written take no memory."""
-        return memoryview(objects.pop(key).as_numpy_array()).cast("B")
 
-    return objects[f"{name}/zarr.json"].to_bytes(), take
+def _encoded(block: Array, shape: tuple[int, ...]) -> memoryview:
+    """Return the bytes of a block, little-endian; the last one along an axis is filled up with zeros, as in zarr."""
+    dtype = block.dtype.newbyteorder("<")
+    if block.shape != shape:
+        filled = np.zeros(shape, dtype)
+        filled[tuple(slice(size) for size in block.shape)] = block
+        block = filled
+    return np.ascontiguousarray(block, dtype).data.cast("B")

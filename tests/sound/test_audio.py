@@ -19,6 +19,7 @@ from musigan.errors import AudioError, UsageError
 from musigan.files.finding import MediaFile
 from musigan.sound import audio, decoding
 from musigan.sound.audio import content_hash, decode, decode_many
+from musigan.sound.takes import Take
 from tests import sounds
 from tests.sessions import Session
 from tests.sounds import noise, pitch, tones, write
@@ -155,7 +156,7 @@ def test_how_the_sound_is_cut_into_blocks_does_not_matter(sizes: list[int], rate
         collector = audio._Collector(request, plan)
         for block in blocks:
             collector.add(rate, block, report)
-        return collector.signal()
+        return collector.take().signal()
 
     whole = collect([sound])
     np.testing.assert_allclose(collect(np.split(sound, np.cumsum(sizes)[:-1])), whole, atol=1e-6)
@@ -229,7 +230,7 @@ def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.Mo
         stops.append(rest[-1])
         if str(path) != "0":
             go_on.wait(10)
-        return audio.Recording(np.zeros((2, 10), np.float32), 12000)
+        return audio.Recording(Take([np.zeros((2, 10), np.float32)]), 12000)
 
     def items():  # type: ignore[no-untyped-def]
         for i in range(100):

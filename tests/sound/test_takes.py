@@ -11,7 +11,7 @@ from pyloudnorm import Meter
 
 from musigan.errors import AudioError
 from musigan.sound import lufs, room, takes
-from musigan.sound.takes import Take, mixed, reblocked
+from musigan.sound.takes import Recorder, Take, mixed, reblocked
 from tests import sounds
 
 
@@ -30,7 +30,14 @@ def cut(signal: np.ndarray, *places: int) -> list[np.ndarray]:
 def test_a_take_is_the_signal_whatever_its_blocks_were() -> None:
     signal = sounds.noise(0.037, 1000)
     for places in ((), (5,), (10, 20), (1, 2, 3, 30), (0, 0, 36)):
-        take = Take(cut(signal, *places))
+        in_columns = [np.asfortranarray(part) for part in cut(signal, *places)]
+        recorder = Recorder()
+        for part in in_columns:
+            recorder.add(part)
+        assert recorder.samples == 37
+        np.testing.assert_array_equal(recorder.finish().signal(), signal)
+        take = Take(in_columns)
+        assert take.signal().flags.c_contiguous
         assert (take.channels, take.samples) == signal.shape
         for start, stop in ((0, 37), (0, 10), (9, 11), (13, 13), (30, 37), (36, 99)):
             np.testing.assert_array_equal(take.signal(start, stop), signal[:, start:stop])
