@@ -50,7 +50,7 @@ class Waveform:
 
     def __getitem__(self, place: tuple[slice, ...]) -> npt.NDArray[Any]:
         channels, samples = place
-        block = self.take.signal(samples.start, samples.stop)[channels]
+        block = self.take.signal(samples.start or 0, samples.stop)[channels]
         if self.dtype == np.int16:
             return np.rint(block / np.float32(self.level)).astype(np.int16)
         return np.clip(block, -65504, 65504).astype(self.dtype)
