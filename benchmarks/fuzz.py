@@ -8,6 +8,9 @@ Run as `python benchmarks/fuzz.py SECONDS [SEED] [INPUTS]`; the same seed gives 
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
+import math
 import os
 import random
 import resource
@@ -19,12 +22,14 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -46,21 +51,23 @@ from musigan.store.songs import piece_roll
 from musigan.training import loop, runs
 from tests import midifiles, sounds, stores, tiny
 
+Change = Callable[[bytes, random.Random], bytes]
 BATCH = 40  # inputs of a process
 LONGEST_SECONDS, MOST_KIB = 20.0, 1 << 20
 SEED = 1
 NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\1\0", b"\x7f\xff\xff\xff")
-WORDS = (b"NaN", b"-1", b"1e999", b"null", b"[]", b"{}", b"true", b'"x"', b"99999999999999999999", b"0", b"*a", b"&a ")
+VALUES = (math.nan, math.inf, -1, 0, 1, 0.5, 1e308, 1e-300, 10**30, 1 << 31, 1 << 63, None, True, "", "x", "1", [], {})
+NAMES = tuple(store.Song.__dataclass_fields__) + tuple(store.StoreHeader.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of input: files to change, and how the tools read one. `is_text`: words are put in place of bytes."""
+    """A kind of input: files to change, how to change one, and how the tools read it."""
 
     name: str
     bases: list[bytes]
     read: Callable[[bytes, Path], object]
-    is_text: bool = False
+    change: Change
 
 
 @dataclass
@@ -115,14 +122,16 @@ def kinds(folder: Path) -> list[Kind]:
         for name in sounds.SUBTYPES
     ]
     archives = [stores.archive(kind, shape) for kind, shape in stores.SHAPES]
-    texts = [settings.write_yaml(configure(name)).encode() for name in ("small", "mlp", "musegan")]
+    texts = [json.dumps(settings.as_mapping(configure(name))).encode() for name in ("small", "medium", "large")]
+    learned = checkpoints(folder)
     return [
-        Kind("midi", [midifiles.song(number, 10) for number in range(3)], read_midi),
-        Kind("sound", [*sound, sound[0][: len(sound[0]) // 2] + sound[3]], read_sound),
-        Kind("store", archives, read_stream),
-        Kind("store text", archives, read_stream, is_text=True),
-        Kind("checkpoint", checkpoints(folder), read_checkpoint),
-        Kind("settings", texts, read_settings, is_text=True),
+        Kind("midi", [midifiles.song(number, 10) for number in range(3)], read_midi, changed),
+        Kind("sound", [*sound, sound[0][: len(sound[0]) // 2] + sound[3]], read_sound, changed),
+        Kind("store", archives, read_stream, changed),
+        Kind("store's words", archives, read_stream, changed_entry),
+        Kind("checkpoint", learned, read_checkpoint, changed),
+        Kind("checkpoint's values", learned[:1], read_checkpoint, changed_checkpoint),
+        Kind("settings", texts, read_settings, changed_values),
     ]
 
 
@@ -137,13 +146,13 @@ def checkpoints(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ("ckpt.pt", "ckpt.safetensors")]
 
 
-def changed(data: bytes, random: random.Random, is_text: bool) -> bytes:
+def changed(data: bytes, random: random.Random) -> bytes:
     """Return data with one to thirty changes, most of them near its beginning, where headers are."""
     made = bytearray(data)
     for _ in range(random.choice((1, 1, 2, 3, 8, 30))):
         near = random.choice((64, 64, 400, len(made)))
         at = random.randrange(max(min(len(made), near), 1))
-        change = random.randrange(6)
+        change = random.randrange(5)
         if change == 0:
             made[at : at + 1] = bytes([random.randrange(256)])
         elif change == 1:
@@ -155,18 +164,61 @@ def changed(data: bytes, random: random.Random, is_text: bool) -> bytes:
         elif change == 4:
             place = random.randrange(len(made) + 1)
             made[place:place] = made[at : at + random.randrange(2000)]
-        elif is_text:
-            digits = [place for place in range(len(made)) if made[place : place + 1].isdigit()]
-            place = random.choice(digits or [0])
-            made[place : place + random.randrange(1, 4)] = random.choice(WORDS)
     return bytes(made)
+
+
+def changed_values(text: bytes, random: random.Random) -> bytes:
+    """Return JSON in which some values are others; or, one time in ten, a text with changes."""
+    if random.random() < 0.1:
+        return changed(text, random)
+    values = json.loads(text)
+    change_values(values, random)
+    return json.dumps(values).encode()
+
+
+def changed_checkpoint(data: bytes, random: random.Random) -> bytes:
+    """Return a checkpoint in which some values are others, tensors among them, with the checksums of those."""
+    values, file = torch.load(BytesIO(data), weights_only=True), BytesIO()
+    change_values(values, random)
+    torch.save(values, file)
+    return file.getvalue()
+
+
+def change_values(values: Any, random: random.Random) -> None:
+    """Put others in the place of some values among objects and lists that hold each other."""
+    for _ in range(random.choice((1, 1, 1, 2, 5))):
+        places = list(containers(values))
+        place = random.choice(places)
+        chosen = random.choice(list(place.keys() if isinstance(place, dict) else range(len(place))))
+        own = place[chosen]
+        near = [own + 1, own * 1000, -own] if isinstance(own, int | float) else [[own], [own] * 50]
+        place[chosen] = copy.deepcopy(random.choice([*VALUES, *near, random.choice(places)]))
+        if isinstance(place, dict) and random.random() < 0.3:
+            place[random.choice(NAMES)] = copy.deepcopy(random.choice([*VALUES, [0, 1], [0.5, 0.5], [5, 1e5], own]))
+
+
+def containers(values: Any) -> Iterator[Any]:
+    """Yield all objects and lists in JSON that hold something."""
+    if isinstance(values, dict | list) and values:
+        yield values
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from containers(value)
+
+
+def changed_entry(data: bytes, random: random.Random) -> bytes:
+    """Return an archive in which the text of an entry is another, with the checksum of that."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    name = random.choice([name for name in contents if name.endswith(".json")])
+    contents[name] = changed_values(contents[name], random)
+    return stores.zipped(contents)
 
 
 def inputs(kind: Kind, seed: str, count: int) -> Iterator[bytes]:
     """Yield the inputs of a batch."""
     generator = random.Random(seed)
     for _ in range(count):
-        yield changed(generator.choice(kind.bases), generator, kind.is_text)
+        yield kind.change(generator.choice(kind.bases), generator)
 
 
 def outcome(kind: Kind, data: bytes, path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from musigan.errors import AudioError, UsageError
-from musigan.files.finding import MediaFile
+from musigan.files.finding import MediaFile, failing_alone
 from musigan.machine.parallel import ordered_map
 from musigan.sound import decoding
 from musigan.sound.encoding import encode
@@ -38,6 +38,8 @@ _BURST_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages a
 # music. Lossy decoders turn damaged data into such bursts. In uncompressed floats high values may be intended.
 _BURST_FACTOR_LOSSY = 4.0
 _BURST_FACTOR_LOSSLESS = 1000.0
+
+_CANCELLED = 0.01  # of the channels' power is left in their mix: they are of opposite phase
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,11 @@ def decode_many(
 
     def work(item: MediaFile) -> Outcome:
         """Decode one file, in a thread; its failure becomes its outcome, so that the others go on."""
-        try:
+        failures: list[Exception] = []
+        with failing_alone(failures.append):
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
-        except UsageError:
-            raise
-        except Exception as error:
-            return Outcome(item, error=error)
+        return Outcome(item, error=failures[0])
 
     try:
         yield from ordered_map(work, found, jobs)
@@ -196,12 +196,12 @@ def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[Ta
                     raise AudioError("interrupted")
                 if collector.add(rate, block, report):
                     break
-            return collector.take(), report
+            return collector.take(report), report
         except (decoding.ReaderError, AudioError) as error:
             if plan.stop is not None and plan.stop.is_set():
                 raise AudioError("interrupted") from None
             problem = error
-            take = collector.take()
+            take = collector.take(report)
         if take.samples > best.samples:
             report.warnings.append(f"{problem}; kept what decodes")
             best, best_report = take, report
@@ -225,6 +225,7 @@ class _Collector:
         self._rate = 0
         self._channels = 0
         self._stream: Any = None
+        self._powers = np.zeros(2)  # sums of squares of the channels that came in, on average, and of their mix
 
     def add(self, rate: int, block: np.ndarray, report: decoding.Report) -> bool:
         """Add a block of shape (S, C); return True when no more blocks are needed."""
@@ -236,7 +237,10 @@ class _Collector:
         block = block[skip:]
         if not len(block):
             return False
-        block = _mixed(_without_bursts(block, report), self._plan.channels, self._channels, report.layout)
+        block = _without_bursts(block, report)
+        power = float(np.square(block).mean(axis=1).sum())
+        block = _mixed(block, self._plan.channels, self._channels, report.layout)
+        self._powers += power, float(np.square(block).mean(axis=1).sum())
         self._channels = block.shape[1]
         samples_possible = MAX_VALUES // self._channels
         if rate != self._rate:
@@ -250,8 +254,10 @@ class _Collector:
             self._samples_needed = samples_possible
         return self._recorder.samples >= self._samples_needed
 
-    def take(self) -> Take:
+    def take(self, report: decoding.Report) -> Take:
         """Return the collected sound. Ends the stream."""
+        if self._plan.channels == "mono" and self._powers[1] < _CANCELLED * self._powers[0]:
+            _warn_once(report, "left and right cancel each other out in mono; --channels stereo keeps them")
         if self._recorder.samples < self._samples_needed:
             self._flush()
         return self._recorder.finish()

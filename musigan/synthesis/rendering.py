@@ -13,6 +13,7 @@ import numpy.typing as npt
 from musigan import __version__
 from musigan.analysis.timbres import tone_of_file
 from musigan.errors import FieldError, MusiganError, SettingsError
+from musigan.files.finding import failing_alone, skipping
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
@@ -136,8 +137,15 @@ class SoundSettings:
         if self._tone_of(first.song) is not None:
             self.sample_rate = self.own_rate
 
-        def render(item: Item) -> Piece:
-            """Synthesise one item in a worker thread, its peak at the ceiling."""
+        def render(item: Item) -> tuple[str, Piece | Exception]:
+            """Return the title of an item and its piece, made in a worker thread, or what went wrong with it."""
+            failures: list[Exception] = []
+            with failing_alone(failures.append):
+                return item.title, rendered(item)
+            return item.title, failures[0]
+
+        def rendered(item: Item) -> Piece:
+            """Synthesise one item, its peak at the ceiling."""
             roll = roll_parts(item, self.settings.frame_seconds)
             sound = self.synthesise_parts(roll, self._tone_of(item.song))
             take = Take(in_room(sound, self.sample_rate, self.room))
@@ -147,7 +155,11 @@ class SoundSettings:
             gain = np.float32(10 ** (CEILING_DB / 20) / peak) if peak else np.float32(1)
             return Piece(take.changed(lambda block: block * gain), item.song)
 
-        for piece in ordered_map(render, chain([first], items), jobs):
+        for title, piece in ordered_map(render, chain([first], items), jobs):
+            if isinstance(piece, Exception):
+                with failing_alone(skipping(skip, title, "that could not be played")):
+                    raise piece
+                continue
             self.rendered += 1
             self.seconds += piece.take.samples / self.sample_rate
             on_piece(piece.song.title)
