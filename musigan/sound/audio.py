@@ -275,7 +275,7 @@ class _Collector:
 
     def _keep(self, part: np.ndarray) -> None:
         """Keep a part (S, C), as far as it is needed."""
-        missing = self._samples_needed - self._recorder.samples
+        missing = min(self._samples_needed, MAX_VALUES // part.shape[1]) - self._recorder.samples
         part = part if missing >= len(part) else part[: max(int(missing), 0)]
         if len(part):
             self._recorder.add(part.T)

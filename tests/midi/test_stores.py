@@ -33,9 +33,9 @@ def test_files_become_keys(tmp_path: Path) -> None:
         made = request().write([*found, None], lambda: io.BytesIO(midifiles.song(2)), target, session)
     first, second = items(tmp_path / "keys")
     pieces = len(first.array) + len(second.array)
-    assert (
-        made
-        == f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicates left out, 32 notes outside keys 20:70 left out"
+    assert made == (
+        f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicates left out, "
+        "32 notes outside keys 20:70 left out"
     )
     assert (first.song.source, first.song.genre) == ("jazz/a.mid", "jazz")
     assert first.array.shape[1:] == (2, 2, 51, 100)
