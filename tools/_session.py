@@ -77,7 +77,7 @@ class Session:
             raise MusiganError(f"{what}: {reason} (--strict)")
         fault = sys.exc_info()[1]  # one of ours says all there is to say
         if self.verbose and fault is not None and not isinstance(fault, MusiganError | OSError):
-            for line in traceback.format_exc().splitlines():
+            for line in (f"{self.name}: at {what}:", *traceback.format_exc().splitlines()):
                 self._status.line(line)
         self.skipped[group or reason] += 1
         if not self.quiet:

@@ -39,7 +39,10 @@ def wake_on_signals() -> None:
     Python runs handlers between bytecodes. A signal that falls between two system calls of one buffered read is only
     noted; the next call then blocks until data come. So another thread hears of every signal, too, and interrupts
     whatever call the main thread is in by a harmless one, SIGURG, until its handler, which comes last, has run.
+    Windows has no such signal, and interrupts reads by itself.
     """
+    if not hasattr(signal, "SIGURG") or not hasattr(signal, "pthread_kill"):
+        return
     heard, wake = os.pipe()
     os.set_blocking(wake, False)
     main_thread = threading.main_thread().ident

@@ -33,10 +33,14 @@ def take_streams() -> tuple[IO[bytes] | None, IO[bytes] | None]:
 
 
 def _copy(descriptor: int) -> int | None:
-    import fcntl
-
+    if not _is_open(descriptor):
+        return None
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return os.dup(descriptor)
     # Not below 3: were a standard descriptor closed, the copy would take its place.
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) if _is_open(descriptor) else None
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _is_open(descriptor: int) -> bool:

@@ -6,21 +6,22 @@ An item keeps what the steps before said of its song; each step adds its own.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import MusiganError
-from musigan.store import Song, chunks
+from musigan.store import Item, Song, chunks
 from musigan.store.chunks import chunk_frames
 
 if TYPE_CHECKING:
     from musigan.rolls.beats import Beats
     from musigan.rolls.keysettings import KeySettings
     from musigan.sound.audio import Recording
-    from musigan.store import Item, StoreHeader
+    from musigan.sound.takes import Take
+    from musigan.store import StoreHeader
 
 KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], Song]
 Float = npt.NDArray[np.float32]
@@ -32,23 +33,44 @@ TRACKS_OF_PAIRS = ("pairs", "part", "tracks", "keys", "frames")  # sides and dru
 TRACKS_OF_CHUNKS = ("chunks", "tracks", "keys", "frames")
 
 
-def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDArray[Any], Song]:
+@dataclass(frozen=True)
+class Waveform:
+    """A recording as the array (C, S) of a waveform item, converted as it is written; times `level` it is full scale.
+
+    So a long song is never in memory as a whole.
+    """
+
+    take: Take
+    dtype: np.dtype[Any]
+    level: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.take.channels, self.take.samples
+
+    def __getitem__(self, place: tuple[slice, ...]) -> npt.NDArray[Any]:
+        channels, samples = place
+        block = self.take.signal(samples.start or 0, samples.stop)[channels]
+        if self.dtype == np.int16:
+            return np.rint(block / np.float32(self.level)).astype(np.int16)
+        return np.clip(block, -65504, 65504).astype(self.dtype)
+
+    def whole(self) -> npt.NDArray[Any]:
+        """Return it in one piece."""
+        return self[: self.take.channels, : self.take.samples]
+
+
+def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[Waveform, Song]:
     """Convert a recording to the array (C, S), float16 or int16, and song of a waveform item.
 
     `level` is the factor back to full scale: 1 for float16; for int16 such that the loudest sample fits.
     """
     from musigan.sound.audio import content_hash
 
-    signal, level = recording.signal, 1.0
-    if dtype == "int16":
-        level = max(1.0, float(signal.max(initial=0.0)), -float(signal.min(initial=0.0))) / 32767
-    array: npt.NDArray[Any] = np.empty(signal.shape, dtype)
-    for start in range(0, signal.shape[1], 1 << 20):  # in blocks: a whole song of float32 is large enough once
-        block = signal[:, start : start + (1 << 20)]
-        scaled = np.rint(block / np.float32(level)) if dtype == "int16" else np.clip(block, -65504, 65504)
-        array[:, start : start + (1 << 20)] = scaled
-    song = Song(source=source, content=content_hash(signal), level=level)
-    return array, replace(
+    take = recording.take
+    level = max(1.0, take.peak) / 32767 if dtype == "int16" else 1.0
+    song = Song(source=source, content=content_hash(take), level=level)
+    return Waveform(take, np.dtype(dtype), level), replace(
         song,
         title=recording.title or "",
         artist=recording.artist or "",
@@ -59,7 +81,9 @@ def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[npt.NDAr
 
 def full_scale(item: Item) -> Float:
     """Return an item's array as float32, at full scale (1.0 is the loudest that a file can hold)."""
-    return item.array.astype(np.float32) * np.float32(_level(item))
+    signal: Float = item.array.astype(np.float32)
+    signal *= np.float32(_level(item))
+    return signal
 
 
 def _level(item: Item) -> float:
@@ -109,11 +133,11 @@ def to_keys(
 
     sample_rate = int(header.sample_rate)
     paired = header.kind == "pairs"
-    song = full_scale(item)
     if paired:
-        starts = item.song.start_times(len(song), 2 * chunk_seconds)
-        song = chunks.assemble(song, starts, sample_rate, paired=True)
+        starts = item.song.start_times(len(item.array), 2 * chunk_seconds)
+        song = full_scale(Item(item.info, chunks.assemble(item.array, starts, sample_rate, paired=True)))
     else:
+        song = full_scale(item)
         count = song.shape[-1] // chunks.chunk_samples(sample_rate, chunk_seconds)
         if not count:
             seconds = song.shape[-1] / sample_rate

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
 from musigan.analysis.beats.annotations import read_beats
-from musigan.errors import FieldError, StoreError, UsageError
+from musigan.errors import FieldError, StoreError
 from musigan.files.duplicates import Originals
-from musigan.files.finding import failure_reason
+from musigan.files.finding import failing_alone, skipping
 from musigan.machine.parallel import ordered_map
 from musigan.machine.reporting import working_on
 from musigan.rolls.keyboard import KeyRange
@@ -55,13 +55,13 @@ class DecodingRequest:
             found, jobs, self.sample_rate, self.start_seconds, self.seconds, self.channels, shortest
         ):
             source = outcome.found.source
-            try:
+            made = None
+            with failing_alone(skipping(reporter.skip, source)):
                 recording = outcome.result()
-                array, song = preparing.to_waveform(recording, source, self.dtype)
-            except Exception as error:
-                reason = failure_reason(error)
-                reporter.skip(source, reason, reason.split(":")[0])
+                made = preparing.to_waveform(recording, source, self.dtype)
+            if made is None:
                 continue
+            array, song = made
             for warning in recording.warnings:
                 reporter.say(f"{source}: {warning}")
             if not originals.has(song.content, source):
@@ -99,13 +99,12 @@ class PairingRequest:
         progress = reporter.progress(header.expected, "songs")
         for item in usable(reader, reporter.skip):
             title = item.song.source or item.name
-            try:
-                cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
-            except UsageError:
-                raise
-            except Exception as error:
-                reporter.skip(title, failure_reason(error), "that could not be cut")
+            made = None
+            with failing_alone(skipping(reporter.skip, title, "that could not be cut")):
+                made = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
+            if made is None:
                 continue
+            cut, song = made
             silent += cut.silent
             if not cut.starts:
                 if cut.silent:
@@ -217,17 +216,18 @@ class Analysis:
 
         def work(item: Item) -> tuple[Item, preparing.KeysItem | Exception]:
             """Analyse one song, in a thread; its failure becomes its result, so that the others go on."""
-            try:
+            failures: list[Exception] = []
+            with failing_alone(failures.append):
                 chunk_seconds, tracks = self.header.chunk_seconds, self.header.tracks
                 return item, preparing.to_keys(item, sound, settings, chunk_seconds, device, beats, tracks)
-            except Exception as error:
-                return item, error
+            return item, failures[0]
 
         progress = reporter.progress(sound.expected, "songs")
         for item, result in ordered_map(work, self.items if isinstance(beats, bool) else self._only_song(), jobs):
             title = item.song.source or item.name
             if isinstance(result, Exception):
-                reporter.skip(title, failure_reason(result), "that could not be analysed")
+                with failing_alone(skipping(reporter.skip, title, "that could not be analysed")):
+                    raise result
                 continue
             with working_on(title):
                 writer.add(*result)

@@ -2,11 +2,14 @@
 
 The tensors are the generator with its averaged weights and the critic, named `generator.` and `critic.` and their names
 in the networks. In the file's metadata, `musigan` is a JSON object with settings, shape of rolls, record of the music
-and plan, and `card` says in Markdown what it is. Nothing that resuming needs is kept: no optimisers, no random state.
+and plan, `card` says in Markdown what it is, and `checksum` is compared on reading, for the format has none of its own:
+BLAKE2b of the header without it, its keys sorted, and of all that follows the header. Files of older versions lack it.
+Nothing that resuming needs is kept: no optimisers, no random state.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -25,6 +28,7 @@ FORMAT = 1
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 100_000_000  # of safetensors
 PARTS = ("generator", "critic")
+CHECKSUM, CHECKED = "checksum", "has_checksum"  # in the metadata; and in `musigan`, so that no flip hides the former
 ALIGNMENT = 8  # bytes that a safetensors header's length is a multiple of
 
 
@@ -55,7 +59,9 @@ def write(
             # The copy parts tensors that share memory, which the format has no words for.
             tensors[f"{part}.{name}"] = (_halved(tensor) if half else tensor).contiguous().clone()
     try:
-        text = json.dumps({**content, "kind": KIND, "format": FORMAT}, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(
+            {**content, "kind": KIND, "format": FORMAT, CHECKED: True}, separators=(",", ":"), allow_nan=False
+        )
     except ValueError as error:
         raise CheckpointError(f"{path}: cannot be written: a setting or a figure of the music is no number") from error
     data = _ordered(save(tensors, {"musigan": text, "card": card}))
@@ -80,10 +86,30 @@ def _ordered(data: bytes) -> tuple[bytes, memoryview]:
     """
     length = int.from_bytes(data[:8], "little")
     listing = json.loads(data[8 : 8 + length])
+    listing["__metadata__"][CHECKSUM] = _checksum(listing, memoryview(data)[8 + length :])
     listing["__metadata__"] = dict(sorted(listing["__metadata__"].items(), reverse=True))
     text = json.dumps(listing, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text, memoryview(data)[8 + length :]
+
+
+def _checksum(listing: Mapping[str, Any], *parts: bytes | memoryview) -> str:
+    """Return the checksum of a file with this header, without a checksum, and the bytes after it."""
+    digest = hashlib.blake2b(json.dumps(listing, sort_keys=True, separators=(",", ":")).encode(), digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _check(path: str | Path, is_expected: bool) -> None:
+    """Compare a file's checksum, if it has one. Raises CheckpointError where it is wrong, or missing."""
+    data = Path(path).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    listing = json.loads(data[8 : 8 + length])
+    given = listing["__metadata__"].pop(CHECKSUM, None)
+    is_wrong = given is not None and given != _checksum(listing, memoryview(data)[8 + length :])
+    if is_wrong or (is_expected and given is None):
+        raise CheckpointError(f"{path}: damaged (its checksum is wrong); copy it or export it again")
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]], str]:
@@ -99,6 +125,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
             content = json.loads(metadata.get("musigan", "{}"))
+            if isinstance(content, dict) and metadata:
+                _check(path, content.pop(CHECKED, None) is True)
             for name in file.keys():  # noqa: SIM118  (no mapping)
                 part, _, own = name.partition(".")
                 tensor = file.get_tensor(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -165,6 +166,27 @@ def _walk(
 
 def _raise_skip(path: str, reason: str) -> None:
     raise AudioError(f"{path}: {reason}")
+
+
+@contextmanager
+def failing_alone(on_failure: Callable[[Exception], None]) -> Iterator[None]:
+    """Pass what is raised in the block on as one input's failure, whatever it is; wrong usage ends all as it should."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        on_failure(error)
+
+
+def skipping(skip: Callable[[str, str, str], None], what: str, group: str = "") -> Callable[[Exception], None]:
+    """Return what to do with a failure: have `what` skipped, counted under `group` or else the reason's first words."""
+
+    def on_failure(error: Exception) -> None:
+        reason = failure_reason(error)
+        skip(what, reason, group or reason.split(":")[0])
+
+    return on_failure
 
 
 def failure_reason(error: Exception) -> str:

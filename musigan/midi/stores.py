@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
-from musigan.errors import UsageError
 from musigan.files.duplicates import Originals
-from musigan.files.finding import MediaFile, failure_reason
+from musigan.files.finding import MediaFile, failing_alone, skipping
 from musigan.machine.reporting import working_on
 from musigan.midi import reading
 from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
@@ -65,24 +64,22 @@ class MidiRequest:
     ) -> str:
         """Write files into a keys store, None being the file on `stdin`; return in words what was made."""
         originals = Originals("notes", reporter.detail)
-        pieces = silent = held_back = kept = 0
+        pieces = silent = held_back = kept = outside = 0
         progress = reporter.progress(len(found), "songs")
         for one in found:
             source = one.source if one else STDIN
-            try:
-                with one.path.open("rb") if one else stdin() as file:
-                    score = reading.read_score(file.read(reading.MAX_BYTES + 1))
-                item = self._item(score, one)
-            except UsageError:
-                raise
-            except Exception as error:
-                reason = failure_reason(error)
-                reporter.skip(source, reason, reason.split(":")[0])
+            read = None
+            with failing_alone(skipping(reporter.skip, source)), one.path.open("rb") if one else stdin() as file:
+                score = reading.read_score(file.read(reading.MAX_BYTES + 1))
+                read = score, self._item(score, one)
+            if read is None:
                 continue
+            score, item = read
             if originals.has(item.song.content, source):
                 continue
             for warning in score.warnings:
                 reporter.say(f"{source}: {warning}")
+            outside += item.outside_keys
             if item.outside_keys:
                 reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
             sides = [(item.array, item.song)]
@@ -96,6 +93,7 @@ class MidiRequest:
             progress.step(source)
         dropped = f", {silent} silent pairs dropped" if silent else ""
         dropped += f", {originals.duplicates} duplicates left out" if originals.duplicates else ""
+        dropped += f", {outside} notes outside keys {self.settings.keys} left out" if outside else ""
         kind = "pairs" if self.cutting.paired else "chunks"
         held_back_words = f"the ends of {held_back}" if self.cutting.ends else f"{held_back} of them"
         return f"{pieces} {kind} of {kept} songs, {held_back_words} held back for validation{dropped}"

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from musigan.errors import MusiganError
 from musigan.files.atomic import replace_whole, write_all
+from musigan.files.finding import failing_alone, skipping
 from musigan.files.targets import Target
 from musigan.machine.reporting import Reporter
 from musigan.midi.events import NoteEvents
@@ -231,7 +232,11 @@ def write_store(
     def parts() -> Iterator[Part]:
         """Yield the pieces as they are read."""
         for item in usable(reader, reporter.skip):
-            part = transcriber.part(item)
+            part = None
+            with failing_alone(skipping(reporter.skip, item.title, "that could not be written down")):
+                part = transcriber.part(item)
+            if part is None:
+                continue
             counts.append(len(part.notes))
             reporter.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")
             progress.step(part.title)

@@ -150,7 +150,7 @@ class Sampler:
             tensors = self._complete(rng, request)
             roll, latents = self._draw(frames, rng, request, tensors)
             score = self._score(roll, latents, request, tensors) if scored else None
-        return Piece(number, self._loudness(roll), score, self._genre(tensors), self._beat(tensors))
+        return Piece(number, self._loudness(roll[..., :frames]), score, self._genre(tensors), self._beat(tensors))
 
     def _composed(self, number: int, frames: int, rng: torch.Generator, scored: bool, request: Request) -> Piece:
         """Compose piece `number`, beat after beat."""
@@ -273,7 +273,10 @@ class Sampler:
     def _draw(
         self, frames: int, rng: torch.Generator, request: Request, conditions: Conditions
     ) -> tuple[Tensor, Tensor | None]:
-        """Draw a roll (1, C, K, frames) in model space and its latents (1, L, Z), None if these are no sequence."""
+        """Draw a roll (1, C, K, T) in model space and its latents (1, L, Z), None if these are no sequence.
+
+        T is `frames`; families of a fixed length draw a roll of that length at least.
+        """
         if self.family.extends and (request.past is not None or not self.family.morphs):
             continuation = cast("Continuation", self.generator)
             temperature = continuation.temperature if request.temperature is None else request.temperature
@@ -309,7 +312,10 @@ class Sampler:
         return torch.from_numpy(compress(request.past, self.compression))[None].to(self.device)
 
     def _faded(self, frames: int, rng: torch.Generator, conditions: Conditions) -> Tensor:
-        """Draw windows of the training length and crossfade them: (1, C, K, frames), for families of a fixed length."""
+        """Draw windows of the training length and crossfade them, for families of a fixed length.
+
+        Returns (1, C, K, T), T being `frames`, or the training length where that is more: what a critic can judge.
+        """
         import torch
 
         generator, length = cast("NoiseGenerator", self.generator), self.shape.frames
@@ -327,7 +333,7 @@ class Sampler:
             if number < count - 1:
                 window[..., -fade:] *= fade_in.flip(0)
             total[..., number * hop : number * hop + length] += window
-        return total[..., :frames]
+        return total[..., : max(frames, length)]
 
     def _score(self, roll: Tensor, latents: Tensor | None, request: Request, conditions: Conditions) -> float:
         """Return the critic's mean logit over its views and over windows of the training length.

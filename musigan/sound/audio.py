@@ -11,20 +11,21 @@ import hashlib
 import math
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from musigan.errors import AudioError, UsageError
-from musigan.files.finding import MediaFile
+from musigan.files.finding import MediaFile, failing_alone
 from musigan.machine.parallel import ordered_map
 from musigan.sound import decoding
 from musigan.sound.encoding import encode
 from musigan.sound.layouts import Layout, stereo_matrix
 from musigan.sound.tags import read_tags
+from musigan.sound.takes import Recorder, Take
 
 __all__ = ["Channels", "Outcome", "Recording", "content_hash", "decode", "decode_many", "encode"]
 
@@ -38,16 +39,18 @@ _BURST_WINDOW_SAMPLES = 576  # half a long MP3 frame: one broken frame damages a
 _BURST_FACTOR_LOSSY = 4.0
 _BURST_FACTOR_LOSSLESS = 1000.0
 
+_CANCELLED = 0.01  # of the channels' power is left in their mix: they are of opposite phase
+
 
 @dataclass(frozen=True)
 class Recording:
     """A decoded song.
 
-    signal: float32 (C, S), nominally within +-1 (a file may be louder), always finite.
+    take: float32 (C, S), nominally within +-1 (a file may be louder), always finite; long ones are in a file.
     seconds_total: of the whole file where that is known, else None. warnings: one line each, without the file's name.
     """
 
-    signal: np.ndarray
+    take: Take
     sample_rate: int
     title: str | None = None
     artist: str | None = None
@@ -56,10 +59,15 @@ class Recording:
     seconds_total: float | None = None
     warnings: tuple[str, ...] = ()
 
+    @cached_property
+    def signal(self) -> np.ndarray:
+        """The sound in one piece, (C, S)."""
+        return self.take.signal()
+
     @property
     def seconds(self) -> float:
         """The length of the decoded signal."""
-        return self.signal.shape[-1] / self.sample_rate
+        return self.take.samples / self.sample_rate
 
 
 @dataclass(frozen=True)
@@ -100,16 +108,16 @@ def decode(
     text_path = os.fspath(path)
     decoding.check_content(text_path)
     request = decoding.Request(text_path, start_seconds, seconds)
-    signal, report = _read_first_good(request, _OutputFormat(sample_rate, channels, stop))
-    decoded_seconds = signal.shape[1] / sample_rate
-    if not signal.shape[1]:
+    take, report = _read_first_good(request, _OutputFormat(sample_rate, channels, stop))
+    decoded_seconds = take.samples / sample_rate
+    if not take.samples:
         position_text = f" after {start_seconds:g} s" if start_seconds else ""
         raise AudioError(f"no samples in it{position_text}, or too few to keep one")
     if decoded_seconds < min_seconds:
         raise AudioError(f"too short: {decoded_seconds:.2f} s, at least {min_seconds:g} s are needed")
     tags = read_tags(text_path)
     return Recording(
-        signal,
+        take,
         sample_rate,
         tags.title,
         tags.artist,
@@ -137,13 +145,11 @@ def decode_many(
 
     def work(item: MediaFile) -> Outcome:
         """Decode one file, in a thread; its failure becomes its outcome, so that the others go on."""
-        try:
+        failures: list[Exception] = []
+        with failing_alone(failures.append):
             recording = decode(item.path, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
             return Outcome(item, recording=recording)
-        except UsageError:
-            raise
-        except Exception as error:
-            return Outcome(item, error=error)
+        return Outcome(item, error=failures[0])
 
     try:
         yield from ordered_map(work, found, jobs)
@@ -151,16 +157,16 @@ def decode_many(
         stop.set()
 
 
-def content_hash(signal: np.ndarray) -> str:
+def content_hash(signal: np.ndarray | Take) -> str:
     """Return a hash of decoded sound, 32 hex digits: equal for copies, links and retagged copies of one recording.
 
     signal: (C, S). The hash is taken of the samples at 16 bits, so the file's container and tags do not count.
     """
-    digest = hashlib.blake2b(f"{signal.shape[0]} channels".encode(), digest_size=16)
-    for start in range(0, signal.shape[1], 1 << 18):
-        part = signal[:, start : start + (1 << 18)]
-        frames = np.empty(part.shape[::-1], "<i2")
-        frames[...] = np.rint(np.clip(part, -1, 1) * 32767).T
+    take = signal if isinstance(signal, Take) else Take([signal])
+    digest = hashlib.blake2b(f"{take.channels} channels".encode(), digest_size=16)
+    for block in take.blocks():
+        frames = np.empty(block.shape[::-1], "<i2")
+        frames[...] = np.rint(np.clip(block, -1, 1) * 32767).T
         digest.update(frames.data)
     return digest.hexdigest()
 
@@ -174,12 +180,12 @@ class _OutputFormat:
     stop: threading.Event | None
 
 
-def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[np.ndarray, decoding.Report]:
-    """Return (signal, report) of the first reader that decodes the whole request, else of the one that got furthest.
+def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[Take, decoding.Report]:
+    """Return (take, report) of the first reader that decodes the whole request, else of the one that got furthest.
 
     Raises AudioError if no reader decodes anything.
     """
-    best, best_report = np.zeros((1, 0), np.float32), decoding.Report()
+    best, best_report = Take([]), decoding.Report()
     problem: Exception = AudioError("no audio could be decoded")
     for reader in decoding.readers():
         report = decoding.Report()
@@ -190,18 +196,18 @@ def _read_first_good(request: decoding.Request, plan: _OutputFormat) -> tuple[np
                     raise AudioError("interrupted")
                 if collector.add(rate, block, report):
                     break
-            return collector.signal(), report
+            return collector.take(report), report
         except (decoding.ReaderError, AudioError) as error:
             if plan.stop is not None and plan.stop.is_set():
                 raise AudioError("interrupted") from None
             problem = error
-            signal = collector.signal()
-        if signal.shape[1] > best.shape[1]:
+            take = collector.take(report)
+        if take.samples > best.samples:
             report.warnings.append(f"{problem}; kept what decodes")
-            best, best_report = signal, report
+            best, best_report = take, report
         if isinstance(problem, AudioError):  # the verdict, whatever reader comes next
             break
-    if not best.shape[1]:
+    if not best.samples:
         raise AudioError(f"no audio could be decoded: {problem}")
     return best, best_report
 
@@ -215,11 +221,11 @@ class _Collector:
         self._samples_needed = (
             math.inf if request.seconds is None else round(min(request.seconds, MAX_START_SECONDS) * plan.sample_rate)
         )
-        self._parts: deque[np.ndarray] = deque()  # of shape (S, C) at the plan's rate
-        self._samples = 0
+        self._recorder = Recorder()  # at the plan's rate
         self._rate = 0
         self._channels = 0
         self._stream: Any = None
+        self._powers = np.zeros(2)  # sums of squares of the channels that came in, on average, and of their mix
 
     def add(self, rate: int, block: np.ndarray, report: decoding.Report) -> bool:
         """Add a block of shape (S, C); return True when no more blocks are needed."""
@@ -231,7 +237,10 @@ class _Collector:
         block = block[skip:]
         if not len(block):
             return False
-        block = _mixed(_without_bursts(block, report), self._plan.channels, self._channels, report.layout)
+        block = _without_bursts(block, report)
+        power = float(np.square(block).mean(axis=1).sum())
+        block = _mixed(block, self._plan.channels, self._channels, report.layout)
+        self._powers += power, float(np.square(block).mean(axis=1).sum())
         self._channels = block.shape[1]
         samples_possible = MAX_VALUES // self._channels
         if rate != self._rate:
@@ -239,26 +248,19 @@ class _Collector:
             self._rate = rate
             self._stream = None if rate == self._plan.sample_rate else self._new_stream(rate)
         self._keep(block if self._stream is None else self._stream.resample_chunk(block))
-        if self._samples_needed > samples_possible <= self._samples:
+        if self._samples_needed > samples_possible <= self._recorder.samples:
             minutes = samples_possible / self._plan.sample_rate / 60
             _warn_once(report, f"longer than the {minutes:.0f} minutes that fit into memory: the rest is left out")
             self._samples_needed = samples_possible
-        return self._samples >= self._samples_needed
+        return self._recorder.samples >= self._samples_needed
 
-    def signal(self) -> np.ndarray:
-        """Return the collected signal, (C, S). Ends the stream."""
-        if self._samples < self._samples_needed:
+    def take(self, report: decoding.Report) -> Take:
+        """Return the collected sound. Ends the stream."""
+        if self._plan.channels == "mono" and self._powers[1] < _CANCELLED * self._powers[0]:
+            _warn_once(report, "left and right cancel each other out in mono; --channels stereo keeps them")
+        if self._recorder.samples < self._samples_needed:
             self._flush()
-        if not self._parts:
-            return np.zeros((1, 0), np.float32)
-        count = min(self._samples, self._samples_needed)
-        signal = np.empty((self._channels, int(count)), np.float32)
-        position = 0
-        while self._parts:  # one after another is given back, so that memory holds the signal once
-            used = self._parts.popleft()[: int(count) - position]
-            signal[:, position : position + len(used)] = used.T
-            position += len(used)
-        return signal
+        return self._recorder.finish()
 
     def _new_stream(self, rate: int) -> Any:
         import soxr
@@ -272,9 +274,11 @@ class _Collector:
             self._stream = None
 
     def _keep(self, part: np.ndarray) -> None:
+        """Keep a part (S, C), as far as it is needed."""
+        missing = min(self._samples_needed, MAX_VALUES // part.shape[1]) - self._recorder.samples
+        part = part if missing >= len(part) else part[: max(int(missing), 0)]
         if len(part):
-            self._parts.append(part)
-            self._samples += len(part)
+            self._recorder.add(part.T)
 
 
 def _without_bursts(block: np.ndarray, report: decoding.Report) -> np.ndarray:

@@ -19,6 +19,7 @@ _MAX_PARTS = 10_000  # recordings in a file: a week of radio
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _LOOSE_BYTES = 1 << 16  # behind a WAV's sound: fewer are tags or padding, more are the rest of the recording
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\0\0\x22")  # with the first block, STREAMINFO, which may be the last
+_OGG_FLAC, _OGG_FLAC_HEAD = b"\x7fFLAC", 9  # how the first packet begins; its bytes before FLAC's own
 _FLAC_TAIL_BYTES = 1 << 18  # in which the last frames are looked for
 _FLAC_FRAME = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]", re.DOTALL)
 _FLAC_SIZES = {1: 192, **{2 + n: 576 << n for n in range(4)}, **{8 + n: 256 << n for n in range(8)}}
@@ -75,6 +76,10 @@ def parts_of(data: Bytes) -> list[Part]:
     start = mpeg.after_tags(data, 0)
     if data[start : start + 4] == b"fLaC":
         return _flac_parts(data, start)
+    if data[:4] == b"OggS" and data[28 : 28 + len(_OGG_FLAC)] == _OGG_FLAC:
+        flac = _flac_in_ogg(data)
+        parts = _flac_parts(flac, 0) or [Part(b"", 0, len(flac))]
+        return [Part(part.head + flac[part.start : part.end], 0, 0, part.promised_seconds) for part in parts]
     if data[:4] == b"OggS":
         return _ogg_links(data)
     return []
@@ -179,6 +184,18 @@ def _remainder(content: bytes, bits: int, polynomial: int) -> int:
         for _ in range(8):
             remainder = (remainder << 1 ^ polynomial if remainder & top else remainder << 1) & mask
     return remainder
+
+
+def _flac_in_ogg(data: Bytes) -> bytes:
+    """Return the FLAC that an Ogg file holds (xiph.org/flac/ogg_mapping.html): its first stream, without the pages."""
+    serial, content, position = data[14:18], bytearray(), 0
+    while (position := data.find(b"OggS", position)) >= 0 and position + 27 <= len(data):
+        lacing = data[position + 27 : position + 27 + data[position + 26]]
+        begin = position + 27 + len(lacing)
+        if data[position + 14 : position + 18] == serial:
+            content += data[begin : begin + sum(lacing)]
+        position = begin + sum(lacing)
+    return bytes(content[_OGG_FLAC_HEAD:])
 
 
 def _ogg_links(data: Bytes) -> list[Part]:

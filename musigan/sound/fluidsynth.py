@@ -13,7 +13,8 @@ import ctypes
 import functools
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -26,6 +27,7 @@ from musigan.errors import AudioError, MusiganError, SettingsError
 
 INSTALL_HINT = 'pip install "musigan[soundfont]"'
 BLOCK_SAMPLES = 64  # of FluidSynth: 1.5 ms at 44.1 kHz
+PART_BLOCKS = 4096  # rendered at once
 LOWEST_RATE, HIGHEST_RATE = 8000, 96000  # Hz, which FluidSynth renders at
 DRUM_BANK = 128
 PAN = 10  # the controller
@@ -167,13 +169,17 @@ class Font:
 
     def play(self, strips: Sequence[Strip], events: Events, samples: int) -> np.ndarray:
         """Play events by strips from silence, as float32 (2, samples); notes that ring longer are cut."""
+        return np.concatenate([np.zeros((2, 0), np.float32), *self.play_parts(strips, events, samples)], axis=1)
+
+    def play_parts(self, strips: Sequence[Strip], events: Events, samples: int) -> Iterator[np.ndarray]:
+        """Yield what `play` returns in blocks (2, n)."""
         with self._lock:
             if self._keeper is None:
                 self._keeper = self._player(strips)
                 weakref.finalize(self, self._keeper.close)
             player = self._player(strips)
         with player:
-            return player.play(events, samples)
+            yield from player.play(events, samples)
 
     def _player(self, strips: Sequence[Strip]) -> _Player:
         return _Player(self._library, self._settings, self.path, strips)
@@ -213,23 +219,26 @@ class _Player:
             found.append((self.library.fluid_preset_get_banknum(preset), self.library.fluid_preset_get_num(preset)))
         return found
 
-    def play(self, events: Events, samples: int) -> np.ndarray:
-        """Render events from silence, float32 (2, samples)."""
-        sound = np.zeros((2, -(-samples // BLOCK_SAMPLES) * BLOCK_SAMPLES), np.float32)
-        position, end = 0, sound.shape[1] // BLOCK_SAMPLES
+    def play(self, events: Events, samples: int) -> Iterator[np.ndarray]:
+        """Render events from silence in parts, float32 (2, n), of `samples` in all."""
         columns = (events.blocks, events.channels, events.pitches, events.velocities)
-        for block, channel, pitch, velocity in zip(*(column.tolist() for column in columns), strict=True):
-            if block >= end:
-                break
-            if block > position:
-                self._render(sound, position, block)
-                position = block
-            if velocity:
-                self.library.fluid_synth_noteon(self.synth, channel, pitch, velocity)
-            else:
-                self.library.fluid_synth_noteoff(self.synth, channel, pitch)
-        self._render(sound, position, end)
-        return sound[:, :samples]
+        coming = deque(zip(*(column.tolist() for column in columns), strict=True))
+        for first in range(0, samples, PART_BLOCKS * BLOCK_SAMPLES):
+            begin = first // BLOCK_SAMPLES
+            end = min(begin + PART_BLOCKS, -(-samples // BLOCK_SAMPLES))
+            sound = np.zeros((2, (end - begin) * BLOCK_SAMPLES), np.float32)
+            position = begin
+            while coming and coming[0][0] < end:
+                block, channel, pitch, velocity = coming.popleft()
+                if block > position:
+                    self._render(sound, position - begin, block - begin)
+                    position = block
+                if velocity:
+                    self.library.fluid_synth_noteon(self.synth, channel, pitch, velocity)
+                else:
+                    self.library.fluid_synth_noteoff(self.synth, channel, pitch)
+            self._render(sound, position - begin, end - begin)
+            yield sound[:, : samples - first]
 
     def _render(self, sound: np.ndarray, first: int, stop: int) -> None:
         """Render blocks `first` to `stop` into their place in `sound` (2, S)."""

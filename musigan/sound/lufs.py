@@ -7,12 +7,14 @@ silence is -inf.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from musigan.errors import SettingsError
 from musigan.sound.mastering import CEILING_DB, limit
+from musigan.sound.takes import Take, reblocked
 
 USUAL = "-14"  # what streaming services play music at, and keys-to-mp3 by default
 LOWEST, HIGHEST = -40.0, -5.0  # LUFS, targets that are accepted
@@ -23,8 +25,10 @@ CEILINGS = 3  # of samples, tried one below the other: peaks of noise lie betwee
 CORRECTIONS = 5  # at most; each is a pass of the limiter and the meter
 LEAST_SLOPE = 0.25  # LU for each dB of gain, below which a limited signal is not believed to get louder
 BLOCK_SECONDS = 0.4  # of the standard: nothing shorter is measured
-METER_CHANNELS = 5  # the standard has weights for these
-BLOCK_SAMPLES = 1 << 18  # worked on at once
+CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # left, right, centre, and behind
+METER_CHANNELS = len(CHANNEL_WEIGHTS)
+BLOCK_OVERLAP = 0.75
+OFFSET_LUFS, SILENCE_LUFS, GATE_LU = -0.691, -70.0, 10.0  # of the standard
 
 
 def target_of(text: str) -> float | None:
@@ -44,73 +48,149 @@ def target_of(text: str) -> float | None:
 
 def measure(signal: np.ndarray, sample_rate: int) -> float:
     """Return a signal's loudness in LUFS; one shorter than a block of the standard is followed by silence."""
-    from pyloudnorm import Meter
+    return measure_blocks([signal], sample_rate)
 
-    missing_samples = max(0, math.ceil(BLOCK_SECONDS * sample_rate) - signal.shape[1])
-    padded = np.pad(signal[:METER_CHANNELS], ((0, 0), (0, missing_samples)))
-    return float(Meter(sample_rate).integrated_loudness(padded.T))
+
+def measure_blocks(blocks: Iterable[np.ndarray], sample_rate: int) -> float:
+    """Return the loudness in LUFS of a signal that comes in blocks; a short one is followed by silence."""
+    meter = Meter(sample_rate)
+    for block in reblocked(blocks):
+        meter.add(block)
+    return meter.loudness()
+
+
+class Meter:
+    """A loudness meter that is given a signal a block at a time, and needs the memory of a block."""
+
+    def __init__(self, sample_rate: int) -> None:
+        from pyloudnorm import Meter
+
+        self._rate = sample_rate
+        self._filters = list(Meter(sample_rate)._filters.values())  # the standard's, for this rate
+        self._states: list[np.ndarray] = []  # of each filter, (C, order)
+        self._weighted = np.zeros((0, 0), np.float32)  # filtered samples that a block of the standard still needs
+        self._first = self._samples = 0  # of those, and of all
+        self._powers: list[np.ndarray] = []  # mean square of each block of the standard, (C,)
+
+    def add(self, block: np.ndarray) -> None:
+        """Take the next samples, (C, n)."""
+        from scipy.signal import lfilter
+
+        block = block[:METER_CHANNELS]
+        if not self._states:
+            self._states = [np.zeros((len(block), 2)) for _ in self._filters]
+            self._weighted = np.zeros((len(block), 0), np.float32)
+        for number, stage in enumerate(self._filters):
+            filtered, self._states[number] = lfilter(stage.b, stage.a, block, zi=self._states[number])
+            block = (stage.passband_gain * filtered).astype(np.float32)
+        self._weighted = np.concatenate((self._weighted, block), axis=1)
+        self._samples += block.shape[1]
+        while (bounds := self._bounds(len(self._powers)))[1] <= self._samples:
+            self._square(*bounds)
+        done = self._bounds(len(self._powers))[0]
+        self._weighted, self._first = self._weighted[:, done - self._first :], done
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Return the first sample of a block of the standard and the one after its last; they overlap by 75 %."""
+        start = number * (1.0 - BLOCK_OVERLAP)
+        return int(BLOCK_SECONDS * start * self._rate), int(BLOCK_SECONDS * (start + 1) * self._rate)
+
+    def _square(self, start: int, stop: int) -> None:
+        part = self._weighted[:, start - self._first : stop - self._first]
+        self._powers.append(np.square(part).sum(axis=1) / (BLOCK_SECONDS * self._rate))
+
+    def loudness(self) -> float:
+        """Return the integrated loudness of all that was added, in LUFS."""
+        needed = math.ceil(BLOCK_SECONDS * self._rate)
+        if self._samples < needed:
+            channels = max(len(self._weighted), 1)
+            self.add(np.zeros((channels, needed - self._samples), np.float32))
+        seconds = self._samples / self._rate
+        count = int(np.round((seconds - BLOCK_SECONDS) / (BLOCK_SECONDS * (1.0 - BLOCK_OVERLAP)))) + 1
+        while len(self._powers) < count:  # the last may end behind the signal
+            self._square(*self._bounds(len(self._powers)))
+        powers = np.array(self._powers[:count], np.float64) @ np.array(CHANNEL_WEIGHTS[: len(self._powers[0])])
+        with np.errstate(divide="ignore"):
+            loudness = OFFSET_LUFS + 10.0 * np.log10(powers)
+        audible = loudness >= SILENCE_LUFS
+        if not audible.any():
+            return -math.inf
+        gate = OFFSET_LUFS + 10.0 * math.log10(powers[audible].mean()) - GATE_LU
+        return OFFSET_LUFS + 10.0 * math.log10(powers[audible & (loudness > gate)].mean())
 
 
 def true_peak(signal: np.ndarray, sample_rate: int) -> float:
     """Return the peak of a signal between its samples as well, at four times the rate, in dBFS; -inf for silence."""
+    return true_peak_of_blocks([signal], sample_rate)
+
+
+def true_peak_of_blocks(blocks: Iterable[np.ndarray], sample_rate: int) -> float:
+    """Return the peak of a signal that comes in blocks, as `true_peak` does."""
     import soxr
 
-    resampler = soxr.ResampleStream(sample_rate, 4 * sample_rate, len(signal), dtype="float32", quality="HQ")
+    resampler: Any = None
     peak = 0.0
-    for block in _blocks(signal):
+    for block in reblocked(blocks):
+        channels = len(block)
+        resampler = resampler or soxr.ResampleStream(
+            sample_rate, 4 * sample_rate, channels, dtype="float32", quality="HQ"
+        )
         between = resampler.resample_chunk(np.ascontiguousarray(block.T))
         peak = max(peak, float(np.abs(between).max(initial=0.0)), float(np.abs(block).max(initial=0.0)))
-    rest = resampler.resample_chunk(np.zeros((0, len(signal)), np.float32), last=True)
-    peak = max(peak, float(np.abs(rest).max(initial=0.0)))
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+        peak = max(peak, float(np.abs(rest).max(initial=0.0)))
     return 20 * math.log10(peak) if peak else -math.inf
 
 
 def normalise(signal: np.ndarray, sample_rate: int, target_lufs: float) -> np.ndarray:
-    """Bring a signal to a loudness, its true peaks limited to TRUE_PEAK_DB; silence stays as it is.
+    """Bring a signal to a loudness as `normalised` does."""
+    return normalised(Take([signal]), sample_rate, target_lufs).signal()
+
+
+def normalised(take: Take, sample_rate: int, target_lufs: float) -> Take:
+    """Bring a take to a loudness, its true peaks limited to TRUE_PEAK_DB; silence stays as it is.
 
     Where the target is out of reach (clicks in silence: all of their loudness is peaks), the nearest loudness is taken.
     """
-    if not math.isfinite(measure(signal, sample_rate)):
-        return signal
+    if not math.isfinite(measure_blocks(take.blocks(), sample_rate)):
+        return take
     ceiling_db, excess_db = CEILING_DB, 0.0
     for _ in range(CEILINGS):
         ceiling_db -= excess_db
-        normalised = _nearest(signal, sample_rate, target_lufs, ceiling_db)
-        excess_db = true_peak(normalised, sample_rate) - TRUE_PEAK_DB
+        gain_db = _nearest_gain(take, sample_rate, target_lufs, ceiling_db)
+        louder = Take(_amplified(take, gain_db, sample_rate, ceiling_db))
+        excess_db = true_peak_of_blocks(louder.blocks(), sample_rate) - TRUE_PEAK_DB
         if excess_db <= 0:
-            return normalised
-    return normalised * np.float32(10 ** (-excess_db / 20))
+            return louder
+    factor = np.float32(10 ** (-excess_db / 20))
+    return louder.changed(lambda block: block * factor)
 
 
-def _nearest(signal: np.ndarray, sample_rate: int, target_lufs: float, ceiling_db: float) -> np.ndarray:
-    """Bring a signal as near to a loudness as gain and limiter do, its samples limited to `ceiling_db` dBFS.
+def _nearest_gain(take: Take, sample_rate: int, target_lufs: float, ceiling_db: float) -> float:
+    """Return the gain in dB that brings a take nearest to a loudness, its samples limited to `ceiling_db` dBFS.
 
     Limiting takes loudness away. What is missing is made up for by the secant method, with at most MAX_GAIN_DB.
     """
+
+    def loudness_at(gain_db: float) -> float:
+        return measure_blocks(_amplified(take, gain_db, sample_rate, ceiling_db), sample_rate)
+
     gain_db, slope = 0.0, 1.0  # slope: LU for each dB of gain
-    limited = _amplified(signal, gain_db, sample_rate, ceiling_db)
-    loudness = measure(limited, sample_rate)
+    loudness = loudness_at(gain_db)
     nearest = (abs(target_lufs - loudness), gain_db)
     for _ in range(CORRECTIONS):
         next_db = min(gain_db + (target_lufs - loudness) / slope, MAX_GAIN_DB)
         if abs(target_lufs - loudness) < TOLERANCE or next_db == gain_db:
             break
-        limited = _amplified(signal, next_db, sample_rate, ceiling_db)
-        next_loudness = measure(limited, sample_rate)
+        next_loudness = loudness_at(next_db)
         slope = min(max((next_loudness - loudness) / (next_db - gain_db), LEAST_SLOPE), 1.0)
         gain_db, loudness = next_db, next_loudness
         nearest = min(nearest, (abs(target_lufs - loudness), gain_db))
-    return limited if nearest[1] == gain_db else _amplified(signal, nearest[1], sample_rate, ceiling_db)
+    return nearest[1]
 
 
-def _amplified(signal: np.ndarray, gain_db: float, sample_rate: int, ceiling_db: float) -> np.ndarray:
-    """Raise a whole signal by a gain and limit it."""
+def _amplified(take: Take, gain_db: float, sample_rate: int, ceiling_db: float) -> Iterator[np.ndarray]:
+    """Raise a take by a gain and limit it."""
     factor = np.float32(10 ** (gain_db / 20))
-    louder = (block * factor for block in _blocks(signal))
-    return np.concatenate(list(limit(louder, sample_rate, ceiling_db)), axis=1)
-
-
-def _blocks(signal: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield a signal some seconds at a time, at least once: limiter and resampler need memory several times that."""
-    for start in range(0, max(signal.shape[1], 1), BLOCK_SAMPLES):
-        yield signal[:, start : start + BLOCK_SAMPLES]
+    return limit((block * factor for block in take.blocks()), sample_rate, ceiling_db)

@@ -1,7 +1,8 @@
 """Mastering: joins stretches of sound to one finished signal, with fades, a gain and a limiter.
 
 Conventions: every function takes an iterable of float32 (C, S) pieces and yields (C, S) pieces as they come; together
-they are one signal. Memory holds one piece and the samples that a later step still needs.
+they are one signal. Memory holds one piece and the samples that a later step still needs. Only `crossfade` takes whole
+takes, which end where they do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from musigan.errors import SettingsError
+from musigan.sound.takes import Take
 
 # Sample peaks. Interpolation to 44.1 kHz and a lossy encoder add up to 1.3 dB: true peaks stay below -1 dBFS.
 CEILING_DB = -2.5
@@ -33,20 +35,21 @@ def master(
     yield from limit(fade(louder, sample_rate, fade_in_seconds, fade_out_seconds), sample_rate, ceiling_db)
 
 
-def crossfade(pieces: Pieces, sample_rate: int, seconds: float) -> Iterator[np.ndarray]:
-    """Crossfade pieces over `seconds` at equal power; a piece too short for that fades in over half its length."""
+def crossfade(takes: Iterable[Take | np.ndarray], sample_rate: int, seconds: float) -> Iterator[np.ndarray]:
+    """Crossfade takes over `seconds` at equal power; one too short for that fades in over half its length."""
     longest_overlap = samples_of(seconds, sample_rate, "--crossfade")
     tail: np.ndarray | None = None
-    for piece in pieces:
+    for each in takes:
+        take = each if isinstance(each, Take) else Take([each])
+        start = 0
         if tail is not None:
-            fade_samples = min(tail.shape[1], piece.shape[1] // 2 if piece.shape[1] > 1 else piece.shape[1])
-            angle = (np.arange(fade_samples, dtype=np.float32) + 0.5) / max(fade_samples, 1) * np.float32(np.pi / 2)
-            yield tail[:, : tail.shape[1] - fade_samples]
-            yield tail[:, tail.shape[1] - fade_samples :] * np.cos(angle) + piece[:, :fade_samples] * np.sin(angle)
-            piece = piece[:, fade_samples:]
-        tail_samples = min(longest_overlap, piece.shape[1])
-        yield piece[:, : piece.shape[1] - tail_samples]
-        tail = piece[:, piece.shape[1] - tail_samples :]
+            start = min(tail.shape[1], take.samples // 2 if take.samples > 1 else take.samples)
+            angle = (np.arange(start, dtype=np.float32) + 0.5) / max(start, 1) * np.float32(np.pi / 2)
+            yield tail[:, : tail.shape[1] - start]
+            yield tail[:, tail.shape[1] - start :] * np.cos(angle) + take.signal(0, start) * np.sin(angle)
+        stop = take.samples - min(longest_overlap, take.samples - start)
+        yield from take.blocks(start, stop)
+        tail = take.signal(stop)
     if tail is not None:
         yield tail
 

@@ -11,11 +11,13 @@ their own, so that the room is wide; their mean, a listener's with one loudspeak
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from musigan.errors import SettingsError
+from musigan.sound.takes import reblocked
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 2.0  # in which 1 kHz falls by 60 dB, for amounts next to 0 and of 1
 LOUDEST = 0.6  # of the room against the direct sound, RMS, for an amount of 1
@@ -26,7 +28,6 @@ DECAY_SHARES = {125: 1.15, 250: 1.1, 500: 1.05, 1000: 1.0, 2000: 0.85, 4000: 0.6
 END_SECONDS = 0.05  # of fade at the end of the response
 LOW_CUT_HZ = 120.0  # below, a room only makes basses muddy
 CROSSFEED = 0.6  # share of the mean of the sides in what each side's room hears
-BLOCK_SAMPLES = 1 << 18
 _SEED = 1979
 
 
@@ -47,19 +48,30 @@ def add_room(signal: np.ndarray, sample_rate: int, amount: float) -> np.ndarray:
     Raises SettingsError for an amount that is not between 0 and 1.
     """
     check_amount(amount)
-    if not amount or not signal.shape[1]:
-        return signal
+    return np.concatenate(list(in_room([signal], sample_rate, amount)), axis=1) if amount else signal
+
+
+def in_room(blocks: Iterable[np.ndarray], sample_rate: int, amount: float) -> Iterator[np.ndarray]:
+    """Let a signal that comes in blocks (C, n) sound in a room and ring out; 0 passes it on as it is."""
+    if not amount:
+        yield from blocks
+        return
     from scipy.signal import fftconvolve
 
     responses = LOUDEST * amount * impulse_response(sample_rate, amount)
-    sound = np.pad(np.asarray(signal, np.float32), ((0, 0), (0, responses.shape[1] - 1)))
-    for start in range(0, signal.shape[1], BLOCK_SAMPLES):
-        block = signal[:, start : start + BLOCK_SAMPLES]
+    ringing = np.zeros((1, 0), np.float32)  # what is left to sound of the blocks before
+    for block in reblocked(blocks):
+        if not block.shape[1]:
+            yield block
+            return
+        sound = np.pad(block, ((0, 0), (0, responses.shape[1] - 1)))
+        sound[:, : ringing.shape[1]] += ringing[:, : sound.shape[1]]
         heard = (1 - CROSSFEED) * block + CROSSFEED * block.mean(axis=0)
         for side, own in enumerate(heard):
-            echo = fftconvolve(own, responses[side % 2])
-            sound[side, start : start + echo.size] += echo
-    return sound
+            sound[side] += fftconvolve(own, responses[side % 2])
+        yield sound[:, : block.shape[1]]
+        ringing = sound[:, block.shape[1] :]
+    yield ringing
 
 
 @lru_cache(maxsize=4)

@@ -40,20 +40,21 @@ def cut_pairs(signal: Array, sample_rate: float, chunk_seconds: float, overlap: 
     chunk = chunk_samples(sample_rate, chunk_seconds)
     hop = max(1, round(2 * chunk * (1 - overlap)))
     channels, samples = signal.shape
-    begins = range(0, samples - 2 * chunk + 1, hop)
-    pairs = [signal[:, begin : begin + 2 * chunk].reshape(channels, 2, chunk) for begin in begins]
-    is_sounding = [bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in pairs]
-    sounding_pairs = [pair.transpose(1, 0, 2) for pair, keep in zip(pairs, is_sounding, strict=True) if keep]
-    starts = tuple(begin / sample_rate for begin, keep in zip(begins, is_sounding, strict=True) if keep)
-    # (P, 2, C, S)
-    array = np.stack(sounding_pairs) if sounding_pairs else np.empty((0, 2, channels, chunk), signal.dtype)
-    return Cut(array, starts, is_sounding.count(False))
+    count = max((samples - 2 * chunk) // hop + 1, 0)
+    if not count:
+        return Cut(np.empty((0, 2, channels, chunk), signal.dtype), (), 0)
+    # A view of the signal, no copy: (C, P, 2 S), then (P, 2, C, S).
+    windows = np.lib.stride_tricks.sliding_window_view(signal, 2 * chunk, axis=1)[:, ::hop]
+    array = windows.reshape(channels, count, 2, chunk).transpose(1, 2, 0, 3)
+    is_sounding = np.array([bool((_peaks(pair) * level > SILENCE_PEAK).all()) for pair in array])
+    starts = tuple(number * hop / sample_rate for number in np.flatnonzero(is_sounding).tolist())
+    return Cut(array if is_sounding.all() else array[is_sounding], starts, int((~is_sounding).sum()))
 
 
 def _peaks(pair: Array) -> npt.NDArray[np.float32]:
-    """Return the peak, (2,), of each chunk of a pair (C, 2, S)."""
+    """Return the peak, (2,), of each chunk of a pair (2, C, S)."""
     # As float32 first: the lowest int16 has no absolute value in int16, and NumPy compares float16 slowly.
-    return np.abs(pair.astype(np.float32)).max(axis=(0, 2))
+    return np.abs(pair.astype(np.float32)).max(axis=(1, 2))
 
 
 def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
@@ -73,18 +74,16 @@ def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool)
     length = array.shape[-1]
     earliest = min(starts)
     span = 2 * length if paired else length
-    pieces = [
-        (_position(start - earliest, rate), np.concatenate(tuple(piece), axis=-1) if paired else piece)
-        for start, piece in zip(starts, array, strict=True)
-    ]
-    pieces.sort(key=lambda placed: placed[0])
-    song = np.zeros((*array.shape[2 if paired else 1 : -1], pieces[-1][0] + span), array.dtype)
+    begins = [_position(start - earliest, rate) for start in starts]
+    song = np.zeros((*array.shape[2 if paired else 1 : -1], max(begins) + span), array.dtype)
     filled_until = 0
-    for begin, piece in pieces:
-        write_from = max(begin, filled_until)
-        if write_from < begin + span:
-            song[..., write_from : begin + span] = piece[..., write_from - begin :]
-            filled_until = begin + span
+    for number in sorted(range(len(begins)), key=begins.__getitem__):
+        for part, content in enumerate(array[number] if paired else array[number : number + 1]):
+            begin = begins[number] + part * length
+            write_from = max(begin, filled_until)
+            if write_from < begin + length:
+                song[..., write_from : begin + length] = content[..., write_from - begin :]
+                filled_until = begin + length
     return song
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from musigan.errors import UsageError
 from musigan.rolls.beats import Beats
+from musigan.rolls.streamed import RollParts
 from musigan.store import Array, Item, ItemInfo, Reader, Song
 from musigan.store.layout import holds_numbers
 from musigan.store.songs import piece_roll
@@ -84,6 +85,17 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
             continue
         beats = info.song.every_beat.counted_from(info.song.begin_seconds)
         yield Excerpt(number, info.title, roll, start * frame_seconds, beats)
+
+
+def roll_parts(item: Item, frame_seconds: float) -> RollParts:
+    """Return an item's roll as `piece_roll` does, its parts assembled as they are read."""
+    info = replace(item.info, shape=item.array.shape)
+    frames = _total_frames(info, frame_seconds)
+
+    def read(first: int, stop: int) -> npt.NDArray[np.float32]:
+        return _read_frames(info, item.array.__getitem__, first, stop, frame_seconds)
+
+    return RollParts((*info.shape[-3:-1], frames), read)  # type: ignore[arg-type]
 
 
 def pairs_of(

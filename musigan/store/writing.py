@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,21 @@ from musigan.store.locations import check_replaceable, clear_url, is_stream, is_
 from musigan.store.packing import LEVEL, SHARD_BLOCKS
 from musigan.store.song import Song
 from musigan.store.together import Together
+
+
+class Blocks(Protocol):
+    """What is written like an array, and need not be in memory as a whole."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its size along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values."""
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Array:
+        """Return a part of it."""
 
 
 class _Sink(Protocol):
@@ -247,8 +262,8 @@ class Writer:
         except OSError as error:
             raise OSError(error.errno, error.strerror or str(error), self._name) from error
 
-    def add(self, array: Array, dimension_names: tuple[str, ...], song: Song) -> None:
-        """Append one item, named by the next number.
+    def add(self, array: Array | Blocks, dimension_names: tuple[str, ...], song: Song) -> None:
+        """Append one item, named by the next number; its blocks are asked for one after another.
 
         Raises TypeError for another dtype than DTYPES, StoreError where the array does not fit the store's header.
         """
@@ -258,17 +273,25 @@ class Writer:
             raise TypeError(f"{dtype} is not one of {DTYPES}")
         check_shape(name, array.shape, tuple(dimension_names), self.header)
         shape = self._block_shape(array)
-        in_shard = min(SHARD_BLOCKS, len(array)) if self._compress and self._sink.has_shards and shape[0] == 1 else 0
-        metadata, blocks = _encode(name, array, shape, tuple(dimension_names), song, in_shard, self._compress)
+        in_shard = (
+            min(SHARD_BLOCKS, array.shape[0]) if self._compress and self._sink.has_shards and shape[0] == 1 else 0
+        )
+        encoded, objects = _created(name, array, shape, tuple(dimension_names), song, in_shard, self._compress)
+        metadata = objects[f"{name}/zarr.json"].to_bytes()
         info = parse_array(name, metadata, self.header)
         with self._told():
             self._sink.put(f"{name}/zarr.json", metadata)
-            for key, _ in info.block_keys():
-                self._sink.put(key, blocks(key))
+            if self._compress:
+                encoded[...] = array[tuple(slice(size) for size in array.shape)]
+            for key, place in info.block_keys():
+                if self._compress:  # taken once, and freed: blocks that are written take no memory
+                    self._sink.put(key, memoryview(objects.pop(key).as_numpy_array()).cast("B"))
+                else:
+                    self._sink.put(key, _encoded(np.asarray(array[place]), info.blocks))
             self._sink.flush()
         self.items += 1
 
-    def _block_shape(self, array: Array) -> tuple[int, ...]:
+    def _block_shape(self, array: Array | Blocks) -> tuple[int, ...]:
         """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
         if self.header.kind == "waveform":
             chunk = round((self.header.chunk_seconds or 10) * self.header.sample_rate)
@@ -314,10 +337,11 @@ def _library_versions() -> dict[str, str]:
     return {"zarr": zarr.__version__, "numpy": np.__version__}
 
 
-def _encode(
-    name: str, array: Array, blocks: tuple[int, ...], names: tuple[str, ...], song: Song, in_shard: int, compress: bool
-) -> tuple[bytes, Callable[[str], memoryview]]:
-    """Encode one array with zarr, in memory; return its metadata and a function that takes a block by its key.
+def _created(
+    name: str, array: Array | Blocks, blocks: tuple[int, ...], names: tuple[str, ...], song: Song, in_shard: int,
+    compress: bool,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Return the empty array that zarr makes for an array, and its objects in memory by their keys.
 
     A key is of a block, or of a shard of `in_shard` blocks if that is not 0.
     """
@@ -326,15 +350,20 @@ def _encode(
     from zarr.storage import MemoryStore
 
     objects: dict[str, Any] = {}
-    zarr.create_array(
+    created = zarr.create_array(
         store=MemoryStore(objects), name=name, shape=array.shape, chunks=blocks, fill_value=0,
         shards=(in_shard, *blocks[1:]) if in_shard else None, dtype=array.dtype.newbyteorder("<"),
         compressors=ZstdCodec(level=LEVEL, checksum=True) if compress else None, filters=None,
         attributes=song.to_attributes(), dimension_names=names, config={"write_empty_chunks": True},
-    )[...] = array  # fmt: skip
+    )  # fmt: skip
+    return created, objects
 
-    def take(key: str) -> memoryview:
-        """Return a block's bytes, once, and free them: blocks that are written take no memory."""
-        return memoryview(objects.pop(key).as_numpy_array()).cast("B")
 
-    return objects[f"{name}/zarr.json"].to_bytes(), take
+def _encoded(block: Array, shape: tuple[int, ...]) -> memoryview:
+    """Return the bytes of a block, little-endian; the last one along an axis is filled up with zeros, as in zarr."""
+    dtype = block.dtype.newbyteorder("<")
+    if block.shape != shape:
+        filled = np.zeros(shape, dtype)
+        filled[tuple(slice(size) for size in block.shape)] = block
+        block = filled
+    return np.ascontiguousarray(block, dtype).data.cast("B")

@@ -7,13 +7,17 @@ seconds, too long to be heard.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.streamed import RollParts
 from musigan.rolls.tone import (
     BAND_RANGE_HZ,
+    BANDS,
+    SLOW_SECONDS,
     Tone,
     band_weights,
     breath_features,
@@ -30,12 +34,13 @@ LOUDEST = 2.0  # power of all breath in a frame against that of the notes within
 
 def breathe(roll: np.ndarray, tone: Tone, settings: KeySettings, sample_rate: int) -> np.ndarray:
     """Return the breath of a roll (C, K, T) in linear loudness, float32 (C, S) with S = T * frame_samples."""
-    channels, _, frames = roll.shape
+    blocks = breathe_parts(RollParts.of(roll), tone, settings, sample_rate)
+    return np.concatenate([np.zeros((len(roll), 0), np.float32), *blocks], axis=1)
+
+
+def breathe_parts(roll: RollParts, tone: Tone, settings: KeySettings, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield the breath of a roll as `breathe` does, in blocks (C, n)."""
     samples = settings.frame_samples(sample_rate)
-    sound = np.zeros((channels, (frames + 1) * samples), np.float32)
-    if not frames or not roll.any():
-        return sound[:, : frames * samples]
-    density = band_density(roll, tone, settings)  # (C, BANDS, T)
     hz = np.fft.rfftfreq(2 * samples, 1 / sample_rate)
     weights = (band_weights(hz) * 10 ** (-ROLLOFF_DB / 10 * np.log2(np.maximum(hz / BAND_RANGE_HZ[1], 1)))).astype(
         np.float32
@@ -46,19 +51,36 @@ def breathe(roll: np.ndarray, tone: Tone, settings: KeySettings, sample_rate: in
     noise = white_noise(samples)
     import scipy.fft
 
-    for first in range(0, frames, BATCH_FRAMES):
-        places = np.arange(first, min(first + BATCH_FRAMES, frames))
-        for channel in range(channels):
+    half = samples // 2  # frames of noise are centred on those of the roll
+    ringing = np.zeros((roll.shape[0], samples), np.float32)  # the second half of the last frame of noise
+    to_skip = half
+    for first in range(0, roll.frames, BATCH_FRAMES):
+        places = np.arange(first, min(first + BATCH_FRAMES, roll.frames))
+        density = _density_between(roll, first, int(places[-1]) + 1, tone, settings)  # (C, BANDS, frames)
+        sound = np.zeros((roll.shape[0], (len(places) + 1) * samples), np.float32)
+        sound[:, :samples] = ringing
+        for channel in range(roll.shape[0]) if density.any() else ():
             spectrum = noise[0, places % NOISE_FRAMES] * likeness + noise[1 + channel % 2, places % NOISE_FRAMES] * (
                 difference
             )
-            spectrum *= np.sqrt(density[channel, :, places] @ weights)
+            spectrum *= np.sqrt(density[channel].T @ weights)
             parts = scipy.fft.irfft(spectrum, 2 * samples) * window  # (frames, 2 * samples)
-            begin = first * samples
-            sound[channel, begin : begin + len(places) * samples] += parts[:, :samples].ravel()
-            sound[channel, begin + samples : begin + (len(places) + 1) * samples] += parts[:, samples:].ravel()
-    half = samples // 2  # frames of noise are centred on those of the roll
-    return sound[:, half : half + frames * samples]
+            sound[channel, : len(places) * samples] += parts[:, :samples].ravel()
+            sound[channel, samples:] += parts[:, samples:].ravel()
+        ringing = sound[:, -samples:]
+        yield sound[:, to_skip:-samples]
+        to_skip = 0
+    if roll.frames:
+        yield ringing[:, :half]
+
+
+def _density_between(roll: RollParts, first: int, stop: int, tone: Tone, settings: KeySettings) -> np.ndarray:
+    """Return the power density of breath in frames `first` to `stop`, which the roll around them decides."""
+    around = round(SLOW_SECONDS / settings.frame_seconds) + 1
+    begin, end = max(first - around, 0), min(stop + around, roll.frames)
+    part = roll.read(begin, end)
+    density = band_density(part, tone, settings) if part.any() else np.zeros((len(part), BANDS, end - begin))
+    return density[..., first - begin : stop - begin]
 
 
 def band_density(roll: np.ndarray, tone: Tone, settings: KeySettings) -> np.ndarray:

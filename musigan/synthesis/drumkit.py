@@ -7,6 +7,7 @@ and may be struck again before they are silent.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ import numpy as np
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.notes import Notes, find_notes, find_strokes
+from musigan.sound.takes import BLOCK_SAMPLES
 
 _METAL_HZ = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)  # beating square waves, as in drum machines of the 1980s
 
@@ -123,18 +125,27 @@ def strokes(plane: np.ndarray, settings: KeySettings) -> Notes:
 
 def play(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> np.ndarray:
     """Play a drum track (K, T) of linear loudness in stereo, (2, S), S = T * frame_samples; last strokes are cut."""
+    blocks = play_parts(plane, settings, sample_rate)
+    return np.concatenate([np.zeros((2, 0), np.float32), *blocks], axis=1)
+
+
+def play_parts(plane: np.ndarray, settings: KeySettings, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield the sound of a drum track as `play` does, in blocks (2, n)."""
     frame_samples = settings.frame_samples(sample_rate)
-    sound = np.zeros((2, plane.shape[1] * frame_samples), np.float32)
     notes = strokes(plane, settings)
-    for key, start, loudness in zip(notes.keys, notes.starts, notes.loudness, strict=True):
-        pitch = int(key) + settings.keys.low + PITCH_OF_KEY
-        stroke_sound = stroke(pitch, sample_rate)[: sound.shape[1] - start * frame_samples]
-        kind = drum(pitch)
-        side_gains = np.float32(loudness * kind.gain) * pan_gains(kind.pan)
-        sound[:, start * frame_samples : start * frame_samples + stroke_sound.size] += (
-            side_gains[:, None] * stroke_sound
-        )
-    return sound
+    pitches = notes.keys + settings.keys.low + PITCH_OF_KEY
+    begins = notes.starts * frame_samples
+    lengths = np.array([stroke(int(pitch), sample_rate).size for pitch in pitches], int)
+    for first in range(0, plane.shape[1] * frame_samples, BLOCK_SAMPLES):
+        sound = np.zeros((2, min(BLOCK_SAMPLES, plane.shape[1] * frame_samples - first)), np.float32)
+        for number in np.flatnonzero((begins < first + sound.shape[1]) & (begins + lengths > first)):
+            pitch, begin = int(pitches[number]), int(begins[number]) - first
+            stroke_sound = stroke(pitch, sample_rate)[max(-begin, 0) : sound.shape[1] - begin]
+            kind = drum(pitch)
+            side_gains = np.float32(notes.loudness[number] * kind.gain) * pan_gains(kind.pan)
+            place = slice(max(begin, 0), max(begin, 0) + stroke_sound.size)
+            sound[:, place] += side_gains[:, None] * stroke_sound
+        yield sound
 
 
 def pan_gains(place: float) -> np.ndarray:

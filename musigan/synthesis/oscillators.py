@@ -15,7 +15,7 @@ in tune. Finally, notes that the cleaning of the analysis would drop are made a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +23,10 @@ import numpy as np
 from musigan.analysis.bands import MASK_DEVIATIONS, KeyBand, band_rms, context_frames, key_bands, note_loudness
 from musigan.errors import SettingsError
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.streamed import PART_FRAMES, RollParts
 from musigan.rolls.tone import Tone
-from musigan.synthesis.breath import breathe
+from musigan.sound.takes import mixed
+from musigan.synthesis.breath import breathe_parts
 from musigan.synthesis.timbre import OwnTimbre, Timbre, ages_seconds, timbre_of
 
 REFINEMENT_ITERATIONS = 1
@@ -35,7 +37,7 @@ ITERATION_GAIN = 2.0  # largest change of an envelope in one iteration, up or do
 MISSED_NOTE_GAIN = 1.15  # for notes just below a threshold of the analysis, which would drop them
 TOTAL_GAIN = 4.0  # largest change in all iterations together
 
-BLOCK_FRAMES = 6000  # 120 s at 20 ms
+BLOCK_FRAMES = PART_FRAMES
 OVERLAP_FRAMES = 50  # on either side of a seam between blocks, crossfaded
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2  # start phases spread evenly, so that partials do not peak together
 
@@ -65,47 +67,62 @@ def synthesise(
     Raises:
         SettingsError: an unknown timbre, or a roll that does not fit the settings.
     """
-    roll = np.asarray(roll, dtype=np.float32)
+    parts = RollParts.of(np.asarray(roll, dtype=np.float32))
+    return joined(synthesise_parts(parts, settings, sample_rate, timbre, level, iterations), len(roll))
+
+
+def joined(blocks: Iterable[np.ndarray], channels: int) -> np.ndarray:
+    """Join blocks (C, n), of which there may be none, to one signal (C, S)."""
+    return np.concatenate([np.zeros((channels, 0), np.float32), *blocks], axis=1)
+
+
+def synthesise_parts(
+    roll: RollParts,
+    settings: KeySettings,
+    sample_rate: int,
+    timbre: str | Tone = "sine",
+    level: float = 1.0,
+    iterations: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield the sound of a roll as `synthesise` does, in blocks (C, n)."""
     profile = timbre_of(timbre)
 
     def sound(block: Block, part: np.ndarray) -> np.ndarray:
         return block.sound(part, profile, iterations)
 
-    signal = in_blocks(roll, settings, sample_rate, len(roll), sound)
+    signals = [in_blocks(roll, settings, sample_rate, sound)]
     if isinstance(timbre, Tone):
-        signal += breathe(roll, timbre, settings, sample_rate)
-    signal *= np.float32(level)
-    return signal
+        signals.append(breathe_parts(roll, timbre, settings, sample_rate))
+    for block in mixed(*signals):
+        block *= np.float32(level)
+        yield block
 
 
 def in_blocks(
-    roll: np.ndarray,
-    settings: KeySettings,
-    sample_rate: int,
-    channels: int,
-    sound: Callable[[Block, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """Join what `sound` makes of the blocks of a roll (C, K, T), each (channels, S), by crossfades: (channels, S).
+    roll: RollParts, settings: KeySettings, sample_rate: int, sound: Callable[[Block, np.ndarray], np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Yield what `sound` makes of the blocks of a roll (C, K, T), each (channels, S), joined by crossfades.
 
     Raises SettingsError for a roll that does not fit the settings.
     """
-    if roll.ndim != 3 or roll.shape[1] != settings.keys.count:
+    if len(roll.shape) != 3 or roll.shape[1] != settings.keys.count:
         expected_shape = f"(channels, {settings.keys.count} keys, frames)"
         raise SettingsError(
             f"the roll is {roll.shape}, keys {settings.keys} need {expected_shape}: check the store's key range"
         )
     frame_samples = settings.frame_samples(sample_rate)
-    frames = roll.shape[2]
-    signal = np.zeros((channels, frames * frame_samples), dtype=np.float32)
-    for first in range(0, frames, BLOCK_FRAMES):
-        begin, end = max(first - OVERLAP_FRAMES, 0), min(first + BLOCK_FRAMES + OVERLAP_FRAMES, frames)
-        part = sound(Block(settings, sample_rate, begin, end - begin), roll[:, :, begin:end])
-        if begin:
+    tail: np.ndarray | None = None  # of the block before, which overlaps with the next
+    for first in range(0, roll.frames, BLOCK_FRAMES):
+        begin, end = max(first - OVERLAP_FRAMES, 0), min(first + BLOCK_FRAMES + OVERLAP_FRAMES, roll.frames)
+        part = sound(Block(settings, sample_rate, begin, end - begin), roll.read(begin, end))
+        if tail is not None:
             fade = np.linspace(0, 1, 2 * OVERLAP_FRAMES * frame_samples, dtype=np.float32)[: part.shape[1]]
             part[:, : fade.size] *= fade
-            signal[:, begin * frame_samples : begin * frame_samples + fade.size] *= 1 - fade
-        signal[:, begin * frame_samples : end * frame_samples] += part
-    return signal
+            part[:, : fade.size] += tail * (1 - fade)
+        is_last = first + BLOCK_FRAMES >= roll.frames
+        ready = part.shape[1] if is_last else (first + BLOCK_FRAMES - OVERLAP_FRAMES - begin) * frame_samples
+        yield part[:, :ready]
+        tail = part[:, ready:]
 
 
 @dataclass(frozen=True)

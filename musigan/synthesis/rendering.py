@@ -13,19 +13,23 @@ import numpy.typing as npt
 from musigan import __version__
 from musigan.analysis.timbres import tone_of_file
 from musigan.errors import FieldError, MusiganError, SettingsError
+from musigan.files.finding import failing_alone, skipping
 from musigan.files.targets import Target
 from musigan.machine.parallel import ordered_map
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.streamed import RollParts
 from musigan.rolls.tone import Tone
 from musigan.rolls.tracks import has_own_drums, is_recording
 from musigan.sound import lufs
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB, crossfade, master
-from musigan.sound.room import add_room, check_amount
+from musigan.sound.room import check_amount, in_room
+from musigan.sound.takes import Take
 from musigan.store import Item, Song, StoreHeader
-from musigan.store.songs import Skip, piece_roll, refuse, usable
+from musigan.store.excerpts import roll_parts
+from musigan.store.songs import Skip, refuse, usable
 from musigan.synthesis import drumkit
-from musigan.synthesis.ensemble import perform, perform_recording
+from musigan.synthesis.ensemble import perform_parts, perform_recording_parts
 from musigan.synthesis.soundfont import SoundFont
 from musigan.synthesis.timbre import timbre_named
 
@@ -37,10 +41,15 @@ DRUM_PEAK_QUANTILE = 0.999  # with drums: quantile of the samples that is raised
 
 @dataclass(frozen=True)
 class Piece:
-    """One item as sound: signal (C, S) and the song it is of."""
+    """One item as sound, and the song it is of."""
 
-    signal: Float
+    take: Take
     song: Song
+
+    @property
+    def signal(self) -> Float:
+        """The sound in one piece, (C, S)."""
+        return self.take.signal()
 
 
 @dataclass
@@ -128,20 +137,31 @@ class SoundSettings:
         if self._tone_of(first.song) is not None:
             self.sample_rate = self.own_rate
 
-        def render(item: Item) -> Piece:
-            """Synthesise one item in a worker thread, its peak at the ceiling."""
-            roll = piece_roll(item, self.settings.frame_seconds)
-            signal = self.synthesise_roll(roll, self._tone_of(item.song))
-            signal = add_room(signal, self.sample_rate, self.room)
-            # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
-            is_limited = signal.size and (not is_recording(self.tracks) or self._has_strokes(roll))
-            loudest = np.quantile(np.abs(signal), DRUM_PEAK_QUANTILE) if is_limited else 0.0
-            peak = float(loudest or np.abs(signal).max(initial=0.0))
-            return Piece(signal * np.float32(10 ** (CEILING_DB / 20) / peak) if peak else signal, item.song)
+        def render(item: Item) -> tuple[str, Piece | Exception]:
+            """Return the title of an item and its piece, made in a worker thread, or what went wrong with it."""
+            failures: list[Exception] = []
+            with failing_alone(failures.append):
+                return item.title, rendered(item)
+            return item.title, failures[0]
 
-        for piece in ordered_map(render, chain([first], items), jobs):
+        def rendered(item: Item) -> Piece:
+            """Synthesise one item, its peak at the ceiling."""
+            roll = roll_parts(item, self.settings.frame_seconds)
+            sound = self.synthesise_parts(roll, self._tone_of(item.song))
+            take = Take(in_room(sound, self.sample_rate, self.room))
+            # Drum strokes are far louder than the rest. The limiter cuts their peaks, or all else would be too quiet.
+            is_limited = not is_recording(self.tracks) or self._has_strokes(roll)
+            peak = (take.quantile(DRUM_PEAK_QUANTILE) if is_limited else 0.0) or take.peak
+            gain = np.float32(10 ** (CEILING_DB / 20) / peak) if peak else np.float32(1)
+            return Piece(take.changed(lambda block: block * gain), item.song)
+
+        for title, piece in ordered_map(render, chain([first], items), jobs):
+            if isinstance(piece, Exception):
+                with failing_alone(skipping(skip, title, "that could not be played")):
+                    raise piece
+                continue
             self.rendered += 1
-            self.seconds += piece.signal.shape[1] / self.sample_rate
+            self.seconds += piece.take.samples / self.sample_rate
             on_piece(piece.song.title)
             yield piece
 
@@ -158,38 +178,47 @@ class SoundSettings:
 
     def synthesise_roll(self, roll: Float, tone: Tone | None = None) -> Float:
         """Synthesise a roll (C, K, T) as sound (C', S), in stereo but for one side; its peak is not limited."""
+        return np.concatenate(list(self.synthesise_parts(RollParts.of(roll), tone)), axis=1)
+
+    def synthesise_parts(self, roll: RollParts, tone: Tone | None = None) -> Iterator[Float]:
+        """Yield the sound of a roll as `synthesise_roll` does, in blocks (C', n)."""
         if self.soundfont:
-            return self.soundfont.perform(roll)
-        play = perform_recording if is_recording(self.tracks) else perform
+            return self.soundfont.perform_parts(roll)
+        play = perform_recording_parts if is_recording(self.tracks) else perform_parts
         return play(roll, self.tracks, self.settings, self.sample_rate, tone or self.timbre)
 
-    def _has_strokes(self, roll: Float) -> bool:
+    def _has_strokes(self, roll: RollParts) -> bool:
         """Return whether a roll (C, K, T) is of a recording in which drums are struck."""
-        return has_own_drums(self.tracks) and bool(len(drumkit.strokes(roll[-1], self.settings)))
+        if not has_own_drums(self.tracks):
+            return False
+        return bool(len(drumkit.strokes(roll.channels(slice(-1, None)).whole()[0], self.settings)))
 
-    def master_signals(self, signals: Iterable[Float]) -> Iterator[Float]:
+    def master_signals(self, signals: Iterable[Float | Take]) -> Iterator[Float]:
         """Join signals (C, S) by crossfades, fade the ends, raise by the gain and limit to the ceiling.
 
         Each is brought to the target loudness before that, as it is in the file: with the file's channels.
         """
-        joined = crossfade(self._normalised(_same_channels(signals)), self.sample_rate, self.crossfade_seconds)
+        takes = (signal if isinstance(signal, Take) else Take([signal]) for signal in signals)
+        joined = crossfade(self._normalised(_same_channels(takes)), self.sample_rate, self.crossfade_seconds)
         return master(joined, self.sample_rate, self.gain_db, self.fade_seconds, self.fade_seconds)
 
-    def _normalised(self, signals: Iterable[Float]) -> Iterable[Float]:
-        """Bring each signal to the target loudness, if there is one."""
+    def _normalised(self, takes: Iterator[Take]) -> Iterator[Take]:
+        """Bring each take to the target loudness, if there is one."""
         if self.target_lufs is None:
-            return signals
-        return (lufs.normalise(signal, self.sample_rate, self.target_lufs) for signal in signals)
+            return takes
+        return (lufs.normalised(take, self.sample_rate, self.target_lufs) for take in takes)
 
 
-def _same_channels(signals: Iterable[Float]) -> Iterator[Float]:
-    """Give all signals the channel count of the first, as one file needs: others are mixed to mono and repeated."""
+def _same_channels(takes: Iterable[Take]) -> Iterator[Take]:
+    """Give all takes the channel count of the first, as one file needs: others are mixed to mono and repeated."""
     channels = 0
-    for signal in signals:
-        channels = channels or signal.shape[0]
-        if signal.shape[0] != channels:
-            signal = np.repeat(signal.mean(axis=0, keepdims=True), channels, axis=0)
-        yield signal
+
+    def repeated(block: Float) -> Float:
+        return np.repeat(block.mean(axis=0, keepdims=True), channels, axis=0)
+
+    for take in takes:
+        channels = channels or take.channels
+        yield take if take.channels == channels else take.changed(repeated)
 
 
 def write(
@@ -200,7 +229,7 @@ def write(
     if target.split:
         for number, piece in enumerate(pieces, 1):
             path = target.refuse_existing(target.numbered(number))
-            blocks = sound.master_signals([piece.signal])
+            blocks = sound.master_signals([piece.take])
             encode(
                 blocks, sound.sample_rate, path, target.format, target.bitrate, tags(piece.song, title), target.force
             )
@@ -211,7 +240,7 @@ def write(
     first = next(pieces, None)
     if first is None:
         raise MusiganError("the store holds no pieces")
-    blocks = sound.master_signals(piece.signal for piece in chain([first], pieces))
+    blocks = sound.master_signals(piece.take for piece in chain([first], pieces))
     song_tags = tags(first.song, title)
     encode(blocks, sound.sample_rate, stream or target.out, target.format, target.bitrate, song_tags, target.force)
     return ["standard output" if stream else target.out]

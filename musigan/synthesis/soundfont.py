@@ -8,6 +8,7 @@ Where the font lacks a program, the first one of the font plays, and where it la
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +19,11 @@ from musigan.midi.instruments import DRUM_CHANNEL, NAMES, PROGRAMS, program_name
 from musigan.midi.transcription import Transcriber
 from musigan.rolls.keyboard import PITCH_OF_KEY
 from musigan.rolls.keysettings import KeySettings
+from musigan.rolls.streamed import RollParts
 from musigan.rolls.tracks import DRUMS, has_own_drums, is_recording, sides_or_tracks
 from musigan.sound.fluidsynth import BLOCK_SAMPLES, DRUM_BANK, Events, Font, Strip
 from musigan.synthesis.ensemble import PLAYERS
+from musigan.synthesis.oscillators import joined
 
 PLACES = 5  # from left to right, at which the notes of a recording sound
 CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
@@ -58,10 +61,14 @@ class SoundFont:
 
     def perform(self, roll: np.ndarray) -> np.ndarray:
         """Play a roll (C, K, T) in stereo, float32 (2, S), S = T * frame_samples; its peak is not limited."""
-        samples = roll.shape[2] * self.settings.frame_samples(self.font.sample_rate)
-        notes, strip_numbers = self._notes(np.asarray(roll, np.float32))
+        return joined(self.perform_parts(RollParts.of(np.asarray(roll, np.float32))), 2)
+
+    def perform_parts(self, roll: RollParts) -> Iterator[np.ndarray]:
+        """Yield the sound of a roll as `perform` does, in blocks (2, n). Its notes are found in the whole roll."""
+        samples = roll.frames * self.settings.frame_samples(self.font.sample_rate)
+        notes, strip_numbers = self._notes(roll.whole())
         channels = np.array([strip.channel for strip in self.strips], int)[strip_numbers]
-        return self.font.play(self.strips, _events(notes, channels, self.font.sample_rate), samples)
+        yield from self.font.play_parts(self.strips, _events(notes, channels, self.font.sample_rate), samples)
 
     def _notes(self, roll: np.ndarray) -> tuple[NoteEvents, np.ndarray]:
         """Transcribe a roll to notes and the number of each one's strip, (N,)."""

@@ -124,8 +124,11 @@ def timbre_of(sound: str | Tone) -> Timbre | OwnTimbre:
     return OwnTimbre(sound) if isinstance(sound, Tone) else timbre_named(sound)
 
 
-def ages_seconds(loudness: np.ndarray, frame_seconds: float) -> np.ndarray:
-    """Return the seconds since the note in each frame began, (C, T) -> (C, T); 0 in silent frames."""
+def ages_seconds(loudness: np.ndarray, frame_seconds: float, before: np.ndarray | None = None) -> np.ndarray:
+    """Return the seconds since the note in each frame began, (C, T) -> (C, T); 0 in silent frames.
+
+    `before`, (C,), are the frames without silence right before these; None: there was silence.
+    """
     frames = np.arange(loudness.shape[1])
-    silent_frames = np.where(loudness > 0, -1, frames)
+    silent_frames = np.where(loudness > 0, -1 if before is None else -1 - before[:, None], frames)
     return np.maximum(frames - np.maximum.accumulate(silent_frames, axis=1) - 1, 0) * frame_seconds

@@ -11,6 +11,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.kit import KIT, Strokes, drum_plane, kit_rows
 from musigan.sound.audio import Recording
+from musigan.sound.takes import Take
 from musigan.store import Item, ItemInfo, StoreHeader
 from musigan.synthesis import drumkit
 from musigan.synthesis.oscillators import synthesise
@@ -97,11 +98,13 @@ def test_a_peak_counts_once() -> None:
 
 def keys_item(request: AnalysisRequest, signal: np.ndarray) -> tuple[StoreHeader, np.ndarray]:
     """Analyse a signal (C, S) as one song, and return the header and the rolls."""
-    array, song = to_waveform(Recording(signal.astype(np.float32), None, None, None, None, ()), "a.mp3", "float16")
+    array, song = to_waveform(
+        Recording(Take([signal.astype(np.float32)]), None, None, None, None, ()), "a.mp3", "float16"
+    )
     header = request.header(StoreHeader("waveform", RATE), len(signal))
     info = ItemInfo("000001", array.shape, "float16", array.shape, ("channels", "samples"), song)
     rolls, names, _ = to_keys(
-        Item(info, array), StoreHeader("waveform", RATE), request.settings, 4.0, "cpu", False, header.tracks
+        Item(info, array.whole()), StoreHeader("waveform", RATE), request.settings, 4.0, "cpu", False, header.tracks
     )
     assert ("tracks" in names) == bool(header.tracks)
     return header, rolls.astype(np.float32)

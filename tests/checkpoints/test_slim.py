@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -178,16 +177,23 @@ def test_cut_short(share: float, whole: Path, tmp_path: Path) -> None:
     refused(path, "cut short")
 
 
-def test_flipped_bytes_never_surprise(whole: Path, tmp_path: Path) -> None:
+def test_flipped_bits_are_noticed(whole: Path, tmp_path: Path) -> None:
     """Those of the header, above all: names, shapes, places and the JSON inside the JSON."""
     data, path = whole.read_bytes(), tmp_path / "flipped.safetensors"
     header = int.from_bytes(data[:8], "little")
-    for place in [0, 3, 8, *range(9, header, max(header // 40, 1)), header + 9, len(data) - 1]:
-        damaged = bytearray(data)
-        damaged[place] ^= 0x5A
-        path.write_bytes(damaged)
-        with contextlib.suppress(CheckpointError):
-            checkpoint.load(path).training_settings()
+    names = [data.index(name) for name in (b'"checksum"', b"has_checksum", b'"card"', b"__metadata__")]
+    for place in [0, 3, 8, *names, *range(9, header, max(header // 40, 1)), header + 9, len(data) // 2, len(data) - 3]:
+        for bits in (0x5A, 1):
+            damaged = bytearray(data)
+            damaged[place + 2] ^= bits
+            path.write_bytes(damaged)
+            with pytest.raises(CheckpointError):
+                checkpoint.load(path)
+
+
+def test_a_file_of_before_checksums_is_read(whole: Path, tmp_path: Path) -> None:
+    again = checkpoint.load(altered(whole, tmp_path / "old.safetensors"))
+    assert again.plan == checkpoint.load(whole).plan
 
 
 @pytest.mark.parametrize("length", [0, 1, 99_999_999, 1 << 40, (1 << 64) - 1])

@@ -47,6 +47,18 @@ def test_any_length(name: str, frames: int) -> None:
     assert np.isfinite(piece.roll).all()
 
 
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "answer", "musegan"])
+@pytest.mark.parametrize("frames", [1, 7])
+def test_pieces_shorter_than_a_roll_are_judged(name: str, frames: int) -> None:
+    """Families of a fixed length judge the roll whose beginning the piece is."""
+    drawing = sampler(name)
+    piece = drawing.piece(1, 1, frames, scored=True)
+    assert piece.roll.shape[-1] == frames
+    assert piece.score is not None
+    assert math.isfinite(piece.score)
+    np.testing.assert_array_equal(piece.roll, drawing.piece(1, 1, frames).roll)
+
+
 @pytest.mark.parametrize("name", ["musigan", "mlp"])
 def test_what_is_no_number_is_not_drawn(name: str) -> None:
     drawing = sampler(name)

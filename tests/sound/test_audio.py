@@ -19,6 +19,7 @@ from musigan.errors import AudioError, UsageError
 from musigan.files.finding import MediaFile
 from musigan.sound import audio, decoding
 from musigan.sound.audio import content_hash, decode, decode_many
+from musigan.sound.takes import Take
 from tests import sounds
 from tests.sessions import Session
 from tests.sounds import noise, pitch, tones, write
@@ -155,7 +156,7 @@ def test_how_the_sound_is_cut_into_blocks_does_not_matter(sizes: list[int], rate
         collector = audio._Collector(request, plan)
         for block in blocks:
             collector.add(rate, block, report)
-        return collector.signal()
+        return collector.take(report).signal()
 
     whole = collect([sound])
     np.testing.assert_allclose(collect(np.split(sound, np.cumsum(sizes)[:-1])), whole, atol=1e-6)
@@ -229,7 +230,7 @@ def test_look_ahead_is_bounded_and_closing_stops_the_work(monkeypatch: pytest.Mo
         stops.append(rest[-1])
         if str(path) != "0":
             go_on.wait(10)
-        return audio.Recording(np.zeros((2, 10), np.float32), 12000)
+        return audio.Recording(Take([np.zeros((2, 10), np.float32)]), 12000)
 
     def items():  # type: ignore[no-untyped-def]
         for i in range(100):
@@ -292,3 +293,11 @@ def test_doctor_report_is_words() -> None:
     assert soundfile.__libsndfile_version__ in report["libsndfile"]
     assert "MP3" in report["libsndfile"]
     assert all(isinstance(line, str) and "\n" not in line for line in report.values())
+
+
+@pytest.mark.parametrize(("right", "warns"), [(-1.0, True), (-0.95, True), (-0.5, False), (0.0, False), (1.0, False)])
+def test_sides_that_cancel_each_other_out_are_told_in_mono(right: float, warns: bool, tmp_path: Path) -> None:
+    left = tones(1, 44100, 440)
+    path = write(tmp_path / "song.wav", np.concatenate((left, right * left)), 44100)
+    assert any("cancel each other out" in each for each in decode(path, channels="mono").warnings) == warns
+    assert decode(path).warnings == ()

@@ -210,3 +210,33 @@ def test_a_part_is_a_file_of_its_own(head: bytes, data: bytes, start: int, count
     assert file.seek(0, 2) == len(expected)
     file.seek(2)
     assert file.read(4) == expected[2:6]
+
+
+def in_ogg(flac: bytes) -> bytes:
+    """A FLAC file in Ogg pages of 500 bytes at most, between them a page of another stream."""
+    contents = [b"\x7fFLAC\1\0\0\1" + flac[:42], *(flac[at : at + 500] for at in range(42, len(flac), 500))]
+    pages = []
+    for number, content in enumerate(contents):
+        lacing = [255] * (len(content) // 255) + [len(content) % 255]
+        flags, serial = (2 if not number else 0), b"one " if number != 3 else b"none"
+        content = content if serial == b"one " else bytes(len(content))
+        head = bytes((0, flags)) + bytes(8) + serial + number.to_bytes(4, "little") + bytes(4)
+        pages.append(b"OggS" + head + bytes((len(lacing), *lacing)) + content)
+        if serial == b"none":  # and the one whose place it took
+            again = contents[number]
+            pages.append(b"OggS\0\0" + bytes(8) + b"one " + bytes(8) + bytes((len(lacing), *lacing)) + again)
+    return b"".join(pages)
+
+
+def test_flac_in_ogg_is_read_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
+    plain = write(tmp_path / "a.flac", tones(1.5, 44100, 500, 800), 44100)
+    (tmp_path / "a.oga").write_bytes(in_ogg(plain.read_bytes()))
+    heard, wanted = decode(tmp_path / "a.oga"), decode(plain)
+    np.testing.assert_array_equal(heard.signal, wanted.signal)
+    assert heard.warnings == ()
+    whole = (tmp_path / "a.oga").read_bytes()
+    (tmp_path / "cut.oga").write_bytes(whole[: len(whole) * 2 // 3])
+    cut = decode(tmp_path / "cut.oga")
+    assert 0.5 < cut.seconds < 1.4
+    assert cut.warnings

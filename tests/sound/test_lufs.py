@@ -9,6 +9,7 @@ from scipy.signal import resample_poly
 from musigan.errors import SettingsError
 from musigan.sound import lufs
 from musigan.sound.mastering import CEILING_DB
+from musigan.sound.takes import Take
 from tests.helpers import run
 
 RATE = 22050
@@ -88,8 +89,8 @@ def test_what_the_limiter_takes_away_is_made_up_for() -> None:
     signal = peaking_at_ceiling(strokes(6, 0.1, 0.4))
     missing_db = -14.0 - lufs.measure(signal, RATE)
     assert missing_db > 3
-    once = lufs._amplified(signal, missing_db, RATE, CEILING_DB)
-    assert lufs.measure(once, RATE) < -14.5
+    once = lufs._amplified(Take([signal]), missing_db, RATE, CEILING_DB)
+    assert lufs.measure_blocks(once, RATE) < -14.5
     assert lufs.measure(lufs.normalise(signal, RATE, -14.0), RATE) == pytest.approx(-14.0, abs=0.2)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from musigan.errors import SettingsError
-from musigan.sound import room
+from musigan.sound import room, takes
 
 RATE = 44100
 
@@ -71,7 +71,7 @@ def test_an_amount_out_of_range_is_refused(amount: float) -> None:
 
 
 def test_blocks_leave_no_seam_and_the_end_rings_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "BLOCK_SAMPLES", 3000)
+    monkeypatch.setattr(takes, "BLOCK_SAMPLES", 3000)
     signal = noise(10001)
     sound = room.add_room(signal, 12000, 0.5)
     response = room.impulse_response(12000, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.shape import Geometry
 from musigan.rolls.tracks import mix_channels, number_of_track, pitched_channels
 from musigan.store import Song, StoreHeader, open_reader, write
-from musigan.synthesis import drumkit, ensemble
+from musigan.synthesis import drumkit, ensemble, oscillators
 from musigan.synthesis.oscillators import synthesise
+from tests.tones import tone
 
 RATE = 22050
 MIDI = KeySettings("midi")
@@ -193,3 +195,28 @@ def test_tracks_add_up_in_stereo_as_each_is_synthesised(timbre: str) -> None:
     sound = ensemble.perform(roll, ("bass", "strings"), MIDI, RATE, timbre)
     np.testing.assert_allclose(sound, expected, atol=1e-5)
     assert not ensemble.perform(np.zeros((1, 88, 3), np.float32), ("piano",), MIDI, RATE).any()
+
+
+@pytest.mark.parametrize("timbre", ["", "own"])
+@pytest.mark.parametrize("cuts", [(1,), (50, 51), (7, 130, 131)])
+def test_notes_that_come_part_by_part_have_the_envelopes_of_the_whole(cuts: tuple[int, ...], timbre: str) -> None:
+    random = np.random.default_rng(len(cuts))
+    plane = (random.random((88, 200)) > 0.3) * np.float32(0.7)
+    plane[:, 40:60] = 0.0
+    own = tone() if timbre else ""
+    whole = ensemble.apply_envelopes(plane, ensemble.PLAYERS["piano"], MIDI, own)
+    envelopes = ensemble.Envelopes(ensemble.PLAYERS["piano"], MIDI, own)
+    edges = [0, *cuts, 200]
+    parts = [envelopes.shape(plane[:, a:b], plane[:, b : b + 1]) for a, b in pairwise(edges)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_a_long_roll_sounds_as_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With blocks of 3 s: no step at a seam, strokes that last over it, notes that ring on."""
+    roll = np.zeros((2, 88, 400), np.float32)
+    roll[0, 48, 100:360], roll[0, 52, 140:151], roll[1, 18, 149] = 0.5, 0.7, 0.9
+    whole = ensemble.perform(roll, ("piano", "drums"), MIDI, RATE)
+    monkeypatch.setattr(oscillators, "BLOCK_FRAMES", 150)
+    monkeypatch.setattr(drumkit, "BLOCK_SAMPLES", 9000)
+    parts = ensemble.perform(roll, ("piano", "drums"), MIDI, RATE)
+    np.testing.assert_allclose(parts, whole, atol=0.02)

@@ -247,3 +247,17 @@ def test_a_named_song_lends_its_sound(tmp_path: Path) -> None:
     assert pitch(piece.signal) == pytest.approx(440, abs=1)
     assert made.tone is not None
     assert made.tone.partials[4, 2] > 2 * made.tone.partials[4, 1]
+
+
+def test_a_piece_that_cannot_be_played_is_skipped_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: rendering.SoundSettings, roll: Any, tone: Any) -> Any:
+        if roll.shape[-1] == 150:
+            raise OverflowError("too large")
+        return iter([np.ones((2, 100), np.float32)])
+
+    monkeypatch.setattr(rendering.SoundSettings, "synthesise_parts", fails)
+    skipped: list[tuple[str, ...]] = []
+    given = [item(49), item(50, chunks=3, title="The long one"), item(51)]
+    made = sound().pieces(given, 2, lambda title: None, lambda *words: skipped.append(words))
+    assert len(list(made)) == 2
+    assert skipped == [("The long one", "cannot be used: OverflowError, too large", "that could not be played")]

@@ -260,3 +260,18 @@ def test_bytes_after_the_end_are_not_a_cut(stores: dict[str, Path], tmp_path: Pa
     path.write_bytes(stores["keys"].read_bytes() + b"six   ")
     with pytest.raises(StoreError, match="there are 6 bytes after the end of the store"):
         store.open_reader(str(path))
+
+
+def test_tools_start_without_what_windows_lacks(stores: dict[str, Path], tmp_path: Path) -> None:
+    """Without fcntl, SIGURG, SIGHUP and pthread_kill: pipes and files work."""
+    code = (
+        "import os, signal, sys; sys.modules['fcntl'] = None\n"
+        "for name in ('SIGURG', 'SIGHUP', 'pthread_kill'): delattr(signal, name)\n"
+        f"sys.argv = ['pair-chunks', {str(stores['waveform'])!r}, '--chunk-seconds', '2']\n"
+        "from musigan_tools.pair_chunks import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "pairs").write_bytes(done.stdout)
+    with store.open_reader(str(tmp_path / "pairs")) as reader:
+        assert len(list(reader)) == 2
