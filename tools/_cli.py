@@ -166,6 +166,8 @@ def _run(
     except _signals.Stopped as stopped:
         session.error("stopped")
         code = 128 + stopped.number
+    if code not in (0, SKIPPED):
+        session.take_back()
     # At once: what had to be written is written, and threads that still decode have no reader.
     os._exit(code)
 
@@ -178,6 +180,7 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         try:
             _check_finite(options)
             _inputs.refuse_as_output(options, stores)
+            _inputs.refuse_swapped(options)
             reuse_freed_memory()
             function(session, **options)
         finally:

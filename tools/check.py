@@ -24,13 +24,14 @@ def main(
     """
     from musigan.errors import MusiganError
     from musigan.files.finding import failure_reason
+    from musigan.machine.reporting import counted
     from musigan.store.checking import check_store
 
     failed = []
     for source in stores:
         try:
             with session.reader(source) as reader:
-                for line in check_store(reader, lambda done, name: session.status(f"{done} items  {name}")):
+                for line in check_store(reader, lambda done, name: session.status(f"{counted(done, 'items')}  {name}")):
                     session.print(line)
         except BrokenPipeError:
             raise

@@ -44,7 +44,7 @@ def main(
     """
     from musigan.files import targets
     from musigan.machine.cores import usable_cores
-    from musigan.machine.reporting import duration
+    from musigan.machine.reporting import counted, duration
     from musigan.synthesis import rendering
 
     target = targets.Target(out, bitrate or None, split, force)
@@ -57,4 +57,4 @@ def main(
     pieces = sound.pieces(reader, jobs or usable_cores(), progress.step, session.skip)
     stream = session.stdout("sound") if out == "-" else None
     files = rendering.write(pieces, sound, target, title, stream)
-    session.summary(f"{sound.rendered} pieces, {duration(sound.seconds)} of sound in {', '.join(files)}")
+    session.summary(f"{counted(sound.rendered, 'pieces')}, {duration(sound.seconds)} of sound in {', '.join(files)}")

@@ -45,6 +45,7 @@ def main(
     from musigan.analysis.stores import AnalysisRequest
     from musigan.machine.cores import usable_cores
     from musigan.machine.devices import resolve_device
+    from musigan.machine.reporting import counted
 
     request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds, beats, drums)
     session.check_output(output, force)
@@ -52,4 +53,4 @@ def main(
     analysis = request.begin(session.reader(source, "pairs", "waveform"))
     with session.writer(output, force, analysis.header) as writer:
         analysis.write(device, jobs or usable_cores(), writer, session)
-    session.summary(f"keys of {writer.items} songs")
+    session.summary(f"keys of {counted(writer.items, 'songs')}")

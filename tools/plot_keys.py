@@ -38,6 +38,7 @@ def main(
     Example: sample ckpt.pt | plot-keys > rolls.png
     """
     from musigan.errors import UsageError
+    from musigan.machine.reporting import counted
     from musigan.pictures import gallery, plots
     from musigan.rolls.tracks import number_of_track
     from musigan.store import excerpts
@@ -53,4 +54,4 @@ def main(
     other = session.reader(diff, "keys") if diff else None
     drawn = gallery.draw(reader, other, choice, style, session.say)
     name = _files.write(session, output, drawn.data, "a picture", force)
-    session.summary(f"{drawn.items} items in {name}")
+    session.summary(f"{counted(drawn.items, 'items')} in {name}")

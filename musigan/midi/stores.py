@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING
 from musigan.errors import UsageError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import MediaFile, failure_reason
-from musigan.machine.reporting import working_on
+from musigan.files.remote import local
+from musigan.machine.reporting import counted, working_on
 from musigan.midi import reading
 from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
 from musigan.rolls.keyboard import KeyRange
@@ -70,8 +71,7 @@ class MidiRequest:
         for one in found:
             source = one.source if one else STDIN
             try:
-                with one.path.open("rb") if one else stdin() as file:
-                    score = reading.read_score(file.read(reading.MAX_BYTES + 1))
+                score = reading.read_score(_bytes_of(one, stdin))
                 item = self._item(score, one)
             except UsageError:
                 raise
@@ -84,7 +84,7 @@ class MidiRequest:
             for warning in score.warnings:
                 reporter.say(f"{source}: {warning}")
             if item.outside_keys:
-                reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
+                reporter.detail(f"{source}: notes that are not on keys {self.settings.keys}: {item.outside_keys}")
             sides = [(item.array, item.song)]
             if self.cutting.ends:
                 sides = list(sides_of(item.array, item.song, self.cutting.span_seconds, self.cutting.validation))
@@ -94,13 +94,24 @@ class MidiRequest:
                 pieces, held_back = pieces + len(array), held_back + song.is_held_out
             silent, kept = silent + item.silent, kept + 1
             progress.step(source)
-        dropped = f", {silent} silent pairs dropped" if silent else ""
-        dropped += f", {originals.duplicates} duplicates left out" if originals.duplicates else ""
+        dropped = f", {counted(silent, 'pairs')} dropped as silent" if silent else ""
+        dropped += f", {counted(originals.duplicates, 'duplicates')} left out" if originals.duplicates else ""
         kind = "pairs" if self.cutting.paired else "chunks"
         held_back_words = f"the ends of {held_back}" if self.cutting.ends else f"{held_back} of them"
-        return f"{pieces} {kind} of {kept} songs, {held_back_words} held back for validation{dropped}"
+        return (
+            f"{counted(pieces, kind)} of {counted(kept, 'songs')}, {held_back_words} held back for validation{dropped}"
+        )
 
     def _item(self, score: Score, file: MediaFile | None) -> SongItem:
         """Convert a score to an item, its song named after its path. Raises MidiError if nothing is left."""
         named = song_from_path(file.source if file else "", score, self.genre)
         return to_item(score, self.arrangement, self.settings, self.cutting, named)
+
+
+def _bytes_of(file: MediaFile | None, stdin: Callable[[], IO[bytes]]) -> bytes:
+    """Return what is read of a file, a URL or, for None, standard input: as much as a file may have, and one byte."""
+    if file is None:
+        with stdin() as stream:
+            return stream.read(reading.MAX_BYTES + 1)
+    with local(file.path) as path, path.open("rb") as stream:
+        return stream.read(reading.MAX_BYTES + 1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from musigan.errors import StoreError
+from musigan.machine.reporting import counted
 from musigan.rolls.beats import Beat
 from musigan.store.layout import holds_numbers
 from musigan.store.reading import Reader
@@ -34,8 +35,10 @@ def check_store(reader: Reader, on_item: Callable[[int, str], None] = lambda cou
     if not items:
         raise StoreError(f"{reader.source}: a store without items")
     yield f"{reader.source}: whole, {reader.header.describe()}"
-    unit = "songs" if reader.kind == "waveform" else f"songs with {first_axis} {item.dimension_names[0]}"
-    yield f"  {items} {unit}, {item_bytes / 1e6:.1f} MB; " + ", ".join(f"{n} {name}" for name, n in splits.items())
+    parts = "" if reader.kind == "waveform" else f" with {counted(first_axis, item.dimension_names[0])}"
+    yield f"  {counted(items, 'songs')}{parts}, {item_bytes / 1e6:.1f} MB; " + ", ".join(
+        f"{n} {name}" for name, n in splits.items()
+    )
     if beats:
         yield "  " + _describe_beats([beat.tempo for beat in beats if beat], beats.count(None))
     if not reader.has_checksums:
@@ -49,4 +52,4 @@ def _describe_beats(tempi: list[float], free: int) -> str:
     if not tempi:
         return f"no song with a beat, {free} free of beat"
     range_text = f"{min(tempi):.0f} to {max(tempi):.0f} a minute, median {np.median(tempi):.0f}"
-    return f"{len(tempi)} songs with a beat, {range_text}; {free} free of beat"
+    return f"{counted(len(tempi), 'songs')} with a beat, {range_text}; {free} free of beat"

@@ -15,6 +15,7 @@ from reprlib import repr as shown  # shortens long values: the metadata of a dam
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files.remote import is_url
 from musigan.store import zipstream
 from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
@@ -29,7 +30,7 @@ from musigan.store.layout import (
     parse_array,
     parse_group,
 )
-from musigan.store.locations import is_url, url_map
+from musigan.store.locations import url_map
 
 
 @contextmanager
