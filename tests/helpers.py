@@ -48,6 +48,8 @@ MODULES = {
     "musigan models": "models",
     "musigan try": "try_",
     "musigan continue": "continue_",
+    "musigan music": "music",
+    "musigan completion": "completion",
 }
 
 

@@ -67,6 +67,13 @@ class Session:
         self._stdout.write(printable(text).encode() + b"\n")
         self._stdout.flush()
 
+    def print_json(self, value: object) -> None:
+        """Write the answer as JSON."""
+        import json
+
+        for line in json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).splitlines():
+            self.print(line)
+
     def status(self, text: str) -> None:
         """Show where the work stands: on a terminal a line that is rewritten, else a line now and then."""
         if self._shows_progress:
