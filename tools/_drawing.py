@@ -18,7 +18,7 @@ Of = Annotated[int, typer.Option(min=0, help="How many --best chooses among; 0: 
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="For models that draw a step at a time: below 1 plays it safe, above 1 takes chances. [default: the model's]"
+        help="For models that draw step by step: below 1 plays it safe, above 1 takes chances. [default: the model's]"
     ),
 ]
 Morph = Annotated[
