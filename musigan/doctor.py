@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -12,6 +14,7 @@ from importlib import metadata
 from musigan import __version__
 from musigan.machine.cores import usable_cores
 
+OURS = "musigan_tools"  # the package of the commands
 _LIBRARIES = ("numpy", "zarr", "torch", "librosa", "soundfile", "typer")
 
 
@@ -43,11 +46,37 @@ def report() -> Iterator[tuple[str, str]]:
     yield "musigan", f"{__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     yield from doctor_report().items()
+    yield "commands", _commands()
     yield "cores", f"{usable_cores()} usable"
     yield "GPU", _gpu()
     yield "memory", _memory()
-    for name, folder in (("here", os.curdir), ("temporary", tempfile.gettempdir())):
-        yield f"space {name}"[:12], f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free in {os.path.abspath(folder)}"
+    for name, folder in (("here", os.curdir), ("tmp", tempfile.gettempdir())):
+        yield f"space {name}", f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free in {os.path.abspath(folder)}"
+
+
+def _commands() -> str:
+    """Say whether the bare names of our programs mean them: of a program of that name elsewhere, PATH may take that."""
+    scripts = {os.path.realpath(place) for place in (sysconfig.get_path("scripts"), os.path.dirname(sys.executable))}
+    names = sorted(each.name for each in metadata.entry_points(group="console_scripts") if each.value.startswith(OURS))
+    found = {name: shutil.which(name) for name in names}
+    others = [
+        f"{name} is {path}, another program: say musigan {name}"
+        for name, path in found.items()
+        if path and os.path.realpath(os.path.dirname(path)) not in scripts and not _is_ours(path)
+    ]
+    missing = [name for name, path in found.items() if not path]
+    if len(missing) == len(names):
+        return "not on PATH: python -m musigan COMMAND is any of them"
+    return "; ".join(others) or f"{len(names)} on PATH, none hidden by another program; all are musigan COMMAND, too"
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether a program is a musigan of another environment."""
+    try:
+        with open(path, "rb") as file:
+            return OURS.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def _version(library: str) -> str:

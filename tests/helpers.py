@@ -53,6 +53,8 @@ MODULES = {
     "musigan models": "models",
     "musigan try": "try_",
     "musigan continue": "continue_",
+    "musigan music": "music",
+    "musigan completion": "completion",
 }
 
 

@@ -26,6 +26,8 @@ WITHOUT_TORCH = ("rolls", "store", "sound", "analysis", "midi", "synthesis", "me
 
 def room(module: str) -> str:
     """Return the room of a dotted module name: `musigan.store.reading` is in store, the tools are one room."""
+    if module == "musigan.__main__":
+        return "tools"  # their door for python -m
     first, _, rest = module.partition(".")
     return "tools" if first == "musigan_tools" else rest.partition(".")[0]
 

@@ -59,6 +59,8 @@ class Checkout:
         self.log = folder / "calls"
         self.work = folder / "my work"
         shutil.copytree(CHECKOUT / "shell", self.root / "shell")
+        (self.root / "tools").mkdir()
+        shutil.copy(CHECKOUT / "tools" / "music.sh", self.root / "tools")
         (self.root / "pyproject.toml").write_text("[project]\n")
         (self.root / "constraints.txt").write_text("numpy==2\n")
         (self.root / "setup.py").write_text("")

@@ -169,10 +169,14 @@ class Silent:
     def __init__(self, act: Any = None) -> None:
         self.notes: list[str] = []
         self.steps: list[Any] = []
+        self.epochs: list[tuple[str, int, int]] = []
         self.act = act
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def epoch(self, figures: Any, epochs: int) -> None:
+        self.epochs.append((figures["stage"], figures["epoch"], epochs))
 
     def progress(self, progress: Any) -> None:
         self.steps.append(progress)

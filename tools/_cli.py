@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
-from musigan_tools import _inputs, _signals, _words
+from musigan_tools import _help, _inputs, _signals, _words
 from musigan_tools._session import Session
 
 from musigan import __version__
@@ -80,6 +80,7 @@ Program = Annotated[
     ),
 ]
 Room = Annotated[float, typer.Option(min=0, max=1, help="Reverberation: 0 is none, 1 a large hall.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 _Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: details, warnings, tracebacks.")]
 
@@ -115,16 +116,21 @@ def tool(function: Callable[..., None]) -> Callable[[], None]:
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__doc__ = function.__doc__
 
+    def described() -> _help.Help:
+        return _help.described(name, function.__doc__ or "", parameters)
+
     def main() -> None:
         # On a terminal rich would draw boxes at the price of twice the start-up time.
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})(call)
+        settings = {"help_option_names": ["-h", "--help"]}
+        app.command(cls=_help.command_class(described), context_settings=settings)(call)
         with plain_answers(name):
             # Ctrl-C before there is a session comes back as a number.
             if app(prog_name=name, standalone_mode=False) == INTERRUPTED:
                 raise KeyboardInterrupt
 
     main.__doc__ = function.__doc__
+    main.described = described  # type: ignore[attr-defined]
     return main
 
 
@@ -170,6 +176,8 @@ def _run(
     except _signals.Stopped as stopped:
         session.error("stopped")
         code = 128 + stopped.number
+    if code not in (0, SKIPPED):
+        session.take_back()
     # At once: what had to be written is written, and threads that still decode have no reader.
     os._exit(code)
 
@@ -182,6 +190,7 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         try:
             _check_finite(options)
             _inputs.refuse_as_output(options, stores)
+            _inputs.refuse_swapped(options)
             reuse_freed_memory()
             function(session, **options)
         finally:

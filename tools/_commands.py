@@ -6,6 +6,7 @@ from __future__ import annotations
 COMMANDS = {
     "try": ("try_", "music from what musigan knows when it is installed, at once"),
     "continue": ("continue_", "a song -> the same song going on"),
+    "music": ("music", "a folder of music -> new music, in one go"),
     "mp3-to-npy": ("mp3_to_npy", "audio files and folders -> waveforms"),
     "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
     "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),
@@ -28,5 +29,6 @@ COMMANDS = {
     "cat": ("cat", "stores -> all their songs, one after the other"),
     "doctor": ("doctor", "what this machine has: decoders, encoders, GPU, space"),
     "models": ("models", "the model families, what each is good for"),
+    "completion": ("completion", "what a shell needs to complete commands and options"),
     "demo-music": ("demo_music", "render a small folder of public-domain tunes"),
 }

@@ -7,13 +7,19 @@ from typing import Annotated
 import typer
 
 Checkpoint = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint of pretrain or train-gan.")]
-Count = Annotated[int | None, typer.Option("-n", "--count", min=1, help="How many pieces; 4, or 1 of each --prime.")]
-Seconds = Annotated[float, typer.Option(help="Length of each piece; any length.")]
-Best = Annotated[int, typer.Option(min=0, help="Keep so many, the best by the critic, best first.")]
-Of = Annotated[int, typer.Option(min=0, help="How many --best chooses among; 25 for each by default.")]
+Count = Annotated[
+    int | None, typer.Option("-n", "--count", min=1, help="How many pieces. [default: 4, or 1 of each --prime]")
+]
+Seconds = Annotated[float, typer.Option(help="Length of each piece, any.")]
+Best = Annotated[
+    int, typer.Option(min=0, help="Keep so many, the best by the critic, best first; 0: all that are drawn.")
+]
+Of = Annotated[int, typer.Option(min=0, help="How many --best chooses among; 0: 25 for each.")]
 Temperature = Annotated[
     float | None,
-    typer.Option(help="For models that learn by likelihood: below 1 plays it safe, above 1 takes chances."),
+    typer.Option(
+        help="For models that draw step by step: below 1 plays it safe, above 1 takes chances. [default: the model's]"
+    ),
 ]
 Morph = Annotated[
     str,
@@ -23,7 +29,7 @@ Prime = Annotated[
     str, typer.Option(metavar="SONG", help="Go on from this audio file, or from each song of this keys store.")
 ]
 PrimeFrom = Annotated[
-    float | None, typer.Option(min=0, help="Second of the song to begin at; its last 10 s if not given.")
+    float | None, typer.Option(min=0, help="Second of the song to begin at. [default: 10 s before its end]")
 ]
 Style = Annotated[
     str, typer.Option(help="A genre or folder that was learned from.  [default: a song's, drawn for each piece]")

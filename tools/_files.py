@@ -18,7 +18,8 @@ Picture = Annotated[
 
 def check(session: Session, output: str, force: bool, what: str) -> None:
     """Refuse, before any work, an output that would be lost, could not be written or would go to a terminal."""
-    from musigan.store.locations import is_stream, is_url
+    from musigan.files.remote import is_url
+    from musigan.store.locations import is_stream
 
     if not output:
         raise UsageError('the name of the output is empty (""): an unset variable?')

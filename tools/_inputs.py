@@ -35,6 +35,18 @@ def _refuse_same_url(target: Any, values: list[Any]) -> None:
         raise UsageError(f"{target} is read, and cannot be replaced meanwhile: choose another name for the output")
 
 
+def refuse_swapped(options: dict[str, Any]) -> None:
+    """Raise UsageError where the output is a store that exists, and the input is called as the output would be."""
+    from musigan.files.targets import maker_of
+    from musigan.store.locations import looks_like_store
+
+    out, source = options.get("out"), options.get("source")
+    if not (isinstance(out, str) and isinstance(source, str) and maker_of(source)):
+        return
+    if looks_like_store(out) and not looks_like_store(source):
+        raise UsageError(f"{out} is a store and {source} is called like an output: the other way round, {source} {out}")
+
+
 def _texts(value: Any) -> Iterator[str]:
     yield from (each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, str))
 

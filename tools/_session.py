@@ -18,7 +18,7 @@ from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.files import atomic
 from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
-from musigan.machine.reporting import duration
+from musigan.machine.reporting import counted, duration
 
 if TYPE_CHECKING:
     from musigan.store import Reader, StoreHeader, Writer
@@ -35,11 +35,12 @@ class Session:
         self._stdin, self._stdout = _streams.take_streams()
         if not verbose:
             quiet_native_stderr()
+        self._redirection: _streams.Redirection | None = None  # of what is no answer in words
         self._stack = ExitStack()
         # Tools in the middle of a pipe share the terminal with the last one, whose progress is the pipe's.
         in_pipe = self._stdout is not None and _streams.is_fifo(self._stdout)
         self._shows_progress = not quiet and (verbose or not in_pipe)
-        self._status = _words.StatusLine(sys.stderr)
+        self._status = _words.StatusLine(sys.stderr, is_shared=in_pipe)
         atomic.said = self.say
 
     # -- words ------------------------------------------------------------------------------------------------
@@ -65,6 +66,13 @@ class Session:
             raise UsageError("standard output is closed: the answer has nowhere to go")
         self._stdout.write(printable(text).encode() + b"\n")
         self._stdout.flush()
+
+    def print_json(self, value: object) -> None:
+        """Write the answer as JSON."""
+        import json
+
+        for line in json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).splitlines():
+            self.print(line)
 
     def status(self, text: str) -> None:
         """Show where the work stands: on a terminal a line that is rewritten, else a line now and then."""
@@ -131,6 +139,8 @@ class Session:
             raise UsageError("standard output is closed: name an output with -o")
         if self._stdout.isatty():
             raise UsageError(f"{what} is binary and would go to a terminal: redirect it (> FILE) or pipe it")
+        if self._redirection is None:
+            self._redirection = _streams.Redirection.of(self._stdout)
         return self._stdout
 
     def check_output(self, output: str, force: bool) -> None:
@@ -160,6 +170,11 @@ class Session:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
                 raise MusiganError("nothing usable came in" + (f" ({reasons})" if reasons else ""))
 
+    def take_back(self) -> None:
+        """Take back what the shell made for a store, picture or sound that is not whole."""
+        if self._redirection is not None:
+            self._redirection.take_back()
+
     def close(self) -> None:
         """Close what was opened and flush the answer. Raises OSError where its last words cannot be written."""
         self._status.clear()
@@ -177,8 +192,10 @@ class Progress:
 
     def step(self, note: str = "") -> None:
         self._done += 1
-        text = f"{self._done}{f' of {self._total}' if self._total else ''} {self._unit}"
+        text = counted(self._done, self._unit)
+        if self._total:
+            text = f"{self._done:,} of {counted(self._total, self._unit)}"
         elapsed = time.monotonic() - self._start
-        if self._total and self._done <= self._total:
-            text += f", {duration(elapsed / self._done * (self._total - self._done))} left"
+        if self._total and self._done < self._total:  # the last is written yet, so there is no "0 s left"
+            text += f", {duration(max(elapsed / self._done * (self._total - self._done), 1.0))} left"
         self._session.status(f"{text}  {note}" if note else text)

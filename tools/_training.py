@@ -10,26 +10,35 @@ from musigan_tools._session import Session
 if TYPE_CHECKING:
     from musigan.training.requests import TrainingRequest
 
-Checkpoint_ = Annotated[str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the music, all stages together.")]
+Checkpoint_ = Annotated[
+    str, typer.Option("-o", "--output", metavar="CKPT", help="The checkpoint to write. [default: ckpt.pt]")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Passes over the music, all stages together. [default: the preset's, 200]"),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(
         "--minutes", min=0.1, help="How long it should take, about, instead of --epochs: the pace is measured first."
     ),
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Rolls in a batch. [default: the preset's; small: 2]")
+]
 Accumulate = Annotated[
     int | None,
-    typer.Option("--accumulate", min=1, help="Batches in a step: what a larger batch learns, in the memory of one."),
+    typer.Option(
+        "--accumulate", min=1, help="Batches in a step: what a larger batch learns, in the memory of one. [default: 1]"
+    ),
 ]
 Preset = Annotated[
     str,
     typer.Option(
-        "--preset", help="small (CPU), medium (a GPU), large (a big one) or original; by default by the device."
+        "--preset", help="small (CPU), medium (a GPU), large (a big one) or original. [default: by the device]"
     ),
 ]
-Model = Annotated[str | None, typer.Option("--model", help="Model family; `musigan models` lists them.")]
+Model = Annotated[str | None, typer.Option("--model", help="Model family; musigan models lists them. [default: bars]")]
 Config = Annotated[str, typer.Option("--config", metavar="YAML", help="Settings from a file; flags go above it.")]
 Assignments = Annotated[
     list[str] | None,
@@ -50,21 +59,40 @@ Init = Annotated[
         "--init", metavar="CKPT", help="Begin with what fits of another checkpoint; none: with nothing. [default: base]"
     ),
 ]
-SeedGiven = Annotated[int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights.")]
+SeedGiven = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Same music, settings and seed: same weights. [default: 1]")
+]
 PretrainEpochs = Annotated[
-    int | None, typer.Option("--pretrain-epochs", min=0, help="Of the epochs, how many come before the game.")
+    int | None,
+    typer.Option(
+        "--pretrain-epochs", min=0, help="Of the epochs, how many come before the game. [default: all but a hundredth]"
+    ),
 ]
 CriticEpochs = Annotated[
-    int | None, typer.Option("--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone.")
+    int | None,
+    typer.Option(
+        "--critic-epochs", min=0, help="Of the epochs, how many teach the critic alone. [default: the model's share]"
+    ),
 ]
 KeepLast = Annotated[
-    int | None, typer.Option("--keep-last", min=0, help="Keep so many of the last checkpoints as numbered files.")
+    int | None,
+    typer.Option("--keep-last", min=0, help="Keep so many of the last checkpoints as numbered files. [default: 0]"),
 ]
 SampleEvery = Annotated[
-    int | None, typer.Option("--sample-every", min=0, help="Epochs between sample pictures and MP3s; 0: none.")
+    int | None,
+    typer.Option(
+        "--sample-every",
+        min=0,
+        help="Epochs between sample pictures and MP3s; 0: none. [default: the preset's; small: 50]",
+    ),
 ]
 EvaluateEvery = Annotated[
-    int | None, typer.Option("--evaluate-every", min=0, help="Epochs between evaluations on songs held back; 0: none.")
+    int | None,
+    typer.Option(
+        "--evaluate-every",
+        min=0,
+        help="Epochs between evaluations on songs held back; 0: none. [default: the preset's; small: 50]",
+    ),
 ]
 Log = Annotated[
     str, typer.Option("--log", metavar="wandb", help="Show the run in Weights & Biases, too (musigan[wandb]).")

@@ -15,6 +15,7 @@ NAME = "musigan check"
 def main(
     session: Session,
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Files, folders, URLs, or - for a pipe.")],
+    as_json: _cli.AsJson = False,
 ) -> None:
     """Read stores from front to back and say what they hold.
 
@@ -24,20 +25,29 @@ def main(
     """
     from musigan.errors import MusiganError
     from musigan.files.finding import failure_reason
-    from musigan.store.checking import check_store
+    from musigan.machine.reporting import counted
+    from musigan.store.checking import examine
 
+    answers: list[object] = []
     failed = []
     for source in stores:
         try:
             with session.reader(source) as reader:
-                for line in check_store(reader, lambda done, name: session.status(f"{done} items  {name}")):
-                    session.print(line)
+                found = examine(reader, lambda done, name: session.status(f"{counted(done, 'items')}  {name}"))
         except BrokenPipeError:
             raise
         except Exception as error:
-            if len(stores) == 1:
+            if len(stores) == 1 and not as_json:
                 raise
-            session.error(str(error) if isinstance(error, MusiganError) else f"{source}: {failure_reason(error)}")
+            problem = str(error) if isinstance(error, MusiganError) else f"{source}: {failure_reason(error)}"
+            session.error(problem)
             failed.append(source)
+            answers.append({"store": source, "whole": False, "problem": problem})
+            continue
+        answers.append(found.as_values())
+        for line in () if as_json else found.lines():
+            session.print(line)
+    if as_json:
+        session.print_json(answers)
     if failed:
         raise MusiganError(f"not whole: {', '.join(failed)}")

@@ -23,7 +23,8 @@ def main(
     new_only: Annotated[bool, typer.Option("--new-only", help="Without the song's own last 10 s before it.")] = False,
     midi: Annotated[str, typer.Option(metavar="OUT.mid", help="Write the notes down, too.")] = "",
     from_: Annotated[
-        float | None, typer.Option("--from", min=0, help="Second of the song at which new music begins; else its end.")
+        float | None,
+        typer.Option("--from", min=0, help="Second of the song at which new music begins. [default: its end]"),
     ] = None,
     checkpoint: Annotated[str, typer.Option(metavar="CKPT", help="Of train-gan.  [default: the base]")] = "",
     style: Annotated[str, typer.Option(help="One that was learned from.  [default: by the song's tag, or alike]")] = "",

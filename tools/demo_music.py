@@ -32,6 +32,7 @@ def main(
     from musigan.errors import UsageError
     from musigan.machine.cores import usable_cores
     from musigan.machine.parallel import ordered_map
+    from musigan.machine.reporting import counted
     from musigan.synthesis import demo
 
     if show:
@@ -55,4 +56,4 @@ def main(
         written += path is not None
         progress.step(path.name if path else "")
     kept = f", kept {len(chosen) - written} that existed" if written < len(chosen) else ""
-    session.say(f"wrote {written} tunes to {folder}{kept}")
+    session.say(f"wrote {counted(written, 'tunes')} to {folder}{kept}")

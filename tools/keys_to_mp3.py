@@ -26,10 +26,10 @@ def main(
     room: _cli.Room = 0.0,
     lufs: _cli.Lufs = "-14",
     gain: _cli.Gain = 0.0,
-    fade: Annotated[float, typer.Option(min=0, max=600, help="Seconds of fade at both ends.")] = 0.02,
-    crossfade: Annotated[float, typer.Option(min=0, max=600, help="Seconds by which pieces overlap.")] = 0.5,
+    fade: Annotated[float, typer.Option(min=0, max=600, help="Fade at both ends.")] = 0.02,
+    crossfade: Annotated[float, typer.Option(min=0, max=600, help="By how much pieces overlap.")] = 0.5,
     bitrate: Annotated[str, typer.Option(help="192k, or for MP3 V0 to V9: variable.  [default: V2]")] = "",
-    title: Annotated[str, typer.Option(help="Title tag; by default the pieces' own.")] = "",
+    title: Annotated[str, typer.Option(help="Title tag. [default: the pieces' own]")] = "",
     split: Annotated[bool, typer.Option("--split", help="One file a piece: out-001.mp3, out-002.mp3, ...")] = False,
     sample_rate: Annotated[int, typer.Option(min=0, max=192000, help="Hz; 0: what the timbre needs.")] = 0,
     jobs: _cli.Jobs = 0,
@@ -44,7 +44,7 @@ def main(
     """
     from musigan.files import targets
     from musigan.machine.cores import usable_cores
-    from musigan.machine.reporting import duration
+    from musigan.machine.reporting import counted, duration
     from musigan.synthesis import rendering
 
     target = targets.Target(out, bitrate or None, split, force)
@@ -57,4 +57,4 @@ def main(
     pieces = sound.pieces(reader, jobs or usable_cores(), progress.step, session.skip)
     stream = session.stdout("sound") if out == "-" else None
     files = rendering.write(pieces, sound, target, title, stream)
-    session.summary(f"{sound.rendered} pieces, {duration(sound.seconds)} of sound in {', '.join(files)}")
+    session.summary(f"{counted(sound.rendered, 'pieces')}, {duration(sound.seconds)} of sound in {', '.join(files)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from musigan_tools import _cli
 
 NAME = "musigan models"
@@ -9,8 +11,13 @@ ROW = "{:<14} {:<6} {:<8} {:<7} {:<11} {:<12} {}"
 CONDITIONS = {"style": "style", "tempo": "tempo", "kept": "track", "question": "call", "other": "other kind"}
 
 
+def _values(family: Any) -> dict[str, Any]:
+    names = ("name", "summary", "paper", "draws", "extends", "morphs", "translates", "takes_temperature", "conditions")
+    return {name: getattr(family, name) for name in names}
+
+
 @_cli.tool
-def main(session: _cli.Session) -> None:
+def main(session: _cli.Session, as_json: _cli.AsJson = False) -> None:
     """List the model families: what each is good for, the paper behind it, and in a table what each can do.
 
     Those that draw serve `sample`, those that go on its --prime, those that morph its --morph, those that translate
@@ -21,6 +28,9 @@ def main(session: _cli.Session) -> None:
     from musigan import models
 
     families = [models.family(name) for name in models.FAMILIES]
+    if as_json:
+        session.print_json([_values(family) for family in families])
+        return
     for family in families:
         session.print(f"{family.name:<14} {family.summary} ({family.paper})")
     session.print("")

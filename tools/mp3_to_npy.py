@@ -40,6 +40,7 @@ def main(
     from musigan.errors import UsageError
     from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_shard
     from musigan.machine.cores import usable_cores
+    from musigan.machine.reporting import counted
 
     if "" in paths:
         raise UsageError('the name of a file or folder is empty (""): an unset variable?')
@@ -49,4 +50,5 @@ def main(
     found = find_shard(paths, AUDIO_SUFFIXES, part, session.skip)
     with session.writer(output, force, request.header(len(found))) as writer:
         duplicates = request.write(found, jobs or usable_cores(), writer, session)
-    session.summary(f"{writer.items} songs" + (f", {duplicates} duplicates left out" if duplicates else ""))
+    left_out = f", {counted(duplicates, 'duplicates')} left out" if duplicates else ""
+    session.summary(counted(writer.items, "songs") + left_out)

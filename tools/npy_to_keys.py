@@ -18,17 +18,20 @@ def main(
         str, typer.Option(help="variable: bands that fit music; fixed: 12.5 Hz wide, as the original.")
     ] = "variable",
     keys: Annotated[
-        str, typer.Option(metavar="LOW:HIGH", help="Piano keys, 49 is A4; 1:88, or 27:59 for fixed bands.")
+        str, typer.Option(metavar="LOW:HIGH", help="Piano keys, 49 is A4. [default: 1:88; 27:59 for fixed bands]")
     ] = "",
     frame_seconds: _cli.FrameSeconds = 0.02,
     threshold: Annotated[
-        float | None, typer.Option(help="Share of the song's level below which a key is silent.")
+        float | None,
+        typer.Option(
+            help="Share of the song's level below which a key is silent. [default: 0.02; 0.025 for fixed bands]"
+        ),
     ] = None,
     chunk_seconds: Annotated[
         float, typer.Option(min=0.1, max=600, help="Length of a chunk, for waveforms; pairs have theirs.")
     ] = 10.0,
     beats: Annotated[
-        str, typer.Option(metavar="none|FILE", help="Beats: found if not given, none, or a text file's (one song).")
+        str, typer.Option(metavar="none|FILE", help="Beats: found, none, or a text file's (one song). [default: found]")
     ] = "find",
     drums: Annotated[bool, typer.Option("--drums/--no-drums", help="Drums as a channel of their own.")] = True,
     compress: _cli.Compress = None,
@@ -46,6 +49,7 @@ def main(
     from musigan.analysis.stores import AnalysisRequest
     from musigan.machine.cores import usable_cores
     from musigan.machine.devices import resolve_device
+    from musigan.machine.reporting import counted
 
     request = AnalysisRequest(band, keys, frame_seconds, threshold, chunk_seconds, beats, drums)
     session.check_output(output, force)
@@ -53,4 +57,4 @@ def main(
     analysis = request.begin(session.reader(source, "pairs", "waveform"))
     with session.writer(output, force, analysis.header, compress) as writer:
         analysis.write(device, jobs or usable_cores(), writer, session)
-    session.summary(f"keys of {writer.items} songs")
+    session.summary(f"keys of {counted(writer.items, 'songs')}")

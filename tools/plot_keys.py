@@ -22,7 +22,7 @@ def main(
     all: Annotated[bool, typer.Option("--all", help="Draw items to their end.")] = False,
     columns: Annotated[int, typer.Option(min=0, max=100, help="Items side by side; 0: two, or one with --diff.")] = 0,
     channel: Annotated[int, typer.Option(min=0, help="1, 2, ...: that channel alone; 0: the mean of all.")] = 0,
-    track: Annotated[str, typer.Option(metavar="NAME", help="That track alone; else the loudest shows.")] = "",
+    track: Annotated[str, typer.Option(metavar="NAME", help="That track alone.")] = "",
     scale: Annotated[str, typer.Option(help="How loudness becomes colour: sqrt, log or linear.")] = "sqrt",
     beats: Annotated[bool, typer.Option("--beats", help="Thin lines at beats, stronger ones at downbeats.")] = False,
     format: Annotated[str, typer.Option(help="png, svg or pdf.  [default: by the ending of -o, or png]")] = "",
@@ -38,6 +38,7 @@ def main(
     Example: sample ckpt.pt | plot-keys > rolls.png
     """
     from musigan.errors import UsageError
+    from musigan.machine.reporting import counted
     from musigan.pictures import gallery, plots
     from musigan.rolls.tracks import number_of_track
     from musigan.store import excerpts
@@ -53,4 +54,4 @@ def main(
     other = session.reader(diff, "keys") if diff else None
     drawn = gallery.draw(reader, other, choice, style, session.say)
     name = _files.write(session, output, drawn.data, "a picture", force)
-    session.summary(f"{drawn.items} items in {name}")
+    session.summary(f"{counted(drawn.items, 'items')} in {name}")

@@ -33,6 +33,7 @@ def main(
 
     Example: transfer ckpt.pt --to rock song.zarr | keys-to-mp3 rock.mp3
     """
+    from musigan.machine.reporting import counted
     from musigan.sampling.requests import TransferRequest
 
     request = TransferRequest(tuple(sources or ["-"]), to, judge)
@@ -52,4 +53,4 @@ def main(
     transfer.check(reader.header, reader.source)
     with session.writer(output, force, reader.header) as writer:
         transfer.translate_store(reader, kind, writer, session)
-    session.summary(f"{writer.items} songs as {to}")
+    session.summary(f"{counted(writer.items, 'songs')} as {to}")

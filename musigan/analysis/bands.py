@@ -287,13 +287,16 @@ def roll_of(bands: np.ndarray, sample_rate: int, settings: KeySettings) -> tuple
 
 
 def note_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
-    """Return the cleaned loudness of a signal (C, S), float32 (C, K, T) of full scale."""
+    """Return the loudness of a signal (C, S) cleaned once at the threshold, float32 (C, K, T) of full scale."""
     settings = replace(settings, cleaned=True)
-    return cleaned(analysed_bands(signal, sample_rate, settings, device), sample_rate, settings)
+    return cleaned(analysed_bands(signal, sample_rate, settings, device), sample_rate, settings, once=True)
 
 
-def cleaned(bands: np.ndarray, sample_rate: int, settings: KeySettings) -> np.ndarray:
-    """Return the notes of all keys' bands (C, 88, T), on the keys of `settings`: float32 (C, K, T)."""
+def cleaned(bands: np.ndarray, sample_rate: int, settings: KeySettings, once: bool = False) -> np.ndarray:
+    """Return the notes of all keys' bands (C, 88, T), on the keys of `settings`: float32 (C, K, T).
+
+    `once`: at the threshold alone, which is faster; a higher one may then find notes that a lower one does not.
+    """
     full_settings = replace(settings, keys=KeyRange())
     keys_below_nyquist = int(np.searchsorted(full_settings.keys.frequencies_hz(), sample_rate / 2))
     cleaner = Cleaner(
@@ -303,5 +306,6 @@ def cleaned(bands: np.ndarray, sample_rate: int, settings: KeySettings) -> np.nd
         settings.threshold,
     )
     notes = np.zeros_like(bands)
-    notes[:, :keys_below_nyquist] = cleaner.clean(bands[:, :keys_below_nyquist])
+    clean = cleaner.clean_once if once else cleaner.clean
+    notes[:, :keys_below_nyquist] = clean(bands[:, :keys_below_nyquist])
     return np.ascontiguousarray(notes[:, settings.keys.low - LOWEST_KEY : settings.keys.high - LOWEST_KEY + 1])

@@ -31,8 +31,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.runs import Runs, shortest_note
 
+USUAL_THRESHOLD = KeySettings().threshold
 SILENCE = 3e-5  # RMS of full scale, -90 dB: dither and rounding, not sound
 LEVEL_PERCENTILE = 99.5
 
@@ -69,6 +71,11 @@ def sounding_level(loudness: np.ndarray) -> float:
     return float(np.percentile(sounding, LEVEL_PERCENTILE)) if sounding.size else 0.0
 
 
+def _level(loudness: np.ndarray) -> float:
+    """Return the level of bands (C, K, T), of which thresholds are shares."""
+    return sounding_level(np.sqrt(mean_over_channels(np.square(loudness))))
+
+
 @dataclass(frozen=True)
 class Cleaner:
     """The cleaning of rolls with given keys, bands, frame length and threshold."""
@@ -79,10 +86,37 @@ class Cleaner:
     threshold: float  # share of the level of all cells that a note must reach in some frame
 
     def clean(self, loudness: np.ndarray) -> np.ndarray:
-        """Clean a roll of bands, (C, K, T) RMS of full scale -> (C, K, T): notes with their overtones, else 0."""
+        """Clean a roll of bands, (C, K, T) RMS of full scale -> (C, K, T): notes with their overtones, else 0.
+
+        A higher threshold takes notes away and adds none. Cleaning itself does not promise that, since a note that is
+        gone no longer speaks against its overtones: notes are found at the usual threshold, where they have to last
+        under a higher one; under a lower one others are added, found with no threshold, that reach it.
+        """
+        level = _level(loudness)
+        usual = self.cleaned_at(loudness, USUAL_THRESHOLD * level)
+        if self.threshold == USUAL_THRESHOLD:
+            return usual
+        floor = max(self.threshold * level, SILENCE)
+        if self.threshold > USUAL_THRESHOLD:
+            return self.above(usual, floor)
+        return np.where(np.any(usual > 0, axis=0), usual, self.above(self.cleaned_at(loudness, 0.0), floor))
+
+    def clean_once(self, loudness: np.ndarray) -> np.ndarray:
+        """Clean a roll of bands (C, K, T) at the threshold, whatever is found at others."""
+        return self.cleaned_at(loudness, self.threshold * _level(loudness))
+
+    def above(self, notes: np.ndarray, floor: float) -> np.ndarray:
+        """Keep of notes (C, K, T) those that reach `floor` in some frame, as long as they are not far below it."""
+        amplitude = np.sqrt(mean_over_channels(np.square(notes)))
+        runs = Runs.of(amplitude >= max(WEAK_THRESHOLD * floor, np.finfo(np.float32).tiny))
+        reaches = (runs.lengths >= shortest_note(self.frame_seconds)) & (runs.counts(amplitude >= floor) > 0)
+        return notes * runs.where(reaches).mask(notes.shape[1])
+
+    def cleaned_at(self, loudness: np.ndarray, floor: float) -> np.ndarray:
+        """Apply all steps, (C, K, T) -> (C, K, T), to notes that reach `floor`, or what is silence, if that is more."""
+        floor = max(floor, SILENCE)
         frames = loudness.shape[2]
         notes = np.zeros_like(loudness)
-        floor = max(self.threshold * sounding_level(np.sqrt(mean_over_channels(np.square(loudness)))), SILENCE)
         if loudness.max(initial=0.0) < floor:
             return notes
         for first in range(0, frames, BLOCK_FRAMES):

@@ -13,7 +13,7 @@ from musigan.errors import FieldError, StoreError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import failing_alone, skipping
 from musigan.machine.parallel import ordered_map
-from musigan.machine.reporting import working_on
+from musigan.machine.reporting import counted, working_on
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
@@ -133,9 +133,10 @@ class PairingRequest:
                 held_back += side[1].is_held_out
             songs += 1
             progress.step(title)
-        dropped = f", {silent} silent pairs dropped" if silent else ""
+        dropped = f", {counted(silent, 'pairs')} dropped as silent" if silent else ""
         held_back_words = f"the ends of {held_back}" if self.ends else f"{held_back} of them"
-        return f"{pairs} pairs of {songs} songs, {held_back_words} held back for validation{dropped}"
+        written = f"{counted(pairs, 'pairs')} of {counted(songs, 'songs')}"
+        return f"{written}, {held_back_words} held back for validation{dropped}"
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ class TrainingSettings:
     save_every: Count = 5  # epochs between checkpoints
     keep_last: CountOrNone = 0  # how many of these stay as numbered files beside the one that is replaced
     sample_every: CountOrNone = 20  # epochs between sample pictures and MP3s; 0 is never
+    keep_samples: CountOrNone = 20  # how many of these stay at most, evenly from the first to the last; 0 is all
     evaluate_every: CountOrNone = 20  # epochs between evaluations of samples against held-out songs; 0 is never
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     variational: VariationalSettings = field(default_factory=VariationalSettings)

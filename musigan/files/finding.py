@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from musigan.errors import AudioError, FieldError, MusiganError, UsageError
+from musigan.files.remote import file_system, is_url, reason
 from musigan.files.text import clean_text, encodable, printable
 
 # Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
@@ -45,11 +46,11 @@ MOST_SHARDS = 1_000_000
 class MediaFile:
     """A file to try.
 
-    path: as the operating system knows it (may hold surrogates where the name is not valid Unicode).
+    path: as the operating system knows it (may hold surrogates where the name is not valid Unicode), or a URL as text.
     source: relative to the folder named by the user, with forward slashes; always encodable as UTF-8.
     """
 
-    path: Path
+    path: Path | str
     source: str
 
 
@@ -106,14 +107,17 @@ def find_files(
 ) -> Iterator[MediaFile]:
     """Yield the files of a kind among `paths` (files and folders, recursive), lazily and in a stable order.
 
-    on_skip(path, reason) is called for each path that cannot be read (missing, unreadable, not a regular file); without
+    Of a URL too. on_skip(path, reason) is called for each that cannot be read (missing, not a regular file); without
     it the first such path raises AudioError. Hidden files, `._*` forks and names without one of `suffixes` are skipped
     silently. A folder reached twice through links is walked once.
     """
     skip = on_skip or _raise_skip
     for root in paths:
-        if str(root) == "-" or "://" in str(root):
-            skip(printable(root), "not read from a pipe or a URL: save it as a file first")
+        if str(root) == "-":
+            skip(printable(root), "not read from a pipe: save it as a file first")
+            continue
+        if is_url(str(root)):
+            yield from _at_url(str(root), skip, suffixes)
             continue
         path = Path(root)
         try:
@@ -127,6 +131,29 @@ def find_files(
             yield MediaFile(path, encodable(path.name))
         else:
             skip(printable(path), "not a regular file")
+
+
+def _at_url(url: str, skip: SkipCallback, suffixes: frozenset[str]) -> Iterator[MediaFile]:
+    """Yield the file at a URL that ends as one, else the files of a kind below it."""
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    if Path(name.split("?")[0]).suffix.lower() in suffixes:
+        yield MediaFile(url, encodable(name))
+        return
+    try:
+        fs, root = file_system(url)
+        below = {path[len(root) :].strip("/"): path for path in fs.find(root)}
+    except Exception as error:  # each fsspec file system has error classes of its own
+        skip(printable(url), str(error) if isinstance(error, MusiganError) else reason(error))
+        return
+    if set(below) == {""}:
+        yield MediaFile(url, encodable(name))
+        return
+    if not below:
+        skip(printable(url), "no such file or folder")
+    for source in sorted(below, key=lambda source: (source.casefold(), source)):
+        is_hidden = any(part.startswith(".") for part in source.split("/"))
+        if not is_hidden and Path(source).suffix.lower() in suffixes:
+            yield MediaFile(fs.unstrip_protocol(below[source]), encodable(source))
 
 
 def _walk(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from musigan.errors import MusiganError, UsageError
 from musigan.files.finding import AUDIO_SUFFIXES, MIDI_SUFFIXES
+from musigan.files.remote import is_url
 
 _ALIASES = {"aif": "aiff", "oga": "ogg", "wave": "wav"}
 
@@ -59,7 +60,7 @@ class Target:
             assert stream is not None
             stream(self.what)
             return
-        if "://" in self.out:
+        if is_url(self.out):
             raise UsageError(f"{self.out} is a URL: {self.what} goes to a file or to standard output")
         self.format  # noqa: B018  raises for an ending that names no format
         if not Path(self.out).absolute().parent.is_dir():

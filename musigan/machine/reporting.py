@@ -43,6 +43,18 @@ def working_on(name: str) -> Iterator[None]:
         raise
 
 
+def counted(number: int, unit: str) -> str:
+    """Return a number with what it counts: 1 epoch, 2 epochs, 1,200 songs to learn from; `unit` is in the plural.
+
+    The first word of the unit is what is counted.
+    """
+    if number != 1:
+        return f"{number:,} {unit}"
+    noun, *rest = unit.split(" ")
+    singular = noun.removesuffix("s")
+    return " ".join(("1", singular, *rest))
+
+
 def duration(seconds: float) -> str:
     """Format seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from musigan.errors import MusiganError
+from musigan.machine.reporting import counted
 from musigan.metrics import distances, diversity, memorisation, notemetrics, twosample
 from musigan.metrics.baselines import BASELINES
 from musigan.metrics.comparison import Comparison, Coordinates, Description, Judge
@@ -138,7 +139,8 @@ class Evaluation:
         self.count = min(*limits, available if available is not None else options.count)
         if self.count < FEWEST_ROLLS:
             raise MusiganError(
-                f"sets of {self.count} rolls are too small to judge by; at least {FEWEST_ROLLS} of each are needed"
+                f"sets of {counted(self.count, 'rolls')} are too small to judge by; at least {FEWEST_ROLLS} of each "
+                "are needed"
             )
         frames = picture_frames(real.shape.frames, real.geometry.frame_seconds)
         self._finder = CopyFinder(real.training_songs(), frames) if options.copies else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from musigan.machine.reporting import counted
 from musigan.metrics.twosample import predict
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def lines(verdicts: Sequence[Verdict], songs: Sequence[TransferredSong], names: 
     """Yield a text table of the verdicts, and of what is left of songs of the kinds `names`."""
     yield f"{'judged as their own kind':<28}{'classifier':<12}" + "".join(f"{name:>8}" for name in VERSIONS)
     for verdict in verdicts:
-        what = f"{verdict.kind}: {verdict.rolls} rolls, {verdict.songs} songs"
+        what = f"{verdict.kind}: {counted(verdict.rolls, 'rolls')}, {counted(verdict.songs, 'songs')}"
         shares: list[Any] = [getattr(verdict, name) for name in VERSIONS]
         yield f"{what:<28}{verdict.classifier:<12}" + "".join(f"{share:>7.0%} " for share in shares)
     for kind, name in enumerate(names):

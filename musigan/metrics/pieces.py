@@ -14,6 +14,7 @@ import numpy as np
 
 from musigan.errors import MusiganError
 from musigan.machine.parallel import ordered_map
+from musigan.machine.reporting import counted
 from musigan.metrics.bars import Piece, bar_edges, beats_of
 from musigan.metrics.describing import as_sides
 from musigan.metrics.drawing import evenly
@@ -213,7 +214,9 @@ def evaluate_pieces(
     count = min(options.count, len(held_out), len(training))
     fewest = min(map(len, sets))
     if fewest < FEWEST_PIECES:
-        raise MusiganError(f"sets of {fewest} pieces are too small to judge by; at least {FEWEST_PIECES} are needed")
+        raise MusiganError(
+            f"sets of {counted(fewest, 'pieces')} are too small to judge by; at least {FEWEST_PIECES} are needed"
+        )
     generator = np.random.default_rng(options.seed)
 
     def compared(row: str, pieces: Iterable[Piece]) -> dict[str, Estimate]:

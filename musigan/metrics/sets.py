@@ -10,6 +10,7 @@ import numpy as np
 
 from musigan.datasets.rolls import NO_AUGMENT, RollDataset
 from musigan.errors import MusiganError, StoreError
+from musigan.machine.reporting import counted
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.drawing import evenly
 from musigan.metrics.matching import PairSet
@@ -93,8 +94,8 @@ def collection_of(reader: Reader, held: frozenset[str] | None = None) -> Collect
         held_names = frozenset(i.name for i in infos if is_validation(i.song.content or i.name, 0.5))
     if len(held_names) in (0, len(infos)):
         raise MusiganError(
-            f"{reader.source}: {len(infos)} songs cannot be divided into songs to learn from and songs held back; "
-            "more songs are needed"
+            f"{reader.source}: {counted(len(infos), 'songs')} cannot be divided into songs to learn from and songs "
+            "held back; more songs are needed"
         )
     rolls, shape = _rolls_of(reader)
     geometry = reader.header.geometry

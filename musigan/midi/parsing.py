@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from musigan.errors import MidiError
+from musigan.machine.reporting import counted
 
 NAME, END_OF_TRACK, TEMPO, SMPTE_OFFSET, TIME_SIGNATURE, KEY_SIGNATURE = 0x03, 0x2F, 0x51, 0x54, 0x58, 0x59
 NOTE_OFF, NOTE_ON, CONTROL, PROGRAM = 0x80, 0x90, 0xB0, 0xC0  # with the channel in the lower four bits
@@ -63,7 +64,7 @@ def parse(data: bytes) -> MidiFile:
     file = MidiFile(kind, int.from_bytes(data[start + 12 : start + 14], "big", signed=True))
     _read_chunks(data, declared_end if _is_boundary(data, declared_end) else start + 14, file)
     if len(file.tracks) != count:
-        file.note_damage(f"{len(file.tracks)} tracks, and its header says {count}")
+        file.note_damage(f"{counted(len(file.tracks), 'tracks')}, and its header says {count}")
     return file
 
 

@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING
 
 from musigan.files.duplicates import Originals
 from musigan.files.finding import MediaFile, failing_alone, skipping
-from musigan.machine.reporting import working_on
+from musigan.files.remote import local
+from musigan.machine.reporting import counted, working_on
 from musigan.midi import reading
 from musigan.midi.rolls import Arrangement, CutSettings, SongItem, parse_tracks, song_from_path, to_item
 from musigan.rolls.keyboard import KeyRange
@@ -69,8 +70,8 @@ class MidiRequest:
         for one in found:
             source = one.source if one else STDIN
             read = None
-            with failing_alone(skipping(reporter.skip, source)), one.path.open("rb") if one else stdin() as file:
-                score = reading.read_score(file.read(reading.MAX_BYTES + 1))
+            with failing_alone(skipping(reporter.skip, source)):
+                score = reading.read_score(_bytes_of(one, stdin))
                 read = score, self._item(score, one)
             if read is None:
                 continue
@@ -81,7 +82,7 @@ class MidiRequest:
                 reporter.say(f"{source}: {warning}")
             outside += item.outside_keys
             if item.outside_keys:
-                reporter.detail(f"{source}: {item.outside_keys} notes are not on keys {self.settings.keys}")
+                reporter.detail(f"{source}: notes that are not on keys {self.settings.keys}: {item.outside_keys}")
             sides = [(item.array, item.song)]
             if self.cutting.ends:
                 sides = list(sides_of(item.array, item.song, self.cutting.span_seconds, self.cutting.validation))
@@ -91,14 +92,25 @@ class MidiRequest:
                 pieces, held_back = pieces + len(array), held_back + song.is_held_out
             silent, kept = silent + item.silent, kept + 1
             progress.step(source)
-        dropped = f", {silent} silent pairs dropped" if silent else ""
-        dropped += f", {originals.duplicates} duplicates left out" if originals.duplicates else ""
-        dropped += f", {outside} notes outside keys {self.settings.keys} left out" if outside else ""
+        dropped = f", {counted(silent, 'pairs')} dropped as silent" if silent else ""
+        dropped += f", {counted(originals.duplicates, 'duplicates')} left out" if originals.duplicates else ""
+        dropped += f", {counted(outside, 'notes')} outside keys {self.settings.keys} left out" if outside else ""
         kind = "pairs" if self.cutting.paired else "chunks"
         held_back_words = f"the ends of {held_back}" if self.cutting.ends else f"{held_back} of them"
-        return f"{pieces} {kind} of {kept} songs, {held_back_words} held back for validation{dropped}"
+        return (
+            f"{counted(pieces, kind)} of {counted(kept, 'songs')}, {held_back_words} held back for validation{dropped}"
+        )
 
     def _item(self, score: Score, file: MediaFile | None) -> SongItem:
         """Convert a score to an item, its song named after its path. Raises MidiError if nothing is left."""
         named = song_from_path(file.source if file else "", score, self.genre)
         return to_item(score, self.arrangement, self.settings, self.cutting, named)
+
+
+def _bytes_of(file: MediaFile | None, stdin: Callable[[], IO[bytes]]) -> bytes:
+    """Return what is read of a file, a URL or, for None, standard input: as much as a file may have, and one byte."""
+    if file is None:
+        with stdin() as stream:
+            return stream.read(reading.MAX_BYTES + 1)
+    with local(file.path) as path, path.open("rb") as stream:
+        return stream.read(reading.MAX_BYTES + 1)

@@ -31,7 +31,7 @@ from musigan.errors import MusiganError
 from musigan.files.atomic import replace_whole, write_all
 from musigan.files.finding import failing_alone, skipping
 from musigan.files.targets import Target
-from musigan.machine.reporting import Reporter
+from musigan.machine.reporting import Reporter, counted
 from musigan.midi.events import NoteEvents
 from musigan.midi.reading import DEFAULT_TEMPO, KEYS
 from musigan.midi.tempo import estimate_tempo, first_beat, quantise
@@ -222,6 +222,9 @@ class MidiTarget(Target):
         return "midi"
 
 
+NO_PIECES = "the store holds no piece with a note: nothing to write down"
+
+
 def write_store(
     reader: Reader, transcriber: Transcriber, target: MidiTarget, stream: IO[bytes] | None, reporter: Reporter
 ) -> str:
@@ -237,13 +240,18 @@ def write_store(
                 part = transcriber.part(item)
             if part is None:
                 continue
+            if not len(part.notes):
+                reporter.skip(part.title or item.name, "nothing in it sounds long enough for a note", "without a note")
+                continue
             counts.append(len(part.notes))
-            reporter.detail(f"{part.title or item.name}: {len(part.notes)} notes, {part.tempo:g} beats a minute")
+            reporter.detail(
+                f"{part.title or item.name}: {counted(len(part.notes), 'notes')}, {part.tempo:g} beats a minute"
+            )
             progress.step(part.title)
             yield part
 
     files = write(parts(), transcriber.track_names, target, stream)
-    return f"{sum(counts)} notes of {len(counts)} pieces in {', '.join(files)}"
+    return f"{counted(sum(counts), 'notes')} of {counted(len(counts), 'pieces')} in {', '.join(files)}"
 
 
 def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stream: IO[bytes] | None) -> list[str]:
@@ -254,11 +262,11 @@ def write(parts: Iterable[Part], tracks: Sequence[str], target: MidiTarget, stre
             files.append(target.refuse_existing(target.numbered(number)))
             _save(write_score([part], tracks), files[-1], target.force)
         if not files:
-            raise MusiganError("the store holds no pieces")
+            raise MusiganError(NO_PIECES)
         return [f"{files[0]} to {files[-1]}"] if len(files) > 1 else files
     all_parts = list(parts)
     if not all_parts:
-        raise MusiganError("the store holds no pieces")
+        raise MusiganError(NO_PIECES)
     data = write_score(all_parts, tracks)
     if stream is None:
         _save(data, target.out, target.force)

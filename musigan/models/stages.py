@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ACCURACIES = ("accuracy_roll", "accuracy_latent", "accuracy_chroma")  # of a critic, by what it looks at
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -19,6 +21,7 @@ class Stage:
     is_validated: bool = False  # whether its losses mean the same on held-out songs
     is_adversarial: bool = False  # whether several sides, each with its own losses, are trained against each other
     can_sample: bool = True  # whether samples can be drawn in it: the generator is trained to draw, or was before
+    figures: tuple[str, ...] = ()  # losses and figures that tell most of it, and are shown first
 
     @property
     def draws_anew(self) -> bool:
@@ -30,16 +33,22 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("variational", "learning to encode rolls as latents", 1.0, share=2, is_validated=True, can_sample=False),
-        Stage("prior", "training the transformer", 0.5, share=3),
-        Stage("codec", "learning to write bars as latents", 1.0, share=1, is_validated=True, can_sample=False),
-        Stage("composer", "learning how music goes on", 0.3, share=4, is_validated=True),
-        Stage("likelihood", "learning what comes next", 1.0, share=3, is_validated=True),
-        Stage("critic", "training the critic", 1.2),
-        Stage("adversarial", "generator against critic", 2.0, is_adversarial=True),
+        Stage(
+            "variational", "learning to encode rolls as latents", 1.0, share=2, is_validated=True, can_sample=False,
+            figures=("overlap",),
+        ),
+        Stage("prior", "training the transformer", 0.5, share=3, figures=("flow",)),
+        Stage(
+            "codec", "learning to write bars as latents", 1.0, share=1, is_validated=True, can_sample=False,
+            figures=("overlap",),
+        ),
+        Stage("composer", "learning how music goes on", 0.3, share=4, is_validated=True, figures=("flow",)),
+        Stage("likelihood", "learning what comes next", 1.0, share=3, is_validated=True, figures=("frame_nats", "nll")),
+        Stage("critic", "training the critic", 1.2, figures=ACCURACIES),
+        Stage("adversarial", "generator against critic", 2.0, is_adversarial=True, figures=ACCURACIES),
         Stage(
             "translation", "generators in both directions against a critic of each kind", 4.0, is_validated=True,
-            is_adversarial=True,
+            is_adversarial=True, figures=ACCURACIES,
         ),
     )
 }  # fmt: skip

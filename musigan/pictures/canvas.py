@@ -46,7 +46,9 @@ def _font_families() -> tuple[str, ...]:
     return ("DejaVu Sans", *(name for name in candidates if name in installed))
 
 
-def write(figure: Any, text: str, place: tuple[float, float], max_width: float, fontsize: float) -> None:
+def write(
+    figure: Any, text: str, place: tuple[float, float], max_width: float, fontsize: float, colour: Any = "black"
+) -> None:
     """Write text on one line, without mathematics, cut to `max_width` pixels.
 
     The lower left corner is at `place`, in pixels from the figure's top left.
@@ -55,8 +57,9 @@ def write(figure: Any, text: str, place: tuple[float, float], max_width: float, 
     left, bottom = place
     line = clean_text(text) or ""
     label = figure.text(
-        left / figure_width, 1 - bottom / figure_height, line, fontsize=fontsize, va="bottom", parse_math=False
-    )
+        left / figure_width, 1 - bottom / figure_height, line, fontsize=fontsize, va="bottom", parse_math=False,
+        color=colour,
+    )  # fmt: skip
     if not line or label.get_window_extent().width <= max_width:
         return
     fitting_length, too_long_length = 0, len(line)  # bisection, since letters differ in width

@@ -9,6 +9,8 @@ from pathlib import Path
 from musigan.errors import MusiganError, UsageError
 from musigan.pictures import layout, plots
 from musigan.rolls.beats import Beats
+from musigan.rolls.tonality import tonality
+from musigan.rolls.tracks import layers_of
 from musigan.store import Reader
 from musigan.store.alike import COMPARE, require_alike
 from musigan.store.excerpts import Excerpt, Skip, Window, excerpts, pairs_of, parse_numbers
@@ -74,15 +76,16 @@ def draw_items(reader: Reader, choice: ItemChoice, style: PictureStyle) -> Pictu
     frame_seconds = reader.header.frame_seconds
     panels: dict[int, plots.Panel] = {}
     for excerpt in _chosen_excerpts(reader, choice):
-        plane = plots.plane_of(excerpt.roll, style.channel, style.scale, reader.header.tracks)
-        panels[excerpt.number] = plots.Panel.of(
-            plane,
-            frame_seconds,
-            layout.roll_width,
-            title=_title(excerpt),
-            start_seconds=excerpt.start_seconds,
-            beats=style.lines(excerpt),
-        )
+        about = {"title": _described(excerpt, reader), "start_seconds": excerpt.start_seconds}
+        about |= {"beats": style.lines(excerpt)}
+        if style.channel is None:
+            names, planes = layers_of(excerpt.roll, reader.header.tracks)
+            layers = names, plots.in_scale(planes, style.scale)
+            panel = plots.Panel.of_layers(layers, frame_seconds, layout.roll_width, **about)
+        else:
+            plane = plots.plane_of(excerpt.roll, style.channel, style.scale, reader.header.tracks)
+            panel = plots.Panel.of(plane, frame_seconds, layout.roll_width, **about)
+        panels[excerpt.number] = panel
     ordered = [panels[number] for number in choice.numbers if number in panels]
     return Picture(_picture(reader, ordered, style.columns, style), len(ordered))
 
@@ -141,6 +144,21 @@ def _chosen_excerpts(reader: Reader, choice: ItemChoice) -> Iterator[Excerpt]:
         raise UsageError(
             f"--items {missing[0]}: {reader.source} holds no item of that number; count them with musigan check"
         )
+
+
+def _described(excerpt: Excerpt, reader: Reader) -> str:
+    """Return an excerpt's title with what is known: style, tempo, key, the critic's score of a drawn piece."""
+    song, header = excerpt.song, reader.header
+    steady = None if excerpt.beats.is_free else excerpt.beats.steady()
+    tempo = song.tempo or (steady.tempo if steady else None)
+    low_key = header.low_key or 1
+    facts = [
+        song.genre,
+        f"{tempo:.0f} bpm" if isinstance(tempo, int | float) and tempo > 0 else "",
+        song.key or tonality(excerpt.roll, low_key, header.tracks),
+        f"critic {song.score:+.2f}" if isinstance(song.score, int | float) else "",
+    ]
+    return ", ".join([_title(excerpt), *(fact for fact in facts if fact)])
 
 
 def _title(excerpt: Excerpt) -> str:

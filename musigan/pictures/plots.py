@@ -23,7 +23,7 @@ from musigan.pictures.layout import DPI, Layout
 from musigan.rolls.beats import Beats
 from musigan.rolls.keyboard import NOTE_NAMES, is_black, key_name
 from musigan.rolls.loudness import compress
-from musigan.rolls.tracks import mix_channels
+from musigan.rolls.tracks import layers_of, mix_channels
 
 Float = npt.NDArray[np.float32]
 SCALES = ("sqrt", "log", "linear")
@@ -46,7 +46,13 @@ def plane_of(
     if scale not in SCALES:
         raise UsageError(f"--scale {scale} is unknown: choose one of {', '.join(SCALES)}")
     plane = mix_channels(loudness, tracks) if channel is None else loudness[channel - 1]
-    return np.clip(plane, 0.0, 1.0) if scale == "linear" else compress(plane, "log" if scale == "log" else "sqrt")
+    return in_scale(plane, scale)
+
+
+def in_scale(loudness: npt.ArrayLike, scale: str) -> Float:
+    """Return linear loudness in [0, 1] of a scale."""
+    values = np.asarray(loudness, np.float32)
+    return np.clip(values, 0.0, 1.0) if scale == "linear" else compress(values, "log" if scale == "log" else "sqrt")
 
 
 def pooled(plane: Float, columns: int) -> Float:
@@ -77,11 +83,25 @@ class Panel:
     seconds: float = 1.0  # duration of the T columns
     signed: bool = False
     beats: Beats = field(default_factory=Beats.none)  # drawn as lines, on the clock of `start_seconds`
+    layers: tuple[str, ...] = ()  # what is told apart by colours; (): one thing alone
+    layer: npt.NDArray[np.intp] | None = None  # (K, T), which of `layers` a cell is of
 
     @classmethod
     def of(cls, plane: Float, frame_seconds: float, columns: int, **described: Any) -> Panel:
         """Build a panel from a plane (K, T) of any length, reduced to at most `columns` columns."""
         return cls(pooled(plane, columns), seconds=plane.shape[1] * frame_seconds, **described)
+
+    @classmethod
+    def of_layers(
+        cls, layers: tuple[tuple[str, ...], Float], frame_seconds: float, columns: int, **described: Any
+    ) -> Panel:
+        """Build a panel from names and planes (N, K, T): of each cell the loudest layer shows, in its colours."""
+        names, planes = layers
+        if len(names) == 1:
+            return cls.of(planes[0], frame_seconds, columns, **described)
+        by_layer = np.stack([pooled(plane, columns) for plane in planes])  # (N, K, T)
+        described |= {"seconds": planes.shape[-1] * frame_seconds, "layers": names, "layer": by_layer.argmax(axis=0)}
+        return cls(by_layer.max(axis=0), **described)
 
 
 def colour_cells(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[np.uint8]:
@@ -93,10 +113,12 @@ def colour_cells(panel: Panel, low_key: int, limit: float = 1.0) -> npt.NDArray[
     rows = np.where([is_black(int(key)) for key in keys], _BLACK_ROW, _PAPER).astype(np.uint8)  # (K,)
     if panel.signed:
         index = np.rint(127 + 127 * np.clip(panel.values / limit, -1, 1)).astype(int)
-        colours = _colours("difference")[index]
+        colours = _difference_colours()[index]
         is_empty = index == 127
     else:
-        colours = _colours("loudness")[np.clip(np.ceil(panel.values * 255), 0, 255).astype(int)]
+        level = np.clip(np.ceil(panel.values * 255), 0, 255).astype(int)
+        ramps = np.stack([_ramp(name, number) for number, name in enumerate(panel.layers or ("notes",))])
+        colours = ramps[0 if panel.layer is None else panel.layer, level]
         is_empty = panel.values <= 0
     return np.where(is_empty[..., None], rows[:, None, None], colours)
 
@@ -109,21 +131,39 @@ def difference_limit(differences: Sequence[Float]) -> float:
 
 
 _PAPER, _BLACK_ROW = 255, 241
+# Colour maps by layer; of others than these the rest in turn. Each darkens evenly with loudness.
+_MAPS = {
+    "notes": "magma_r",
+    "drums": "YlGn",
+    "piano": "Blues",
+    "guitar": "Oranges",
+    "bass": "Purples",
+    "strings": "RdPu",
+}
+_OTHER_MAPS = ("Greys", "GnBu", "OrRd", "BuPu")
 
 
 @cache
-def _colours(kind: str) -> npt.NDArray[np.uint8]:
-    """Return the colours of a scale, (256, 3), or (255, 3) for differences.
+def _ramp(layer: str, number: int) -> npt.NDArray[np.uint8]:
+    """Return the colours of a layer's loudness, (256, 3), from soft to loud.
 
-    Loudness darkens evenly from amber to black, for black-and-white printers and colour-blind readers; the palest part
-    of the map is left out, since it would not show on paper. Differences are red and blue around white.
+    They darken evenly, for black-and-white printers and colour-blind readers; the palest part of a map is left out,
+    since it would not show on paper.
     """
+    name = _MAPS.get(layer, _OTHER_MAPS[number % len(_OTHER_MAPS)])
+    return _of_map(name, 0.1 if name == "magma_r" else 0.35, 256)
+
+
+@cache
+def _difference_colours() -> npt.NDArray[np.uint8]:
+    """Return the colours of differences, (255, 3): red and blue around white."""
+    return _of_map("RdBu_r", 0.0, 255)
+
+
+def _of_map(name: str, begin: float, count: int) -> npt.NDArray[np.uint8]:
     import matplotlib
 
-    if kind == "loudness":
-        values = matplotlib.colormaps["magma_r"](np.linspace(0.1, 1.0, 256))
-    else:
-        values = matplotlib.colormaps["RdBu_r"](np.linspace(0.0, 1.0, 255))
+    values = matplotlib.colormaps[name](np.linspace(begin, 1.0, count))
     return np.rint(values[:, :3] * 255).astype(np.uint8)
 
 
@@ -140,14 +180,14 @@ def plot_rolls(
     scale: str = "sqrt",
     tracks: tuple[str, ...] = (),
 ) -> None:
-    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; of `tracks` the loudest is shown.
+    """Draw rolls (C, K, T) in model space in a grid to a .png, .svg or .pdf; `tracks` have colours of their own.
 
     `scale` names the compression of the loudness, for the legend.
     """
     width = Layout(len(rolls), rolls[0].shape[1], columns).roll_width
     names = [*titles, *[""] * len(rolls)]
     panels = [
-        Panel.of(mix_channels(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
+        Panel.of_layers(layers_of(np.asarray(roll, np.float32), tracks), frame_seconds, width, title=name)
         for roll, name in zip(rolls, names, strict=False)
     ]
     Path(path).write_bytes(picture(panels, low_key, columns, scale, format_of(str(path))))
@@ -197,6 +237,8 @@ def picture(
             if layout.last_of_column(number):
                 figure.axes[-1].set_xlabel("seconds", fontsize=8, labelpad=2)
         _draw_legends(figure, layout, scale, limit if any(panel.signed for panel in panels) else None, other)
+        if panels[0].layers:
+            _draw_layer_names(figure, layout, panels[0].layers)
         file = BytesIO()
         # A date in the metadata would make the bytes differ from one drawing to the next.
         metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format]
@@ -276,6 +318,15 @@ def _draw_legends(figure: Any, layout: Layout, scale: str, limit: float | None, 
         axes = _legend(figure, layout, 1, ramp, (-limit, limit), meaning)
         names = [f"≤ {_signed(-limit)}", _signed(-limit / 2), "0", _signed(limit / 2), f"≥ {_signed(limit)}"]
         axes.set_xticks([-limit, -limit / 2, 0, limit / 2, limit], names)
+
+
+def _draw_layer_names(figure: Any, layout: Layout, names: Sequence[str]) -> None:
+    """Name the layers, each in its colour, at the right of the loudness's colour bar."""
+    left, top, _, height = layout.legend(1)
+    for number, name in enumerate(names):
+        colour = tuple(_ramp(name, number)[200] / 255)
+        place = (left + number * 0.7 * layout.dpi, top + height)
+        canvas.write(figure, f"\N{BLACK SQUARE} {name}", place, 0.7 * layout.dpi, fontsize=8, colour=colour)
 
 
 def _legend(figure: Any, layout: Layout, number: int, ramp: Panel, extent: tuple[float, float], meaning: str) -> Any:

@@ -62,6 +62,17 @@ def mix_channels(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
     return np.asarray(np.maximum(mixed, roll[tracks.index(DRUMS)])) if DRUMS in tracks else mixed
 
 
+def layers_of(roll: np.ndarray, tracks: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return what is to be told apart in a picture of (C, K, T): names, and a plane (N, K, T) for each.
+
+    The mean of a recording's sides is one, called notes; its drums and each instrument are one of their own.
+    """
+    if not is_recording(tracks):
+        return tracks, roll
+    notes = mix_pitched(roll, tracks)[None]
+    return (("notes", DRUMS), np.concatenate((notes, roll[-1:]))) if has_own_drums(tracks) else (("notes",), notes)
+
+
 def parts_of(roll: np.ndarray, tracks: tuple[str, ...]) -> list[np.ndarray]:
     """Split (C, K, T) into parts that share no notes, in order: both sides of a recording, each other track alone."""
     if not is_recording(tracks):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from musigan.errors import StoreError
+from musigan.machine.reporting import counted
 from musigan.sampling import accompaniment, items, priming
 from musigan.sampling.sampler import best_numbers
 from musigan.store.alike import TRAINED, require_alike
@@ -63,7 +64,7 @@ class Drawing:
                         writer.add(*priming.as_item(piece, prime, sampler, request.seed, self.name))
                     progress.step()
         began = f", each after {sampler.past_seconds:g} s that were given" if primed else ""
-        return f"{writer.items} pieces of {frames * sampler.header.frame_seconds:g} s{began}"
+        return f"{counted(writer.items, 'pieces')} of {frames * sampler.header.frame_seconds:g} s{began}"
 
     def _after(self, prime: Prime | None, frames: int) -> Iterator[Piece]:
         """Yield the requested pieces after a prime, or the best of them, best first."""
@@ -115,7 +116,7 @@ class Drawing:
                 item, names, song = self._titled(piece, title)
                 writer.add(item, names, replace(song, seed=None))
                 before = after
-        return f"{writer.items} pieces of at most {self.request.seconds:g} s"
+        return f"{counted(writer.items, 'pieces')} of at most {self.request.seconds:g} s"
 
     def _accompany(self) -> str:
         """Write the other tracks to the requested one of each song of a keys store."""
@@ -135,7 +136,7 @@ class Drawing:
                 writer.add(*self._titled(piece, f"{song.title}, to its {track}"))
             if not writer.items:
                 raise StoreError(f"{reader.source} holds no song with {track}")
-        return f"{writer.items} pieces of at most {self.request.seconds:g} s to the {track} of their songs"
+        return f"{counted(writer.items, 'pieces')} of at most {self.request.seconds:g} s to the {track} of their songs"
 
     def _titled(self, piece: Piece, title: str) -> StoreItem:
         """Convert a piece to an item of a keys store under a title of its own."""

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musigan.errors import AudioError, MusiganError, SettingsError
+from musigan.files.finding import AUDIO_SUFFIXES
+from musigan.files.remote import is_url
 from musigan.rolls import tracks as tracks_module
 from musigan.rolls.beats import Beats
 from musigan.rolls.tracks import has_own_drums
 from musigan.sampling import items
 from musigan.store.alike import TRAINED, require_alike
+from musigan.store.locations import looks_like_store
 
 if TYPE_CHECKING:
     from musigan.sampling.sampler import Piece, Sampler
     from musigan.sound.audio import Recording
     from musigan.store import Item, Reader, Song
-
-STORE_MAGIC = b"PK"  # first bytes of a store in one file
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class Prime:
 
 
 def is_recording(source: str) -> bool:
-    """Return whether `source` is an audio file: a file, and neither stream, URL, nor a store."""
-    if source == "-" or "://" in source or not os.path.isfile(source):
+    """Return whether `source` is an audio file: neither stream nor store; of a URL its ending says so."""
+    if is_url(source):
+        return Path(source).suffix.lower() in AUDIO_SUFFIXES
+    if source == "-" or not os.path.isfile(source):
         return False
-    with open(source, "rb") as file:
-        return file.read(len(STORE_MAGIC)) != STORE_MAGIC
+    return not looks_like_store(source)
 
 
 def hears_recordings(sampler: Sampler) -> bool:

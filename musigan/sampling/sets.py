@@ -62,7 +62,7 @@ def held_out_songs(
     for reader, infos in zip(readers, held_out, strict=True):
         if len(infos) < 2:
             raise MusiganError(
-                f"{reader.source}: {len(infos)} songs are held back; 2 or more are needed, as a classifier learns from "
+                f"{reader.source}: songs held back: {len(infos)}; 2 or more are needed, as a classifier learns from "
                 "some and is tested on the others: hold more back with pair-chunks --validation"
             )
     for kind, (reader, infos) in enumerate(zip(readers, held_out, strict=True)):

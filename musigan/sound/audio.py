@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musigan.errors import AudioError, UsageError
+from musigan.errors import AudioError, MusiganError, UsageError
 from musigan.files.finding import MediaFile, failing_alone
+from musigan.files.remote import is_url, local
 from musigan.machine.parallel import ordered_map
 from musigan.sound import decoding
 from musigan.sound.encoding import encode
@@ -94,7 +95,7 @@ def decode(
     min_seconds: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Recording:
-    """Decode `seconds` of a file (None: all) from `start_seconds` on, resampled to `sample_rate` hz.
+    """Decode `seconds` of a file or URL (None: all) from `start_seconds` on, resampled to `sample_rate` hz.
 
     channels: "stereo" doubles a mono file and mixes down surround, "mono" mixes everything, "keep" keeps the file's.
     stop: setting it from another thread makes this one give up soon.
@@ -105,6 +106,14 @@ def decode(
         raise UsageError(f"cannot decode {seconds} s from {start_seconds} s at {sample_rate} hz")
     if channels not in ("stereo", "mono", "keep"):
         raise UsageError(f"channels are {channels!r}, expected stereo, mono or keep")
+    if is_url(os.fspath(path)):
+        try:
+            with local(path) as copy:
+                return decode(copy, sample_rate, start_seconds, seconds, channels, min_seconds, stop)
+        except AudioError:
+            raise
+        except MusiganError as error:
+            raise AudioError(str(error)) from error
     text_path = os.fspath(path)
     decoding.check_content(text_path)
     request = decoding.Request(text_path, start_seconds, seconds)

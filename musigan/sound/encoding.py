@@ -215,8 +215,14 @@ def _write_pydub(
         try:
             AudioSegment.from_wav(wav).export(path, format=muxer, bitrate=bitrate, tags=ffmpeg_tags or None).close()
         except CouldntEncodeError as error:
-            last_line = str(error).strip().splitlines()[-1:] or ["no reason given"]
-            raise AudioError(f"ffmpeg could not write {format}: {last_line[0][:160]}") from error
+            raise AudioError(f"ffmpeg could not write {format}: {_reason(str(error))}") from error
+
+
+def _reason(words: str) -> str:
+    """Return the last line of what ffmpeg said, without temporary files, whose names tell people nothing."""
+    last_line = (words.strip().splitlines() or ["no reason given"])[-1]
+    temporary = re.escape(os.path.join(tempfile.gettempdir(), "")) + r"[^\s:'\"]*"
+    return re.sub(temporary, "the file", last_line)[:160].strip()
 
 
 @contextmanager

@@ -41,6 +41,7 @@ class Excerpt:
     roll: npt.NDArray[np.float32]
     start_seconds: float
     beats: Beats = field(default_factory=Beats.none)  # their times from the item's first frame on
+    song: Song = field(default_factory=Song)
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -84,7 +85,7 @@ def excerpts(reader: Reader, numbers: Sequence[int], window: Window, skip: Skip)
             skip(name, "holds values that are not finite")
             continue
         beats = info.song.every_beat.counted_from(info.song.begin_seconds)
-        yield Excerpt(number, info.title, roll, start * frame_seconds, beats)
+        yield Excerpt(number, info.title, roll, start * frame_seconds, beats, info.song)
 
 
 def roll_parts(item: Item, frame_seconds: float) -> RollParts:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from musigan.errors import StoreError, UsageError
+from musigan.files.remote import is_url
 
-
-def is_url(target: str) -> bool:
-    """Return whether a target is a URL for fsspec (s3://..., memory://...) and not a path."""
-    return "://" in target
+STORE_MAGIC = b"PK"  # first bytes of a store in one file
 
 
 def url_map(url: str) -> Any:
@@ -58,6 +57,18 @@ def check_replaceable(target: str, names: list[str]) -> None:
     foreign_names = sorted(name for name in names if not belongs_to_store(name))
     if foreign_names and "zarr.json" not in names:
         raise UsageError(f"{target} holds {foreign_names[0]} and is no store: it is not replaced, choose another name")
+
+
+def looks_like_store(path: str) -> bool:
+    """Return whether a folder or file seems to be a store, by its first bytes; others and what is missing do not."""
+    if is_url(path):
+        return False
+    if os.path.isdir(path):
+        return os.path.exists(os.path.join(path, "zarr.json"))
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(STORE_MAGIC)) == STORE_MAGIC
 
 
 def is_stream(path: Path) -> bool:

@@ -15,6 +15,7 @@ from reprlib import repr as shown  # shortens long values: the metadata of a dam
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
+from musigan.files.remote import is_url
 from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
@@ -32,7 +33,7 @@ from musigan.store.layout import (
     parse_group,
     parse_root,
 )
-from musigan.store.locations import is_url, url_map
+from musigan.store.locations import url_map
 
 LARGE_DIRECTORY_BYTES = 1 << 20  # of some 1,000 songs of two minutes, whose metadata takes 20 MB of memory
 

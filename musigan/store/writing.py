@@ -16,6 +16,7 @@ import numpy as np
 from musigan import __version__
 from musigan.errors import UsageError
 from musigan.files.atomic import Aside
+from musigan.files.remote import is_url
 from musigan.store import zipstream
 from musigan.store.header import PACKED, PLAIN, StoreHeader
 from musigan.store.layout import (
@@ -27,7 +28,7 @@ from musigan.store.layout import (
     parse_array,
     parse_group,
 )
-from musigan.store.locations import check_replaceable, clear_url, is_stream, is_url, url_children, url_map
+from musigan.store.locations import check_replaceable, clear_url, is_stream, url_children, url_map
 from musigan.store.packing import LEVEL, SHARD_BLOCKS
 from musigan.store.song import Song
 from musigan.store.together import Together

@@ -4,7 +4,8 @@ ckpt.run/metrics.jsonl       one line an epoch: stage, epoch, losses by name
 ckpt.run/events.out...       the same for TensorBoard, where it is installed, with pictures and sound
 ckpt.run/best.pt             the checkpoint whose samples came closest to held-out songs
 ckpt.run/epoch-000020.pt     the checkpoint after 20 epochs in all, one of the last few (--keep-last)
-ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all; -000020.mp3 is their sound
+ckpt.run/samples-000020.png  rolls drawn after 20 epochs in all; -000020.mp3 is their sound;
+                             of many some stay, from the first to the last (keep_samples)
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Journal:
             plots.plot_rolls(compressed, picture_path, frame_seconds, low_key, scale=scale, tracks=tracks)
             sound_path = picture_path.with_suffix(".mp3")
             write_sound(rolls, run.store.header, sound_path)
+            thin_out(self.folder, epoch, run.settings.keep_samples)
             for log in self.logs:  # the files are there, whatever becomes of them in a log
                 with _failures_noted("samples for a log", self._note):
                     log.picture(picture_path, run.position.total_steps)
@@ -173,6 +175,24 @@ def write_sound(rolls: list[np.ndarray], header: StoreHeader, path: Path) -> Non
     peak = max((float(np.abs(signal).max(initial=0.0)) for signal in signals), default=0.0)
     gain = np.float32(10 ** (CEILING_DB / 20) / max(peak, 1e-6))
     encode(sound.master_signals(signal * gain for signal in signals), sound.sample_rate, path, "mp3")
+
+
+SAMPLE_NAME = re.compile(r"samples-(\d{6,})\.png")
+
+
+def thin_out(folder: Path, epoch: int, most: int) -> None:
+    """Delete samples of epochs up to `epoch` where there are more than `most`, so that those left lie evenly; 0: none.
+
+    The first and the last stay. Later ones are those of another run.
+    """
+    matches = [match for path in folder.iterdir() if (match := SAMPLE_NAME.fullmatch(path.name))]
+    names = {number: match[0] for match in matches if (number := int(match[1])) <= epoch}
+    epochs = sorted(names)
+    while most and len(epochs) > max(most, 2):
+        spans = [after - before for before, after in zip(epochs, epochs[2:], strict=False)]
+        number = epochs.pop(1 + spans.index(min(spans)))
+        for suffix in (".png", ".mp3"):
+            (folder / names[number]).with_suffix(suffix).unlink(missing_ok=True)
 
 
 NAME = re.compile(r"epoch-(\d{6,})\.pt")

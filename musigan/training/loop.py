@@ -26,6 +26,7 @@ from musigan.checkpoints import checkpoint as checkpoints
 from musigan.datasets.batches import Batch, Examples, batches, steps_per_epoch
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import MusiganError
+from musigan.machine.reporting import counted
 from musigan.machine.seeding import seed_of
 from musigan.machine.signals import STOPPING
 from musigan.models.stages import STAGES
@@ -94,6 +95,9 @@ class TrainingReporter(Protocol):
     def progress(self, progress: Progress) -> None:
         """Take the progress after every step; the reporter chooses how often to show it."""
 
+    def epoch(self, figures: Mapping[str, Any], epochs: int) -> None:
+        """Take the figures of an epoch that is over, as the journal records them; the stage has so many epochs."""
+
 
 def train(
     run: Run,
@@ -113,8 +117,8 @@ def train(
     checkpoints.check_writable(target)
     if len(dataset) < run.settings.rolls_per_step:
         reporter.note(
-            f"only {len(dataset)} rolls of {dataset.songs} songs: steps of {run.settings.rolls_per_step} repeat them; "
-            "more music gives more variety"
+            f"only {counted(len(dataset), 'rolls')} of {counted(dataset.songs, 'songs')}: steps of "
+            f"{run.settings.rolls_per_step} repeat them; more music gives more variety"
         )
     with _stop_signals() as signals:
         steps_left = math.inf if steps_limit is None else steps_limit
@@ -168,7 +172,7 @@ def _run_epoch(
     stage, epochs = run.plan[position.stage]
     if not run.optimisers:
         count = min(len(examples), settings.epoch_rolls.get(stage, len(examples)))
-        reporter.note(f"{STAGES[stage].title}: {epochs} epochs of {count} {examples.name}")
+        reporter.note(f"{STAGES[stage].title}: {counted(epochs, 'epochs')} of {counted(count, examples.name)}")
         run.optimisers = optimisers_of(objective)
     steps = _steps(run, examples)
     # Stages see different crops, so their epochs have different numbers.
@@ -322,6 +326,7 @@ def _end_epoch(
     entry |= _means(position.tally)
     if validation is not None and len(validation) and STAGES[stage].is_validated:
         entry |= validate(run, validation, stage)
+    reporter.epoch(entry, epochs)
     stage_over = position.epoch + 1 >= epochs
     is_shown = stage_over and (run.timetable is None or run.is_shown_at_end)
     is_sampled = settings.sample_every and (is_shown or epochs_done % settings.sample_every == 0)

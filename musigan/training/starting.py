@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.files.locks import only_run
-from musigan.machine.reporting import duration
+from musigan.machine.reporting import counted, duration
 from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
 from musigan.training.requests import BASE
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from musigan.training.requests import TrainingRequest
     from musigan.training.runs import Run
 
+EPOCH_SECONDS = 5.0  # between the lines that epochs leave, at least
 ESTIMATE_SECONDS = 20  # after which the first estimate of the whole training is worth a line
 
 
@@ -86,8 +88,9 @@ class Start:
         place = prepare_torch(self.device)
         dataset, validation = self._datasets(session)
         session.say(
-            f"{dataset.songs} songs to learn from, {validation.songs} held back; {len(dataset)} rolls of "
-            f"{dataset.shape.channels} x {dataset.shape.keys} keys x {dataset.shape.frames} frames"
+            f"{counted(dataset.songs, 'songs')} to learn from, {validation.songs} held back; "
+            f"{counted(len(dataset), 'rolls')} of {dataset.shape.channels} x {dataset.shape.keys} keys x "
+            f"{dataset.shape.frames} frames"
         )
         if said := self._words_on_held_out(dataset, validation):
             session.say(said)
@@ -121,7 +124,8 @@ class Start:
             titles = [info.title for info in dataset.reader.infos() if info.name in dataset.held_out]
             return f"held back here and by evaluate, as the store holds back fewer than two: {', '.join(titles)}"
         if not validation.songs and dataset.songs < ENOUGH_SONGS:
-            return f"{dataset.songs} songs: too few to hold any back (pair-chunks --ends holds back the end of each)"
+            songs = counted(dataset.songs, "songs")
+            return f"{songs}: too few to hold any back (pair-chunks --ends holds back the end of each)"
         if not validation.songs:
             return "no songs are held back for validation (pair-chunks --validation); training goes on without"
         return ""
@@ -177,7 +181,7 @@ class Start:
         elif request.adversarial and not any(plan.get(stage) for stage in ADVERSARIAL_STAGES):
             fewest = sum(stage not in ("critic", *origin.known_stages) for stage in plan)
             more = f"--epochs {fewest} or more" if settings.pretrain_epochs is None else "more --epochs"
-            reporter.say(f"no game: all {settings.epochs} epochs come before it; {more} would bring one")
+            reporter.say(f"no game: {_all_of(settings.epochs)} before it; {more} would bring one")
         if self.saved is None and settings.pretrain_epochs is None and (left_out := _left_out(plan, origin)):
             reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
         return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
@@ -203,17 +207,21 @@ class Start:
         ends_only = {"sample_every": settings.epochs if settings.sample_every else 0, "evaluate_every": 0}
         ends_only = {name: value for name, value in ends_only.items() if name not in asked}
         settings = build(TrainingSettings, merge(as_mapping(settings), ends_only))
-        reporter.say(f"planned for about {self.request.minutes:g} minutes: {table}")
+        reporter.say(f"planned for about {duration(60 * (self.request.minutes or 0))}: {table}")
         run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved)
         run.timetable = table
         return run
 
 
 class ProgressLines:
-    """Progress of training in words: one line, rewritten on a terminal, and an estimate early on."""
+    """Progress of training in words: a line that is rewritten, one that each epoch leaves, an estimate early on.
+
+    The line is for terminals of 80 columns: what tells most of a stage comes first.
+    """
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter, self._estimated, self._since = reporter, False, time.monotonic()
+        self._left = -math.inf  # when an epoch left its line
 
     def note(self, text: str) -> None:
         """Show a message on a line of its own."""
@@ -224,14 +232,40 @@ class ProgressLines:
         if not self._estimated and time.monotonic() - self._since > ESTIMATE_SECONDS:
             self._estimated = True
             self.note(
-                f"{progress.rolls_per_second:.0f} rolls/s: about {duration(progress.seconds_left)} to go; "
+                f"{progress.rolls_per_second:.3g} rolls/s: about {duration(progress.seconds_left)} to go; "
                 "Ctrl-C saves and stops, --resume goes on"
             )
-        losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+        share = int(100 * progress.step / progress.steps)
+        left = f", {duration(progress.seconds_left)} left" if progress.seconds_left >= 1 else ", nearly done"
         self._reporter.status(
-            f"{progress.stage} epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps}, "
-            f"{progress.rolls_per_second:.0f} rolls/s, {duration(progress.seconds_left)} left  {losses}"
+            f"{progress.stage} {progress.epoch}/{progress.epochs} {share}%{left}: "
+            f"{_figures(progress.stage, progress.losses)}"
         )
+
+    def epoch(self, figures: Mapping[str, Any], epochs: int) -> None:
+        """Leave a line about an epoch that is over; where epochs take less than EPOCH_SECONDS, about some of them."""
+        now, is_last = time.monotonic(), figures["epoch"] >= epochs
+        if now - self._left < EPOCH_SECONDS and not is_last:
+            return
+        self._left = now
+        numbers = {name: value for name, value in figures.items() if isinstance(value, float) and name != "seconds"}
+        stage = figures["stage"]
+        self.note(
+            f"{stage} epoch {figures['epoch']} of {epochs}, after {duration(figures['seconds'])}: "
+            f"{_figures(stage, numbers)}"
+        )
+
+
+def _all_of(epochs: int) -> str:
+    return "the only epoch comes" if epochs == 1 else f"all {epochs} epochs come"
+
+
+def _figures(stage: str, figures: Mapping[str, float]) -> str:
+    """Return losses and figures in words, those that tell most of the stage first, with held-out songs' own."""
+    first = [name for name in STAGES[stage].figures if name in figures]
+    held_out = [f"validation_{name}" for name in first if f"validation_{name}" in figures]
+    rest = [name for name in figures if name not in (*first, *held_out)]
+    return " ".join(f"{name} {figures[name]:.3g}" for name in (*first, *held_out, *rest))
 
 
 def _settings_from_nothing(request: TrainingRequest, device: str, reporter: Reporter) -> TrainingSettings:

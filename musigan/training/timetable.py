@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from musigan.checkpoints.settings import TrainingSettings
+from musigan.machine.reporting import counted
 from musigan.settings import as_mapping, build
 
 FEWEST_STEPS = 4  # of a stage
@@ -86,7 +87,7 @@ class Timetable:
 
     def __str__(self) -> str:
         return ", ".join(
-            f"{stage} {epochs * steps} steps in {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+            f"{stage} {counted(epochs * steps, 'steps')} in {counted(epochs, 'epochs')}"
             for stage, (epochs, steps) in self.plan.items()
         )
 

@@ -55,7 +55,7 @@ def test_waveforms_become_pairs(tmp_path: Path) -> None:
     assert (header.chunk_seconds, header.overlap, header.validation) == (1.0, 0.5, 1.0)
     with writer(tmp_path / "pairs", header) as target:
         made = request.write(reader, target, session)
-    assert made == "6 pairs of 1 songs, 1 of them held back for validation, 8 silent pairs dropped"
+    assert made == "6 pairs of 1 song, 1 of them held back for validation, 8 pairs dropped as silent"
     assert session.skipped == [
         ("1.wav", "1.5 s long, a pair takes 2 s", "too short"),
         ("hush.wav", "silent from end to end", "silent"),

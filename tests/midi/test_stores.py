@@ -34,7 +34,7 @@ def test_files_become_keys(tmp_path: Path) -> None:
     first, second = items(tmp_path / "keys")
     pieces = len(first.array) + len(second.array)
     assert made == (
-        f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicates left out, "
+        f"{pieces} pairs of 2 songs, 2 of them held back for validation, 1 duplicate left out, "
         "32 notes outside keys 20:70 left out"
     )
     assert (first.song.source, first.song.genre) == ("jazz/a.mid", "jazz")
@@ -61,9 +61,8 @@ def test_the_end_of_a_song_is_held_back_where_that_is_asked(tmp_path: Path) -> N
     before, end = items(tmp_path / "keys")
     assert (before.song.split, end.song.split) == ("train", "validation")
     chunks = len(before.array) + len(end.array)
-    assert (
-        made
-        == f"{chunks} chunks of 1 songs, the ends of 1 held back for validation, 17 notes outside keys 20:70 left out"
+    assert made == (
+        f"{chunks} chunks of 1 song, the ends of 1 held back for validation, 17 notes outside keys 20:70 left out"
     )
     assert end.song.begin_seconds == len(before.array) == before.song.starts[-1] + 1
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import soundfile
 
 from musigan.errors import AudioError, UsageError
 from musigan.files.targets import format_of
-from musigan.sound import ffmpeg, mpeg
+from musigan.sound import encoding, ffmpeg, mpeg
 from musigan.sound.audio import decode, encode
 from tests.disks import limited_files
 from tests.sounds import noise, pitch, tones
@@ -244,3 +245,9 @@ def test_the_same_sound_is_the_same_ogg_file_and_another_sound_another_stream(fo
     assert one == again
     assert one[14:18] != other[14:18]  # the serial number
     assert soundfile.read(files[0])[0].shape == (19200, 2)
+
+
+def test_what_ffmpeg_says_names_no_temporary_file() -> None:
+    said = f"Output from ffmpeg/avlib:\n\nError opening output {tempfile.gettempdir()}/tmpqz3_.x: Invalid argument"
+    assert encoding._reason(said) == "Error opening output the file: Invalid argument"
+    assert encoding._reason("") == "no reason given"

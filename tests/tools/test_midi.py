@@ -49,7 +49,7 @@ def test_folders_are_read_in_order_and_what_is_no_song_is_skipped(music: Path, t
         f"skipped rock/{name}.mid" for name in ("damaged", "empty", "short", "silent")
     ]
     assert "10 pairs of 5 songs" in lines[-1]
-    assert "1 duplicates left out" in lines[-1]
+    assert "1 duplicate left out" in lines[-1]
     found = items(tmp_path / "out.zip")
     sources = [item.song.source for item in found]
     assert sources == ["e.mid", "Folk/A.MID", "Folk/b.mid", "Folk/slow/c.kar", "rock/d.midi"]

@@ -129,7 +129,7 @@ def test_a_run_without_a_game_says_so(folder: Path, tmp_path: Path) -> None:
     assert "no game: all 2 epochs come before it" in none[2]
     assert "no game" not in one[2]
     assert plan(tmp_path / "b.pt") == {"variational": 1, "prior": 1, "adversarial": 1}
-    assert "no game: all 1 epochs come before it; --epochs 3 or more would bring one" in first[2]
+    assert "no game: the only epoch comes before it; --epochs 3 or more would bring one" in first[2]
     assert "left out: training the transformer (prior)" in first[2]
     assert plan(tmp_path / "c.pt") == {"variational": 1}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -290,3 +291,19 @@ def test_figures_that_find_no_room_are_told_by_name_and_leave_no_half_of_a_line(
         made.record({"stage": "prior", "step": 2, "loss": 0.123456789})
     made.close()
     assert (tmp_path / "ckpt.run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_samples_are_thinned_out_evenly(tmp_path: Path) -> None:
+    for epoch in (*range(20, 420, 20), 500):  # the last is of another, longer run
+        for suffix in ("png", "mp3"):
+            (tmp_path / f"samples-{epoch:06d}.{suffix}").touch()
+    (tmp_path / "samples-mine.png").touch()
+    journals.thin_out(tmp_path, 400, 0)
+    assert len(list(tmp_path.iterdir())) == 43
+    journals.thin_out(tmp_path, 400, 6)
+    kept = sorted(int(path.stem[8:]) for path in tmp_path.glob("samples-0*.mp3"))
+    assert kept == sorted(int(path.stem[8:]) for path in tmp_path.glob("samples-0*.png"))
+    assert (kept[0], kept[-2], kept[-1], len(kept)) == (20, 400, 500, 7)
+    gaps = [after - before for before, after in pairwise(kept[:-1])]
+    assert max(gaps) <= 3 * min(gaps)
+    assert (tmp_path / "samples-mine.png").exists()
