@@ -149,8 +149,8 @@ _LOSSES = (
     ),
     Loss(
         "statistics", None, "mean Huber(statistic of fake − its place in the other kind) in deviations, by groups",
-        "Distance of a transferred song's register, width, attack, decay, loudness and beat from where they would be in "
-        "the other kind, and of the song there and back from its own. Lower is better.",
+        "Distance of a transferred song's register, width, attack, decay and beat from its place in the other kind, "
+        "and of the song there and back from its own. Lower is better.",
     ),
     Loss(
         "harmony", None, "1 − cosine of the pitch classes in each 0.2 s, weighted by the song's loudness",

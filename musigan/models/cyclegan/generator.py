@@ -22,8 +22,8 @@ from musigan.models import Family
 from musigan.models.cyclegan.critics import Critics
 from musigan.models.cyclegan.pulse import REACH, find
 from musigan.models.cyclegan.remix import SOUNDING, Drummer, Remix, slow
-from musigan.models.cyclegan.statistics import KindStatistics
 from musigan.models.cyclegan.settings import CycleGanSettings
+from musigan.models.cyclegan.statistics import KindStatistics
 from musigan.rolls.shape import RollShape
 
 GATE_LOGIT = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
@@ -74,9 +74,11 @@ class DirectedGenerator(nn.Module):
         by_key = unpack(outputs, 2 * self.channels, s.patch_keys, 1)
         change, gate_change = slow(by_key, s.patch_frames, frames)[:, :, :keys].chunk(2, 1)
         mixed, logits = self.remix(notes, features, pulse)
-        # A cell that is mixed from nothing yet learns that it could sound: its gate has the gradient of its loudness.
-        gate_change = gate_change + logits + mixed - mixed.detach()
-        translated = _audible(mixed, mixed > SOUNDING, change, gate_change)
+        # Notes are not made of nothing: slabs of a patch's length would come of it, and other chords. What could be
+        # mixed from other octaves learns so by its gate, which has the gradient of its loudness.
+        is_sounding = mixed > SOUNDING
+        gate_change = torch.where(is_sounding, gate_change + logits, mixed - mixed.detach())
+        translated = _audible(mixed, is_sounding, change, gate_change)
         drums = roll[:, self.channels :]
         if self.drummer is not None:
             rows = torch.tensor(self.kit, device=roll.device)
@@ -182,19 +184,35 @@ FAMILY = Family(
     translates=True,
     conditions=("other",),
     defaults={
-        "epochs": 80,
-        "batch_size": 4,
-        "ema_half_life": 1000.0,
+        "epochs": 10,
+        "batch_size": 2,
+        "ema_half_life": 300.0,
         "sample_every": 0,
         "evaluate_every": 0,
         "adversarial": {
             "objective": "lsgan",
-            "decoder_learning_rate": 2e-4,
-            "critic_learning_rate": 2e-4,
+            "decoder_learning_rate": 5e-3,
+            "critic_learning_rate": 1e-3,
             "betas": [0.5, 0.99],
             "label_smoothing": 0.0,
             "instance_noise": 0.2,
         },
+        "network": {
+            "patch_frames": 20,
+            "width": 24,
+            "dilations": [1, 2, 4],
+            "remix": True,
+            "critic_width": 24,
+            "drum_width": 24,
+            "statistics": True,
+        },
     },
-    losses={"adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0},
+    losses={
+        "adversarial_roll": 0.3,
+        "critic_roll": 1.0,
+        "cycle": 0.5,
+        "identity": 0.0,
+        "statistics": 6.0,
+        "harmony": 2.0,
+    },
 )

@@ -53,7 +53,8 @@ def last_start(starts: Tensor) -> Tensor:
 def find(roll: Tensor) -> Pulse:
     """Find the strong onsets of the pitched channels (B, C, K, T) of rolls in model space."""
     frames = torch.arange(roll.shape[-1], device=roll.device)
-    strength = F.avg_pool1d(rises(roll).sum((1, 2))[:, None], 3, 1, 1)[:, 0]  # (B, T)
+    rising = rises(roll).sum((1, 2))  # (B, T)
+    strength = rising + F.avg_pool1d(rising[:, None], 3, 1, 1)[:, 0]
     usual = F.avg_pool1d(strength[:, None], 2 * NEIGHBOURS + 1, 1, NEIGHBOURS, count_include_pad=False)[:, 0]
     is_peak = strength == F.max_pool1d(strength[:, None], 2 * APART + 1, 1, APART)[:, 0]
     strong = is_peak & (strength > STRONG * usual)

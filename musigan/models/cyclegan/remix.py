@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from musigan.layers.gates import hard_gate
 from musigan.layers.packing import PITCH_CLASSES
 from musigan.models.cyclegan.pulse import Pulse, fading
-from musigan.rolls.kit import KIT
 from musigan.rolls.kit import FAINTEST as FAINTEST_STROKE
+from musigan.rolls.kit import KIT
 
 SOUNDING = 0.05  # loudness, in model space, from which on a mixed cell sounds
 MIDDLE = 0.4  # loudness, in model space, that a gate by loudness divides at

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.layers.packing import chroma, pad_roll
+from musigan.layers.packing import chroma
 from musigan.models.cyclegan.pulse import rises
 
 BAND_KEYS = 4  # keys in a band of loudness
 REGISTER_KEYS = 22  # keys in a register of width, attack and decay
 DECAY_FRAMES = 6  # frames between which decay is measured
 BEAT_FRAMES = (12, 75)  # shortest and longest beat looked for
-HARMONY_FRAMES = 10  # frames averaged in which harmony is seen to change
+HARMONY_FRAMES = 5  # frames averaged in which harmony is seen to change
 MOMENTUM = 0.02  # share of a new batch in means
 NEARER = 0.7  # deviation that songs keep in the other kind, as a share of its own: the kinds' edges overlap
 LEAST_DEVIATION = 0.02
@@ -30,10 +30,10 @@ FAINT = 0.2  # loudness in model space up to which a cell counts as sounding in 
 def statistics(roll: Tensor) -> Tensor:
     """Return statistics of the pitched channels (B, C, K, T) of rolls in model space, differentiable: (B, N).
 
-    The root of the loudness of each band; width, attack, fullness and decay of each register and of all; mean and deviation of
-    the loudness of frames; the peak of the autocorrelation of onsets; how much harmony stays what it is.
+    The root of the loudness of each band; width, attack, fullness and decay of each register and of all; mean and
+    deviation of the loudness of frames; the peak of the autocorrelation of onsets; how much harmony stays what it is.
     """
-    keys, frames = roll.shape[2:]
+    frames = roll.shape[-1]
     middle = roll.mean(1)  # (B, K, T)
     level = middle.mean(-1)  # (B, K)
     rising = rises(middle)
@@ -48,7 +48,10 @@ def statistics(roll: Tensor) -> Tensor:
     ratios = []
     for above, below in pairs:
         upper, lower = _summed(above, REGISTER_KEYS), _summed(below, REGISTER_KEYS)
-        ratios += [upper / (lower + LEAST_LEVEL), above.sum(1, keepdim=True) / (below.sum(1, keepdim=True) + LEAST_LEVEL)]
+        ratios += [
+            upper / (lower + LEAST_LEVEL),
+            above.sum(1, keepdim=True) / (below.sum(1, keepdim=True) + LEAST_LEVEL),
+        ]
     loudness = middle.square().sum(1).add(1e-6).sqrt()  # (B, T)
     onsets = F.avg_pool1d(rising.sum(1, keepdim=True), 3, 1, 1)[:, 0]
     onsets = onsets - onsets.mean(-1, keepdim=True)
@@ -56,7 +59,8 @@ def statistics(roll: Tensor) -> Tensor:
     again = torch.fft.irfft(spectrum.abs().square(), 2 * frames)[:, : min(BEAT_FRAMES[1], frames)]
     beat = (again / (again[:, :1] + 1e-3))[:, min(BEAT_FRAMES[0], frames - 1) :].amax(1)
     classes = chroma(middle[:, None], HARMONY_FRAMES)  # (B, T', 12)
-    harmony = F.cosine_similarity(classes[:, 2:], classes[:, :-2], dim=2, eps=1e-3).sum(1) / max(classes.shape[1] - 2, 1)
+    likeness = F.cosine_similarity(classes[:, 2:], classes[:, :-2], dim=2, eps=1e-3)  # (B, T' - 2)
+    harmony = likeness.sum(1) / max(likeness.shape[1], 1)
     whole = torch.stack((loudness.mean(-1), loudness.std(-1), beat, harmony), 1)
     bands = (_summed(level, BAND_KEYS) / BAND_KEYS + 1e-4).sqrt()
     return torch.cat((bands, *ratios, whole), 1)
@@ -80,7 +84,7 @@ class KindStatistics(nn.Module):
         self.pitched = pitched
         registers, bands = -(-keys // REGISTER_KEYS), -(-keys // BAND_KEYS)
         # Each group of statistics has as much weight as the others, however many registers it has.
-        weights = [1 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.5]
+        weights = [1 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.25]
         self.register_buffer("weight", torch.tensor(weights) / sum(weights), persistent=False)
         self.register_buffer("mean", torch.zeros(2, len(weights)))
         self.register_buffer("square", torch.zeros(2, len(weights)))
