@@ -150,9 +150,9 @@ def test_an_octave_is_learned_though_it_is_silent_yet() -> None:
     roll = torch.zeros(1, 2, 30, 24)
     roll[:, :, 4, 8:20] = 0.7
     (-way(roll)[:, :, 16].sum()).backward()
-    assert way.remix.amounts.bias.grad[AMOUNTS.index("higher")] < 0  # a descent step raises it
+    assert way.remix.by_band.grad[0, AMOUNTS.index("higher")].sum() < 0  # a descent step raises it
     with torch.no_grad():
-        way.remix.amounts.bias[AMOUNTS.index("higher")] = 0.5
+        way.remix.by_band[0, AMOUNTS.index("higher")] = 0.5
         found = way(roll)
     torch.testing.assert_close(found[:, :, 16], 0.5 * roll[:, :, 4])
     torch.testing.assert_close(found[:, :, 4], roll[:, :, 4])
@@ -196,7 +196,7 @@ def test_strong_onsets_are_found_and_what_began_away_from_them() -> None:
 def test_amounts_by_hand(name: str, amount: float, check: Callable[[torch.Tensor, torch.Tensor], bool]) -> None:
     way, roll = built(RollShape(2, 30, 24))["generator"].ways[0], strummed()
     with torch.no_grad():
-        way.remix.amounts.bias[AMOUNTS.index(name)] = amount
+        way.remix.by_band[0, AMOUNTS.index(name)] = amount
         assert check(way(roll), roll)
 
 

@@ -50,7 +50,7 @@ class DirectedGenerator(nn.Module):
         for parameter in self.pack_out.parameters():
             nn.init.zeros_(parameter)
         self.pulse_in = nn.Conv2d(s.patch_frames, s.width, 1, bias=False) if s.remix else None
-        self.remix = Remix(s.width, self.channels, s.patch_keys, s.patch_frames) if s.remix else None
+        self.remix = Remix(s.width, self.channels, rows, s.patch_keys, s.patch_frames) if s.remix else None
         self.drummer = Drummer(s.width, s.patch_frames) if self.kit else None
 
     def forward(self, roll: Tensor) -> Tensor:
@@ -191,11 +191,19 @@ FAMILY = Family(
         "evaluate_every": 0,
         "adversarial": {
             "objective": "lsgan",
-            "decoder_learning_rate": 5e-3,
+            "decoder_learning_rate": 1e-2,
             "critic_learning_rate": 1e-3,
             "betas": [0.5, 0.99],
             "label_smoothing": 0.0,
             "instance_noise": 0.2,
+        },
+        "loss_weights": {
+            "adversarial_roll": 0.3,
+            "cycle": 0.5,
+            "identity": 0.0,
+            "statistics": 6.0,
+            "likeness": 12.0,
+            "harmony": 2.0,
         },
         "network": {
             "patch_frames": 20,
@@ -207,12 +215,9 @@ FAMILY = Family(
             "statistics": True,
         },
     },
+    # Weights of a run of before there were statistics; what a new one takes is among its defaults, which it remembers.
     losses={
-        "adversarial_roll": 0.3,
-        "critic_roll": 1.0,
-        "cycle": 0.5,
-        "identity": 0.0,
-        "statistics": 6.0,
-        "harmony": 2.0,
+        "adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0, "statistics": 6.0,
+        "likeness": 0.0,
     },
-)
+)  # fmt: skip

@@ -41,16 +41,17 @@ def octave(roll: Tensor, keys: int) -> Tensor:
 class Remix(nn.Module):
     """Amounts for every band of keys, (B, W, R, P) of a feature map to rolls and logits of gates (B, C, K, T)."""
 
-    def __init__(self, width: int, channels: int, patch_keys: int, patch_frames: int) -> None:
+    def __init__(self, width: int, channels: int, rows: int, patch_keys: int, patch_frames: int) -> None:
         super().__init__()
         self.channels, self.patch_keys, self.patch_frames = channels, patch_keys, patch_frames
-        self.amounts = nn.Conv2d(width, len(AMOUNTS) + channels, 1)
+        self.amounts = nn.Conv2d(width, len(AMOUNTS) + channels, 1, bias=False)
+        self.by_band = nn.Parameter(torch.zeros(1, len(AMOUNTS) + channels, rows, 1))  # of each register its own
         for parameter in self.amounts.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, roll: Tensor, features: Tensor, pulse: Pulse) -> tuple[Tensor, Tensor]:
         """Return the remixed pitched channels of a roll, (B, C, K, T), and what to add to the logits of their gates."""
-        amounts = slow(self.amounts(features), self.patch_frames, roll.shape[-1])
+        amounts = slow(self.amounts(features) + self.by_band, self.patch_frames, roll.shape[-1])
         amounts = amounts.repeat_interleave(self.patch_keys, 2)[:, :, : roll.shape[2]]
         named, sides = amounts.split((len(AMOUNTS), self.channels), 1)
         of = dict(zip(AMOUNTS, named[:, :, None].unbind(1), strict=True))  # (B, 1, K, T) each

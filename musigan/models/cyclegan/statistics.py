@@ -83,8 +83,8 @@ class KindStatistics(nn.Module):
         super().__init__()
         self.pitched = pitched
         registers, bands = -(-keys // REGISTER_KEYS), -(-keys // BAND_KEYS)
-        # Each group of statistics has as much weight as the others, however many registers it has.
-        weights = [1 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.25]
+        # Each group of statistics has as much weight as the others, however many registers it has; the bands twice.
+        weights = [2 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.25]
         self.register_buffer("weight", torch.tensor(weights) / sum(weights), persistent=False)
         self.register_buffer("mean", torch.zeros(2, len(weights)))
         self.register_buffer("square", torch.zeros(2, len(weights)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from musigan.checkpoints.settings import TrainingSettings
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
-from musigan.losses.translation import harmony, l1_difference
+from musigan.losses.translation import harmony, l1_difference, likeness
 from musigan.models.protocol import FakePool, KindCritic, KindStatistics, Translator
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
@@ -81,10 +81,10 @@ class Translation(Objective):
                 if cycled is not None:
                     distances.append(self.statistics.distance(cycled, own[kind], kind))
                 losses.setdefault("statistics", []).extend(distances)
-            if self.settings.weight("harmony"):
-                losses.setdefault("harmony", []).append(
-                    harmony(fakes[kind][:, : self.pitched], kinds[1 - kind][:, : self.pitched])
-                )
+            notes, song = fakes[kind][:, : self.pitched], kinds[1 - kind][:, : self.pitched]
+            for name, loss in (("harmony", harmony), ("likeness", likeness)):
+                if self.settings.weight(name):
+                    losses.setdefault(name, []).append(loss(notes, song))
             if self.settings.weight("identity"):
                 losses.setdefault("identity", []).append(l1_difference(self.generator.translate(real, kind), real))
         with torch.no_grad():
