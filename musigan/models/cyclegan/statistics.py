@@ -75,6 +75,7 @@ def _summed(by_key: Tensor, size: int) -> Tensor:
 class KindStatistics(nn.Module):
     """Running mean and deviation of the statistics of both kinds: buffers, which a checkpoint holds."""
 
+    weight: Tensor
     mean: Tensor
     square: Tensor
     seen: Tensor
