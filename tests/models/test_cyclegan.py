@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from musigan import models, store
+from musigan import models, settings, store
 from musigan.checkpoints import checkpoint
+from musigan.checkpoints.settings import TrainingSettings
 from musigan.datasets.domains import Domains, domain_names
 from musigan.datasets.rolls import AugmentSettings
 from musigan.errors import CheckpointError, SettingsError, StoreError, UsageError
@@ -259,8 +260,9 @@ def test_what_older_checkpoints_hold_still_fits() -> None:
         "pack_out.weight": (48, 6, 1, 1), "pack_out.bias": (48,),
     }  # fmt: skip
     assert {key.partition(".")[0] for key in critic.state_dict()} == {"key_map", "pack_in", "down", "out_proj"}
-    settings = tiny.settings("cyclegan", network={"width": 6})
-    assert {name: settings.network[name] for name in FORMER} == FORMER
+    saved = settings.build(TrainingSettings, {"model": "cyclegan", "network": {"width": 6}})
+    assert {name: saved.network[name] for name in FORMER} == FORMER
+    assert (saved.weight("cycle"), saved.weight("identity"), saved.weight("likeness")) == (3, 2, 0)
 
 
 def test_windows_with_the_halo_join_exactly() -> None:
@@ -324,11 +326,13 @@ def test_gradient_reaches_every_parameter_of_its_own_side_only() -> None:
 
 def test_losses_of_the_identity() -> None:
     """A generator that changes nothing: nothing is lost there and back, and critics see real music of both kinds."""
-    objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan"))
+    objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan", loss_weights={"identity": 2.0}))
     found = objective.losses("generator", real(), context())
     lost = [*(found.losses[name].item() for name in ("cycle", "identity", "harmony")), found.figures["change"].item()]
     assert lost == pytest.approx([0, 0, 0, 0], abs=1e-5)
-    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony"}
+    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony", "likeness", "statistics"}
+    assert found.losses["likeness"].item() == 0
+    assert found.losses["statistics"].item() < 0.5  # the kinds are alike here
     assert set(objective.losses("critic", real(), context()).losses) == {"critic_roll"}
 
 
@@ -426,7 +430,8 @@ def test_it_learns_to_turn_one_kind_into_the_other(stores: tuple[Path, Path], tm
     settings = tiny.settings(
         "cyclegan", epochs=40, pretrain_epochs=None, critic_epochs=None, batch_size=6, adversarial=rates,
         network=network, augment=augment, save_every=40,
-        loss_weights={"cycle": 4.0, "identity": 2.0, "harmony": 0.0},  # the kinds differ in what harmony would keep
+        # The kinds differ in what harmony and likeness would keep.
+        loss_weights={"adversarial_roll": 1.0, "cycle": 4.0, "identity": 2.0, "harmony": 0.0, "likeness": 0.0},
     )  # fmt: skip
     run, data = begin(stores, settings)
     held = domains(stores, settings, "validation")
