@@ -85,7 +85,8 @@ def field_comments(section: type) -> dict[str, str]:
 
 def losses_page() -> Iterator[str]:
     """Yield the lines of the page of losses: weight, formula and meaning of each, then the figures logged beside."""
-    weights = {name: models.family(name).losses for name in models.FAMILIES}
+    families = {name: models.family(name) for name in models.FAMILIES}
+    weights = {name: {**each.losses, **each.defaults.get("loss_weights", {})} for name, each in families.items()}
     yield from (
         "# Losses",
         "",

@@ -148,6 +148,15 @@ _LOSSES = (
         "Change of a song that was of the target kind already. Lower is better.",
     ),
     Loss(
+        "place", None, "mean Huber(statistic of fake − its place in the other kind) in deviations, by groups",
+        "Distance of a transferred song's register, width, attack, decay and beat from its place in the other kind, "
+        "and of the song there and back from its own. Lower is better.",
+    ),
+    Loss(
+        "likeness", None, "max(0.8 − cosine(transfer, song), 0)",
+        "How much less a transferred song is like the song than it should be. Lower is better.",
+    ),
+    Loss(
         "harmony", None, "1 − cosine of the pitch classes in each 0.2 s, weighted by the song's loudness",
         "Difference between the pitch classes of a song and of its transfer. Lower is better.",
     ),

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from musigan.layers.packing import chroma
 
 HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
+ALIKE = 0.8  # cosine with the song from which on it counts as the same song
 
 
 def l1_difference(roll: Tensor, target: Tensor) -> Tensor:
@@ -32,3 +33,9 @@ def harmony(roll: Tensor, song: Tensor) -> Tensor:
     return ((1 - F.cosine_similarity(roll_chroma, song_chroma, dim=2, eps=1e-4)) * loudness).sum() / (
         loudness.sum() + 1e-4
     )
+
+
+def likeness(roll: Tensor, song: Tensor) -> Tensor:
+    """Return by how much the cosine of `roll` and `song`, all cells together, falls short of `ALIKE`, on average."""
+    cosine = F.cosine_similarity(roll.flatten(1), song.flatten(1), dim=1, eps=1e-4)
+    return (ALIKE - cosine).clamp(min=0).mean()

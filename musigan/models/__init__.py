@@ -22,7 +22,7 @@ FAMILIES = {
     "rnn": "musigan.models.rnn",
     "lstm": "musigan.models.lstm",
     "mdn-rnn": "musigan.models.mdn_rnn",
-    "cyclegan": "musigan.models.cyclegan",
+    "cyclegan": "musigan.models.cyclegan.generator",
     "answer": "musigan.models.answer",
     "musegan": "musigan.models.musegan.generator",
     "musegan-seconds": "musigan.models.musegan_seconds.generator",

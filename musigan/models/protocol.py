@@ -220,8 +220,25 @@ class Critic(Protocol):
 class KindCritic(Protocol):
     """Critics of two kinds of music; stage `translation`."""
 
-    def judge(self, roll: Tensor, kind: int) -> Tensor:
-        """Return logits (B, P) of rolls (B, C, K, T): above 0 where a patch is taken for real music of `kind`."""
+    def judge(self, roll: Tensor, kind: int, noise: Callable[[Tensor], Tensor] = ...) -> Tensor:
+        """Return logits (B, P) of rolls (B, C, K, T): above 0 where a patch is taken for real music of `kind`.
+
+        `noise` is put on what the critics see.
+        """
+
+
+@runtime_checkable
+class KindStatistics(Protocol):
+    """Statistics of whole rolls of two kinds of music; stage `translation`."""
+
+    def follow(self, roll: Tensor, kind: int) -> Tensor:
+        """Return the statistics (B, N) of real rolls (B, C, K, T) of `kind`, which those of the kind follow."""
+
+    def place(self, found: Tensor, to: int) -> Tensor:
+        """Return the statistics (B, N) in kind `to` at the place that `found` has in the other kind."""
+
+    def distance(self, roll: Tensor, wanted: Tensor, kind: int) -> Tensor:
+        """Return the mean distance of rolls (B, C, K, T) from statistics (B, N) of `kind`, in its deviations."""
 
 
 @runtime_checkable

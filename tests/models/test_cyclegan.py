@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from musigan import models, store
+from musigan import models, settings, store
 from musigan.checkpoints import checkpoint
+from musigan.checkpoints.settings import TrainingSettings
 from musigan.datasets.domains import Domains, domain_names
 from musigan.datasets.rolls import AugmentSettings
 from musigan.errors import CheckpointError, SettingsError, StoreError, UsageError
 from musigan.losses.translation import harmony, l1_difference
-from musigan.models.cyclegan import CycleGanSettings, Pool
+from musigan.models.cyclegan.generator import Pool
+from musigan.models.cyclegan.pulse import find
+from musigan.models.cyclegan.remix import AMOUNTS
+from musigan.models.cyclegan.settings import CycleGanSettings
+from musigan.models.cyclegan.statistics import KindStatistics, statistics
 from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Sampler
 from musigan.training import loop, runs
@@ -28,6 +34,8 @@ from tests.tiny import CPU, assert_same_weights
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 NAMES = ("low", "high")
+DRUMMED = RollShape(3, 14, 24, True, (0, 2, 9, 6, 13))
+FORMER = {"remix": False, "statistics": False, "drum_width": 0}  # what checkpoints say nothing of that are older
 
 
 def built(shape: RollShape = SHAPE, loud: bool = False, **changes: Any) -> nn.ModuleDict:
@@ -81,9 +89,10 @@ def begin(paths: tuple[Path, Path], settings: Any) -> tuple[runs.Run, Domains]:
     return runs.begin(settings, data, data.record(), settings.stage_epochs(), CPU), data
 
 
-@pytest.mark.parametrize("shape", [SHAPE, RollShape(1, 5, 10), RollShape(3, 16, 31)])
-def test_any_length_and_shape_comes_back_as_it_was(shape: RollShape) -> None:
-    networks = built(shape, loud=True).eval()
+@pytest.mark.parametrize("former", [{}, FORMER])
+@pytest.mark.parametrize("shape", [SHAPE, RollShape(1, 5, 10), RollShape(3, 16, 31), DRUMMED])
+def test_any_length_and_shape_comes_back_as_it_was(shape: RollShape, former: dict[str, Any]) -> None:
+    networks = built(shape, loud=True, **former).eval()
     for frames in (1, shape.frames, 3 * shape.frames + 1):
         roll = real(2, RollShape(shape.channels, shape.keys, frames))
         for kind in range(2):
@@ -94,8 +103,9 @@ def test_any_length_and_shape_comes_back_as_it_was(shape: RollShape) -> None:
             assert networks["critic"].judge(roll, kind).dim() == 2
 
 
-def test_the_ways_begin_as_the_identity_and_are_two() -> None:
-    generator = built()["generator"]
+@pytest.mark.parametrize("former", [{}, FORMER])
+def test_the_ways_begin_as_the_identity_and_are_two(former: dict[str, Any]) -> None:
+    generator = built(**former)["generator"]
     roll = real()
     torch.testing.assert_close(generator.translate(roll, 0), roll)
     torch.testing.assert_close(generator.translate(roll, 1), roll)
@@ -107,7 +117,7 @@ def test_the_ways_begin_as_the_identity_and_are_two() -> None:
 
 
 def test_notes_end_and_begin_and_silence_stays_silence() -> None:
-    way = built()["generator"].ways[0]
+    way = built(**FORMER)["generator"].ways[0]
     roll = real()
     cells = SHAPE.channels * 2 * 4
     with torch.no_grad():
@@ -120,14 +130,143 @@ def test_notes_end_and_begin_and_silence_stays_silence() -> None:
 
 def test_a_note_can_be_born_by_its_gradient() -> None:
     """Silent cells are told whether to sound, though nothing of them is heard yet."""
-    way = built()["generator"].ways[0]
+    way = built(**FORMER)["generator"].ways[0]
     way(torch.zeros(1, 2, 11, 24)).sum().backward()
     assert way.pack_out.bias.grad is not None
     assert way.pack_out.bias.grad.abs().sum() > 0
 
 
+def test_a_remix_makes_no_notes_of_nothing_but_ends_them() -> None:
+    way = built()["generator"].ways[0]
+    roll = real()
+    with torch.no_grad():
+        way.pack_out.bias[SHAPE.channels * 2 :] = 1.5
+        torch.testing.assert_close(way(roll), roll)
+        way.pack_out.bias[SHAPE.channels * 2 :] = -1.5
+        assert (way(roll) == 0).all()
+
+
+def test_an_octave_is_learned_though_it_is_silent_yet() -> None:
+    way = built(RollShape(2, 30, 24))["generator"].ways[0]
+    roll = torch.zeros(1, 2, 30, 24)
+    roll[:, :, 4, 8:20] = 0.7
+    (-way(roll)[:, :, 16].sum()).backward()
+    assert way.remix.by_band.grad[0, AMOUNTS.index("higher")].sum() < 0  # a descent step raises it
+    with torch.no_grad():
+        way.remix.by_band[0, AMOUNTS.index("higher")] = 0.5
+        found = way(roll)
+    torch.testing.assert_close(found[:, :, 16], 0.5 * roll[:, :, 4])
+    torch.testing.assert_close(found[:, :, 4], roll[:, :, 4])
+    assert set(found.sum((0, 1, 3)).nonzero().flatten().tolist()) == {4, 16}
+
+
+def strummed() -> torch.Tensor:
+    """Chords of ten keys every 30 frames, left louder than right, and a soft note between the second and the third."""
+    roll = torch.zeros(1, 2, 30, 120)
+    for start in (10, 40, 70, 100):
+        roll[:, 0, 2:12, start : start + 20], roll[:, 1, 2:12, start : start + 20] = 0.8, 0.6
+    roll[:, :, 20, 55:99] = 0.5
+    return roll
+
+
+def test_strong_onsets_are_found_and_what_began_away_from_them() -> None:
+    found = find(strummed())
+    assert found.strong[0].nonzero().flatten().tolist() == [10, 40, 70, 100]
+    assert found.gap[0, 0, 0].nonzero().flatten().tolist() == [t for s in (10, 40, 70, 100) for t in range(s - 3, s)]
+    assert found.off[0, 0].nonzero().tolist() == [[20, t] for t in range(55, 99)]
+    assert found.note_age[0, 1, 5, 40:46].tolist() == [0, 1, 2, 3, 4, 5]
+    assert found.age[0, 0, 0, [0, 9, 10, 39, 40, 119]].tolist() == [100, 100, 0, 29, 0, 19]
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "check"),
+    [
+        (
+            "width",
+            -1.0,
+            lambda new, old: torch.allclose(new[:, 0], new[:, 1]) and new[0, 0, 5, 12] == pytest.approx(0.7),
+        ),
+        ("note decay", -1.0, lambda new, old: new[0, 0, 5, 10] == old[0, 0, 5, 10] and new[0, 0, 5, 28] < 0.5),
+        ("decay", -1.0, lambda new, old: new[0, 0, 20, 69] < new[0, 0, 20, 71] == pytest.approx(0.48, abs=0.02)),
+        ("gap", -2.0, lambda new, old: (new[..., 67:70] == 0).all() and (new[..., 70:97] == old[..., 70:97]).all()),
+        ("off", -2.0, lambda new, old: (new[:, :, 20] == 0).all() and (new[:, :, :12] == old[:, :, :12]).all()),
+        ("soft", -9.0, lambda new, old: (new[:, :, :12] == 0).all() and torch.allclose(new[:, :, 20], old[:, :, 20])),
+        ("own", -0.5, lambda new, old: torch.allclose(new, old / 2)),
+    ],
+)
+def test_amounts_by_hand(name: str, amount: float, check: Callable[[torch.Tensor, torch.Tensor], bool]) -> None:
+    way, roll = built(RollShape(2, 30, 24))["generator"].ways[0], strummed()
+    with torch.no_grad():
+        way.remix.by_band[0, AMOUNTS.index(name)] = amount
+        assert check(way(roll), roll)
+
+
+def test_drums_are_struck_at_strong_onsets_and_left_out() -> None:
+    shape = RollShape(3, 30, 24, True, (15, 17, 24, 21, 28))
+    way = built(shape)["generator"].ways[0]
+    roll = torch.cat((strummed(), torch.zeros(1, 1, 30, 120)), 1)
+    roll[0, 2, 17, 33:36] = torch.tensor([0.9, 0.6, 0.4])
+    with torch.no_grad():
+        torch.testing.assert_close(way(roll), roll)
+        way.drummer.amounts.bias[5] = 1.5  # the kick is struck
+        struck = way(roll)[0, 2]
+        way.drummer.amounts.bias[:] = -1.5  # nothing is kept, and nothing is struck
+        assert (way(roll)[0, 2] == 0).all()
+        torch.testing.assert_close(way(roll)[:, :2], roll[:, :2])
+    rises = (struck[15, 1:] > struck[15, :-1]).nonzero().flatten() + 1
+    assert rises.tolist() == [10, 40, 70, 100]
+    assert struck[15, 10:20].tolist() == sorted(struck[15, 10:20].tolist(), reverse=True)
+    assert (struck[15, 10], struck[15, 18]) == (pytest.approx(0.7), 0)
+    torch.testing.assert_close(struck[17], roll[0, 2, 17])
+
+
+def test_statistics_say_what_they_are_of() -> None:
+    chords = strummed()[:, :, :, :120]
+    wide, falling = chords.clone(), chords * torch.linspace(1, 0.2, 30).repeat(4)
+    wide[:, 1] = 0
+    shuffled = chords[..., torch.randperm(120, generator=torch.Generator().manual_seed(1))]
+    plain, found = statistics(chords)[0], {}
+    for name, roll in (("wide", wide), ("falling", falling), ("shuffled", shuffled), ("higher", chords.roll(8, 2))):
+        found[name] = statistics(roll)[0] - plain
+    bands, width, decay, beat = slice(0, 8), 8 + 2, 8 + 3 * 3 + 2, -2
+    assert len(plain) == 8 + 4 * 3 + 4
+    assert found["wide"][width] > 0.3
+    assert found["falling"][decay] > 0.05 > found["wide"][decay].abs()
+    assert found["shuffled"][beat] < -0.3
+    torch.testing.assert_close(found["higher"][10:12], torch.zeros(2), atol=0.2, rtol=0)
+    assert found["higher"][bands].abs().max() > 0.3
+
+
+def test_a_place_in_one_kind_is_a_place_in_the_other() -> None:
+    kinds = KindStatistics(2, 11)
+    loud, soft = real(8), 0.3 * real(8, seed=6)
+    own = kinds.follow(loud, 0)
+    kinds.follow(soft, 1)
+    torch.testing.assert_close(kinds.place(own, 1).mean(0), kinds.mean[1], atol=0.02, rtol=0.05)
+    assert kinds.distance(loud, kinds.place(own, 1), 1) > 1 > 0.5 > kinds.distance(0.3 * loud, kinds.place(own, 1), 1)
+    assert kinds.distance(loud, own, 0).item() == 0
+    before = kinds.mean.clone()
+    with torch.no_grad():
+        kinds.follow(0.9 * real(3), 1)  # songs held back are not learned from
+    assert torch.equal(kinds.mean, before)
+
+
+def test_what_older_checkpoints_hold_still_fits() -> None:
+    networks = built(DRUMMED, **FORMER)
+    way, critic = networks["generator"].ways[0], networks["critic"].kinds[1]
+    assert list(dict(networks.named_children())) == ["generator", "critic", "pool"]
+    assert {key: tuple(value.shape) for key, value in way.named_parameters() if "blocks" not in key} == {
+        "key_map": (1, 6, 7, 1), "pack_in.weight": (6, 24, 1, 1), "pack_in.bias": (6,),
+        "pack_out.weight": (48, 6, 1, 1), "pack_out.bias": (48,),
+    }  # fmt: skip
+    assert {key.partition(".")[0] for key in critic.state_dict()} == {"key_map", "pack_in", "down", "out_proj"}
+    saved = settings.build(TrainingSettings, {"model": "cyclegan", "network": {"width": 6}})
+    assert {name: saved.network[name] for name in FORMER} == FORMER
+    assert (saved.weight("cycle"), saved.weight("identity"), saved.weight("likeness")) == (3, 2, 0)
+
+
 def test_windows_with_the_halo_join_exactly() -> None:
-    networks = built(RollShape(2, 11, 24), loud=True, dilations=[1, 3]).eval()
+    networks = built(RollShape(2, 11, 24), loud=True, dilations=[1, 3], **FORMER).eval()
     generator, step = networks["generator"], 4
     roll = real(1, RollShape(2, 11, 60 * step))
     whole = generator.translate(roll, 1)
@@ -141,6 +280,18 @@ def test_windows_with_the_halo_join_exactly() -> None:
     assert generator.receptive_field == 9
     assert apart(9) < 1e-5
     assert apart(7) > 1e-4
+
+
+def test_windows_of_a_remix_join_exactly() -> None:
+    shape, step = RollShape(3, 30, 24, True, (15, 17, 24, 21, 28)), 4
+    generator = built(shape, loud=True, dilations=[1, 2]).eval()["generator"]
+    roll = torch.cat((strummed().repeat(1, 1, 1, 4), torch.zeros(1, 1, 30, 480)), 1)
+    roll[..., ::7] = 0  # notes of all ages
+    with torch.no_grad():
+        whole, reach = generator.translate(roll, 1), generator.receptive_field
+        part = generator.translate(roll[..., (60 - reach) * step : (62 + reach) * step], 1)
+    assert reach == 2 * 3 + 1 + 43
+    torch.testing.assert_close(part[..., reach * step : (reach + 2) * step], whole[..., 60 * step : 62 * step])
 
 
 def test_keys_are_told_apart() -> None:
@@ -175,11 +326,13 @@ def test_gradient_reaches_every_parameter_of_its_own_side_only() -> None:
 
 def test_losses_of_the_identity() -> None:
     """A generator that changes nothing: nothing is lost there and back, and critics see real music of both kinds."""
-    objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan"))
+    objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan", loss_weights={"identity": 2.0}))
     found = objective.losses("generator", real(), context())
     lost = [*(found.losses[name].item() for name in ("cycle", "identity", "harmony")), found.figures["change"].item()]
     assert lost == pytest.approx([0, 0, 0, 0], abs=1e-5)
-    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony"}
+    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony", "likeness", "place"}
+    assert found.losses["likeness"].item() == 0
+    assert found.losses["place"].item() < 0.5  # the kinds are alike here
     assert set(objective.losses("critic", real(), context()).losses) == {"critic_roll"}
 
 
@@ -271,13 +424,14 @@ def test_resume_with_the_stores_exchanged_is_refused(stores: tuple[Path, Path], 
 
 def test_it_learns_to_turn_one_kind_into_the_other(stores: tuple[Path, Path], tmp_path: Path) -> None:
     """Held-out low songs come out high, held-out high ones low, and each returns to near what it was."""
-    network = {**tiny.NETWORKS["cyclegan"], "patch_keys": 11, "width": 16, "critic_width": 8}
+    network = {**tiny.NETWORKS["cyclegan"], **FORMER, "patch_keys": 11, "width": 16, "critic_width": 8}
     rates = {"decoder_learning_rate": 5e-3, "critic_learning_rate": 5e-3}
     augment = {"transpose_keys": 0}
     settings = tiny.settings(
         "cyclegan", epochs=40, pretrain_epochs=None, critic_epochs=None, batch_size=6, adversarial=rates,
         network=network, augment=augment, save_every=40,
-        loss_weights={"cycle": 4.0, "identity": 2.0, "harmony": 0.0},  # the kinds differ in what harmony would keep
+        # The kinds differ in what harmony and likeness would keep.
+        loss_weights={"adversarial_roll": 1.0, "cycle": 4.0, "identity": 2.0, "harmony": 0.0, "likeness": 0.0},
     )  # fmt: skip
     run, data = begin(stores, settings)
     held = domains(stores, settings, "validation")

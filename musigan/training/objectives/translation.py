@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from musigan.checkpoints.settings import TrainingSettings
 from musigan.errors import SettingsError
 from musigan.losses import adversarial
-from musigan.losses.translation import harmony, l1_difference
-from musigan.models.protocol import FakePool, KindCritic, Translator
+from musigan.losses.translation import harmony, l1_difference, likeness
+from musigan.models.protocol import FakePool, KindCritic, KindStatistics, Translator
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
 
@@ -28,6 +29,7 @@ class Translation(Objective):
         super().__init__(networks, settings, pitched)
         _refuse_unread(settings)
         self.critic, self.pool = cast(KindCritic, networks["critic"]), cast(FakePool, networks["pool"])
+        self.statistics = cast(KindStatistics, networks["statistics"]) if "statistics" in networks else None
         self._fakes = BatchCache[tuple[Tensor, ...]](settings.accumulate)
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
@@ -54,27 +56,35 @@ class Translation(Objective):
     def _adversary(self) -> adversarial.AdversarialObjective:
         return adversarial.ADVERSARIES[self.settings.adversarial.objective]
 
-    def _with_noise(self, roll: Tensor, context: StepContext) -> Tensor:
-        """Add instance noise: without it a critic judges by the faintest cells' loudness (arXiv 1809.07575)."""
-        return roll + self.settings.adversarial.instance_noise * noise_like(roll, context.rng)
+    def _noise(self, context: StepContext) -> Callable[[Tensor], Tensor]:
+        """Return what adds instance noise: without it a critic judges by the faintest cells' loudness (1809.07575)."""
+        return lambda values: values + self.settings.adversarial.instance_noise * noise_like(values, context.rng)
 
     def _generator_losses(self, kinds: tuple[Tensor, Tensor], context: StepContext) -> Terms:
         """Compute the generators' losses: to the other kind (adversarial, harmony), and back (cycle), and identity."""
-        adversary, losses = self._adversary(), dict[str, list[Tensor]]()
+        adversary, losses, noise = self._adversary(), dict[str, list[Tensor]](), self._noise(context)
         fakes = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
         self._fakes[kinds[0]] = tuple(fake.detach() for fake in fakes)
+        own = [self.statistics.follow(real, kind) for kind, real in enumerate(kinds)] if self.statistics else []
         for kind, real in enumerate(kinds):
-            fake_logits = self.critic.judge(self._with_noise(fakes[kind], context), kind)
+            fake_logits = self.critic.judge(fakes[kind], kind, noise)
             with torch.no_grad():  # for objectives that compare real and fake logits
-                real_logits = self.critic.judge(self._with_noise(real, context), kind)
+                real_logits = self.critic.judge(real, kind, noise)
             losses.setdefault("adversarial_roll", []).append(adversary.generator(real_logits, fake_logits, 0.0))
-            if self.settings.weight("cycle"):
-                cycled = self.generator.translate(fakes[1 - kind], kind)
-                losses.setdefault("cycle", []).append(l1_difference(cycled, real))
-            if self.settings.weight("harmony"):
-                losses.setdefault("harmony", []).append(
-                    harmony(fakes[kind][:, : self.pitched], kinds[1 - kind][:, : self.pitched])
-                )
+            cycled = self.generator.translate(fakes[1 - kind], kind) if self.settings.weight("cycle") else None
+            if cycled is not None:
+                # Drums that one kind has and the other has not cannot come back as they were.
+                losses.setdefault("cycle", []).append(l1_difference(cycled[:, : self.pitched], real[:, : self.pitched]))
+            if self.statistics and self.settings.weight("place"):
+                wanted = self.statistics.place(own[1 - kind], kind)
+                distances = [self.statistics.distance(fakes[kind], wanted, kind)]
+                if cycled is not None:
+                    distances.append(self.statistics.distance(cycled, own[kind], kind))
+                losses.setdefault("place", []).extend(distances)
+            notes, song = fakes[kind][:, : self.pitched], kinds[1 - kind][:, : self.pitched]
+            for name, loss in (("harmony", harmony), ("likeness", likeness)):
+                if self.settings.weight(name):
+                    losses.setdefault(name, []).append(loss(notes, song))
             if self.settings.weight("identity"):
                 losses.setdefault("identity", []).append(l1_difference(self.generator.translate(real, kind), real))
         with torch.no_grad():
@@ -83,15 +93,15 @@ class Translation(Objective):
 
     def _critic_losses(self, kinds: tuple[Tensor, Tensor], context: StepContext) -> Terms:
         """Compute the critics' losses: real rolls of a kind against fakes made from the other, now or earlier."""
-        adversary, settings = self._adversary(), self.settings.adversarial
+        adversary, settings, noise = self._adversary(), self.settings.adversarial, self._noise(context)
         if kinds[0] not in self._fakes:  # the generators are frozen
             with torch.no_grad():
                 self._fakes[kinds[0]] = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
         losses, accuracies = [], []
         for kind, real in enumerate(kinds):
             fake = self.pool.exchange(self._fakes[kinds[0]][kind], kind, context.rng)
-            real_logits = self.critic.judge(self._with_noise(real, context), kind)
-            fake_logits = self.critic.judge(self._with_noise(fake, context), kind)
+            real_logits = self.critic.judge(real, kind, noise)
+            fake_logits = self.critic.judge(fake, kind, noise)
             losses.append(adversary.critic(real_logits, fake_logits, settings.label_smoothing))
             threshold = adversary.decision_threshold(real_logits, fake_logits)
             accuracies.append(

@@ -11,39 +11,24 @@ exactly 0; and a learned map of the keys, without which a convolution cannot tel
 
 from __future__ import annotations
 
-import itertools
-from typing import Annotated
-
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musigan.layers.convolution import DownBlock, ResidualBlock, normed
+from musigan.layers.convolution import ResidualBlock
 from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import pack, pad_roll, unpack
 from musigan.models import Family
+from musigan.models.cyclegan.critics import Critics
+from musigan.models.cyclegan.pulse import REACH, find
+from musigan.models.cyclegan.remix import SOUNDING, Drummer, Remix, slow
+from musigan.models.cyclegan.settings import CycleGanSettings
+from musigan.models.cyclegan.statistics import KindStatistics
 from musigan.rolls.shape import RollShape
-from musigan.settings import CHECKED, Count, CountOrNone
 
 GATE_LOGIT = 1.0  # the gate's logit before training: sounding keys go on, silent keys stay silent
 BORN = 0.4  # base loudness, in model space, of notes that the generator adds where the roll is silent
 FAINTEST = 0.1  # least loudness of a note, in model space: fainter notes would cost almost nothing and hide the song
-
-
-@dataclass(frozen=True, config=CHECKED)
-class CycleGanSettings:
-    """Sizes of the networks."""
-
-    patch_keys: Count = 4  # keys in a patch
-    patch_frames: Count = 10  # frames in a patch
-    width: Count = 32  # channels of the generators
-    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8)  # in time, of the generators' blocks
-    critic_width: Count = 32  # channels of the critics' finest feature map
-    critic_layers: Count = 2  # each halves the feature map
-    spectral: bool = False  # spectral normalisation of the critics' layers
-    pool: CountOrNone = 32  # earlier generated rolls of each kind that the critics are still shown; 0: the latest only
 
 
 class DirectedGenerator(nn.Module):
@@ -51,16 +36,22 @@ class DirectedGenerator(nn.Module):
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
-        s, self.settings, self.channels = settings, settings, shape.channels
+        s, self.settings = settings, settings
+        self.kit = shape.kit if s.remix else ()
+        self.channels = shape.pitched if s.remix else shape.channels  # that notes are changed in
         rows = -(-shape.keys // s.patch_keys)
         self.padded_keys = rows * s.patch_keys
-        patch = shape.channels * s.patch_keys * s.patch_frames
+        cells = s.patch_keys * s.patch_frames
+        self.out_cells = s.patch_keys if s.remix else cells
         self.key_map = nn.Parameter(torch.zeros(1, s.width, rows, 1))  # which keys these are
-        self.pack_in = nn.Conv2d(patch, s.width, 1)
+        self.pack_in = nn.Conv2d(shape.channels * cells, s.width, 1)
         self.blocks = nn.Sequential(*(ResidualBlock(s.width, dilation=dilation) for dilation in s.dilations))
-        self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
+        self.pack_out = nn.Conv2d(s.width, 2 * self.channels * self.out_cells, 1)
         for parameter in self.pack_out.parameters():
             nn.init.zeros_(parameter)
+        self.pulse_in = nn.Conv2d(s.patch_frames, s.width, 1, bias=False) if s.remix else None
+        self.remix = Remix(s.width, self.channels, rows, s.patch_keys, s.patch_frames) if s.remix else None
+        self.drummer = Drummer(s.width, s.patch_frames) if self.kit else None
 
     def forward(self, roll: Tensor) -> Tensor:
         """Translate roll (B, C, K, T)."""
@@ -68,13 +59,31 @@ class DirectedGenerator(nn.Module):
         padded_frames = -(-frames // s.patch_frames) * s.patch_frames
         padded = pad_roll(roll, self.padded_keys, padded_frames)
         patches = pack(padded, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
-        feature_map = self.blocks(self.pack_in(patches) + self.key_map)  # (B, W, K/pk, T/pt)
-        outputs = unpack(self.pack_out(F.leaky_relu(feature_map, 0.2)), 2 * self.channels, s.patch_keys, s.patch_frames)
-        change, gate_change = self._smoothed(outputs)[:, :, :keys, :frames].chunk(2, 1)
-        is_sounding = roll > 0
-        loudness = torch.where(is_sounding, roll, BORN) + change
-        audible = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
-        return audible * hard_gate(torch.where(is_sounding, GATE_LOGIT, -GATE_LOGIT) + gate_change)
+        features = self.pack_in(patches) + self.key_map
+        notes = roll[:, : self.channels]
+        pulse = find(notes) if self.remix is not None else None
+        if self.pulse_in is not None and pulse is not None:
+            strong = pad_roll(pulse.strong[:, None, None], 1, padded_frames)
+            features = features + self.pulse_in(pack(strong, 1, s.patch_frames))
+        features = F.leaky_relu(self.blocks(features), 0.2)  # (B, W, K/pk, T/pt)
+        outputs = self.pack_out(features)
+        if self.remix is None or pulse is None:
+            cells = unpack(outputs, 2 * self.channels, s.patch_keys, s.patch_frames)
+            change, gate_change = self._smoothed(cells)[:, :, :keys, :frames].chunk(2, 1)
+            return _audible(notes, notes > 0, change, gate_change)
+        by_key = unpack(outputs, 2 * self.channels, s.patch_keys, 1)
+        change, gate_change = slow(by_key, s.patch_frames, frames)[:, :, :keys].chunk(2, 1)
+        mixed, logits = self.remix(notes, features, pulse)
+        # Notes are not made of nothing: slabs of a patch's length would come of it, and other chords. What could be
+        # mixed from other octaves learns so by its gate, which has the gradient of its loudness.
+        is_sounding = mixed > SOUNDING
+        gate_change = torch.where(is_sounding, gate_change + logits, mixed - mixed.detach())
+        translated = _audible(mixed, is_sounding, change, gate_change)
+        drums = roll[:, self.channels :]
+        if self.drummer is not None:
+            rows = torch.tensor(self.kit, device=roll.device)
+            drums = drums.index_copy(2, rows, self.drummer(drums[:, 0, rows], features, pulse)[:, None])
+        return torch.cat((translated, drums), 1)
 
     def _smoothed(self, both: Tensor) -> Tensor:
         """Average (B, 2C, K, T) over a patch length around each frame, so that nothing ticks at the patch rate."""
@@ -83,15 +92,22 @@ class DirectedGenerator(nn.Module):
         return F.avg_pool2d(padded, (1, length), stride=1)
 
 
+def _audible(roll: Tensor, is_sounding: Tensor, change: Tensor, gate_change: Tensor) -> Tensor:
+    """Return rolls (B, C, K, T) louder by `change` and gated: silence and what sounds stay so where nothing changes."""
+    loudness = torch.where(is_sounding, roll, BORN) + change
+    audible = FAINTEST + (1 - FAINTEST) * limit((loudness - FAINTEST) / (1 - FAINTEST))
+    return audible * hard_gate(torch.where(is_sounding, GATE_LOGIT, -GATE_LOGIT) + gate_change)
+
+
 class Generator(nn.Module):
     """Both generators: the first kind to the second, and the second to the first."""
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.token_frames = settings.patch_frames
-        self.receptive_field = (
-            2 * sum(settings.dilations) + 1
-        )  # receptive field: patches on either side that a patch depends on
+        pulse_reach = -(-REACH // settings.patch_frames) if settings.remix else 0
+        # Patches on either side that a patch depends on.
+        self.receptive_field = 2 * sum(settings.dilations) + 1 + pulse_reach
         self.ways = nn.ModuleList(DirectedGenerator(settings, shape) for _ in range(2))
 
     def translate(self, roll: Tensor, to: int) -> Tensor:
@@ -105,43 +121,6 @@ class Generator(nn.Module):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role."""
         return {"decoder": list(self.parameters())}
-
-
-class Critic(nn.Module):
-    """Critic of one kind of music: (B, C, K, T) -> logits (B, P) of P overlapping patches (PatchGAN)."""
-
-    def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
-        super().__init__()
-        s, self.settings = settings, settings
-        rows = -(-shape.keys // s.patch_keys)
-        self.padded_keys = rows * s.patch_keys
-        self.key_map = nn.Parameter(torch.zeros(1, s.critic_width, rows, 1))
-        self.pack_in = nn.Conv2d(shape.channels * s.patch_keys * s.patch_frames, s.critic_width, 1)
-        widths = [s.critic_width * 2**index for index in range(s.critic_layers + 1)]
-        self.down = nn.Sequential(*(DownBlock(a, b, s.spectral) for a, b in itertools.pairwise(widths)))
-        self.out_proj = normed(nn.Conv2d(widths[-1], 1, 3, padding=1), s.spectral)
-
-    def forward(self, roll: Tensor) -> Tensor:
-        """Judge roll (B, C, K, T)."""
-        s = self.settings
-        padded_frames = -(-roll.shape[-1] // s.patch_frames) * s.patch_frames
-        patches = pack(pad_roll(roll, self.padded_keys, padded_frames), s.patch_keys, s.patch_frames)
-        feature_map = self.pack_in(patches.contiguous(memory_format=torch.channels_last)) + self.key_map
-        logits: Tensor = self.out_proj(F.leaky_relu(self.down(feature_map), 0.2))
-        return logits.flatten(1)
-
-
-class Critics(nn.Module):
-    """Both critics, one for each kind."""
-
-    def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
-        super().__init__()
-        self.kinds = nn.ModuleList(Critic(settings, shape) for _ in range(2))
-
-    def judge(self, roll: Tensor, kind: int) -> Tensor:
-        """Return logits (B, P) of rolls (B, C, K, T): above 0 where a patch is taken for real music of `kind`."""
-        logits: Tensor = self.kinds[kind](roll)
-        return logits
 
 
 class Pool(nn.Module):
@@ -182,14 +161,15 @@ class Pool(nn.Module):
 
 
 def build(settings: CycleGanSettings, shape: RollShape) -> nn.ModuleDict:
-    """Build generators, critics and pool for rolls of `shape`."""
-    return nn.ModuleDict(
-        {
-            "generator": Generator(settings, shape),
-            "critic": Critics(settings, shape),
-            "pool": Pool(settings, shape),
-        }
-    )
+    """Build generators, critics, pool and statistics for rolls of `shape`."""
+    networks: dict[str, nn.Module] = {
+        "generator": Generator(settings, shape),
+        "critic": Critics(settings, shape),
+        "pool": Pool(settings, shape),
+    }
+    if settings.statistics:
+        networks["statistics"] = KindStatistics(shape.pitched, shape.keys)
+    return nn.ModuleDict(networks)
 
 
 FAMILY = Family(
@@ -204,19 +184,40 @@ FAMILY = Family(
     translates=True,
     conditions=("other",),
     defaults={
-        "epochs": 80,
-        "batch_size": 4,
-        "ema_half_life": 1000.0,
+        "epochs": 10,
+        "batch_size": 2,
+        "ema_half_life": 300.0,
         "sample_every": 0,
         "evaluate_every": 0,
         "adversarial": {
             "objective": "lsgan",
-            "decoder_learning_rate": 2e-4,
-            "critic_learning_rate": 2e-4,
+            "decoder_learning_rate": 1e-2,
+            "critic_learning_rate": 1e-3,
             "betas": [0.5, 0.99],
             "label_smoothing": 0.0,
             "instance_noise": 0.2,
         },
+        "loss_weights": {
+            "adversarial_roll": 0.3,
+            "cycle": 0.5,
+            "identity": 0.0,
+            "place": 6.0,
+            "likeness": 12.0,
+            "harmony": 2.0,
+        },
+        "network": {
+            "patch_frames": 20,
+            "width": 24,
+            "dilations": [1, 2, 4],
+            "remix": True,
+            "critic_width": 24,
+            "drum_width": 24,
+            "statistics": True,
+        },
     },
-    losses={"adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0},
-)
+    # Weights of a run of before there were statistics; what a new one takes is among its defaults, which it remembers.
+    losses={
+        "adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0, "place": 6.0,
+        "likeness": 0.0,
+    },
+)  # fmt: skip
