@@ -292,6 +292,7 @@ def _values_of(content: dict[str, Any]) -> dict[str, Any]:
     if content["format"] == 1:
         content = _from_format_1(content)
     values = {name: content[name] for name in _SAVED}
+    values["settings"] = _of_today(values["settings"])
     values["shape"] = RollShape(**values["shape"])
     values["position"] = _position(values["position"])
     values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
@@ -332,6 +333,16 @@ def _history(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not isinstance(evaluation["metrics"], dict) or not isinstance(evaluation["distance"], float | int | None):
             raise TypeError("an evaluation of no figures")
     return list(entries)
+
+
+def _of_today(settings: Any) -> Any:
+    """Return plain settings with those that their family did not have when they were saved, as it then was."""
+    from musigan import models
+
+    if not isinstance(settings, dict) or settings.get("model") not in models.FAMILIES:
+        return settings
+    formerly, network = models.family(settings["model"]).formerly, settings.get("network")
+    return {**settings, "network": {**formerly, **network}} if formerly and isinstance(network, dict) else settings
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:

@@ -140,9 +140,10 @@ def test_a_decoded_roll_is_what_was_drawn() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_going_on_is_one_piece(cell: str) -> None:
+@pytest.mark.parametrize("memory", [[], [20, 300]])
+def test_going_on_is_one_piece(memory: list[int], cell: str) -> None:
     """From a past of whole steps it goes on as the piece did that the past was taken from."""
-    generator: Any = built("rnn", cell=cell)["generator"].eval()
+    generator: Any = built("rnn", cell=cell, memory_frames=memory)["generator"].eval()
     noise = generator.draw(1, 60, rng())
     with torch.no_grad():
         whole, _ = generator._sample(noise, generator._initial_state(1))
@@ -161,6 +162,25 @@ def test_extends_any_past_by_any_length(past: int | None, frames: int, monkeypat
     assert found.shape == (1, tiny.CHANNELS, tiny.KEYS, frames)
     monkeypatch.setattr("musigan.models.frames.BLOCK_STEPS", 3)
     assert generator.extend(before, frames, rng()).shape == found.shape
+
+
+def test_an_untaught_network_begins_the_keys_that_it_heard() -> None:
+    """What sounded for seconds begins again more often, in other octaves too; without running means it does not."""
+    shape = RollShape(3, 36, 400, has_drums=True)
+    past = torch.zeros(1, 3, 36, 400)
+    past[:, :2, 7], past[:, :2, 24, :200], past[:, 2, 14, ::10] = 0.6, 0.5, 0.7  # the classes 7 and 0; a drum
+    begins = {}
+    for memory in ([], [100, 400]):
+        torch.manual_seed(2)
+        generator: Any = models.build("lstm", {"width": 8, "key_width": 4, "memory_frames": memory}, shape)["generator"]
+        begins[bool(memory)] = generator._teacher_forced(generator._frames(past)).begins[0, -1].detach()  # (C, K)
+    others = [key for key in range(36) if key % 12 not in (0, 2, 7)]
+    for side in begins[True][:2]:
+        assert side[[7, 24]].min() - 1 > side[[0, 12, 19, 31]].max() > side[[0, 12, 19, 31]].min() > side[others].max()
+    drums = begins[True][2]
+    assert drums.argmax() == 14
+    assert drums[[2, 26]].max() < drums[14] - 0.5  # as a pitch it would be heard in all octaves
+    assert begins[False].std() < 0.3
 
 
 def test_temperature_takes_more_chances() -> None:
@@ -189,7 +209,8 @@ def test_cells_can_be_chosen_and_are_refused() -> None:
 )
 def test_every_size_has_an_effect_or_is_refused(name: str, setting: str) -> None:
     plain = {key: value.shape for key, value in built(name).state_dict().items()}
-    value = "lstm" if setting == "cell" else tiny.NETWORKS[name].get(setting, 1) + 1
+    others = {"cell": "lstm", "memory_frames": []}
+    value = others[setting] if setting in others else tiny.NETWORKS[name].get(setting, 1) + 1
     assert plain != {key: value.shape for key, value in built(name, **{setting: value}).state_dict().items()}
     if setting != "cell":
         with pytest.raises(SettingsError, match=f"network.{setting}"):
