@@ -32,7 +32,8 @@ Memory = Tensor | tuple[Tensor, Tensor]  # state of the recurrent layers, of an 
 FAINTEST = 0.05  # least loudness of a key that sounds
 LEAST_SIGMA = 0.01
 COUPLING = 30.0  # unit of the coupling from one channel to the next: Adam steps equally far in all parameters
-OWN_RATE, CLASS_RATE = 0.75, 0.3  # powers of a key's own running means, and its class's, in how often it begins
+OWN_RATE, CLASS_RATE = 1.0, 0.3  # powers of a key's own running means, and its class's, in how often it begins
+MOST_CORRELATION = 0.995  # of loudness in one channel and the next
 BLOCK_STEPS = 100  # steps of noise drawn at once
 
 
@@ -45,6 +46,7 @@ class FrameSettings:
     step_frames: Count = 5  # frames of one recurrent step
     key_width: Count = 32  # features of every key
     reach_keys: CountOrNone = 12  # keys to either side that a key's features see directly
+    joint_loudness: bool = True  # whether a key's loudness in one channel goes by that in the channel before
     memory_frames: tuple[Count, ...] = (100, 400, 1600)  # reaches of the running means of loudness; []: none
 
 
@@ -91,10 +93,11 @@ class FrameGenerator(nn.Module):
             self._begin_by_means(self.means)
         self.out_proj = nn.Conv1d(s.key_width, outputs, 1, bias=False)
         nn.init.normal_(self.out_proj.weight, std=0.05)
-        # Start of training: keys begin rarely, stay for half a second, and keep their loudness.
-        initial_chain = torch.tensor((-6.0, 3.2, 0.3, -1.8, 0.0, -3.2))
+        # Start of training: keys begin rarely, stay for three quarters of a second, and keep their loudness.
+        initial_chain = torch.tensor((-6.8, 3.6, 0.45, -1.8, 0.0, -3.2))
         self.usual = nn.Parameter(initial_chain[:, None, None].repeat(1, shape.channels, shape.keys))
         self.coupling = nn.Parameter(torch.zeros(2, shape.channels - 1, shape.keys))
+        self.correlation = nn.Parameter(torch.zeros(2, shape.channels - 1, shape.keys)) if s.joint_loudness else None
 
     @torch.no_grad()
     def _begin_by_means(self, means: RunningMeans) -> None:
@@ -180,6 +183,37 @@ class FrameGenerator(nn.Module):
         silent, sounding = COUPLING * self.coupling[:, channel - 1]  # (K) each
         return torch.where(before > 0, sounding, silent) * (2.0 * sounds.to(silent.dtype) - 1.0)
 
+    def _correlations(self, before: Tensor, sounds: Tensor) -> list[Tensor]:
+        """Return the correlation of loudness with the channel before, of each channel from the second on, (B, T, K) each.
+
+        It is 0 where the key does not sound in both; `before` and `sounds` (B, T, C, K) as in `_logits`.
+        """
+        if self.correlation is None:
+            return []
+        onset, moves = MOST_CORRELATION * (COUPLING * self.correlation).tanh()  # (C - 1, K) each
+        return [
+            torch.where(before[..., channel, :] > 0, moves[channel - 1], onset[channel - 1])
+            * (sounds[..., channel, :] & sounds[..., channel - 1, :])
+            for channel in range(1, self.shape.channels)
+        ]
+
+    def _joint(self, noise: Tensor, before: Tensor, sounds: Tensor) -> Tensor:
+        """Correlate white noise of loudness (B, T, C, K) from channel to channel."""
+        channels = [noise[..., 0, :]]
+        for channel, correlation in enumerate(self._correlations(before, sounds), 1):
+            own = (1 - correlation.square()).sqrt() * noise[..., channel, :]
+            channels.append(correlation * channels[-1] + own)
+        return torch.stack(channels, -2) if len(channels) > 1 else noise
+
+    def _own(self, deviation: Tensor, sigma: Tensor, before: Tensor, sounds: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo `_joint`: return deviations and sigmas (B, T, C, K) given the loudness in the channel before."""
+        deviations, sigmas = [deviation[..., 0, :]], [sigma[..., 0, :]]
+        for channel, correlation in enumerate(self._correlations(before, sounds), 1):
+            left = (1 - correlation.square()).sqrt()
+            deviations.append((deviation[..., channel, :] - correlation * deviation[..., channel - 1, :]) / left)
+            sigmas.append(sigma[..., channel, :] * left)
+        return (deviation, sigma) if len(sigmas) == 1 else (torch.stack(deviations, -2), torch.stack(sigmas, -2))
+
     def likelihood(self, roll: Tensor, rng: torch.Generator | None = None) -> dict[str, Tensor]:
         """Return the negative log likelihood of roll (B, C, K, T), in nats per frame, as the sum of two terms.
 
@@ -193,7 +227,8 @@ class FrameGenerator(nn.Module):
             self._logits(chain, before, sounds), sounds.to(frames.dtype), reduction="none"
         )
         mean, sigma = _loudness(chain, before)
-        loudness_nats = 0.5 * ((frames - mean) / sigma).square() + sigma.log() + 0.5 * math.log(2 * math.pi)
+        deviation, sigma = self._own((frames - mean) / sigma, sigma, before, sounds)
+        loudness_nats = 0.5 * deviation.square() + sigma.log() + 0.5 * math.log(2 * math.pi)
         count = len(roll) * length
         return {
             "frame_nats": frame_nats[:, :length].sum() / count,
@@ -228,9 +263,10 @@ class FrameGenerator(nn.Module):
         """
         sound_noise, loudness_noise, sampled_frames = latents.unbind(2)  # (B, T, C, K) each
         chain, before = self._teacher_forced(sampled_frames), _before(sampled_frames)
-        logits = self._logits(chain, before, sampled_frames > 0) + sound_noise
+        sounds = sampled_frames > 0
+        logits = self._logits(chain, before, sounds) + sound_noise
         mean, sigma = _loudness(chain, before)
-        roll = _audible(mean + sigma * loudness_noise) * hard_gate(logits)
+        roll = _audible(mean + sigma * self._joint(loudness_noise, before, sounds)) * hard_gate(logits)
         return Decoded(*(value.permute(0, 2, 3, 1)[..., :frames] for value in (roll, logits)))
 
     @torch.no_grad()
@@ -295,12 +331,12 @@ class FrameGenerator(nn.Module):
     def _frame(self, says: ChainParameters, before: Tensor, chance: Tensor) -> Tensor:
         """Sample the frame (B, C, K) after the frame `before` from noise `chance` (B, 2, C, K), channel by channel."""
         logits = torch.where(before > 0, says.stays, says.begins) + chance[:, 0]
-        mean, sigma = _loudness(says, before)
-        loudness = _audible(mean + sigma * chance[:, 1])
-        sounds = [logits[:, 0] > 0]
+        sounding = [logits[:, 0] > 0]
         for channel in range(1, self.shape.channels):
-            sounds.append(logits[:, channel] + self._channel_coupling(channel, before[:, channel], sounds[-1]) > 0)
-        return loudness * torch.stack(sounds, 1)
+            sounding.append(logits[:, channel] + self._channel_coupling(channel, before[:, channel], sounding[-1]) > 0)
+        sounds = torch.stack(sounding, 1)
+        mean, sigma = _loudness(says, before)
+        return _audible(mean + sigma * self._joint(chance[:, 1], before, sounds)) * sounds
 
 
 def _before(frames: Tensor) -> Tensor:

@@ -209,7 +209,7 @@ def test_cells_can_be_chosen_and_are_refused() -> None:
 )
 def test_every_size_has_an_effect_or_is_refused(name: str, setting: str) -> None:
     plain = {key: value.shape for key, value in built(name).state_dict().items()}
-    others = {"cell": "lstm", "memory_frames": []}
+    others = {"cell": "lstm", "memory_frames": [], "joint_loudness": False}
     value = others[setting] if setting in others else tiny.NETWORKS[name].get(setting, 1) + 1
     assert plain != {key: value.shape for key, value in built(name, **{setting: value}).state_dict().items()}
     if setting != "cell":
