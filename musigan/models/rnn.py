@@ -74,7 +74,7 @@ FAMILY = Family(
     pretrain_share=0.8,
     defaults={
         "epochs": 60,
-        "batch_size": 16,
+        "batch_size": 8,
         "likelihood": {"learning_rate": 0.002},
         "adversarial": {"learning_rate": 3e-5, "critic_learning_rate": 1e-3, "betas": [0.5, 0.9], "roll_every": 1},
     },
