@@ -44,7 +44,9 @@ DRAWN_ROLLS = 32  # by which gates are fitted
 WIDEST = 4.0  # logits from a gate's middle to where notes begin, at most
 FARTHEST = 8.0  # logits from 0 to a gate's middle, at most
 WIDTH_HALVINGS, MIDDLE_HALVINGS, GAIN_STEPS = 5, 10, 3
-MOST_GAIN = 2.0  # by which loudness is raised
+MOST_GAIN = 4.0  # by which loudness is raised
+SOFTEST = 0.1  # share of real sounding cells that are softer than any drawn one
+MOST_SORTED = 100_000  # cells, of which that is found
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -142,19 +144,22 @@ class Gates(nn.Module):
     onset: Tensor
     release: Tensor
     gain: Tensor
+    softest: Tensor
 
     def __init__(self, shape: RollShape) -> None:
         super().__init__()
         self.shape = shape
         parts = torch.arange(shape.channels) >= shape.pitched
-        for name, usual in (("onset", 0.0), ("release", 0.0), ("gain", 1.0)):
+        for name, usual in (("onset", 0.0), ("release", 0.0), ("gain", 1.0), ("softest", 0.0)):
             self.register_buffer(name, torch.full((shape.channels, 1, 1), usual))
         self._parts = [part for part in (~parts, parts) if part.any()]
 
     def forward(self, loudness: Tensor, logits: Tensor) -> Tensor:
         """Return the roll (B, C, K, T) of loudness and logits of the same shape."""
         is_sounding = held(logits, self.onset, self.release)
-        return limit(self.gain * loudness) * hard_gate(torch.where(is_sounding, logits.abs(), -logits.abs()))
+        # The decoder learns no loudness where its own gate is shut.
+        audible = limit(self.gain * loudness).clamp(min=self.softest)
+        return audible * hard_gate(torch.where(is_sounding, logits.abs(), -logits.abs()))
 
     @torch.no_grad()
     def fit(self, loudness: Tensor, logits: Tensor, real: Tensor) -> None:
@@ -170,6 +175,10 @@ class Gates(nn.Module):
             onset, release = _about(drawn, low, share)
             self.onset[part], self.release[part] = onset, release
             wanted_loudness = _frame_loudness(real[:, part])
+            sounding = real[:, part][wanted]
+            self.softest[part] = (
+                sounding[:: len(sounding) // MOST_SORTED + 1].quantile(SOFTEST) if len(sounding) else 0.0
+            )
             self.gain[part] = 1.0
             for _ in range(GAIN_STEPS):
                 now = _frame_loudness(self(loudness, logits)[:, part])
