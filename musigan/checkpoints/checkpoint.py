@@ -336,11 +336,19 @@ def _history(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _of_today(settings: Any) -> Any:
-    """Return plain settings under the names that their models have today: `musegan` had bars of so many frames."""
-    is_in_seconds = isinstance(settings, dict) and settings.get("model") == "musegan"
-    if is_in_seconds and "bar_frames" in (settings.get("network") or {}):
+    """Return plain settings under the names that their models have today, with what these did not have then, as it was.
+
+    `musegan` had bars of so many frames.
+    """
+    from musigan import models
+
+    network = settings.get("network") if isinstance(settings, dict) else None
+    if not isinstance(network, dict):
+        return settings
+    if settings.get("model") == "musegan" and "bar_frames" in network:
         return {**settings, "model": "musegan-seconds"}
-    return settings
+    formerly = models.family(settings["model"]).formerly if settings.get("model") in models.FAMILIES else {}
+    return {**settings, "network": {**formerly, **network}}
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,19 @@ def stochastic_gate(logits: Tensor) -> Tensor:
     return (torch.rand_like(soft) < soft).to(soft.dtype) + soft - soft.detach()
 
 
+def held(logits: Tensor, onset: Tensor | float, release: Tensor | float) -> Tensor:
+    """Return which cells sound, bool (..., T): from a logit above `onset` on, until one is not above `release`.
+
+    With two thresholds what varies about one of them does not flicker.
+    """
+    now = logits.new_zeros(logits.shape[:-1], dtype=torch.bool)
+    frames = []
+    for begins, goes_on in zip((logits > onset).unbind(-1), (logits > release).unbind(-1), strict=True):
+        now = begins | (now & goes_on)
+        frames.append(now)
+    return torch.stack(frames, -1)
+
+
 def limit(values: Tensor) -> Tensor:
     """Clip to [0, 1]; outside, pass the gradient unchanged, but only where a descent step leads back inside."""
     return _Limit.apply(values)

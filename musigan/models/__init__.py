@@ -52,6 +52,7 @@ class Family:
     conditions: tuple[str, ...] = ()  # that come with each roll, by name, from `musigan.datasets`
     defaults: Mapping[str, Any] = field(default_factory=dict)  # training settings, for families without presets
     losses: Mapping[str, float] = field(default_factory=dict)  # weights of losses by name, the family's own and others
+    formerly: Mapping[str, Any] = field(default_factory=dict)  # network settings of checkpoints that do not say them
     # The generator's weights for another layout of rolls and other styles: (weights, settings, saved and own shape,
     # saved and own styles) -> weights.
     adapt: Callable[..., dict[str, Tensor]] | None = None

@@ -26,8 +26,9 @@ FAMILY = Family(
     settings=FrameSettings,
     build=build,
     stages=("likelihood",),
-    defaults={"epochs": 60, "batch_size": 16, "likelihood": {"learning_rate": 0.002}},
+    defaults={"epochs": 60, "batch_size": 8, "likelihood": {"learning_rate": 0.002}},
     losses={"frame_nats": 1.0, "loudness_nats": 0.1},
     extends=True,
     takes_temperature=True,
+    formerly={"memory_frames": [], "joint_loudness": False},
 )

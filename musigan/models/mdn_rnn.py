@@ -19,7 +19,7 @@ little below 1: on 10 s of 15 held-out songs, latents move by .64 from step to s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -27,19 +27,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.layers.convolution import ResidualBlock
-from musigan.layers.gates import hard_gate, limit
+from musigan.layers.gates import hard_gate, held, limit
 from musigan.layers.packing import channels_last, pack, pad_roll, unpack
 from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family
 from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Posterior
-from musigan.models.windows import decode_in_windows
+from musigan.models.windows import in_windows
 from musigan.rolls.shape import RollShape
 from musigan.settings import CHECKED, Count, NotNegative, Positive
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
 SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder
 WINDOW_STEPS = 512  # steps decoded at once
+DRAWN_ROLLS = 32  # by which gates are fitted
+WIDEST = 4.0  # logits from a gate's middle to where notes begin, at most
+FARTHEST = 8.0  # logits from 0 to a gate's middle, at most
+WIDTH_HALVINGS, MIDDLE_HALVINGS, GAIN_STEPS = 5, 10, 3
+MOST_GAIN = 4.0  # by which loudness is raised
+SOFTEST = 0.1  # share of real sounding cells that are softer than any drawn one
+MOST_SORTED = 100_000  # cells, of which that is found
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -126,6 +133,79 @@ class Standardiser(nn.Module):
         return standard * (self.variance + 1e-6).sqrt() + self.mean
 
 
+class Gates(nn.Module):
+    """Gates of what is drawn: a key begins to sound above one logit and goes on until it falls to another.
+
+    A decoder that hears a smeared mean of what it has learned is unsure: with a gate at 0 it plays too little, and what
+    is near 0 flickers. `fit` sets gates and a gain so that drawn rolls sound as often, as long and as loud as real
+    ones. Of a recording's drums they are others than of its sides.
+    """
+
+    onset: Tensor
+    release: Tensor
+    gain: Tensor
+    softest: Tensor
+
+    def __init__(self, shape: RollShape) -> None:
+        super().__init__()
+        self.shape = shape
+        parts = torch.arange(shape.channels) >= shape.pitched
+        for name, usual in (("onset", 0.0), ("release", 0.0), ("gain", 1.0), ("softest", 0.0)):
+            self.register_buffer(name, torch.full((shape.channels, 1, 1), usual))
+        self._parts = [part for part in (~parts, parts) if part.any()]
+
+    def forward(self, loudness: Tensor, logits: Tensor) -> Tensor:
+        """Return the roll (B, C, K, T) of loudness and logits of the same shape."""
+        is_sounding = held(logits, self.onset, self.release)
+        # The decoder learns no loudness where its own gate is shut.
+        audible = limit(self.gain * loudness).clamp(min=self.softest)
+        return audible * hard_gate(torch.where(is_sounding, logits.abs(), -logits.abs()))
+
+    @torch.no_grad()
+    def fit(self, loudness: Tensor, logits: Tensor, real: Tensor) -> None:
+        """Fit the gates to drawn loudness and logits (B, C, K, T), so that they are as real rolls (R, C, K, T) are."""
+        for part in self._parts:
+            drawn, wanted = logits[:, part], real[:, part] > 0
+            share, begins = wanted.float().mean(), _begins(wanted)
+            low, high = 0.0, WIDEST
+            for _ in range(WIDTH_HALVINGS):
+                width = (low + high) / 2
+                is_sounding = held(drawn, *_about(drawn, width, share))
+                low, high = (width, high) if _begins(is_sounding) > begins else (low, width)
+            onset, release = _about(drawn, low, share)
+            self.onset[part], self.release[part] = onset, release
+            wanted_loudness = _frame_loudness(real[:, part])
+            sounding = real[:, part][wanted]
+            self.softest[part] = (
+                sounding[:: len(sounding) // MOST_SORTED + 1].quantile(SOFTEST) if len(sounding) else 0.0
+            )
+            self.gain[part] = 1.0
+            for _ in range(GAIN_STEPS):
+                now = _frame_loudness(self(loudness, logits)[:, part])
+                factor = (wanted_loudness / now.clamp(min=1e-6)).sqrt()
+                self.gain[part] = (self.gain[part] * factor).clamp(1 / MOST_GAIN, MOST_GAIN)
+
+
+def _about(logits: Tensor, width: float, share: Tensor) -> tuple[float, float]:
+    """Return the gate of `width` to either side of its middle, through which so large a share of cells sounds."""
+    low, high = -FARTHEST, FARTHEST
+    for _ in range(MIDDLE_HALVINGS):
+        middle = (low + high) / 2
+        is_fuller = held(logits, middle + width, middle - width).float().mean() > share
+        low, high = (middle, high) if is_fuller else (low, middle)
+    return high + width, high - width
+
+
+def _begins(is_sounding: Tensor) -> Tensor:
+    """Return the share of cells (B, C, K, T) in which a key begins to sound."""
+    return (is_sounding[..., 1:] & ~is_sounding[..., :-1]).float().mean()
+
+
+def _frame_loudness(roll: Tensor) -> Tensor:
+    """Return the mean over frames of the root of the power in (B, C, K, T), whose values are roots of loudness."""
+    return roll.pow(4).sum((1, 2)).sqrt().mean()
+
+
 class Generator(nn.Module):
     """Encoder, mixture-density LSTM and decoder; music is sampled step by step: `extend`."""
 
@@ -158,6 +238,7 @@ class Generator(nn.Module):
         self.decoder_fine = KeyBlock(s.width)
         self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
         self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
+        self.gates = Gates(shape)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters by their role."""
@@ -198,7 +279,7 @@ class Generator(nn.Module):
         loudness, logits = (unpack(part, self.shape.channels, s.patch_keys, s.step_frames) for part in outputs)
         logits = logits + self.key_bias
         loudness, logits = (part[:, :, : self.shape.keys, :frames] for part in (loudness, logits))
-        return Decoded(limit(loudness) * hard_gate(logits), logits)
+        return Decoded(limit(loudness) * hard_gate(logits), logits, loudness)
 
     def predict(self, before: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Mixture, tuple]:
         """Predict mixtures over the latents after each of `before` (B, L, Z), standardised, and the LSTM's state."""
@@ -243,17 +324,53 @@ class Generator(nn.Module):
                 context, (-context.shape[-1] % self.token_frames, 0)
             )  # the last step ends where the past does
             before = torch.cat((before, self.standard(self.encode(context).mean)), 1)
+        latents = self._sampled(before, self.steps(frames), rng, temperature)
+        if past is None:
+            return self._sounding(latents)[..., :frames]
+        decoded = self._sounding(latents, before.shape[1] - 2)
+        return joined(past, decoded[..., self.token_frames - 1 :])[..., :frames]
+
+    def _sampled(self, before: Tensor, steps: int, rng: torch.Generator, temperature: float) -> Tensor:
+        """Sample the `steps` latents that follow those `before` (B, L, Z), standardised, the first being the start.
+
+        Return all but the start, on the decoder's scale.
+        """
         latents = [before[:, 1:]]
         mixture, state = self.predict(before)
-        for index in range(self.steps(frames)):
+        for index in range(steps):
             if index:
                 mixture, state = self.predict(latents[-1], state)
             latents.append(Mixture(*(part[:, -1:] for part in mixture)).sample(rng, temperature))
-        known_steps, sampled_latents = latents[0].shape[1], self.standard.back(torch.cat(latents, 1))
-        if past is None:
-            return decode_in_windows(self, sampled_latents, WINDOW_STEPS)[..., :frames]
-        decoded = decode_in_windows(self, sampled_latents, WINDOW_STEPS, known_steps - 1)
-        return joined(past, decoded[..., self.token_frames - 1 :])[..., :frames]
+        return self.standard.back(torch.cat(latents, 1))
+
+    def _planes(self, latents: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+        """Decode latents (B, L, Z) from step `first` on to loudness and logits, (B, C, K, T) each, in windows."""
+
+        def decode(low: int, high: int) -> Tensor:
+            decoded = self.decode(latents[:, low:high], (high - low) * self.token_frames)
+            assert decoded.loudness is not None
+            return torch.cat((decoded.loudness, decoded.logits), 1)
+
+        planes = in_windows(decode, latents.shape[1], WINDOW_STEPS, self.decoder_receptive_field, first)
+        loudness, logits = planes.chunk(2, 1)
+        return loudness, logits
+
+    def _sounding(self, latents: Tensor, first: int = 0) -> Tensor:
+        """Decode latents (B, L, Z) from step `first` on to what sounds, (B, C, K, T)."""
+        return self.gates(*self._planes(latents, first))
+
+    @torch.no_grad()
+    def balance(self, real: Tensor, rng: torch.Generator) -> None:
+        """Fit the gates to the second halves of drawn rolls, so that they are as `real` ones (B, C, K, T) are."""
+        steps = self.steps(real.shape[-1])
+        latents = self._sampled(self.start.expand(DRAWN_ROLLS, -1, -1), steps, rng, self.temperature)
+        self.gates.fit(*self._planes(latents, steps // 2), real)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load a state; checkpoints older than the gates sound wherever a logit is above 0."""
+        for name, usual in self.gates.state_dict().items():
+            state_dict.setdefault(f"{prefix}gates.{name}", usual)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def build(settings: MdnRnnSettings, shape: RollShape) -> nn.ModuleDict:

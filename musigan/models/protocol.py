@@ -143,6 +143,14 @@ class Continuation(Generator, Protocol):
 
 
 @runtime_checkable
+class Balanced(Generator, Protocol):
+    """Generator whose drawn rolls are set to sound as much as real ones, whenever it is saved."""
+
+    def balance(self, real: Tensor, rng: torch.Generator) -> None:
+        """Set what is drawn to sound as often, as long and as loud as real rolls (B, C, K, T)."""
+
+
+@runtime_checkable
 class BeatComposer(Autoencoder, TimeDecoder, Protocol):
     """Generator that composes the latents of music beat after beat, from nothing or after other beats.
 

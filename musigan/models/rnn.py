@@ -74,11 +74,12 @@ FAMILY = Family(
     pretrain_share=0.8,
     defaults={
         "epochs": 60,
-        "batch_size": 16,
+        "batch_size": 8,
         "likelihood": {"learning_rate": 0.002},
         "adversarial": {"learning_rate": 3e-5, "critic_learning_rate": 1e-3, "betas": [0.5, 0.9], "roll_every": 1},
     },
     losses={"frame_nats": 1.0, "loudness_nats": 0.1, "features_roll": 1.0},
     extends=True,
     takes_temperature=True,
+    formerly={"memory_frames": [], "joint_loudness": False},
 )

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from musigan.datasets.bars import BarDataset
-from musigan.datasets.batches import stack_examples
+from musigan.datasets.batches import Batch, stack_examples
 from musigan.machine.seeding import seed_of
 from musigan.models.bars import generator as bars
 from musigan.models.bars.codec import fullness
-from musigan.models.protocol import FlowGenerator
+from musigan.models.protocol import Balanced, FlowGenerator
 from musigan.models.stages import STAGES
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.grid import GRID_FRAMES
@@ -55,14 +55,15 @@ def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
         if is_due or is_missing:
             balance(generator, dataset)
         return
-    if not isinstance(generator, FlowGenerator) or not STAGES[stage].can_sample:
+    if not isinstance(generator, FlowGenerator | Balanced) or not STAGES[stage].can_sample:
         return
     rng = torch.Generator().manual_seed(seed_of(run.settings.seed, PIECES))
+    if isinstance(generator, Balanced):
+        generator.balance(torch.cat([_real(run, dataset, first).roll for first in range(0, PIECES, BATCH)]), rng)
+        return
     latents = defaultdict[str, list[tuple[Tensor, Tensor]]](list)  # drawn and real, by calibration
     for first in range(0, PIECES, BATCH):
-        # The same rolls each time, spread evenly over the store, cropped as in the first epoch.
-        numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
-        batch = stack_examples([dataset.example(0, int(number)) for number in numbers]).to(run.device)
+        batch = _real(run, dataset, first)
         for name, (roll, conditions) in generator.calibration_sets(batch.roll, batch.conditions).items():
             noise = generator.draw(len(roll), run.shape.frames, rng)
             drawn = generator.sample_prior(noise, **conditions)
@@ -70,6 +71,15 @@ def calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
     for name, pairs in latents.items():
         drawn_latents, real_latents = zip(*pairs, strict=True)
         generator.calibrate(torch.cat(drawn_latents), torch.cat(real_latents), name)
+
+
+def _real(run: Run, dataset: RollDataset, first: int) -> Batch:
+    """Return BATCH of PIECES real rolls from number `first` on, spread evenly over the store.
+
+    They are the same each time, cropped as in the first epoch.
+    """
+    numbers = np.linspace(0, len(dataset) - 1, PIECES).round().astype(int)[first : first + BATCH]
+    return stack_examples([dataset.example(0, int(number)) for number in numbers]).to(run.device)
 
 
 def seconds_of(run: Run, dataset: RollDataset) -> float:

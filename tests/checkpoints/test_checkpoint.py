@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from musigan import models
 from musigan.checkpoints import checkpoint
+from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
+from musigan.rolls.shape import RollShape
+from musigan.settings import as_mapping
 from musigan.training import loop, runs
 from tests import tiny
 from tests.disks import limited_files
@@ -261,3 +265,25 @@ def test_place_that_cannot_be_written_is_found_out_first(tmp_path: Path) -> None
         checkpoint.check_writable(tmp_path / "nowhere" / "ckpt.pt")
     with pytest.raises(CheckpointError, match="is a folder"):
         checkpoint.check_writable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lstm", "rnn", "mdn-rnn"])
+def test_a_family_that_has_learned_more_since_reads_its_old_checkpoints(name: str, tmp_path: Path) -> None:
+    """Settings and weights that there were not when it was saved are as the family then was."""
+    chosen, shape = tiny.settings(name), RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
+    since = {"lstm": ("memory_frames", "joint_loudness"), "rnn": ("memory_frames", "joint_loudness"), "mdn-rnn": ()}
+    network = {**chosen.network, **{setting: [] if setting == "memory_frames" else False for setting in since[name]}}
+    generator = models.build(name, network, shape)["generator"]
+    old = {setting: value for setting, value in network.items() if setting not in since[name]}
+    weights = {key: value for key, value in generator.state_dict().items() if not key.startswith("gates.")}
+    settings = {**as_mapping(chosen), "network": old}
+    record, rng = MusicRecord(tiny.HEADER), torch.get_rng_state()
+    own = models.build(name, network, shape)
+    networks = {part: weights if part == "generator" else own[part].state_dict() for part in own}
+    parts = {"networks": networks, "average": {"generator": weights}, "optimisers": {}, "rng": rng}
+    whole = checkpoint.Checkpoint(settings, shape, record, {}, [], checkpoint.Position(), **parts)
+    checkpoint.save(tmp_path / "old.pt", whole)
+    back: Any = checkpoint.build_networks(checkpoint.load(tmp_path / "old.pt"), averaged=True)["generator"].eval()
+    drawn = [each.eval().extend(None, 60, torch.Generator().manual_seed(3), 1.0) for each in (back, generator)]
+    assert torch.equal(*drawn)
+    assert models.build(name, chosen.network, shape)["generator"].state_dict().keys() != weights.keys()

@@ -11,7 +11,7 @@ from musigan import models
 from musigan.datasets.record import MusicRecord
 from musigan.errors import SettingsError
 from musigan.models import mdn_rnn as module
-from musigan.models.mdn_rnn import Mixture, Standardiser
+from musigan.models.mdn_rnn import Gates, Mixture, Standardiser
 from musigan.rolls.shape import RollShape
 from musigan.sampling.requests import Request
 from musigan.sampling.sampler import Sampler
@@ -212,3 +212,55 @@ def test_learns_what_follows_what() -> None:
     mixture, _ = generator.predict(two)
     drawn = mixture.sample(seeded(), 0.1)
     assert (drawn[:, 1] - two[:, 0]).norm() < 0.3 * (drawn[:, 1] - two[:, 1]).norm()
+
+
+def test_gates_sound_as_often_as_long_and_as_loud_as_music() -> None:
+    """Soft, flickering planes of held notes; drums, whose strokes are short, are fitted for themselves."""
+    shape = RollShape(3, 6, 200, has_drums=True)
+    real = torch.zeros(4, 3, 6, 200)
+    for number in range(4):
+        for start in range(7 * number, 170, 40):
+            real[number, :2, (start + number) % 6, start : start + 30] = 0.7
+            real[number, 2, 3, start : start + 3] = 0.9
+    sure = torch.nn.functional.avg_pool1d((real > 0).float().flatten(0, 2), 5, 1, 2).reshape(real.shape)
+    logits = 4 * sure - 2.6 + 0.9 * torch.randn(real.shape, generator=seeded(4))
+    loudness = 0.6 * real + 0.05
+    gates = Gates(shape)
+    plain = gates(loudness, logits)
+    torch.testing.assert_close(plain, loudness * (logits > 0))
+    gates.fit(loudness, logits, real)
+    fitted = gates(loudness, logits)
+
+    def figures(roll: torch.Tensor, channels: slice) -> tuple[float, float, float]:
+        sounds = roll[:, channels] > 0
+        begins = (sounds[..., 1:] & ~sounds[..., :-1]).float().mean()
+        return float(sounds.float().mean()), float(begins), float(module._frame_loudness(roll[:, channels]))
+
+    for channels in (slice(0, 2), slice(2, 3)):
+        share, begins, loud = figures(real, channels)
+        assert figures(fitted, channels) == pytest.approx((share, begins, loud), rel=0.2)
+    assert figures(plain, slice(0, 2))[1] > 1.5 * figures(real, slice(0, 2))[1]  # it flickered
+    assert gates.onset[0] > gates.release[0]
+    assert gates.onset[0] != gates.onset[2]
+
+
+def test_balance_is_of_what_is_drawn() -> None:
+    generator, real = built(), rolls(5, 24)
+    with torch.no_grad():
+        loudness, _ = generator.pack_out.bias.chunk(2)
+        loudness += 1.0  # nothing but gates decides what sounds
+    generator.balance(real, seeded())
+    drawn = torch.cat([generator.extend(None, 24, seeded(n), generator.temperature) for n in range(12)])
+    assert (drawn > 0).float().mean().item() == pytest.approx((real > 0).float().mean().item(), rel=0.3)
+
+
+def test_a_state_from_before_the_gates_sounds_above_0() -> None:
+    generator = built()
+    state = {name: value for name, value in generator.state_dict().items() if not name.startswith("gates.")}
+    other: Any = models.build("mdn-rnn", tiny.NETWORKS["mdn-rnn"], SHAPE)["generator"]
+    other.load_state_dict(state)
+    other.eval()
+    posterior = other.encode(rolls(1, 20))
+    drawn = other._sounding(posterior.mean)
+    assert torch.equal(drawn, generator.decode(posterior.mean, 20).roll)
+    assert (drawn > 0).any()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from musigan import models
 from musigan.errors import SettingsError
-from musigan.models.frames import CELLS, COUPLING, FAINTEST, FrameGenerator, FrameSettings
+from musigan.models.frames import CELLS, COUPLING, FAINTEST, MOST_CORRELATION, FrameGenerator, FrameSettings
 from musigan.rolls.shape import RollShape
 from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
@@ -84,33 +84,84 @@ def test_nothing_is_known_of_frames_before_they_are_there(shape: RollShape) -> N
 
 
 def test_likelihood_by_hand() -> None:
-    """One key, two channels, three frames (a step of two and half a step): every factor written out."""
+    """One key, two channels, four frames: every factor written out."""
     torch.manual_seed(0)
     generator = FrameGenerator(
-        FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 3)
+        FrameSettings(width=4, step_frames=2, key_width=2, reach_keys=0), "lstm", RollShape(2, 1, 4)
     )
     with torch.no_grad():
         generator.out_proj.weight.zero_()  # the chain is then what it usually is
         generator.usual[:, 0, 0] = torch.tensor((-1.0, 2.0, 0.4, 0.0, 0.1, -1.0))
         generator.usual[:, 1, 0] = torch.tensor((-2.0, 1.0, 0.6, 0.5, -0.2, 0.3))
         generator.coupling[:, 0, 0] = torch.tensor((0.3, 0.1))
-    roll = torch.tensor([[[[0.0, 0.5, 0.7]], [[0.0, 0.0, 0.8]]]])
+        generator.correlation[:, 0, 0] = torch.tensor((0.4, 0.02))
+        generator.pull[0, 0] = 0.25
+    roll = torch.tensor([[[[0.0, 0.5, 0.7, 0.6]], [[0.0, 0.0, 0.8, 0.5]]]])
 
     def sigmoid(value: float) -> float:
         return 1 / (1 + math.exp(-value))
 
-    def normal(value: float, mean: float, raw: float) -> float:
-        sigma = 0.01 + math.log1p(math.exp(raw))
-        return -math.log(sigma * math.sqrt(2 * math.pi)) - 0.5 * ((value - mean) / sigma) ** 2
+    def normal(deviation: float, sigma: float) -> float:
+        return -math.log(sigma * math.sqrt(2 * math.pi)) - 0.5 * deviation**2
+
+    def sigma_of(raw: float) -> float:
+        return 0.01 + math.log1p(math.exp(raw))
 
     silent, sounding = COUPLING * 0.3, COUPLING * 0.1
-    left = [1 - sigmoid(-1.0), sigmoid(-1.0), sigmoid(2.0)]
-    right = [1 - sigmoid(-2.0 - silent), 1 - sigmoid(-2.0 + silent), sigmoid(-2.0 + silent)]
-    assert sounding != silent
-    loud = normal(0.5, 0.4, 0.0) + normal(0.7, 0.5 + 0.1, -1.0) + normal(0.8, 0.6, 0.5)
+    left = [1 - sigmoid(-1.0), sigmoid(-1.0), sigmoid(2.0), sigmoid(2.0)]
+    right = [1 - sigmoid(-2.0 - silent), 1 - sigmoid(-2.0 + silent), sigmoid(-2.0 + silent), sigmoid(1.0 + sounding)]
+    # Of the left: how far from its mean each frame is, in deviations.
+    begins, rises, falls = (0.5 - 0.4) / sigma_of(0.0), (0.7 - 0.6) / sigma_of(-1.0), (0.6 - 0.8) / sigma_of(-1.0)
+    loud = normal(begins, sigma_of(0.0)) + normal(rises, sigma_of(-1.0)) + normal(falls, sigma_of(-1.0))
+    # The right begins while the left goes on, then falls with it, and is pulled to what the left was.
+    for value, mean, sigma, beside, correlation in (
+        (0.8, 0.6, sigma_of(0.5), rises, MOST_CORRELATION * math.tanh(COUPLING * 0.4)),
+        (0.5, 0.8 - 0.2 + 0.25 * (0.7 - 0.8), sigma_of(0.3), falls, MOST_CORRELATION * math.tanh(COUPLING * 0.02)),
+    ):
+        spread = math.sqrt(1 - correlation**2)
+        loud += normal(((value - mean) / sigma - correlation * beside) / spread, sigma * spread)
     found = generator.likelihood(roll)
-    assert found["frame_nats"].item() == pytest.approx(-sum(map(math.log, left + right)) / 3, rel=1e-5)
-    assert found["loudness_nats"].item() == pytest.approx(-loud / 3, rel=1e-4)
+    assert found["frame_nats"].item() == pytest.approx(-sum(map(math.log, left + right)) / 4, rel=1e-5)
+    assert found["loudness_nats"].item() == pytest.approx(-loud / 4, rel=1e-4)
+
+
+def test_sides_are_drawn_as_they_are_said_to_correlate() -> None:
+    """Deviations of two sides from their means, in drawn frames: white once what they share is taken off."""
+    generator: Any = built("lstm", RollShape(3, 4, 10, has_drums=True))["generator"].eval()
+    with torch.no_grad():
+        generator.usual[0] += 6.0
+        generator.usual[2:] = torch.tensor((0.5, -3.5, 0.0, -3.5))[:, None, None]
+        generator.out_proj.weight.zero_()
+        generator.correlation[:, 0] = torch.tensor((1.4, 0.8))[:, None] / COUPLING
+        drawn, _ = generator._sample(generator.draw(3000, 10, rng(5)), generator._initial_state(3000))
+        says, before = generator._teacher_forced(drawn), torch.cat((torch.zeros_like(drawn[:, :1]), drawn[:, :-1]), 1)
+        mean, sigma = generator._loudness(says, before)
+        inside = (drawn > 2 * FAINTEST) & (drawn < 0.95)  # of frames that were not clipped
+        own, _ = generator._own((drawn - mean) / sigma, sigma, before, drawn > 0)
+        both = inside[:, :, 0] & inside[:, :, 1]
+        shared = torch.corrcoef(torch.stack([((drawn - mean) / sigma)[:, :, side][both] for side in (0, 1)]))[0, 1]
+        white = torch.corrcoef(torch.stack([own[:, :, side][both] for side in (0, 1)]))[0, 1]
+    assert shared > 0.5
+    assert white.abs() < 0.06
+
+
+@pytest.mark.parametrize("name", ["lstm", "rnn"])
+def test_recordings_begin_with_sides_that_sound_together(name: str) -> None:
+    """An untaught network draws the sides of a recording alike; those of instruments it does not."""
+
+    def apart(shape: RollShape, **changes: Any) -> float:
+        torch.manual_seed(1)
+        generator: Any = models.build(name, {**tiny.NETWORKS[name], **changes}, shape)["generator"].eval()
+        noise = generator.draw(8, 150, rng(3))
+        with torch.no_grad():
+            sides = generator._sample(noise, generator._initial_state(8))[0][:, :, :2]
+        return float((sides[:, :, 0] - sides[:, :, 1]).abs().sum() / sides.sum())
+
+    recording = RollShape(3, 30, 150, has_drums=True)
+    together, loudness_apart, instruments = (
+        apart(recording), apart(recording, joint_loudness=False), apart(RollShape(4, 30, 150))
+    )  # fmt: skip
+    assert together < 0.8 * loudness_apart < 0.5 * instruments
 
 
 def test_what_is_drawn_is_as_likely_as_is_said() -> None:
@@ -140,9 +191,10 @@ def test_a_decoded_roll_is_what_was_drawn() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_going_on_is_one_piece(cell: str) -> None:
+@pytest.mark.parametrize("memory", [[], [20, 300]])
+def test_going_on_is_one_piece(memory: list[int], cell: str) -> None:
     """From a past of whole steps it goes on as the piece did that the past was taken from."""
-    generator: Any = built("rnn", cell=cell)["generator"].eval()
+    generator: Any = built("rnn", cell=cell, memory_frames=memory)["generator"].eval()
     noise = generator.draw(1, 60, rng())
     with torch.no_grad():
         whole, _ = generator._sample(noise, generator._initial_state(1))
@@ -161,6 +213,25 @@ def test_extends_any_past_by_any_length(past: int | None, frames: int, monkeypat
     assert found.shape == (1, tiny.CHANNELS, tiny.KEYS, frames)
     monkeypatch.setattr("musigan.models.frames.BLOCK_STEPS", 3)
     assert generator.extend(before, frames, rng()).shape == found.shape
+
+
+def test_an_untaught_network_begins_the_keys_that_it_heard() -> None:
+    """What sounded for seconds begins again more often, in other octaves too; without running means it does not."""
+    shape = RollShape(3, 36, 400, has_drums=True)
+    past = torch.zeros(1, 3, 36, 400)
+    past[:, :2, 7], past[:, :2, 24, :200], past[:, 2, 14, ::10] = 0.6, 0.5, 0.7  # the classes 7 and 0; a drum
+    begins = {}
+    for memory in ([], [100, 400]):
+        torch.manual_seed(2)
+        generator: Any = models.build("lstm", {"width": 8, "key_width": 4, "memory_frames": memory}, shape)["generator"]
+        begins[bool(memory)] = generator._teacher_forced(generator._frames(past)).begins[0, -1].detach()  # (C, K)
+    others = [key for key in range(36) if key % 12 not in (0, 2, 7)]
+    for side in begins[True][:2]:
+        assert side[[7, 24]].min() - 1 > side[[0, 12, 19, 31]].max() > side[[0, 12, 19, 31]].min() > side[others].max()
+    drums = begins[True][2]
+    assert drums.argmax() == 14
+    assert drums[[2, 26]].max() < drums[14] - 0.5  # as a pitch it would be heard in all octaves
+    assert begins[False][:2].std() < 0.3
 
 
 def test_temperature_takes_more_chances() -> None:
@@ -189,7 +260,8 @@ def test_cells_can_be_chosen_and_are_refused() -> None:
 )
 def test_every_size_has_an_effect_or_is_refused(name: str, setting: str) -> None:
     plain = {key: value.shape for key, value in built(name).state_dict().items()}
-    value = "lstm" if setting == "cell" else tiny.NETWORKS[name].get(setting, 1) + 1
+    others = {"cell": "lstm", "memory_frames": [], "joint_loudness": False}
+    value = others[setting] if setting in others else tiny.NETWORKS[name].get(setting, 1) + 1
     assert plain != {key: value.shape for key, value in built(name, **{setting: value}).state_dict().items()}
     if setting != "cell":
         with pytest.raises(SettingsError, match=f"network.{setting}"):
