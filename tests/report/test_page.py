@@ -20,6 +20,7 @@ import soundfile
 
 from musigan import report, store
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
+from musigan.midi.transcription import Transcriber
 from musigan.pictures import png
 from musigan.report import history, listening, summary
 from musigan.rolls.beats import Beats
@@ -247,22 +248,27 @@ def test_the_page_says_why_nothing_was_measured(
     assert history.not_measured(settings, [{"evaluation": {}}], held_out) == ""
 
 
-def test_a_critic_that_was_not_taught_ranks_nothing(folder: Path, tmp_path: Path) -> None:
-    for name in ("ckpt.pt", "songs.zip"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    (tmp_path / "ckpt.run").mkdir()
-    (tmp_path / "ckpt.run" / "metrics.jsonl").write_text('{"stage": "variational", "total_epoch": 1}\n')
-    music = gather(tmp_path)["music"]
-    assert (music["critic"], music["untaught"], music["worst"]) == (False, True, [])
-    assert [piece["title"] for piece in music["best"]] == ["Piece 1", "Piece 2"]
-    assert {piece["note"] for piece in music["best"]} == {""}
+def test_a_critic_that_was_not_taught_ranks_nothing(folder: Path) -> None:
+    from musigan.checkpoints import checkpoint as checkpoints
+
+    saved = checkpoints.load(folder / "ckpt.pt")
+    music = report.gathering._sampled_music(saved, "cpu", None, CHOICES, Counter, is_taught=False)
+    assert (music.has_critic, music.is_untaught, music.worse) == (False, True, [])
+    assert [(clip.title, clip.note) for clip in music.better] == [("Piece 1", ""), ("Piece 2", "")]
+    taught = report.gathering._sampled_music(saved, "cpu", None, CHOICES, Counter, is_taught=True)
+    assert (taught.has_critic, taught.is_untaught, len(taught.worse)) == (True, False, 1)
 
 
 def test_pieces_can_be_saved_but_not_those_of_the_blind_test(content: dict[str, Any]) -> None:
-    [best] = content["music"]["best"]
-    assert base64.b64decode(best["midi"])[:4] == b"MThd"
+    shown = [*content["music"]["best"], *content["music"]["real"]]
+    assert all({"midi", "sound", "beats"} <= set(piece) for piece in shown)
     assert all(set(piece) == {"title", "note", "sound", "rolls"} for r in content["blind"] for piece in r["pieces"])
     assert content["music"]["layers"] == ["notes"]
+    roll = np.zeros((2, tiny.KEYS, 60), np.float32)
+    roll[:, 4, 10:50] = 0.8
+    transcriber = Transcriber.of_store(tiny.HEADER)
+    assert base64.b64decode(listening._midi(listening.Clip(roll, "a note"), transcriber))[:4] == b"MThd"
+    assert listening._midi(listening.Clip(0 * roll, "no note"), transcriber) == ""
 
 
 def test_drums_are_a_layer_and_beats_are_lines() -> None:
