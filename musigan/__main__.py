@@ -2,4 +2,5 @@
 
 from musigan_tools.musigan import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from musigan.errors import MusiganError
 
@@ -29,3 +32,11 @@ def bash() -> str:
 def music() -> str:
     """Return the path of the script that goes from a folder of music to new music."""
     return str(Path(__file__).parent / "music.sh")
+
+
+def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by another program, whose words go where ours go, whatever libraries' messages do."""
+    if sys.stderr is not None:
+        for descriptor in (1, 2):
+            os.dup2(sys.stderr.fileno(), descriptor)
+    os.execve(command[0], command, environment)

@@ -46,4 +46,4 @@ def main(
     environment = {**os.environ, **{name: str(value) for name, value in settings.items()}, "PATH": path}
     for inherited in ("CHECKOUT", "VENV"):
         environment.pop(inherited, None)
-    os.execve(bash, [bash, _scripts.music(), folder, out], environment)
+    _scripts.become([bash, _scripts.music(), folder, out], environment)

@@ -23,13 +23,52 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 5
 METRICS = (
-    Metric("Frechet, musical", "distances", "low"),
-    Metric("Frechet, random net", "distances", "low"),
-    Metric("MMD x 1000", "distances", "low", least=-np.inf),
-    Metric("precision", "neighbours", "high", most=1),
-    Metric("recall", "neighbours", "high", most=1),
-    Metric("density", "neighbours", "high"),
-    Metric("coverage", "neighbours", "high", most=1),
+    Metric(
+        "Frechet, musical",
+        "distances",
+        "low",
+        meaning="How far the samples' pitches, rhythm and loudness lie from those of held-out songs.",
+    ),
+    Metric(
+        "Frechet, random net",
+        "distances",
+        "low",
+        meaning="The same of what an untrained network sees in the rolls.",
+    ),
+    Metric(
+        "MMD x 1000",
+        "distances",
+        "low",
+        least=-np.inf,
+        meaning="How unlike samples and held-out songs are, whatever their shape. 0 is alike.",
+    ),
+    Metric(
+        "precision",
+        "neighbours",
+        "high",
+        most=1,
+        meaning="Share of samples that lie among real music.",
+    ),
+    Metric(
+        "recall",
+        "neighbours",
+        "high",
+        most=1,
+        meaning="Share of real music that samples come near to.",
+    ),
+    Metric(
+        "density",
+        "neighbours",
+        "high",
+        meaning="How thick samples lie where real music does. 1 is as thick.",
+    ),
+    Metric(
+        "coverage",
+        "neighbours",
+        "high",
+        most=1,
+        meaning="Share of real rolls with a sample beside them.",
+    ),
 )
 
 

@@ -20,7 +20,21 @@ from musigan.metrics.estimates import Estimate, Metric
 if TYPE_CHECKING:
     from musigan.metrics.comparison import Comparison
 
-METRICS = (Metric("diversity", "diversity", "reference"), Metric("NDB / k", "diversity", "low", most=1))
+METRICS = (
+    Metric(
+        "diversity",
+        "diversity",
+        "reference",
+        meaning="How much samples differ among themselves. 1 is as songs do, 0 one piece over and over.",
+    ),
+    Metric(
+        "NDB / k",
+        "diversity",
+        "low",
+        most=1,
+        meaning="Share of kinds of music that samples have too much or too little of. .05 is chance.",
+    ),
+)
 BINS = 50
 ROLLS_PER_BIN = 10  # of each set, at least; with fewer the test of proportions is meaningless
 

@@ -23,9 +23,27 @@ if TYPE_CHECKING:
     from musigan.metrics.comparison import Comparison
 
 METRICS = (
-    Metric("copy distance", "memorisation", "reference", most=1),
-    Metric("C_T", "memorisation", "reference", least=-np.inf),
-    Metric("copies", "memorisation", "low", most=1),
+    Metric(
+        "copy distance",
+        "memorisation",
+        "reference",
+        most=1,
+        meaning="How far the nearest stretch of a training song is. 0 is a copy.",
+    ),
+    Metric(
+        "C_T",
+        "memorisation",
+        "reference",
+        least=-np.inf,
+        meaning="Whether samples lie nearer to training songs than other songs do. Far below 0 is copying.",
+    ),
+    Metric(
+        "copies",
+        "memorisation",
+        "low",
+        most=1,
+        meaning="Share of samples that are pieces of training songs.",
+    ),
 )
 MOST_KEYS = 6
 HOP = 5  # picture frames between the windows of the first, coarse search

@@ -45,7 +45,15 @@ NAMES = (
     "scale consistency", "tonal distance", "drum pattern", "distance of tracks",
 )  # fmt: skip
 OF_TRACKS = ("drum pattern", "distance of tracks")
-METRICS = tuple(Metric(name, "notes", "reference") for name in NAMES)
+MEANINGS = (
+    "Share of bars without a note.", "How many of the twelve pitch classes a bar has.",
+    "Share of notes that are long enough to be heard as such.", "How many keys sound at once.",
+    "Share of notes in the scale that fits best.", "How far the harmony moves in half a second.",
+    "Share of drum strokes on sixteenths.", "How unlike the harmonies of two instruments are.",
+)  # fmt: skip
+METRICS = tuple(
+    Metric(name, "notes", "reference", meaning=meaning) for name, meaning in zip(NAMES, MEANINGS, strict=True)
+)
 SIXTEENTHS = 4  # a beat
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 MINOR = (0, 2, 3, 5, 7, 8, 10)

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 METRICS = tuple(
-    Metric(f"told apart, {kind}", "two-sample", "low", most=1) for kind in ("logistic", "forest", "network")
+    Metric(
+        f"told apart, {kind}",
+        "two-sample",
+        "low",
+        most=1,
+        meaning="How often a classifier tells samples from real rolls. .5 is chance.",
+    )
+    for kind in ("logistic", "forest", "network")
 )
 EPOCHS = 12  # of the convolutional network
 LEAST_PICTURE = (17, 41)  # keys and frames that the network's layers need

@@ -144,8 +144,11 @@ class Chart {
     return sorted.flatMap((line, i) => {
       const kind = line.name === "floor" ? "level floor" : "level";
       const path = `M${MARGIN.left} ${line.y}H${this.right}L${this.right + 8} ${places[i]}`;
+      const most = Math.max(Math.floor((this.width - this.right - 13) / 6.3), 3); // letters that there is room for
+      const words = line.name.length > most ? `${line.name.slice(0, most - 1)}…` : line.name;
       return [shape("path", { class: kind, d: path }),
-        shape("text", { class: kind, x: this.right + 11, y: places[i] + 4 }, line.name)];
+        shape("text", { class: kind, x: this.right + 11, y: places[i] + 4 }, words,
+          shape("title", {}, `${line.name}: ${number(line.value)}`))];
     });
   }
 

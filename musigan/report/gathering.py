@@ -12,8 +12,10 @@ import numpy as np
 
 from musigan import __version__
 from musigan.errors import UsageError
+from musigan.models.stages import ADVERSARIAL_STAGES
 from musigan.report import summary
-from musigan.report.history import Run, curves
+from musigan.report.history import Run, curves, not_measured
+from musigan.rolls.beats import Beats
 
 if TYPE_CHECKING:
     from musigan.checkpoints.checkpoint import Checkpoint
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from musigan.sampling.sampler import Sampler
     from musigan.sampling.transfer import Transfer
     from musigan.store import Reader
+
+TELLING = ("midi", "beats")  # of an excerpt, which may tell whether it is real
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,21 @@ def gather(
         listening.check_fit(reader, checkpoint.shape, checkpoint.store.header)
     history = run.history(checkpoint.history)
     gather_music: Callable[..., PageMusic] = _transferred_music if checkpoint.store.domains else _sampled_music
-    music = gather_music(checkpoint, device, reader, choices, progress)
+    is_taught = not {"critic", *ADVERSARIAL_STAGES}.isdisjoint(_stages_trained(checkpoint, history))
+    music = gather_music(checkpoint, device, reader, choices, progress, is_taught)
     rendering = progress(len(music.all()), "pieces rendered")
     pieces, shared = listening.render_excerpts(music.all(), music.maker, jobs, lambda: rendering.step())
     parts = iter(pieces)
+    held_back = reader is not None and listening.held_out(reader, checkpoint.data)[1]
+    measured_with = None if reader is None or held_back else False
     best, worst, real = (list(islice(parts, len(group))) for group in (music.better, music.worse, music.references))
     return {
         "name": run.name,
         "version": __version__,
         "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys {music.store_name} -o report.html",
         **curves(history),
-        "run": summary.run_rows(checkpoint, history),
+        "notMeasured": not_measured(checkpoint.settings, history, measured_with),
+        "run": [*summary.run_rows(checkpoint, history), *summary.place_rows(run.checkpoint)],
         "settings": summary.settings_groups(checkpoint.settings),
         "data": summary.data(checkpoint, reader),
         "music": {
@@ -77,8 +85,8 @@ def gather(
             "of": choices.of,
             "critic": music.has_critic,
             "turned": music.turned,
-            "judged": not {"critic", "adversarial"}.isdisjoint(_stages_trained(checkpoint, history)),
-            "heldOut": reader is not None and listening.held_out(reader, checkpoint.data)[1],
+            "untaught": music.is_untaught,
+            "heldOut": held_back,
         },
         "blind": _blind_rounds(list(parts), choices.seed),
     }
@@ -98,7 +106,8 @@ class PageMusic:
     worse: list[Clip]
     references: list[Clip]
     rounds: list[tuple[Clip, Clip]]
-    has_critic: bool = False
+    has_critic: bool = False  # that chose which are better
+    is_untaught: bool = False  # whether there is a critic that could not choose yet
     turned: str = ""  # the kind of music that the songs of `references` were transferred to
     store_name: str = "keys.zarr"
 
@@ -113,20 +122,26 @@ def _sampled_music(
     reader: Reader | None,
     choices: MusicSelection,
     progress: Callable[[int, str], Steps],
+    is_taught: bool,
 ) -> PageMusic:
-    """Sample music from a checkpoint, with real music of the store for comparison."""
+    """Sample music from a checkpoint, with real music of the store for comparison.
+
+    A critic that was not taught yet ranks nothing.
+    """
     from musigan.report import listening
     from musigan.sampling.sampler import Sampler
 
     sampler = Sampler.from_checkpoint(saved, device)
     frames = sampler.frames(choices.seconds)
-    better, worse, blind_samples = _ranked_samples(sampler, frames, choices, progress)
+    has_critic = sampler.critic is not None
+    ranks = has_critic and is_taught
+    better, worse, blind_samples = _ranked_samples(sampler, frames, choices, progress, ranks)
     real = []
     if reader is not None:
         real = listening.excerpts(reader, sampler, frames, len(better) + choices.rounds, choices.seed, saved.data)
     references, blind_real = real[: len(better)], real[len(better) :]
     rounds = list(zip(blind_real, blind_samples, strict=False))
-    return PageMusic(sampler, better, worse, references, rounds, sampler.critic is not None)
+    return PageMusic(sampler, better, worse, references, rounds, ranks, has_critic and not is_taught)
 
 
 def _transferred_music(
@@ -135,6 +150,7 @@ def _transferred_music(
     reader: Reader | None,
     choices: MusicSelection,
     progress: Callable[[int, str], Steps],
+    is_taught: bool,
 ) -> PageMusic:
     """Transfer songs of one kind to the other with a checkpoint, and keep the originals; none without a store.
 
@@ -160,17 +176,17 @@ def _transferred_music(
 
 
 def _ranked_samples(
-    sampler: Sampler, frames: int, choices: MusicSelection, progress: Callable[[int, str], Steps]
+    sampler: Sampler, frames: int, choices: MusicSelection, progress: Callable[[int, str], Steps], ranks: bool
 ) -> tuple[list[Clip], list[Clip], list[Clip]]:
     """Return the best samples, best first; the worst samples, worst first; and samples taken without any choice.
 
-    Without a critic there is no ranking: the first group holds `count` samples and the second is empty.
+    Where the critic does not rank, the first group holds `count` samples and the second is empty.
     """
     from musigan.report.listening import Clip
     from musigan.sampling.sampler import best_numbers
 
     scores: dict[int, float] = {}
-    if sampler.critic is None:
+    if not ranks:
         selections = list(range(1, choices.count + 1)), list[int]()
     else:
         judging = progress(choices.of, "pieces judged")
@@ -184,7 +200,8 @@ def _ranked_samples(
 
     def draw(number: int) -> Clip:
         note = f"critic {scores[number]:+.2f}".replace("-", "−") if number in scores else ""
-        return Clip(sampler.piece(choices.seed, number, frames).roll, f"Piece {number}", note)
+        piece = sampler.piece(choices.seed, number, frames)
+        return Clip(piece.roll, f"Piece {number}", note, piece.beats or Beats.none())
 
     better, worse = ([draw(number) for number in numbers] for numbers in selections)
     return better, worse, [draw(number) for number in blind_numbers]
@@ -193,6 +210,7 @@ def _ranked_samples(
 def _blind_rounds(shown: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """Group alternating real and generated excerpts into rounds: {pieces: two in random order, real: its index}."""
     rng = np.random.default_rng([seed, 2])
+    shown = [{name: value for name, value in each.items() if name not in TELLING} for each in shown]
     rounds: list[dict[str, Any]] = []
     for real, drawn in zip(shown[::2], shown[1::2], strict=True):
         real_is_second = bool(rng.integers(2))

@@ -15,12 +15,15 @@ from typing import Any
 
 from musigan.errors import CheckpointError
 from musigan.losses.registry import meaning
-from musigan.metrics.pieces import MEANINGS
+from musigan.metrics.evaluation import METRICS as ROLL_METRICS
+from musigan.metrics.pieces import METRICS as PIECE_METRICS
+from musigan.models.stages import STAGES
 
 POSITION = ("stage", "epoch", "total_epoch", "step", "seconds")  # of an entry; all its other numbers are plotted
 VALIDATION = "validation_"
 DIGITS = 5
 SAMPLES, FLOOR = "samples", "floor"
+BETTER = {"low": "Lower is better.", "high": "Higher is better.", "reference": "Best as in held-out songs."}
 
 
 @dataclass(frozen=True)
@@ -149,12 +152,39 @@ def _metrics(placed: Iterable[tuple[int, Mapping[str, Any]]]) -> list[dict[str, 
     return [
         {
             "name": name,
-            "about": MEANINGS.get(name, ""),
+            "about": _about(name),
             "series": [{"name": SAMPLES, "points": chart["points"]}],
             "lines": [{"name": row, "value": value} for row, value in _floor_first(chart["lines"])],
         }
         for name, chart in charts.items()
     ]
+
+
+def _about(name: str) -> str:
+    """Return in a sentence or two what a metric means and which values are good; "" for an unknown one."""
+    metric = next((each for each in (*ROLL_METRICS, *PIECE_METRICS) if each.name == name), None)
+    if metric is None:
+        return ""
+    return metric.meaning if "is better" in metric.meaning else f"{metric.meaning} {BETTER[metric.good]}".strip()
+
+
+def not_measured(settings: Mapping[str, Any], history: Sequence[Mapping[str, Any]], held_out: bool | None) -> str:
+    """Return why no metrics of a run are known; `held_out`: whether songs were held back, None: unknown."""
+    every = settings.get("evaluate_every")
+    drawing = [entry for entry in history if STAGES.get(str(entry.get("stage"))) and STAGES[entry["stage"]].can_sample]
+    if any(isinstance(entry.get("evaluation"), Mapping) for entry in history):
+        return ""
+    if held_out is False:
+        return "no songs are held back in this store, so there was nothing to measure against"
+    if not every:
+        return "it was told not to: --evaluate-every is 0"
+    if not history:
+        return "no epoch is finished yet"
+    if not drawing:
+        return f"it has not learned to draw yet: its {history[-1].get('stage')} stage comes before that"
+    if isinstance(every, int) and all(_epoch(entry, 1) % every for entry in drawing):
+        return f"that happens every {every} epochs, and it has done {len(history)}"
+    return "the songs held back are too few, or too short, to measure against"
 
 
 def _floor_first(lines: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -10,17 +10,20 @@ import base64
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from musigan.errors import MusiganError, StoreError
 from musigan.machine.parallel import ordered_map
+from musigan.midi.transcription import Transcriber
+from musigan.midi.writing import Part, write_score
 from musigan.pictures.png import roll_png
 from musigan.rolls import keyboard
+from musigan.rolls.beats import Beats
 from musigan.rolls.loudness import compress, expand
-from musigan.rolls.tracks import mix_channels
+from musigan.rolls.tracks import layers_of
 from musigan.sound.encoding import encode
 from musigan.sound.mastering import CEILING_DB
 from musigan.store.alike import AXES, require_alike
@@ -47,6 +50,7 @@ class Clip:
     roll: np.ndarray
     title: str
     note: str = ""
+    beats: Beats = field(default_factory=Beats.none)  # from its first frame on
 
 
 def held_out(reader: Reader, data: Mapping[str, Any]) -> tuple[list[ItemInfo], bool]:
@@ -109,7 +113,9 @@ def _stretches(
         )
         position_text = f"from {_clock(song_start_seconds + start * sampler.store.header.frame_seconds)}"
         artist = info.song.artist
-        yield Clip(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text)
+        begin_seconds = start * sampler.store.header.frame_seconds
+        beats = info.song.every_beat.counted_from(song_start_seconds + begin_seconds)
+        yield Clip(roll, title_of(info), f"{artist}, {position_text}" if artist else position_text, beats)
 
 
 def _whole(reader: Reader, info: ItemInfo) -> np.ndarray:
@@ -129,25 +135,54 @@ def _clock(seconds: float) -> str:
 def render_excerpts(
     music: Sequence[Clip], sampler: Sampler | Transfer, jobs: int, on_piece: Callable[[], None]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return each excerpt as {title, note, sound, roll} (MP3 and PNG in base64), and their common length and keys."""
+    """Return each excerpt as {title, note, sound, midi, rolls, beats}, and what they share: length, keys, layers.
+
+    Sound (MP3), notes (MIDI) and rolls, a picture (PNG) of each layer, are in base64; of beats [second, is a downbeat].
+    """
     sound = SoundSettings.of_store(sampler.store.header, fade=FADE_SECONDS)
-    # (K, T) each
-    mixed_rolls = [mix_channels(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
+    transcriber = Transcriber.of_store(sampler.store.header)
+    layers = [layers_of(compress(excerpt.roll, sampler.compression), sound.tracks) for excerpt in music]
+    mixed_rolls = [planes.max(axis=0) for _, planes in layers]  # (K, T) each
     low, high = _sounding_keys(mixed_rolls)
     signals = []
     for signal in ordered_map(lambda e: sound.synthesise_roll(e.roll), music, jobs):
         signals.append(signal)
         on_piece()
     pieces = []
-    for excerpt, mixed_roll, signal in zip(music, mixed_rolls, match_loudness(signals, sound.sample_rate), strict=True):
-        picture = base64.b64encode(roll_png(mixed_roll[low : high + 1])).decode()
-        pieces.append({"title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound), "roll": picture})
+    loud = match_loudness(signals, sound.sample_rate)
+    for excerpt, (_, planes), signal in zip(music, layers, loud, strict=True):
+        seconds = excerpt.roll.shape[-1] * sampler.store.header.frame_seconds
+        pieces.append({
+            "title": excerpt.title, "note": excerpt.note, "sound": _mp3(signal, sound),
+            "midi": _midi(excerpt, transcriber),
+            "rolls": [base64.b64encode(roll_png(plane[low : high + 1])).decode() for plane in planes],
+            "beats": _beat_lines(excerpt.beats, seconds),
+        })  # fmt: skip
     low_key = sampler.store.header.low_key
     frames = mixed_rolls[0].shape[1] if mixed_rolls else 0
     return pieces, {
         "seconds": frames * sampler.store.header.frame_seconds,
+        "layers": list(layers[0][0]) if layers else [],
         "keys": [keyboard.key_name(low_key + key) for key in range(low, high + 1)],
     }
+
+
+def _beat_lines(beats: Beats, seconds: float) -> list[list[float | bool]]:
+    """Return the beats within so many seconds as [second, whether a bar begins]; none of what is free of beat."""
+    if beats.is_free:
+        return []
+    bars = set(beats.downbeats.tolist())
+    return [[round(time, 3), time in bars] for time in beats.seconds.tolist() if 0 <= time < seconds]
+
+
+def _midi(excerpt: Clip, transcriber: Transcriber) -> str:
+    """Return the notes of an excerpt as a MIDI file in base64; "" where it has none."""
+    notes = transcriber.notes(excerpt.roll)
+    if not len(notes):
+        return ""
+    steady = None if excerpt.beats.is_free else excerpt.beats.steady()
+    part = Part(notes, excerpt.roll.shape[-1] * transcriber.settings.frame_seconds, steady.tempo if steady else 120.0)
+    return base64.b64encode(write_score([part], transcriber.track_names)).decode()
 
 
 def _sounding_keys(planes: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -14,7 +14,12 @@ function head() {
   document.getElementById("name").textContent = content.name;
   document.getElementById("version").textContent = `musigan ${content.version}`;
   facts(document.getElementById("run"), content.run);
-  if (!content.verdict) return;
+  if (!content.verdict) {
+    const place = document.getElementById("verdict");
+    place.hidden = false;
+    place.append(element("b", {}, "not measured:"), ` ${content.notMeasured || "nothing is known of how good it is"}.`);
+    return;
+  }
   const [word, ...rest] = content.verdict.split(":");
   const place = document.getElementById("verdict");
   place.hidden = false;
@@ -25,15 +30,17 @@ function listen() {
   const music = content.music;
   const column = (title, about, pieces) => pieces.length
     ? element("div", {}, element("h3", {}, title), element("p", { class: "about" }, about),
-      ...pieces.map((piece) => new Player(piece, music, piece.title, piece.note).figure))
+      ...pieces.map((piece) => new Player(piece, music, piece.title, piece.note).offer(piece).figure))
     : null;
   section("listen",
     element("p", {}, "Space plays and pauses, arrows move by a second; a click on a roll goes there."),
-    music.judged || !music.critic ? null : notice("The critic has not been taught yet, so its order means nothing."),
+    music.layers.length > 1 ? element("p", {}, "Colours: ", ...music.layers.flatMap((name) =>
+      [element("span", { class: `layer ${name}` }, name), " "])) : null,
     element("div", { class: "columns" },
       ...[music.turned ? column(`To ${music.turned}`, "What the songs beside became.", music.best)
         : music.critic ? column("Best", `The critic's first of ${music.of} drawn pieces.`, music.best)
-          : column("Drawn", "As they come: this model has no critic to choose by.", music.best),
+          : column("Drawn", music.untaught ? "As they come: the critic was not taught yet, and cannot choose."
+            : "As they come: this model has no critic to choose by.", music.best),
         column("Worst", `Its last of the same ${music.of}.`, music.worst),
         column("Real", music.heldOut ? "Songs held back from training." : "Training songs: none were held back.",
           music.real)].filter(Boolean)),
@@ -51,8 +58,8 @@ function blind() {
 function metrics() {
   const all = content.metrics;
   if (!all.length) {
-    return section("metrics", notice("This run was not measured as it went. To have curves here: ",
-      "train-gan keys.zarr --evaluate-every 20"));
+    return section("metrics", notice(`This run was not measured as it went: ${content.notMeasured}. `
+      + "To measure it now: ", "evaluate keys.zarr ckpt.pt"));
   }
   const rows = [...new Set(all.flatMap((metric) => metric.lines.map((line) => line.name)))];
   const latest = all.map((metric) => [metric.name, metric.series[0].points.at(-1)?.[1] ?? null,

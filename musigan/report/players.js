@@ -5,12 +5,19 @@ const RAMPS = { // even in lightness, so they read in print and to the colour-bl
   dark: ["#0b0b14", "#35195f", "#7f2a80", "#c8406f", "#f4795a", "#fdbf7a", "#fdfbc8"],
   light: ["#ffffff", "#fde4c3", "#f9b08a", "#e86a6f", "#b0357b", "#642076", "#1d0d42"],
 };
+const HUES = { // of layers other than notes: from soft to loud, on either ground
+  drums: { dark: ["#0b0b14", "#0b4a3c", "#12987b", "#8ff0d4"], light: ["#ffffff", "#a9e3d2", "#149575", "#044534"] },
+  piano: { dark: ["#0b0b14", "#123a66", "#2f86d6", "#b9dcff"], light: ["#ffffff", "#b5d3f2", "#2c78c4", "#0b2f57"] },
+  guitar: { dark: ["#0b0b14", "#5a3208", "#d9822b", "#ffdfb5"], light: ["#ffffff", "#f8d2a4", "#d47513", "#5e2f00"] },
+  bass: { dark: ["#0b0b14", "#3d2a66", "#8d6bd8", "#ddd0ff"], light: ["#ffffff", "#d5c8f3", "#7450c4", "#2d1668"] },
+  strings: { dark: ["#0b0b14", "#5f1740", "#d24a92", "#ffc6e2"], light: ["#ffffff", "#f5bfda", "#c53480", "#5a0c38"] },
+};
 const PLAY = "M4 2.5v11l9.5-5.5z", PAUSE = "M4 2.5h3v11H4zM9 2.5h3v11H9z";
 const SEEK_SECONDS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5 };
 const rolls = new Set(); // those on the page, to be drawn again when the theme changes
 
-function ramp(theme) {
-  const stops = RAMPS[theme].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+function ramp(theme, layer) {
+  const stops = (HUES[layer]?.[theme] ?? RAMPS[theme]).map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   return Array.from({ length: 256 }, (_, level) => {
     const place = level / 255 * (stops.length - 1), index = Math.min(Math.floor(place), stops.length - 2);
     return stops[index].map((from, i) => from + (stops[index + 1][i] - from) * (place - index));
@@ -18,13 +25,13 @@ function ramp(theme) {
 }
 
 class Roll {
-  constructor(png, shared) {
+  constructor(piece, shared) {
     this.shared = shared;
+    this.beats = piece.beats ?? [];
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.shown = true;
-    this.image = new Image();
-    this.image.src = `data:image/png;base64,${png}`;
-    this.image.decode().then(() => this.read());
+    this.images = piece.rolls.map((png) => fill(new Image(), { src: `data:image/png;base64,${png}` }, []));
+    Promise.all(this.images.map((image) => image.decode())).then(() => this.read());
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.canvas);
     rolls.add(this);
@@ -36,18 +43,25 @@ class Roll {
   }
 
   read() {
-    const { naturalWidth: width, naturalHeight: height } = this.image;
-    const context = fill(document.createElement("canvas"), { width, height }, []).getContext("2d");
-    context.drawImage(this.image, 0, 0);
-    this.pixels = context.getImageData(0, 0, width, height);
+    const { naturalWidth: width, naturalHeight: height } = this.images[0];
+    this.pixels = this.images.map((image) => {
+      const context = fill(document.createElement("canvas"), { width, height }, []).getContext("2d");
+      context.drawImage(image, 0, 0);
+      return context.getImageData(0, 0, width, height);
+    });
     this.draw();
   }
 
   coloured() {
-    const { width, height, data } = this.pixels;
-    const colours = ramp(darkTheme.matches ? "dark" : "light");
+    const { width, height } = this.pixels[0];
+    const layers = this.pixels.map((pixels) => pixels.data);
+    const colours = this.shared.layers.map((name) => ramp(darkTheme.matches ? "dark" : "light", name));
     const picture = new ImageData(width, height);
-    for (let i = 0; i < data.length; i += 4) picture.data.set([...colours[data[i]], 255], i);
+    for (let i = 0; i < picture.data.length; i += 4) { // of each cell the loudest layer shows
+      let loudest = 0;
+      for (let layer = 1; layer < layers.length; layer++) if (layers[layer][i] > layers[loudest][i]) loudest = layer;
+      picture.data.set([...colours[loudest][layers[loudest][i]], 255], i);
+    }
     const canvas = fill(document.createElement("canvas"), { width, height }, []);
     canvas.getContext("2d").putImageData(picture, 0, 0);
     return canvas;
@@ -71,6 +85,7 @@ class Roll {
       context.fillRect(area.left, 0, area.width, area.height);
     }
     if (this.shown) this.keys(context, area, ink, line);
+    if (this.shown) this.lines(context, area, style.getPropertyValue("--beat"));
     this.time(context, area, ink, line);
   }
 
@@ -94,6 +109,16 @@ class Roll {
     context.strokeRect(area.left - ROLL.keyboard - 2, 0.5, ROLL.keyboard, area.height - 1);
   }
 
+  // Thin lines at beats, stronger ones where bars begin.
+  lines(context, area, colour) {
+    context.fillStyle = colour;
+    for (const [second, isBar] of this.beats) {
+      context.globalAlpha = isBar ? 0.75 : 0.25;
+      context.fillRect(area.left + second / this.shared.seconds * area.width, 0, isBar ? 1.25 : 0.75, area.height);
+    }
+    context.globalAlpha = 1;
+  }
+
   time(context, area, ink, line) {
     const seconds = this.shared.seconds, marks = ticks(0, seconds, Math.max(area.width / 70, 2));
     for (const mark of marks) {
@@ -110,7 +135,7 @@ class Roll {
 class Player {
   constructor(piece, shared, title, note) {
     this.seconds = shared.seconds;
-    this.roll = new Roll(piece.roll, shared);
+    this.roll = new Roll(piece, shared);
     this.sound = element("audio", { preload: "none", src: `data:audio/mpeg;base64,${piece.sound}` });
     this.cursor = element("div", { class: "cursor" });
     this.bar = element("div", { class: "roll", role: "slider", tabindex: "0", "aria-valuemin": "0",
@@ -127,6 +152,16 @@ class Player {
     this.call(title, note);
     this.listen();
     this.show();
+  }
+
+  // Links that save the piece: not in the blind mode, where names would tell.
+  offer(piece) {
+    const name = this.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "piece";
+    const link = (words, kind, ending, data) => data ? element("a", { href: `data:${kind};base64,${data}`,
+      download: `${name}.${ending}`, "aria-label": `Save ${this.title} as ${words}` }, words) : null;
+    this.figure.append(element("p", { class: "save" }, "Save: ", link("MP3", "audio/mpeg", "mp3", piece.sound), " ",
+      link("MIDI", "audio/midi", "mid", piece.midi)));
+    return this;
   }
 
   call(title, note = "") {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from musigan.machine.reporting import duration
+from musigan.machine.cores import usable_cores
+from musigan.machine.reporting import counted, duration
 from musigan.rolls import keyboard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from musigan.checkpoints.checkpoint import Checkpoint
     from musigan.rolls.keysettings import KeySettings
     from musigan.store import ItemInfo, Reader
@@ -33,6 +38,16 @@ def run_rows(saved: Checkpoint, history: Sequence[Mapping[str, Any]]) -> Rows:
     if seconds is not None:
         rows.insert(3, ["time spent", duration(seconds)])
     return rows
+
+
+def place_rows(checkpoint: Path) -> Rows:
+    """Return the rows that say when the checkpoint was saved, and on what machine this is said."""
+    saved = datetime.fromtimestamp(checkpoint.stat().st_mtime, UTC)
+    machine = f"{platform.system()} {platform.machine()}, {counted(usable_cores(), 'cores')}"
+    return [
+        ["saved", f"{saved:%Y-%m-%d %H:%M} UTC"],
+        ["page made on", f"{machine}, Python {platform.python_version()}"],
+    ]
 
 
 def settings_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -20,8 +20,11 @@ import soundfile
 
 from musigan import report, store
 from musigan.errors import CheckpointError, MusiganError, StoreError, UsageError
+from musigan.midi.transcription import Transcriber
 from musigan.pictures import png
 from musigan.report import history, listening, summary
+from musigan.rolls.beats import Beats
+from musigan.rolls.tracks import layers_of
 from tests import tiny
 from tests.helpers import one_line, run_each
 from tests.reports import CHOICES, NASTY, SECONDS, Counter, gather, write_run, write_songs
@@ -145,7 +148,7 @@ def test_nothing_but_the_music_tells_real_from_drawn(content: dict[str, Any]) ->
     heard = [decoded(piece) for piece in pieces]
     assert len({(signal.shape, rate) for signal, rate in heard}) == 1
     assert heard[0][0].shape[1] == pytest.approx(SECONDS * heard[0][1], rel=0.01)
-    sizes = {base64.b64decode(piece["roll"])[16:24] for piece in pieces}
+    sizes = {base64.b64decode(png)[16:24] for piece in pieces for png in piece["rolls"]}
     assert len(sizes) == 1
     levels = [listening.a_weighted_rms(signal, rate) for signal, rate in heard]
     assert max(levels) < 1.12 * min(levels)  # 1 dB
@@ -214,6 +217,74 @@ def test_stores_that_do_not_fit_are_refused(folder: Path) -> None:
         gather(folder, choices=dataclasses.replace(CHOICES, seconds=3.0))
     with pytest.raises(UsageError, match="cannot choose 5 among 4"):
         report.MusicSelection(count=5, of=4)
+
+
+def test_each_metric_says_what_it_means_and_which_way_is_better() -> None:
+    from musigan.metrics import evaluation, pieces
+
+    for metric in (*evaluation.METRICS, *pieces.METRICS):
+        about = history._about(metric.name)
+        assert about[0].isupper(), metric.name
+        assert re.search(r"is better|Best as in held-out songs", about), metric.name
+    assert history._about("unheard of") == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages", "held_out", "reason"),
+    [
+        ({"evaluate_every": 20}, ["composer"], False, "no songs are held back"),
+        ({"evaluate_every": 0}, ["composer"], None, "--evaluate-every is 0"),
+        ({"evaluate_every": 20}, [], None, "no epoch is finished"),
+        ({"evaluate_every": 20}, ["codec", "codec"], None, "its codec stage comes before"),
+        ({"evaluate_every": 20}, ["codec", "composer"], None, "every 20 epochs, and it has done 2"),
+        ({"evaluate_every": 2}, ["codec", "composer"], None, "too few, or too short"),
+    ],
+)
+def test_the_page_says_why_nothing_was_measured(
+    settings: dict[str, int], stages: list[str], held_out: bool | None, reason: str
+) -> None:
+    entries = [{"stage": stage, "total_epoch": number} for number, stage in enumerate(stages, 1)]
+    assert reason in history.not_measured(settings, entries, held_out)
+    assert history.not_measured(settings, [{"evaluation": {}}], held_out) == ""
+
+
+def test_a_critic_that_was_not_taught_ranks_nothing(folder: Path) -> None:
+    from musigan.checkpoints import checkpoint as checkpoints
+
+    saved = checkpoints.load(folder / "ckpt.pt")
+    music = report.gathering._sampled_music(saved, "cpu", None, CHOICES, Counter, is_taught=False)
+    assert (music.has_critic, music.is_untaught, music.worse) == (False, True, [])
+    assert [(clip.title, clip.note) for clip in music.better] == [("Piece 1", ""), ("Piece 2", "")]
+    taught = report.gathering._sampled_music(saved, "cpu", None, CHOICES, Counter, is_taught=True)
+    assert (taught.has_critic, taught.is_untaught, len(taught.worse)) == (True, False, 1)
+
+
+def test_pieces_can_be_saved_but_not_those_of_the_blind_test(content: dict[str, Any]) -> None:
+    shown = [*content["music"]["best"], *content["music"]["real"]]
+    assert all({"midi", "sound", "beats"} <= set(piece) for piece in shown)
+    assert all(set(piece) == {"title", "note", "sound", "rolls"} for r in content["blind"] for piece in r["pieces"])
+    assert content["music"]["layers"] == ["notes"]
+    roll = np.zeros((2, tiny.KEYS, 60), np.float32)
+    roll[:, 4, 10:50] = 0.8
+    transcriber = Transcriber.of_store(tiny.HEADER)
+    assert base64.b64decode(listening._midi(listening.Clip(roll, "a note"), transcriber))[:4] == b"MThd"
+    assert listening._midi(listening.Clip(0 * roll, "no note"), transcriber) == ""
+
+
+def test_drums_are_a_layer_and_beats_are_lines() -> None:
+    beats = Beats(np.array([0.1, 0.6, 1.1, 9.0]), np.array([1, 2, 1, 2]), 1.0)
+    assert listening._beat_lines(beats, 2.0) == [[0.1, True], [0.6, False], [1.1, True]]
+    assert listening._beat_lines(Beats.none(), 2.0) == []
+    roll = np.zeros((3, tiny.KEYS, tiny.FRAMES), np.float32)
+    roll[:2, 3], roll[2, 5] = 0.5, 0.5
+    names, planes = layers_of(roll, ("left", "right", "drums"))
+    assert (names, planes.shape) == (("notes", "drums"), (2, tiny.KEYS, tiny.FRAMES))
+
+
+def test_the_page_says_when_and_where(content: dict[str, Any], folder: Path) -> None:
+    rows = dict(content["run"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", rows["saved"])
+    assert "core" in rows["page made on"]
 
 
 # -- summaries and the page ---------------------------------------------------------------------------------------
