@@ -96,7 +96,7 @@ def run(command: str, home: Path) -> None:
         capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n  {done.returncode}: {done.stderr.strip()}"
-    assert all((home / output).exists() for output in outputs(command) if "--split" not in command), command
+    assert all((home / output).exists() for output in outputs(command) if "split " not in f"{command} "), command
 
 
 def outputs(line: str) -> list[str]:

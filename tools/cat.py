@@ -32,7 +32,7 @@ def main(
     from musigan.store.joining import StoreSequence, join
 
     session.check_output(output, force)
-    stores = StoreSequence(sources or ["-"], session)
+    stores = StoreSequence(sources or ["-"], session, once=False)
     with session.writer(output, force, stores.header, compress) as writer:
-        join(stores, writer, session, once=False)
+        join(stores, writer, session)
     session.summary(f"{writer.items} songs")

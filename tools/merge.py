@@ -37,6 +37,6 @@ def main(
     for name in stores.disagreed:
         session.say(f"the stores differ in {name}: each song keeps its own, and the new store names none")
     with session.writer(output, force, stores.header, compress) as writer:
-        left_out = join(stores, writer, session, once=True)
+        left_out = join(stores, writer, session)
     copies = f", {left_out} that came twice left out" if left_out else ""
     session.summary(f"{writer.items} songs{copies}")

@@ -11,12 +11,13 @@ The group's attributes under "musigan" (`StoreHeader`) give the format of all it
 `chunk_seconds`; for keys also `frame_seconds`, `low_key`, `high_key`, `band`, and `tracks` (the names of the channels:
 instruments, or left, right and drums) where these are not just the sides of a recording. An item's attributes (`Song`)
 describe the song: `title`, `artist`, `source`, `split`, `starts` (seconds at which each pair or chunk begins),
-`seconds` where the last chunk is padded, and `level`, the factor back to full scale. Blocks are little-endian and
-uncompressed, one pair or chunk each, so a block can be memory-mapped and nothing expands while it is read.
+`seconds` where the last chunk is padded, and `level`, the factor back to full scale. Blocks are little-endian, one pair
+or chunk each: plain on pipes and, unless one asks, in files, where a block can be memory-mapped; of keys in a folder or
+at a URL in zstd, several in a shard (packing). Nothing expands beyond what its metadata declares.
 
 On a pipe and in a file, the group is a ZIP of stored (uncompressed) entries, see zipstream: `zarr.json`, then the
-items in order. In a folder or at a URL the group's own `zarr.json` is written last, with the number of items: without
-it there is no store. Plain Zarr reads and writes the same bytes.
+items in order. In a folder or at a URL the group's own `zarr.json` is written last, with the number of items and all
+their metadata (together): without it there is no store. Plain Zarr reads and writes the same bytes.
 """
 
 from musigan.store.header import FORMAT, StoreHeader

@@ -92,12 +92,13 @@ class FirstCopies:
 class StoreSequence:
     """Stores of the same settings, read one after the other; `header` is that of all their songs.
 
-    Those on disk are open in their turn only, as there may be more of them than a program may have open. Raises
-    StoreError where they were made with different settings, UsageError for a pipe that is named twice.
+    Those on disk are open in their turn only, as there may be more of them than a program may have open. `once`: to be
+    put together so that each song comes once and all are cut alike. Raises StoreError where they were made with
+    different settings, UsageError for a pipe that is named twice.
     """
 
-    def __init__(self, sources: Sequence[str], session: ToolSession) -> None:
-        self._sources, self._session = tuple(sources), session
+    def __init__(self, sources: Sequence[str], session: ToolSession, once: bool = True) -> None:
+        self._sources, self._session, self.once = tuple(sources), session, once
         self._pipes: dict[str, Reader] = {}
         headers, forms = [], []
         for source in self._sources:
@@ -111,7 +112,7 @@ class StoreSequence:
             forms += [(reader.source, item.info) for item in islice(reader, 1)]
             reader.close()
         self.header = joint_header(headers)
-        for form in forms[1:]:
+        for form in forms[1:] if once else ():
             require_same_form(forms[0], form)
         self.disagreed = [
             name for name in SHARED_OR_NONE if getattr(self.header, name) is None
@@ -125,23 +126,20 @@ class StoreSequence:
                 yield reader
 
 
-def join(stores: StoreSequence, writer: Writer, reporter: Reporter, once: bool) -> int:
-    """Write the songs of several stores into one; `once`: without those that an earlier store has.
-
-    Returns how many of these were left out.
-    """
+def join(stores: StoreSequence, writer: Writer, reporter: Reporter) -> int:
+    """Write the songs of several stores into one; return how many were left out, as an earlier store has them."""
     copies = FirstCopies()
     progress = reporter.progress(stores.header.expected, "songs")
     first: tuple[str, ItemInfo] | None = None
     for reader in stores:
-        chosen = reader.chosen(lambda info: not (once and copies.is_copy(info.song)))
+        chosen = reader.chosen(lambda info: not (stores.once and copies.is_copy(info.song)))
         for number, item in enumerate(usable(chosen, reporter.skip)):
             first = first or (reader.source, item.info)
-            if not number:
+            if stores.once and not number:
                 require_same_form(first, (reader.source, item.info))
             with working_on(item.title):
                 writer.add(item.array, item.dimension_names, item.song)
-            if once:
+            if stores.once:
                 copies.add(item.song)
             progress.step(item.title)
         copies.next_store()

@@ -30,9 +30,9 @@ def keys(path: Path, contents: str, header: store.StoreHeader = HEADERS["keys"],
 def joined(folder: Path, *sources: str, once: bool = True) -> tuple[list[str], int]:
     """Join stores; return the titles, and how many songs were left out."""
     session, target = Session(), folder / "joined"
-    stores = StoreSequence(sources, session)
+    stores = StoreSequence(sources, session, once)
     with store.write(str(target), stores.header) as writer:
-        left_out = join(stores, writer, session, once)
+        left_out = join(stores, writer, session)
     return [item.title for item in items(target)], left_out
 
 
@@ -52,7 +52,7 @@ def test_items_are_the_same_bytes(tmp_path: Path) -> None:
             writer.add(item.array, item.dimension_names, item.song)
     stores = StoreSequence((one, two), session)
     with store.write(str(parts), stores.header) as writer:
-        join(stores, writer, session, once=True)
+        join(stores, writer, session)
     files = [path.relative_to(whole) for path in whole.rglob("0*/**/*") if path.is_file()]
     assert len(files) == 3 * (1 + 1)  # metadata, and the shard of both blocks
     for name in files:
@@ -88,6 +88,7 @@ def test_chunks_do_not_go_with_pairs(tmp_path: Path) -> None:
         writer.add(np.ones((2, 1, 4, 3), np.float16), ("chunks", "channels", "keys", "frames"), Song())
     with pytest.raises(StoreError, match="chunks"):
         StoreSequence((one, two), Session())
+    assert len(joined(tmp_path, one, two, once=False)[0]) == 2  # though they can be listened to
 
 
 def test_a_header_keeps_what_all_say() -> None:

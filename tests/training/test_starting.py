@@ -121,7 +121,7 @@ def test_several_stores_are_learned_from_as_their_merged_one(tmp_path: Path, one
     session = Session()
     stores = StoreSequence((str(tmp_path / "one"), str(tmp_path / "two.zarr")), session)
     with store.write(str(tmp_path / "both"), stores.header) as writer:
-        join(stores, writer, session, once=True)
+        join(stores, writer, session)
     (tmp_path / "tiny.yaml").write_text(write_yaml({"network": tiny.NETWORKS["mlp"], "sample_every": 0}))
 
     def train(names: str, output: str, **fields: Any) -> None:
