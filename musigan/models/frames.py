@@ -41,6 +41,7 @@ USUAL_OF_DRUMS = (-7.1, 1.3, 0.66, -1.6, -0.1, -2.7)
 SIDES = 2  # channels in which a key is a pitch: most often left and right of a recording
 SIDES_COUPLING, SIDES_CORRELATION, SIDES_PULL = 12.0, (0.94, 0.75), 0.1
 BLOCK_STEPS = 100  # steps of noise drawn at once
+PROFILES = 96  # songs' running means, one of which a piece from nothing begins with
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -82,6 +83,8 @@ class FrameGenerator(nn.Module):
 
     flow_steps = 0  # from noise to latents
     temperature = 1.0  # of `extend`
+    profiles: Tensor
+    profile_weights: Tensor
 
     def __init__(self, settings: FrameSettings, cell: Cell, shape: RollShape) -> None:
         super().__init__()
@@ -97,6 +100,9 @@ class FrameGenerator(nn.Module):
             self.means = RunningMeans(tuple(frames / s.step_frames for frames in s.memory_frames), shape)
             self.recall = nn.Conv1d(self.means.features, s.key_width + outputs, 1, bias=False)
             self._begin_by_means(self.means)
+            sums, weights = self.means.none(PROFILES)
+            self.register_buffer("profiles", sums)
+            self.register_buffer("profile_weights", weights)  # 0: no profiles yet
         self.out_proj = nn.Conv1d(s.key_width, outputs, 1, bias=False)
         nn.init.normal_(self.out_proj.weight, std=0.05)
         self.usual = nn.Parameter(torch.tensor(USUAL)[:, None, None].repeat(1, shape.channels, shape.keys))
@@ -307,7 +313,7 @@ class FrameGenerator(nn.Module):
 
         `temperature` multiplies the noise: logits are divided by it, deviations multiplied.
         """
-        state = self._initial_state(1) if past is None or not past.shape[-1] else self._state_after(past)
+        state = self._state_from_nothing(rng) if past is None or not past.shape[-1] else self._state_after(past)
         block_frames, blocks, frames_left = BLOCK_STEPS * self.settings.step_frames, [], frames
         while frames_left > 0:
             block, state = self._sample(temperature * self.draw(1, min(block_frames, frames_left), rng), state)
@@ -323,6 +329,34 @@ class FrameGenerator(nn.Module):
         means = None if self.means is None else self.means.none(batch)
         return SequenceState(None, self.start.expand(batch, 1, -1), features, last, means)
 
+    def _state_from_nothing(self, rng: torch.Generator) -> SequenceState:
+        """Return the state before the first frame, (1, ...), with the running means of a random song, where known.
+
+        Keys that were drawn each for itself are in no key, and the means would have the music stay there.
+        """
+        state = self._initial_state(1)
+        if self.means is None or not bool(self.profile_weights.any()):
+            return state
+        number = int(torch.randint(PROFILES, (), generator=rng))
+        return state._replace(means=Means(self.profiles[number : number + 1], self.profile_weights))
+
+    @torch.no_grad()
+    def balance(self, real: Tensor, rng: torch.Generator) -> None:
+        """Keep the running means of real rolls (B, C, K, T), for pieces from nothing to begin with."""
+        if self.means is None:
+            return
+        means = self._means_after(self._frames(real))
+        self.profiles.copy_(means.sums[torch.arange(PROFILES, device=real.device) % len(real)])
+        self.profile_weights.copy_(means.weights)
+
+    def _means_after(self, frames: Tensor) -> Means:
+        """Return the running means after frames (B, T, C, K), whole steps."""
+        assert self.means is not None
+        means = self.means.none(len(frames))
+        for step in frames.split(self.settings.step_frames, 1):
+            means = self.means.after(means, step.mean(1))
+        return means
+
     def _state_after(self, past: Tensor) -> SequenceState:
         """Return the state after past (B, C, K, P).
 
@@ -332,11 +366,7 @@ class FrameGenerator(nn.Module):
         features = self._features(frames)
         inputs = torch.cat((self.start.expand(len(past), 1, -1), self.in_proj(features.flatten(2))), 1)
         _, memory = self.cell(inputs[:, :-1])
-        means = None
-        if self.means is not None:
-            means = self.means.none(len(past))
-            for step in frames.split(self.settings.step_frames, 1):
-                means = self.means.after(means, step.mean(1))
+        means = None if self.means is None else self._means_after(frames)
         return SequenceState(memory, inputs[:, -1:], features[:, -1:], frames[:, -1], means)
 
     def _sample(self, noise: Tensor, place: SequenceState) -> tuple[Tensor, SequenceState]:

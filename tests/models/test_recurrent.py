@@ -234,6 +234,28 @@ def test_an_untaught_network_begins_the_keys_that_it_heard() -> None:
     assert begins[False][:2].std() < 0.3
 
 
+def test_a_piece_from_nothing_begins_with_the_means_of_a_song() -> None:
+    """Of songs of low keys and songs of high ones, each piece is of one; without means nothing changes."""
+    real = torch.zeros(4, 2, 20, 60)
+    real[:2, :, 3:6], real[2:, :, 14:17] = 0.6, 0.6
+    generator: Any = models.build("lstm", tiny.NETWORKS["lstm"], RollShape(2, 20, 60))["generator"].eval()
+    before = generator.extend(None, 60, rng(1))
+    with torch.no_grad():
+        frames, _ = generator._sample(generator.draw(1, 60, rng(1)), generator._initial_state(1))
+    assert torch.equal(before, frames.permute(0, 2, 3, 1))
+    generator.balance(real, rng())
+    low = []
+    for seed in range(12):
+        means = generator._state_from_nothing(rng(seed)).means.values[0, 0, 0]
+        low.append(bool(means[3:6].min() > 3 * means[14:17].max()))
+        assert low[-1] or means[14:17].min() > 3 * means[3:6].max()
+    assert 0 < sum(low) < 12
+    assert not torch.equal(before, generator.extend(None, 60, rng(1)))
+    plain: Any = models.build("lstm", {**tiny.NETWORKS["lstm"], "memory_frames": []}, RollShape(2, 20, 60))["generator"]
+    plain.balance(real, rng())
+    assert plain._state_from_nothing(rng()).means is None
+
+
 def test_temperature_takes_more_chances() -> None:
     generator: Any = built("lstm")["generator"].eval()
     cool, warm = (
