@@ -53,7 +53,8 @@ from tests import midifiles, sounds, stores, tiny
 
 Change = Callable[[bytes, random.Random], bytes]
 BATCH = 40  # inputs of a process
-LONGEST_SECONDS, MOST_KIB = 20.0, 1 << 20
+LONGEST_SECONDS, LONGEST_WAIT_SECONDS, MOST_KIB = 20.0, 120.0, 1 << 20
+TOO_LONG = f"more than {LONGEST_SECONDS:g} s"
 SEED = 1
 NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\1\0", b"\x7f\xff\xff\xff")
 VALUES = (math.nan, math.inf, -1, 0, 1, 0.5, 1e308, 1e-300, 10**30, 1 << 31, 1 << 63, None, True, "", "x", "1", [], {})
@@ -238,6 +239,7 @@ def read_batch(kind: Kind, seed: str, count: int, path: Path, results: int) -> N
     """Read a batch, in a process of its own; each outcome is a line written to `results`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what decoders print
     for data in inputs(kind, seed, count):
+        signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)  # of its own time: others may be busy; then it is ended
         found = outcome(kind, data, path).replace("\n", " ")
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MOST_KIB:
             found = f"{kind.name}: more than 1 GB"
@@ -261,8 +263,8 @@ def run_batch(kind: Kind, seed: str, count: int, folder: Path, report: Report) -
     outcomes, rest, ended = list[str](), b"", ""
     with os.fdopen(reading, "rb", buffering=0) as lines:
         while not ended:
-            if not select.select([lines], [], [], LONGEST_SECONDS)[0]:
-                ended = f"{kind.name}: more than {LONGEST_SECONDS:g} s"
+            if not select.select([lines], [], [], LONGEST_WAIT_SECONDS)[0]:
+                ended = f"{kind.name}: waits for more than {LONGEST_WAIT_SECONDS:g} s"
                 os.kill(child, signal.SIGKILL)
             elif data := lines.read(1 << 16):
                 *whole, rest = (rest + data).split(b"\n")
@@ -271,7 +273,8 @@ def run_batch(kind: Kind, seed: str, count: int, folder: Path, report: Report) -
                 break
     _, status = os.waitpid(child, 0)
     if status and not ended:
-        ended = f"{kind.name}: the process ended with {os.waitstatus_to_exitcode(status)}"
+        code = os.waitstatus_to_exitcode(status)
+        ended = f"{kind.name}: " + (TOO_LONG if code == -signal.SIGPROF else f"the process ended with {code}")
     outcomes += [ended] if ended else []
     for number, (found, data) in enumerate(zip(outcomes, inputs(kind, seed, count), strict=False)):
         report.counts[found if found in ("read", "refused") else "wrong"] += 1
@@ -287,8 +290,8 @@ def fuzz(seconds: float, seed: int, most: int | None, folder: Path, say: Callabl
     """Read changed inputs for so many seconds, or so many of them, kind after kind."""
     warnings.simplefilter("ignore")
     ffmpeg.find_ffmpeg = partial(lambda: None)  # type: ignore[assignment]  # it is not ours that would be tried
-    report, end, batch = Report(), time.monotonic() + seconds, 0
-    every = kinds(folder)
+    report, every, batch = Report(), kinds(folder), 0
+    end = time.monotonic() + seconds
     while time.monotonic() < end and (most is None or report.inputs < most):
         kind = every[batch % len(every)]
         run_batch(kind, f"{seed} {batch}", BATCH, folder, report)
