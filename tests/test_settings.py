@@ -205,12 +205,12 @@ def test_preset_by_device() -> None:
     [
         (
             {"prior": {"drawz": 3}},
-            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws, past_noise, past_unknown; "
+            "unknown setting 'prior.drawz'; known here: learning_rate, betas, draws, beats, past_noise, past_unknown; "
             "did you mean 'draws'?",
         ),
         (
             {"prior": {"zzz": 3}},
-            "unknown setting 'prior.zzz'; known here: learning_rate, betas, draws, past_noise, past_unknown",
+            "unknown setting 'prior.zzz'; known here: learning_rate, betas, draws, beats, past_noise, past_unknown",
         ),
         ({"epochs": 0}, "--epochs 0: expected a whole number, at least 1"),
         ({"pretrain_epochs": -1}, "--pretrain-epochs -1: expected null or a whole number, at least 0"),

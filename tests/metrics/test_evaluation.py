@@ -111,7 +111,7 @@ def test_a_store_that_holds_none_back_is_halved_by_content(tmp_path: Path) -> No
 
 def test_one_song_is_not_enough(tmp_path: Path) -> None:
     write_songs(tmp_path / "one", [song(1, 20, keys=11, frames=25)], ["train"])
-    with pytest.raises(MusiganError, match=r"1 songs cannot be divided.*more songs") as caught:
+    with pytest.raises(MusiganError, match=r"1 song cannot be divided.*more songs") as caught:
         music_of(tmp_path / "one")
     assert "\n" not in str(caught.value)
 

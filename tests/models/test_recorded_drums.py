@@ -16,6 +16,7 @@ from musigan.datasets.domains import Domains
 from musigan.datasets.rolls import AugmentSettings, RollDataset
 from musigan.errors import StoreError
 from musigan.models.augmentation import Augmentation
+from musigan.models.bars.settings import BarSettings
 from musigan.rolls.scenes import SCENE, SCENES_WITHOUT_DRUMS
 from musigan.sampling.sampler import Sampler
 from musigan.store import open_reader
@@ -99,6 +100,7 @@ def test_songs_are_encoded_in_other_keys_with_the_same_drums(folder: Path) -> No
         """What SongLatents needs of a generator; it keeps the rolls that it sees."""
 
         latent_mean, codec = torch.zeros(3), type("Codec", (), {"latent_dim": 3})
+        settings = BarSettings()
 
         def encode(self, roll: torch.Tensor) -> Any:
             seen.append(roll[0].numpy())

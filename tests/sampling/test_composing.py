@@ -202,7 +202,7 @@ def test_songs_are_followed_by_their_minutes(sampler: Sampler) -> None:
             sampler.family,  # type: ignore[arg-type]
         )
         rng = torch.Generator().manual_seed(1)
-        return [composing._outline(known, request, rng).style for _ in range(200)]
+        return [composing._outline(known.store.outlines, request, rng).style for _ in range(200)]
 
     even = drawn(of(60, 60.0), of(180, 180.0))
     assert 70 < even.count("60") < 130

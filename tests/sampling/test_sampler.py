@@ -37,7 +37,7 @@ def sampler(name: str = "musigan", **changes: Any) -> Sampler:
     return Sampler(networks, SHAPE, MusicRecord(tiny.HEADER, 0.2), "sqrt", models.family(name))
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "lstm", "mdn-rnn", "answer", "musegan-seconds"])
 @pytest.mark.parametrize("frames", [1, 7, 24, 61])
 def test_any_length(name: str, frames: int) -> None:
     piece = sampler(name).piece(1, 1, frames)
@@ -47,7 +47,7 @@ def test_any_length(name: str, frames: int) -> None:
     assert np.isfinite(piece.roll).all()
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "answer", "musegan"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "answer", "musegan-seconds"])
 @pytest.mark.parametrize("frames", [1, 7])
 def test_pieces_shorter_than_a_roll_are_judged(name: str, frames: int) -> None:
     """Families of a fixed length judge the roll whose beginning the piece is."""
@@ -68,7 +68,7 @@ def test_what_is_no_number_is_not_drawn(name: str) -> None:
         drawing.piece(1, 1, 24)
 
 
-@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan"])
+@pytest.mark.parametrize("name", ["musigan", "original", "mlp", "rnn", "answer", "musegan-seconds"])
 def test_same_seed_same_bits(name: str) -> None:
     first = [p.roll for p in sampler(name).pieces(3, 40, seed=5)]
     again = [p.roll for p in sampler(name).pieces(2, 40, seed=5)]

@@ -287,7 +287,7 @@ def test_the_judge_prints_a_table(folder: Path, tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in lines[1:7]] == ["folk", "rock"] * 3
     assert "before   after    back" in lines[0]
     assert few.returncode == 1
-    assert "1 songs are held back" in one_line(few.stderr)
+    assert "songs held back: 1;" in one_line(few.stderr)
 
 
 def test_the_report_shows_songs_beside_what_they_became(folder: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_it_is_judged_and_shown(folder: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     text = (tmp_path / "page.html").read_text()
     assert '"epochs","4"' in text
-    assert '"judged":true' in text  # by a critic that was trained, though there is no history
+    assert '"untaught":false' in text  # a critic that was trained judged it, though there is no history
 
 
 def test_runs_begin_with_it_and_none_goes_on(folder: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_an_option_that_counts_something_says_its_default(told: dict[str, _help.
     }
     assert without == {
         "train-gan --minutes", "train-gan --steps-limit", "pretrain --minutes", "pretrain --steps-limit",
-        "music --epochs",
+        "music --epochs", "filter --min-seconds", "filter --max-seconds",
     }  # fmt: skip
 
 

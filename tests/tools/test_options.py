@@ -37,7 +37,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_folders_are_read_in_order_and_recordings_kept_once(music: Path, tmp_path: Path) -> None:
     done = run("mp3-to-npy", music, "-o", tmp_path / "out")
     assert done.returncode == 0
-    assert b"4 songs, 1 duplicates left out" in done.stderr
+    assert b"4 songs, 1 duplicate left out" in done.stderr
     found = items(tmp_path / "out")
     assert [item.song.source for item in found] == ["A.wav", "B-sides/1.wav", "B-sides/2.flac", "z.wav"]
     assert [item.array.shape for item in found] == [(2, seconds * helpers.RATE) for seconds in (26, 27, 28, 25)]

@@ -138,5 +138,5 @@ def test_a_home_that_cannot_be_written_is_no_reason_for_words(stores: dict[str, 
     plain = run("plot-keys", stores["wide"])
     done = run("plot-keys", stores["wide"], "-v", env=environment, cwd=tmp_path)
     assert done.returncode == 0
-    assert "1 items" in one_line(done.stderr)
+    assert "1 item" in one_line(done.stderr)
     assert done.stdout == plain.stdout

@@ -387,7 +387,7 @@ def test_few_songs_are_said_not_crashed_on(tmp_path: Path) -> None:
     run, data = start(keys, tiny.settings(batch_size=32))
     empty = tiny.dataset(keys, run.settings, "validation")
     assert loop.train(run, data, tmp_path / "ckpt.pt", reporter, validation=empty)
-    assert any("only 4 rolls of 1 songs" in note for note in reporter.notes)
+    assert any("only 4 rolls of 1 song" in note for note in reporter.notes)
 
 
 def test_average_follows_by_its_half_life() -> None:

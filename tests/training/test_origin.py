@@ -182,7 +182,7 @@ def test_words_on_stages_that_are_left_out(known: Path, tmp_path: Path) -> None:
         Start.of(request, "cpu", session).train(session)
         return [line for line in session.lines if "left out" in line or "no game" in line]
 
-    assert said("", epochs=1) == ["no game: all 1 epochs come before it; --epochs 2 or more would bring one"]
+    assert said("", epochs=1) == ["no game: the only epoch comes before it; --epochs 2 or more would bring one"]
     assert said("", epochs=4) == []
     (line,) = said("none", epochs=2, critic_epochs=1)
     assert "(codec)" in line

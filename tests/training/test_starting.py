@@ -156,5 +156,5 @@ def test_an_early_estimate_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("musigan.training.starting.ESTIMATE_SECONDS", -1)
     lines.progress(progress)
     lines.progress(progress)
-    assert session.lines == ["7 rolls/s: about 1 min 11 s to go; Ctrl-C saves and stops, --resume goes on"]
+    assert session.lines == ["6.7 rolls/s: about 1 min 11 s to go; Ctrl-C saves and stops, --resume goes on"]
     assert session.statuses == ["prior epoch 2/3 step 4/5, 7 rolls/s, 1 min 11 s left  flow 0.123"] * 3
