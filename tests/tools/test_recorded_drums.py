@@ -92,7 +92,7 @@ def test_pictures_show_drums(folder: Path) -> None:
     a, b, c, d = ((folder / name).read_bytes() for name in ("a.png", "b.png", "c.png", "d.png"))
     assert a != b
     assert c not in (a, b)
-    assert d == b
+    assert d not in (a, b)  # the key beside it names the drums, though none is struck
     done = call(folder, "plot-keys", "played", "-o", "e.png", "--track", "bass")
     assert "left, right, drums" in one_line(done.stderr)
 

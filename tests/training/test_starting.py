@@ -157,4 +157,4 @@ def test_an_early_estimate_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None
     lines.progress(progress)
     lines.progress(progress)
     assert session.lines == ["6.7 rolls/s: about 1 min 11 s to go; Ctrl-C saves and stops, --resume goes on"]
-    assert session.statuses == ["prior epoch 2/3 step 4/5, 7 rolls/s, 1 min 11 s left  flow 0.123"] * 3
+    assert session.statuses == ["prior 2/3 80%, 1 min 11 s left: flow 0.123"] * 3
