@@ -9,13 +9,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.files.remote import is_url
+from musigan.machine.reporting import counted
 from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
 from musigan.store.header import StoreHeader
@@ -33,7 +34,7 @@ from musigan.store.layout import (
     parse_group,
     parse_root,
 )
-from musigan.store.locations import url_map
+from musigan.store.locations import READY, url_children, url_map
 
 LARGE_DIRECTORY_BYTES = 1 << 20  # of some 1,000 songs of two minutes, whose metadata takes 20 MB of memory
 
@@ -266,6 +267,18 @@ class _FolderReader(_KeyedReader):
         self.has_checksums = all(info.packing.has_checksums for info in self._infos)
 
 
+def _missing(key: str, waiting: Callable[[], list[str]]) -> StoreError:
+    """Return the error of a key that is not there; of a store that many hands write (growing), how far it is."""
+    names: list[str] = []
+    if key == "zarr.json":
+        with suppress(OSError, StoreError):
+            names = waiting()
+    if not names:
+        return StoreError(f"{key} is missing: not a store, or one that was not finished")
+    songs = counted(sum("." not in name for name in names), "songs")
+    return StoreError(f"not finished, {songs} of it are ready: run the same musigan prepare again to complete it")
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Open a file without waiting for somebody to write it, as a named pipe would."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -285,7 +298,7 @@ def _folder_fetch(path: Path) -> Fetch:
                     raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
                 data = file.read(status.st_size)
         except (FileNotFoundError, NotADirectoryError, ValueError):
-            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+            raise _missing(key, lambda: os.listdir(path / READY)) from None
         except OSError as error:
             raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
         if not data:
@@ -304,7 +317,7 @@ def _url_fetch(url: str) -> Fetch:
         try:
             return memoryview(objects[key])
         except KeyError:
-            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+            raise _missing(key, lambda: url_children(url_map(f"{url.rstrip('/')}/{READY}"))) from None
         except Exception as error:  # each fsspec file system has error classes of its own
             raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
 
