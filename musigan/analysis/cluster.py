@@ -45,6 +45,7 @@ IN_FLIGHT = 3  # tasks for each thread of the workers: one at work, two that wai
 PLACED_AT_ONCE = 64  # songs of one task that moves them
 _SECONDS_BETWEEN_LOOKS = 5.0  # at how many workers there are
 _WAIT_SECONDS = 60  # for the first worker
+ANSWER_SECONDS = 20.0  # of a scheduler
 THERE = "contents"  # the note of what the store holds already
 
 
@@ -242,6 +243,8 @@ def prepare(
                 for _, future in _in_flight(client, batches, lambda some: client.submit(store.place, some, pure=False)):
                     _result(future)
                 store.finish(len(run.contents) + len(new))
+            elif run.contents:
+                store.tidy(len(run.contents))
         finally:
             run.save()
     return _words(run, len(new), len(found))
@@ -322,14 +325,15 @@ def open_client(scheduler: str = "", workers: int = 0) -> Iterator[Client]:
         with (
             dask.config.set({"distributed.worker.daemon": True}),
             LocalCluster(
-                n_workers=workers or usable_cores(), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                n_workers=workers or usable_cores(), threads_per_worker=1, dashboard_address=None,
+                worker_dashboard_address=None, silence_logs=50,
             ) as cluster,
             Client(cluster) as client,
         ):
             yield client
         return
     try:
-        client = Client(scheduler, timeout=20)
+        client = Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise MusiganError(f"--scheduler {scheduler}: no scheduler answers there ({failure_reason(error)})") from error
     with client:

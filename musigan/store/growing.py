@@ -284,6 +284,10 @@ class GrowingStore:
         header = self.current_header() or self.header
         header = replace(header, items=items, expected=items, format=PACKED, tool=library_versions())
         self._place.write("zarr.json", metadata.within(group_json(header)))
+        self.tidy(items)
+
+    def tidy(self, items: int) -> None:
+        """Remove what does not belong to a store of so many items, all of which readers find."""
         self._place.remove(READY)
         for name in self._numbered(self._place.names(""), items):
             self._place.remove(name)
