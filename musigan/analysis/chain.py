@@ -6,7 +6,7 @@ song's array and attributes are those that the pipe of the three gives.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +47,9 @@ class ChainRequest:
     a song as items of their own.
     """
 
-    decoding: DecodingRequest = DecodingRequest()
-    pairing: PairingRequest = PairingRequest()
-    analysis: AnalysisRequest = AnalysisRequest()
+    decoding: DecodingRequest = field(default_factory=DecodingRequest)
+    pairing: PairingRequest = field(default_factory=PairingRequest)
+    analysis: AnalysisRequest = field(default_factory=AnalysisRequest)
 
     def __post_init__(self) -> None:
         if self.decoding.channels == "keep":

@@ -9,6 +9,7 @@ given in the order of the files at the end, so the store is that of the pipe of 
 from __future__ import annotations
 
 import functools
+import logging
 import multiprocessing
 import os
 import time
@@ -182,7 +183,7 @@ class Preparation:
         return wrong
 
     def numbered(self) -> list[tuple[int, str]]:
-        """Number the songs that are new, in the order of the files; mark the rows of copies."""
+        """Return the songs that are new with their numbers, in the order of the files; mark the rows of copies."""
         numbers = {content: number for number, content in enumerate(self.contents, 1)}
         seen: dict[str, str] = {}
         new = []
@@ -321,12 +322,16 @@ def open_client(scheduler: str = "", workers: int = 0) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise MusiganError('musigan prepare needs Dask: pip install "musigan[dask]"') from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of what goes wrong we speak ourselves
     if not scheduler:
         with (
             dask.config.set({"distributed.worker.daemon": True}),
             LocalCluster(
-                n_workers=workers or usable_cores(), threads_per_worker=1, dashboard_address=None,
-                worker_dashboard_address=None, silence_logs=50,
+                n_workers=workers or usable_cores(),
+                threads_per_worker=1,
+                dashboard_address=None,
+                worker_dashboard_address=None,
+                silence_logs=logging.CRITICAL,
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -18,7 +18,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
-from musigan.store import StoreHeader, chunks
+from musigan.store import Array, StoreHeader, chunks
 from musigan.store.song import check_gaps
 from musigan.store.songs import usable
 from musigan.store.splits import sides_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from musigan.files.finding import MediaFile
     from musigan.machine.reporting import Reporter
     from musigan.sound.audio import Channels
-    from musigan.store import Item, Reader, Writer
+    from musigan.store import Item, Reader, Song, Writer
 
 
 class UnusableSong(MusiganError):
@@ -39,7 +39,6 @@ class UnusableSong(MusiganError):
 
 
 CANNOT_CUT, CANNOT_ANALYSE = "that could not be cut", "that could not be analysed"
-Side = tuple["npt.NDArray[Any]", "Song"]  # pairs of a song, and what is known of it
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class PairingRequest:
             expected=None if self.ends else waveforms.expected,  # a song becomes two items, or one
         )
 
-    def pairs_of(self, item: Item, header: StoreHeader) -> tuple[list[Side] | UnusableSong, int]:
+    def pairs_of(self, item: Item, header: StoreHeader) -> tuple[list[tuple[Array, Song]] | UnusableSong, int]:
         """Cut a song of a store of waveforms into pairs, one side or two; return why not if there are none.
 
         The number is how many pairs were dropped as silent.

@@ -124,7 +124,7 @@ def _rename(path: Path, target: Path) -> None:
 
 
 class _Url:
-    """A prefix of any fsspec file system. An object is there whole or not at all; an item's metadata is written last."""
+    """A prefix of any fsspec file system, whose objects are there whole or not: an item's metadata is written last."""
 
     def __init__(self, url: str) -> None:
         objects = url_map(url)
@@ -171,7 +171,7 @@ def noted(target: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class GrowingStore:
-    """A store of compressed items at an absolute path or URL, for processes to pass on; `header` is that of its songs."""
+    """A store of compressed items at an absolute path or URL; `header` is that of its songs. May be pickled."""
 
     target: str
     header: StoreHeader

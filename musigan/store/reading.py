@@ -19,6 +19,7 @@ from musigan.files.remote import is_url
 from musigan.machine.reporting import counted
 from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
+from musigan.store.caching import DiskCache, Fetch, most_bytes
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
@@ -135,9 +136,6 @@ class _StreamReader(Reader):
     def close(self) -> None:
         if self._owned:
             self._file.close()
-
-
-Fetch = Callable[[str], memoryview]  # of the bytes under a key; raises StoreError
 
 
 class _KeyedReader(Reader):
@@ -262,9 +260,15 @@ class _FolderReader(_KeyedReader):
 
     most_root_bytes = MAX_METADATA_BYTES + together.MAX_BYTES  # with that of all items
 
-    def __init__(self, source: str, fetch: Fetch) -> None:
+    def __init__(self, source: str, fetch: Fetch, cached: bool = False) -> None:
         super().__init__(source, fetch, _names_by_count)
         self.has_checksums = all(info.packing.has_checksums for info in self._infos)
+        self._cache = DiskCache(fetch, most) if cached and (most := most_bytes()) else None
+        self._fetch = self._cache or fetch
+
+    def close(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
 
 
 def _missing(key: str, waiting: Callable[[], list[str]]) -> StoreError:
@@ -333,15 +337,17 @@ def _names_by_count(header: StoreHeader) -> Iterable[str]:
 
 
 def open_reader(
-    source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None, in_order: bool = False
-) -> Reader:
+    source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None, in_order: bool = False,
+    cached: bool = False,
+) -> Reader:  # fmt: skip
     """Open a store: a binary file object or FIFO (read from front to back), a file, a folder or a URL.
 
     `kinds` are the kinds that the caller can use; `name` is the store's name in messages. With `in_order` any store is
-    read from front to back only, in memory that does not grow with the number of its items. Raises StoreError for
+    read from front to back only, in memory that does not grow with the number of its items; `cached` keeps what comes
+    from a URL on the disk while the reader is open, for those who read it again and again. Raises StoreError for
     another kind or a damaged store, MusiganError for a file that cannot be read.
     """
-    reader = _open_any(source, name, in_order)
+    reader = _open_any(source, name, in_order, cached)
     if kinds and reader.kind not in kinds:
         reader.close()
         advice = {"waveform": "mp3-to-npy", "pairs": "pair-chunks", "keys": "npy-to-keys"}[kinds[0]]
@@ -351,13 +357,14 @@ def open_reader(
     return reader
 
 
-def _open_any(source: str | IO[bytes], name: str | None, in_order: bool) -> Reader:
+def _open_any(source: str | IO[bytes], name: str | None, in_order: bool, cached: bool) -> Reader:
     if not isinstance(source, str):
         return _StreamReader(source, name or str(getattr(source, "name", "store")))
     label = name or source
     of_keys = _OrderedReader if in_order else _FolderReader
     if is_url(source):
-        return of_keys(source, _url_fetch(source))
+        fetch = _url_fetch(source)
+        return _OrderedReader(source, fetch) if in_order else _FolderReader(source, fetch, cached)
     path = Path(source)
     try:
         if path.is_dir():

@@ -40,8 +40,12 @@ def client() -> Iterator[Any]:
     """Two workers in this process."""
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None,
-            worker_dashboard_address=None, silence_logs=50,
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            silence_logs=50,
         ) as workers,
         distributed.Client(workers) as client,
     ):
@@ -92,9 +96,9 @@ def by_pipe(music: Path, folder: Path) -> Path:
     session, found = Session(), list(find_files([str(music)], AUDIO_SUFFIXES))
     with writer(folder / "waveforms", REQUEST.decoding.header(len(found))) as target:
         REQUEST.decoding.write(found, 1, target, session)
-    with store.open_reader(str(folder / "waveforms")) as reader:
-        with writer(folder / "pairs", REQUEST.pairing.header(reader.header)) as target:
-            REQUEST.pairing.write(reader, target, session)
+    reader = store.open_reader(str(folder / "waveforms"))
+    with reader, writer(folder / "pairs", REQUEST.pairing.header(reader.header)) as target:
+        REQUEST.pairing.write(reader, target, session)
     with store.open_reader(str(folder / "pairs")) as reader:
         analysis = REQUEST.analysis.begin(reader)
         with writer(folder / "keys.zarr", analysis.header) as target:
@@ -132,7 +136,7 @@ def test_songs_that_come_later_follow_those_that_are_there(client: Any, tmp_path
     before = files(target)
     write_songs(music, 1, 3)
     Path(f"{target}.jsonl").unlink()  # what is there is known by its content, too
-    words, session = prepare(client, music, target)
+    words, _ = prepare(client, music, target)
     assert words == "keys of 2 songs of 3 files, 1 were there"
     assert sources(target) == ["2.wav", "1.wav", "3.wav"]
     assert before.items() <= files(target).items()
@@ -154,7 +158,7 @@ def test_other_settings_other_places_and_nothing_usable_are_one_line(client: Any
         prepare(client, tmp_path / "bad", tmp_path / "none.zarr")
     assert not (tmp_path / "none.zarr").exists()
     assert [row["state"] for row in rows(tmp_path / "none.zarr")] == ["skipped"]
-    with pytest.raises(UsageError, match="holds bad.mp3 and is no store"):
+    with pytest.raises(UsageError, match=r"holds bad\.mp3 and is no store"):
         prepare(client, music, tmp_path / "bad")
     with pytest.raises(UsageError, match="is a file"):
         prepare(client, music, tmp_path / "bad" / "bad.mp3")
