@@ -175,10 +175,8 @@ class Preparation:
             if row is None or not row.content or row.content in seen:
                 continue
             seen.add(row.content)
-            outcome = self.outcomes.get(row.path)
-            if outcome is None:
-                continue
-            if outcome.differs or writers[row.content] > 1:
+            own = self.outcomes.get(row.path)
+            if own is not None and (own.differs or writers[row.content] > 1):
                 wrong.append(file)
         return wrong
 
@@ -268,7 +266,7 @@ def _in_flight(client: Client, tasks: Iterable[T], submit: Callable[[T], Future]
     """Yield tasks and their futures as they complete, with a few of them in flight for each thread of the workers."""
     from distributed import as_completed
 
-    waiting: dict[str, T] = {}
+    waiting: dict[Any, T] = {}
     completed, left = as_completed(), iter(tasks)
     most, looked = 1, 0.0
     with suppress(StopIteration):
@@ -290,7 +288,8 @@ def _outcome(future: Future) -> Outcome:
     from distributed import KilledWorker
 
     try:
-        return _result(future)  # type: ignore[no-any-return]
+        outcome: Outcome = _result(future)
+        return outcome
     except LostInput as error:
         return Outcome(reason=str(error), group=str(error))
     except KilledWorker:

@@ -52,8 +52,8 @@ class DecodingRequest:
     channels: Literal["stereo", "mono", "keep"] = "stereo"
     dtype: Literal["float16", "int16"] = "float16"
 
-    def header(self, expected: int) -> StoreHeader:
-        """Return the header of the store of waveforms of `expected` files."""
+    def header(self, expected: int | None) -> StoreHeader:
+        """Return the header of the store of waveforms of `expected` files; None: of nobody knows how many."""
         return StoreHeader("waveform", self.sample_rate, expected=expected)
 
     @property

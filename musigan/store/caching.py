@@ -1,8 +1,8 @@
 """Objects of a store at a URL on the local disk, so that each is fetched once in a run and not once an epoch.
 
-What was fetched first stays: an epoch visits every song once in a random order, so the object that was not used for the
-longest is the next to be used, and a cache that drops it has nothing when it is smaller than the store. One file without
-a name holds all, which the system removes however the run ends.
+What was fetched first stays. An epoch visits every song once in a random order, so the object that was not used for the
+longest is among the next, and a cache that drops it serves little where the store is larger. One file without a name
+holds all, which the system removes however the run ends.
 """
 
 from __future__ import annotations
