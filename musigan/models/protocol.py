@@ -69,6 +69,14 @@ class Autoencoder(Generator, Decoder, Protocol):
 
 
 @runtime_checkable
+class BeginsWithMusic(Autoencoder, Protocol):
+    """Autoencoder whose first weights come from music."""
+
+    def begin_with(self, rolls: Tensor) -> None:
+        """Set the first weights from rolls (B, C, K, T), unless there was training before."""
+
+
+@runtime_checkable
 class Flow(Generator, Protocol):
     """Generator with a flow from white noise to latents; stage `prior`."""
 
