@@ -222,10 +222,10 @@ def prepare(
     header = store.current_header()
     if header is not None:
         require_alike((target, header), ("these settings", store.header), ADVICE, (*SETTINGS, *SHARED_OR_NONE))
-    table = Table(target, request.settings())
     with store.open():
-        run = Preparation(found, table, store.contents(), reporter)
         ready = store.ready()
+        table = Table(target, request.settings(), is_begun=header is not None or bool(ready))
+        run = Preparation(found, table, store.contents(), reporter)
         left = run.unknown(ready)
         job = Job(request, store, uuid.uuid4().hex, device)
         if left and run.contents:
@@ -317,14 +317,12 @@ def open_client(scheduler: str = "", workers: int = 0) -> Iterator[Client]:
     Raises MusiganError where Dask is not installed, the scheduler does not answer or has no worker with musigan.
     """
     try:
-        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise MusiganError('musigan prepare needs Dask: pip install "musigan[dask]"') from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of what goes wrong we speak ourselves
     if not scheduler:
         with (
-            dask.config.set({"distributed.worker.daemon": True}),
             LocalCluster(
                 n_workers=workers or usable_cores(),
                 threads_per_worker=1,

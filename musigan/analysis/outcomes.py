@@ -46,16 +46,21 @@ class Row:
 class Table:
     """The rows of a store, by the files' paths; `settings` are those that songs of one store share."""
 
-    def __init__(self, target: str, settings: dict[str, Any]) -> None:
-        """Read the table of a store at an absolute path or URL. Raises StoreError where its settings are others."""
+    def __init__(self, target: str, settings: dict[str, Any], is_begun: bool = True) -> None:
+        """Read the table of a store at an absolute path or URL. Raises StoreError where its settings are others.
+
+        Not `is_begun`: there is nothing of the store, so what an earlier table says counts no more.
+        """
         self.name = f"{target.rstrip('/')}.jsonl"
         self.rows: dict[str, Row] = {}
         self._first = json.dumps({"musigan": "prepare", "settings": settings}, sort_keys=True) + "\n"
         self._file: IO[str] | None = None
         self._saved = time.monotonic()
-        lines = self._read().splitlines()
+        lines = self._read().splitlines() if is_begun else []
         if lines:
             self._refuse_others(lines[0])
+        elif not is_begun:
+            self.save(())
         for line in lines[1:]:
             with suppress(ValueError, TypeError):  # the last line of a killed run
                 row = Row(**json.loads(line))

@@ -158,6 +158,8 @@ def test_other_settings_other_places_and_nothing_usable_are_one_line(client: Any
         prepare(client, tmp_path / "bad", tmp_path / "none.zarr")
     assert not (tmp_path / "none.zarr").exists()
     assert [row["state"] for row in rows(tmp_path / "none.zarr")] == ["skipped"]
+    words, _ = prepare(client, music, tmp_path / "none.zarr", later)  # nothing of it is there: the settings are free
+    assert words == "keys of 1 song of 1 file"
     with pytest.raises(UsageError, match=r"holds bad\.mp3 and is no store"):
         prepare(client, music, tmp_path / "bad")
     with pytest.raises(UsageError, match="is a file"):
