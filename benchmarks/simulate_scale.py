@@ -27,7 +27,6 @@ from musigan.files.finding import MediaFile, Shard
 from musigan.store.chunks import is_validation
 from musigan.store.joining import FirstCopies
 from musigan.store.layout import item_name
-from musigan.store.song import Song
 
 SIZES = (1_000, 100_000, 10_000_000)
 MOST_MB = 2_000
@@ -108,14 +107,6 @@ def table(songs: int) -> str:
     return f"{len(rows):,} rows"
 
 
-def attributes(songs: int) -> str:
-    beats = tuple(float(beat) / 2 for beat in range(240))
-    kept = [
-        Song(source=source(n), content=c, starts=tuple(range(6)), beats=beats) for n, c in enumerate(contents(songs))
-    ]
-    return f"{len(kept):,} songs"
-
-
 def measured(step: Callable[[int], str], songs: int) -> tuple[float, float, str]:
     """Run a step in a process of its own; return its seconds of processor, how many MB it grew to, and what it says."""
     read, write = os.pipe()
@@ -144,7 +135,7 @@ def main() -> None:
             worst = max(worst, megabytes)
             print(f"{step.__name__:12}{songs:12,}{seconds:9.2f}{megabytes:8.0f}   {words}", flush=True)
     begin = time.perf_counter()
-    for step in (listing, table, attributes):
+    for step in (listing, table):
         songs = min(max(sizes), MOST_OBJECTS)
         _, megabytes, words = measured(step, songs)
         print(f"{step.__name__:12}{(megabytes - base) * 1e6 / songs:9.0f} bytes a file   {words}", flush=True)
