@@ -214,12 +214,14 @@ class GrowingStore:
         try:
             if not lock(descriptor):
                 raise MusiganError(f"{self.target}: another run is preparing it: wait for it, or choose another name")
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # where it holds songs, as it does after a failure
+                    folder.rmdir()
+                    Path(self.target).rmdir()
         finally:
             os.close(descriptor)
-            with suppress(OSError):  # where it holds songs, as it does after a failure
-                folder.rmdir()
-                Path(self.target).rmdir()
 
     def current_header(self) -> StoreHeader | None:
         """Return the header of what readers find; None where there is no store yet."""
