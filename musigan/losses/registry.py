@@ -153,7 +153,7 @@ _LOSSES = (
         "and of the song there and back from its own. Lower is better.",
     ),
     Loss(
-        "kind", None, "max(2 − logit of the other kind by all statistics of the transfer, 0)",
+        "kind", None, "max(1 − logit of the other kind by all statistics of the transfer, 0)",
         "How far a transferred song is from being taken for the other kind as a whole. Lower is better.",
     ),
     Loss(

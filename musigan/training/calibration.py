@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
 SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
-MOST_PLAYERS = 3  # for each of whom there are so many: an instrument rests in a part of the songs
+MOST_PLAYERS = 2  # for each of whom there are so many: an instrument rests in a part of the songs
 DEVIATIONS = (0.94, 1.18)  # of noise
 HALVINGS = 3
 TRIAL_BEATS = 4  # of which the time of all is reckoned

@@ -529,3 +529,11 @@ def test_the_kinds_are_told_apart_by_statistics_and_a_fake_is_moved_towards_its_
     assert (networks["critic"].tell(measured[0], 0) > 1).all()
     assert (networks["critic"].tell(measured[1], 1) > 1).all()
     assert (networks["critic"].tell(measured[0], 1) < -1).all()
+
+
+def test_statistics_of_silence_and_of_a_steady_sound_have_finite_gradients() -> None:
+    for loudness in (0.0, 0.5):
+        roll = torch.full((2, 2, SHAPE.keys, SHAPE.frames), loudness, requires_grad=True)
+        statistics(roll).sum().backward()
+        assert roll.grad is not None
+        assert torch.isfinite(roll.grad).all()

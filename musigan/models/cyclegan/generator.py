@@ -202,7 +202,7 @@ FAMILY = Family(
             "cycle": 0.5,
             "identity": 0.0,
             "place": 6.0,
-            "kind": 0.5,
+            "kind": 0.2,
             "likeness": 12.0,
             "harmony": 2.0,
         },

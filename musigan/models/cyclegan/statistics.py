@@ -62,7 +62,8 @@ def statistics(roll: Tensor) -> Tensor:
     classes = chroma(middle[:, None], HARMONY_FRAMES)  # (B, T', 12)
     likeness = F.cosine_similarity(classes[:, 2:], classes[:, :-2], dim=2, eps=1e-3)  # (B, T' - 2)
     harmony = likeness.sum(1) / max(likeness.shape[1], 1)
-    whole = torch.stack((loudness.mean(-1), loudness.std(-1), beat, harmony), 1)
+    deviation = (loudness.var(-1) + 1e-6).sqrt()  # the root has no slope at 0
+    whole = torch.stack((loudness.mean(-1), deviation, beat, harmony), 1)
     bands = (_summed(level, BAND_KEYS) / BAND_KEYS + 1e-4).sqrt()
     return torch.cat((bands, *ratios, whole), 1)
 

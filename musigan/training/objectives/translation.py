@@ -16,8 +16,8 @@ from musigan.losses.translation import harmony, l1_difference, likeness
 from musigan.models.protocol import FakePool, KindCritic, KindStatistics, Translator
 from musigan.training.objectives.base import BatchCache, Objective, StepContext, Terms, noise_like
 
-SURE = 2.0  # logit from which on music is taken for its kind well enough
-STATISTICS_NOISE = 0.5  # deviations
+SURE = 1.0  # logit from which on music is taken for its kind well enough
+STATISTICS_NOISE = 1.0  # deviations
 
 
 class Translation(Objective):
