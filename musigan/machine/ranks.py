@@ -29,7 +29,7 @@ _FAILED = "musigan/failed"  # key of the store that all share: how many ranks ha
 
 
 class Ranks:
-    """This process as rank `number` of `size`; it is number `local` of those on its machine.
+    """A process as rank `number` of `size`; it is number `local` of those on its machine.
 
     One that is alone has nothing to wait for, and all that is done with others does nothing.
     """
@@ -113,7 +113,9 @@ class Ranks:
         if kind != "cuda":
             raise SettingsError(f"--device {name}: {self.size} processes train on CPUs or NVIDIA GPUs: --device cpu")
         if name != kind:
-            raise SettingsError(f"--device {name} is one for all {self.size} processes: --device cuda gives each its own")
+            raise SettingsError(
+                f"--device {name} is one for all {self.size} processes: --device cuda gives each its own"
+            )
         import torch
 
         count = torch.cuda.device_count()
@@ -187,9 +189,8 @@ class Ranks:
 
         with torch.no_grad():
             flat = torch.cat([value.reshape(-1).view(torch.uint8) for value in values])
-            with self._heard():
-                self.wait()
-                _distributed().broadcast(flat, 0, group=self._group_of(flat))
+            self.wait()
+            self._spread(flat)
             _copy_back(flat, values)
 
     def of_first(self, value: T) -> T:
@@ -205,6 +206,10 @@ class Ranks:
         distributed = _distributed()
         with self._heard():
             distributed.all_reduce(values, getattr(distributed.ReduceOp, operation), group=self._group_of(values))
+
+    def _spread(self, values: Tensor) -> None:
+        with self._heard():
+            _distributed().broadcast(values, 0, group=self._group_of(values))
 
     def _group_of(self, values: Tensor) -> Any:
         return self._gpus if values.is_cuda else self._group

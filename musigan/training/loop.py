@@ -342,7 +342,9 @@ def _lost_ranks_told(run: Run, target: Path) -> Iterator[None]:
         yield
     except LostRankError as error:
         left = f"{target} holds the last good state: start all with --resume {target}"
-        raise LostRankError(f"{error}; {left if run.saved else 'no checkpoint was saved yet: start all again'}") from error
+        raise LostRankError(
+            f"{error}; {left if run.saved else 'no checkpoint was saved yet: start all again'}"
+        ) from error
 
 
 def _schedule(step: int, total: int) -> float:
