@@ -83,7 +83,9 @@ def main() -> None:
     first = by_count[chosen.ranks[0]]
     for stage in first:
         paces = [found[stage] for found in by_count.values()]
-        words = [f"{pace:.3g} with {count} ({pace / paces[0]:.2f} x)" for count, pace in zip(by_count, paces, strict=True)]
+        words = [
+            f"{pace:.3g} with {count} ({pace / paces[0]:.2f} x)" for count, pace in zip(by_count, paces, strict=True)
+        ]
         print(f"{stage}: examples/s {', '.join(words)}")
 
 

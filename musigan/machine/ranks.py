@@ -74,7 +74,8 @@ class Ranks:
             yield
         except BaseException as error:
             if isinstance(error, LostRankError):
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of torchrun, which has noticed it, too
+                with suppress(ValueError):  # not in the main thread
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of torchrun, which has noticed it, too
             if self._is_told():
                 hush()
             raise
@@ -119,10 +120,10 @@ class Ranks:
         import torch
 
         count = torch.cuda.device_count()
-        if self.local >= count:
+        if self.any(self.local >= count):
             raise SettingsError(
-                f"process {self.local + 1} on this machine has no GPU of its own, there are {count}: "
-                f"torchrun --nproc-per-node {count}, or --device cpu"
+                f"{self.size} processes, and not a GPU for each (on this machine: {count}): torchrun --nproc-per-node "
+                f"{count}, or --device cpu"
             )
         torch.cuda.set_device(self.local)
         self._gpus = _distributed().new_group(backend="nccl", timeout=WAITING)

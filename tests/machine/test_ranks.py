@@ -68,7 +68,8 @@ def test_a_device_for_each_is_needed(device: str, said: str) -> None:
 
 def test_more_processes_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(SettingsError, match=r"process 2 on this machine .* there are 1: torchrun --nproc-per-node 1"):
+    monkeypatch.setattr(Ranks, "any", lambda ranks, value: value)
+    with pytest.raises(SettingsError, match=r"not a GPU for each \(on this machine: 1\): torchrun --nproc-per-node 1,"):
         Ranks(1, 2, 1).device("cuda")
 
 

@@ -73,10 +73,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_ranks_are_one_with_twice_the_batch(keys: Path, tmp_path: Path) -> None:
     """Of a model whose losses are means over rolls, without noise: same losses, same weights."""
     pair, alone = tmp_path / "pair.pt", tmp_path / "alone.pt"
-    small, large = (tiny.settings("lstm", batch_size=size) for size in (2, 4))
+    epochs = {"epochs": 2, "pretrain_epochs": 2, "critic_epochs": 0}
+    small, large = (tiny.settings("lstm", batch_size=size, **epochs) for size in (2, 4))
     first, second = together(2, lambda ranks: trained(keys, small, pair, ranks))
     whole = trained(keys, large, alone)
-    assert whole.position.total_steps == first.position.total_steps == 12
+    assert whole.position.total_steps == first.position.total_steps == 6
     assert_close(pair, alone, 1e-5)
     assert losses(first) == losses(second)
     for ours, theirs in zip(losses(first), losses(whole), strict=True):
@@ -84,12 +85,20 @@ def test_two_ranks_are_one_with_twice_the_batch(keys: Path, tmp_path: Path) -> N
     assert [checkpoint.load(path).ranks for path in (pair, alone)] == [2, 1]
 
 
-def test_two_ranks_are_one_with_twice_the_batches(keys: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def game(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, runs.Run]:
+    """The checkpoint of a run of two ranks through all stages, and the run at the first."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("game") / "whole.pt"
+    return path, together(2, lambda ranks: trained(keys, tiny.settings(batch_size=3), path, ranks))[0]
+
+
+def test_two_ranks_are_one_with_twice_the_batches(game: tuple[Path, runs.Run], keys: Path, tmp_path: Path) -> None:
     """Of a model with noise: what one does that accumulates the gradients of as many batches."""
-    pair, alone = tmp_path / "pair.pt", tmp_path / "alone.pt"
-    first, _ = together(2, lambda ranks: trained(keys, tiny.settings(batch_size=3), pair, ranks))
+    path, first = game
+    alone = tmp_path / "alone.pt"
     whole = trained(keys, tiny.settings(batch_size=3, accumulate=2), alone)
-    assert_close(pair, alone, 1e-3)
+    assert_close(path, alone, 1e-3)
     for ours, theirs in zip(losses(first), losses(whole), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
 
@@ -117,25 +126,27 @@ def modules(run: runs.Run) -> dict[str, nn.Module]:
 
 def test_augmentation_counts_the_verdicts_of_all(keys: Path, tmp_path: Path) -> None:
     pair, alone = tmp_path / "pair.pt", tmp_path / "alone.pt"
-    adversarial = {"adaptive": True, "adaptive_rolls": 50.0, "roll_every": 1}
-    first, second = together(2, lambda ranks: trained(keys, tiny.settings(adversarial=adversarial), pair, ranks))
-    whole = trained(keys, tiny.settings(adversarial=adversarial, accumulate=2), alone)
+    settings: dict[str, Any] = {"adversarial": {"adaptive": True, "adaptive_rolls": 50.0, "roll_every": 1}}
+    settings |= {"epochs": 2, "pretrain_epochs": 1, "critic_epochs": 0}
+    first, second = together(2, lambda ranks: trained(keys, tiny.settings(**settings), pair, ranks))
+    whole = trained(keys, tiny.settings(**settings, accumulate=2), alone)
     states = [run.networks["augmentation"].state_dict() for run in (first, second, whole)]
     assert states[0]["judged"] == 6
     for state in states[1:]:
         assert {name: float(value) for name, value in state.items()} == {k: float(v) for k, v in states[0].items()}
 
 
-def test_resume_with_as_many_is_bit_equal_and_with_others_close(keys: Path, tmp_path: Path) -> None:
-    settings = tiny.settings(batch_size=2)
-    whole, parts, fewer = (tmp_path / name for name in ("whole.pt", "parts.pt", "fewer.pt"))
-    together(2, lambda ranks: trained(keys, settings, whole, ranks))
-    together(2, lambda ranks: trained(keys, settings, parts, ranks, steps=4))
+def test_resume_with_as_many_is_bit_equal_and_with_others_close(
+    game: tuple[Path, runs.Run], keys: Path, tmp_path: Path
+) -> None:
+    settings, whole = tiny.settings(batch_size=3), game[0]
+    parts, fewer = tmp_path / "parts.pt", tmp_path / "fewer.pt"
+    together(2, lambda ranks: trained(keys, settings, parts, ranks, steps=3))
     fewer.write_bytes(parts.read_bytes())
     together(2, lambda ranks: trained(keys, settings, parts, ranks))
     tiny.assert_same_weights(whole, parts)
     alone = trained(keys, settings, fewer)
-    assert (alone.settings.accumulate, alone.step_size) == (2, 4)
+    assert (alone.settings.accumulate, alone.step_size) == (2, 6)
     assert_close(whole, fewer, 1e-3)
     with pytest.raises(CheckpointError, match=r"2 batches in a step, which 3 processes cannot share .* with 1 or 2"):
         runs.resume(checkpoint.load(whole), settings, dataset(keys, settings), tiny.CPU, Ranks(0, 3))
