@@ -100,7 +100,7 @@ def batches(
     pinned = torch.device(device).type == "cuda"
 
     def load(indices: np.ndarray) -> Batch:
-        batch = stack_examples([dataset.example(epoch, int(index)) for index in ranks.part(indices)])
+        batch = stack_examples([dataset.example(epoch, index) for index in ranks.part(indices.tolist())])
         return batch.pinned() if pinned else batch
 
     index_batches = iter(batch_indices(dataset, batch_size, epoch)[first:steps])
