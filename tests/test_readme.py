@@ -15,8 +15,8 @@ from musigan import tunes
 from tests import helpers, midifiles
 
 README = Path(__file__).parent.parent / "README.md"
-# What another machine has: a player, a GPU, the package index, sound fonts.
-ELSEWHERE = re.compile(r"ffplay|^musigan music|cuda|soundfont|^pip |^shell/|^tensorboard|\.venv|benchmarks/")
+# What another machine has: a player, a GPU, the package index, sound fonts, a scheduler.
+ELSEWHERE = re.compile(r"ffplay|^musigan music|cuda|soundfont|^pip |^shell/|^tensorboard|\.venv|benchmarks/|tcp://")
 OF_BASE = ("musigan try", "musigan continue")  # tools that draw from it
 # What makes a command short enough; the last of two values counts.
 SHORT = {
