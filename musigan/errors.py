@@ -52,3 +52,7 @@ class SettingsError(UsageError):
 
 class CheckpointError(MusiganError):
     """A checkpoint that is damaged, foreign, unsafe to load or made by a newer version."""
+
+
+class LostRankError(MusiganError):
+    """Another process of a training run on several devices has ended before its end."""

@@ -41,6 +41,7 @@ class Session:
         # Tools in the middle of a pipe share the terminal with the last one, whose progress is the pipe's.
         in_pipe = self._stdout is not None and _streams.is_fifo(self._stdout)
         self._shows_progress = not quiet and (verbose or not in_pipe)
+        self._is_hushed = False
         self._status = _words.StatusLine(sys.stderr, is_shared=in_pipe)
         atomic.said = self.say
 
@@ -57,8 +58,17 @@ class Session:
             self.say(text)
 
     def error(self, text: str) -> None:
-        """Write a line on stderr, always."""
-        self._status.line(f"{self.name}: {text}")
+        """Write a line on stderr, always, unless hushed."""
+        if not self._is_hushed:
+            self._status.line(f"{self.name}: {text}")
+
+    def say_errors_only(self) -> None:
+        """Leave all other words to another process of the same run."""
+        self.quiet, self._shows_progress = True, False
+
+    def hush(self) -> None:
+        """Leave the words on why the run ends to another process of it, but for -v."""
+        self._is_hushed = not self.verbose
 
     def print(self, text: str) -> None:
         """Write a line of the tool's answer on standard output. Raises UsageError where that is closed."""

@@ -105,16 +105,23 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the set
 
 def train(session: Session, request: TrainingRequest, device: str, print_config: bool) -> None:
     """Train, or print what would be trained."""
-    from musigan.machine.devices import resolve_device
+    from musigan.machine.devices import let_threads_sleep, resolve_device
+    from musigan.machine.ranks import Ranks
 
-    device = resolve_device(device)  # before anything imports torch
+    let_threads_sleep()
+    ranks = Ranks.of_environment()
+    if not ranks.is_first:
+        session.say_errors_only()
+    with ranks.joined(session.hush):
+        device = ranks.device(resolve_device(device))  # before anything else imports torch
 
-    from musigan.settings import write_yaml
-    from musigan.training import starting
+        from musigan.settings import write_yaml
+        from musigan.training import starting
 
-    start = starting.Start.of(request, device, session)
-    if print_config:
-        for line in write_yaml(start.settings).splitlines():
-            session.print(line)
-    elif trained := start.train(session):
-        session.summary(trained)
+        start = starting.Start.of(request, device, session, ranks)
+        if not print_config:
+            if trained := start.train(session):
+                session.summary(trained)
+        elif ranks.is_first:
+            for line in write_yaml(start.settings).splitlines():
+                session.print(line)

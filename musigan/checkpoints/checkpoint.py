@@ -21,6 +21,7 @@ from musigan.datasets.record import MusicRecord
 from musigan.errors import CheckpointError
 from musigan.files.atomic import KeptErrors, replace_whole
 from musigan.files.text import printable
+from musigan.machine.ranks import MOST_RANKS
 from musigan.rolls.shape import RollShape
 from musigan.settings import expanded_size
 from musigan.store.attributes import is_number
@@ -66,6 +67,7 @@ class Checkpoint:
     rng: Any  # state of torch's global generator, a byte tensor; None: a slim one, which cannot be resumed
     history: list[dict[str, Any]] = field(default_factory=list)
     card: str = ""  # what an exported one says of itself, in Markdown
+    ranks: int = 1  # processes that trained it together, each on as many batches of a step
     name: str = "the checkpoint"  # what messages call it: its file
 
     @property
@@ -97,7 +99,8 @@ class Checkpoint:
         return CheckpointError(f"{self.name}: its settings do not fit this version ({error}); update musigan")
 
 
-_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name not in ("card", "name"))  # the card only where there is one
+# The card only where there is one, and how many processes only where these were several.
+_SAVED = tuple(f.name for f in fields(Checkpoint) if f.name not in ("card", "ranks", "name"))
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -109,6 +112,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"{path}: not written, as the training diverged: {place} holds NaN or infinity")
     content = {name: getattr(checkpoint, name) for name in _SAVED}
     content |= {"kind": KIND, "format": FORMAT} | ({"card": checkpoint.card} if checkpoint.card else {})
+    content |= {"ranks": checkpoint.ranks} if checkpoint.ranks > 1 else {}
     content["store"] = checkpoint.store.to_values()
     content |= {"shape": asdict(checkpoint.shape), "position": asdict(checkpoint.position)}
     with replace_whole(path, CheckpointError) as aside:
@@ -306,7 +310,10 @@ def _values_of(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(values["rng"], Tensor | None):
         raise TypeError("a random state of no bytes")
     values["store"] = MusicRecord.parse(values["store"])
-    return {**values, "card": str(content.get("card") or "")}
+    ranks = content.get("ranks", 1)
+    if type(ranks) is not int or not 1 <= ranks <= MOST_RANKS:
+        raise ValueError(f"trained by {shown(ranks)} processes")
+    return {**values, "card": str(content.get("card") or ""), "ranks": ranks}
 
 
 def _position(values: Mapping[str, Any]) -> Position:

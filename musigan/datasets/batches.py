@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from musigan.machine.ranks import ALONE, Ranks
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -83,10 +85,12 @@ def batches(
     workers: int = 1,
     device: torch.device | str = "cpu",
     steps: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Batch]:
     """Yield the batches of epoch `epoch` in order, from number `first` on: rolls (B, C, K, T) float32 on `device`.
 
-    `steps` is where the epoch ends before all examples were used; another epoch uses others.
+    `steps` is where the epoch ends before all examples were used; another epoch uses others. Of several ranks each
+    reads its part of every batch, which has `batch_size` for all of them.
 
     While one is in use, `workers` threads read the next `workers` batches; their number does not change the contents.
     For a GPU, batches wait in pinned memory, so that copying them does not block the training thread.
@@ -96,7 +100,7 @@ def batches(
     pinned = torch.device(device).type == "cuda"
 
     def load(indices: np.ndarray) -> Batch:
-        batch = stack_examples([dataset.example(epoch, int(index)) for index in indices])
+        batch = stack_examples([dataset.example(epoch, index) for index in ranks.part(indices.tolist())])
         return batch.pinned() if pinned else batch
 
     index_batches = iter(batch_indices(dataset, batch_size, epoch)[first:steps])

@@ -23,7 +23,7 @@ def resolve_device(name: str) -> str:
     but makes training 2.5 times as fast beside one other busy process on two cores.
     Raises SettingsError for a device that this machine does not have.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     if name == "cpu" or (name == "auto" and not _gpu_likely()):
         return "cpu"
     import torch
@@ -41,6 +41,11 @@ def resolve_device(name: str) -> str:
     if kind == "auto":
         return "cpu"
     raise SettingsError(f"--device {name}: this machine has none that torch can use (musigan doctor says more)")
+
+
+def let_threads_sleep() -> None:
+    """Make threads of torch, which is to be imported later, sleep while they wait for each other."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def prepare_torch(device: str) -> torch.device:

@@ -8,6 +8,8 @@ the critic is surer of real rolls than it should be and falls otherwise.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +32,7 @@ class Augmentation(nn.Module):
     step: Tensor  # current step of the stage; -1 before the first
     signs: Tensor  # sum of sign(D(real)) over this step
     judged: Tensor  # number of real rolls judged in this step
+    over_ranks: ClassVar = {"signs": "sum", "judged": "sum"}
 
     def __init__(self, tracks: tuple[str, ...] = ()) -> None:
         super().__init__()

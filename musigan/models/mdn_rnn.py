@@ -19,7 +19,7 @@ little below 1: on 10 s of 15 held-out songs, latents move by .64 from step to s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -107,6 +107,7 @@ class Standardiser(nn.Module):
     seen: Tensor
     mean: Tensor
     variance: Tensor
+    over_ranks: ClassVar = {"mean": "mean", "variance": "mean"}
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -4,6 +4,10 @@ A step takes `rolls_per_step` rolls. With accumulated gradients these are severa
 side's gradient is the mean over them, and the side moves once. Everything random is drawn from the seed and the
 position in the plan (stage, epoch, step, side, batch), so a run that was stopped and resumed sees the same rolls and
 the same noise as one that was not.
+
+Several ranks (`musigan.machine.ranks`) share the batches of a step: two of one batch each do what one does with two
+accumulated batches, and each side's gradient, its losses and figures are means over all. What is decided by the clock,
+by signals or by drawn samples is decided for all, most of it by the first rank, which alone writes and evaluates.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from torch import Tensor, nn
 from musigan.checkpoints import checkpoint as checkpoints
 from musigan.datasets.batches import Batch, Examples, batches, steps_per_epoch
 from musigan.datasets.rolls import RollDataset
-from musigan.errors import MusiganError
+from musigan.errors import LostRankError, MusiganError
 from musigan.machine.reporting import counted
 from musigan.machine.seeding import seed_of
 from musigan.machine.signals import STOPPING
@@ -34,9 +38,11 @@ from musigan.training.calibration import calibrate
 from musigan.training.judging import best_distance
 from musigan.training.objectives import OBJECTIVES, Objective, StepContext
 from musigan.training.runs import Run, objective_of, optimisers_of
+from musigan.training.together import unite
 
 if TYPE_CHECKING:
     from musigan.checkpoints.settings import TrainingSettings
+    from musigan.machine.ranks import Ranks
     from musigan.training.journal import Journal
 
 VALIDATION_BATCHES = 4
@@ -114,13 +120,15 @@ def train(
     take effect (KeyboardInterrupt, or the former handler) once all is saved. Raises MusiganError on a loss that is not
     finite; `target` then holds the last good state.
     """
-    checkpoints.check_writable(target)
-    if len(dataset) < run.settings.rolls_per_step:
+    if run.ranks.is_first:
+        checkpoints.check_writable(target)
+    if len(dataset) < run.step_size:
         reporter.note(
             f"only {counted(len(dataset), 'rolls')} of {counted(dataset.songs, 'songs')}: steps of "
-            f"{run.settings.rolls_per_step} repeat them; more music gives more variety"
+            f"{run.step_size} repeat them; more music gives more variety"
         )
-    with _stop_signals() as signals:
+    with _stop_signals() as signals, _lost_ranks_told(run, target):
+        run.ranks.share(run.state())
         steps_left = math.inf if steps_limit is None else steps_limit
         pace = Pace()
         while not run.finished:
@@ -132,8 +140,9 @@ def train(
             if run.position.step_in_epoch >= _steps(run, examples):
                 _hold_to_time(run, pace, reporter)
                 _end_epoch(run, dataset, target, reporter, journal, validation)
-            if (signals or steps_left <= 0) and not run.finished:
-                calibrate(run, dataset, stops=True)
+            is_stopped = run.ranks.any(bool(signals)) or steps_left <= 0
+            if is_stopped and not run.finished:
+                _calibrate(run, dataset, stops=True)
                 _save(run, target)
                 reporter.note(f"stopped; {target} holds everything: --resume {target} goes on from here")
                 break
@@ -149,13 +158,14 @@ def examples_of(run: Run, objective: Objective, dataset: RollDataset) -> Example
         run.examples = stage, objective.examples(dataset)
         if run.position.step == 0:
             run.average.network.load_state_dict(run.networks["generator"].state_dict())
+        run.ranks.share(run.state())  # what each has measured for itself
     return run.examples[1]
 
 
 def _steps(run: Run, examples: Examples) -> int:
     """Return the number of steps in an epoch of the current stage."""
     most = run.settings.epoch_rolls.get(run.plan[run.position.stage][0], 0)
-    return steps_per_epoch(examples, run.settings.rolls_per_step, most)
+    return steps_per_epoch(examples, run.step_size, most)
 
 
 def _run_epoch(
@@ -180,8 +190,8 @@ def _run_epoch(
     steps_done = 0
     pace.enter(position.stage)
     step_start = time.monotonic()
-    first, size = position.step_in_epoch, settings.rolls_per_step
-    for batch in batches(examples, size, crop_epoch, first, settings.workers, run.device, steps):
+    first, size = position.step_in_epoch, run.step_size
+    for batch in batches(examples, size, crop_epoch, first, settings.workers, run.device, steps, run.ranks):
         step(run, objective, batch, epochs * steps, examples.rolls_each)
         steps_done += 1
         previous_start, step_start = step_start, time.monotonic()
@@ -195,13 +205,14 @@ def _run_epoch(
                 seconds_left=pace.seconds_left(run, steps),
             )
         )  # fmt: skip
-        if (stopped or steps_done >= budget) and position.step_in_epoch < steps:
+        is_stopped = run.ranks.any(bool(stopped)) or steps_done >= budget
+        if is_stopped and position.step_in_epoch < steps:
             break
     return steps_done
 
 
 def step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: float = 1.0) -> None:
-    """Run one step of every side that is due, on R examples, split into `accumulate` equal batches.
+    """Run one step of every side that is due, on this rank's R examples, split into `accumulate` equal batches.
 
     An example counts for `rolls_each` rolls.
     """
@@ -219,11 +230,12 @@ def step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: f
             parameter.requires_grad_(True)
         optimiser.zero_grad(set_to_none=True)
         turn_results = TurnResults()
-        for number, batch in enumerate(batches_of_step):
+        for number, batch in enumerate(batches_of_step, run.ranks.number * settings.accumulate):
             seed = seed_of(settings.seed, position.stage, position.step, turn, number)
             torch.manual_seed(seed)  # for dropout
             context = StepContext(position.step, progress, torch.Generator().manual_seed(seed), batch.conditions)
             _backward(objective, settings, side, batch.roll, context, turn_results)
+        turn_results.average(run.ranks, parameters)
         if settings.gradient_clip:
             turn_results.totals.append(nn.utils.clip_grad_norm_(parameters, settings.gradient_clip))
         _tally(run, turn_results)
@@ -233,7 +245,8 @@ def step(run: Run, objective: Objective, whole: Batch, total: int, rolls_each: f
     position.step += 1
     position.step_in_epoch += 1
     position.total_steps += 1
-    size = len(whole.roll) * rolls_each
+    unite(run.networks, run.ranks)
+    size = len(whole.roll) * run.ranks.size * rolls_each
     run.average.update(run.networks["generator"], size, position.step * size)
 
 
@@ -243,6 +256,20 @@ class TurnResults:
 
     totals: list[Tensor] = field(default_factory=list)  # weighted losses of each batch, and the gradient's norm
     named: dict[str, list[Tensor]] = field(default_factory=dict)  # losses and figures of each batch
+
+    def values(self) -> list[Tensor]:
+        """Return all of them, float32 scalars: the totals first, then those of each name in order."""
+        return [value.float() for values in (self.totals, *self.named.values()) for value in values]
+
+    def average(self, ranks: Ranks, parameters: list[nn.Parameter]) -> None:
+        """Replace gradients, losses and figures by their means over all ranks."""
+        if ranks.size == 1:
+            return
+        figures = torch.stack(self.values())
+        ranks.average(parameters, figures)
+        means = iter(figures)
+        self.totals = [next(means) for _ in self.totals]
+        self.named = {name: [next(means) for _ in several] for name, several in self.named.items()}
 
 
 def _backward(
@@ -270,8 +297,7 @@ def _tally(run: Run, results: TurnResults) -> None:
 
     This is the only place in a side's turn that waits for the device.
     """
-    values = [*results.totals, *(value for several in results.named.values() for value in several)]
-    numbers = iter(torch.stack([value.float() for value in values]).tolist())
+    numbers = iter(torch.stack(results.values()).tolist())
     totals = [next(numbers) for _ in results.totals]
     named = {name: [next(numbers) for _ in several] for name, several in results.named.items()}
     if not all(map(math.isfinite, totals)):
@@ -296,8 +322,29 @@ def _not_a_number(run: Run, bad: list[str]) -> MusiganError:
 
 
 def _save(run: Run, target: Path) -> None:
-    checkpoints.save(target, run.snapshot())
+    if run.ranks.is_first:
+        checkpoints.save(target, run.snapshot())
+    run.ranks.wait()
     run.saved = True
+
+
+def _calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
+    """Calibrate the averaged generator at the first rank, and give the others what was found."""
+    if run.ranks.is_first:
+        calibrate(run, dataset, stops)
+    run.ranks.share(list(run.average.network.buffers()))
+
+
+@contextmanager
+def _lost_ranks_told(run: Run, target: Path) -> Iterator[None]:
+    """Have the error of a rank that has ended say what is left of the run."""
+    try:
+        yield
+    except LostRankError as error:
+        left = f"{target} holds the last good state: start all with --resume {target}"
+        raise LostRankError(
+            f"{error}; {left if run.saved else 'no checkpoint was saved yet: start all again'}"
+        ) from error
 
 
 def _schedule(step: int, total: int) -> float:
@@ -324,7 +371,7 @@ def _end_epoch(
     entry: dict[str, Any] = {"stage": stage, "epoch": position.epoch + 1, "total_epoch": epochs_done}
     entry |= {"step": position.total_steps, "seconds": round(position.seconds, 3)}
     entry |= _means(position.tally)
-    if validation is not None and len(validation) and STAGES[stage].is_validated:
+    if validation is not None and len(validation) and STAGES[stage].is_validated and run.ranks.is_first:
         entry |= validate(run, validation, stage)
     reporter.epoch(entry, epochs)
     stage_over = position.epoch + 1 >= epochs
@@ -333,7 +380,7 @@ def _end_epoch(
     is_saved = stage_over or is_sampled or (position.epoch + 1) % settings.save_every == 0
     is_evaluated = validation is not None and len(validation) and _judged(run, stage, epochs_done)
     if is_saved or is_evaluated:
-        calibrate(run, dataset)
+        _calibrate(run, dataset)
     is_best = False
     if journal is not None and validation is not None and is_evaluated:
         evaluation = journal.evaluation(run, validation.reader, epochs_done, reporter.note)
@@ -360,25 +407,28 @@ def _end_epoch(
         journal.record(entry)
         if is_sampled:
             journal.samples(run, epochs_done, reporter.note)
+    run.ranks.wait()
 
 
 def _hold_to_time(run: Run, pace: Pace, reporter: TrainingReporter) -> None:
     """Give the stage that runs more or fewer epochs, where a run was planned by time and its pace is another."""
     stage, done = run.plan[run.position.stage][0], run.position.epoch + 1
-    if run.timetable is not None and run.timetable.hold(stage, done, pace.of_epoch()):
-        _plan_anew(run, reporter)
+    if run.timetable is not None:
+        _plan_anew(run, reporter, run.timetable.hold(stage, done, pace.of_epoch()))
 
 
-def _plan_anew(run: Run, reporter: TrainingReporter) -> None:
-    assert run.timetable is not None
-    run.settings, run.plan = run.timetable.over(run.settings), list(run.timetable.epochs().items())
-    reporter.note(f"planned anew, by the pace until here: {run.timetable}")
+def _plan_anew(run: Run, reporter: TrainingReporter, is_changed: bool) -> None:
+    """Go by the timetable where it is changed; every rank by the first one's, as their clocks may differ."""
+    is_changed, run.timetable = run.ranks.of_first((is_changed, run.timetable))
+    if is_changed and run.timetable is not None:
+        run.settings, run.plan = run.timetable.over(run.settings), list(run.timetable.epochs().items())
+        reporter.note(f"planned anew, by the pace until here: {run.timetable}")
 
 
 def _keep_up(run: Run, done: str, reporter: TrainingReporter) -> None:
     """Plan what comes after the stage `done` anew, where a run that was planned by time is late or early."""
-    if run.timetable is not None and run.timetable.keep_up(done):
-        _plan_anew(run, reporter)
+    if run.timetable is not None:
+        _plan_anew(run, reporter, run.timetable.keep_up(done))
 
 
 def _judged(run: Run, stage: str, done: int) -> bool:

@@ -17,10 +17,11 @@ from musigan.datasets.batches import Examples
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import RollDataset
 from musigan.errors import CheckpointError, MusiganError
+from musigan.machine.ranks import ALONE, Ranks
 from musigan.models.augmentation import Augmentation
 from musigan.models.stages import STAGES
 from musigan.rolls import shape
-from musigan.settings import as_mapping, differences
+from musigan.settings import as_mapping, build, differences
 from musigan.training.acceleration import accelerate
 from musigan.training.ema import Average
 from musigan.training.objectives import OBJECTIVES, Adversarial, Objective
@@ -42,6 +43,7 @@ class Run:
     accelerated: nn.ModuleDict  # the same networks as objectives call them
     average: Average
     device: torch.device
+    ranks: Ranks = ALONE  # this process among those that train together
     position: Position = field(default_factory=Position)
     optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -64,7 +66,18 @@ class Run:
             optimisers={name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             rng=torch.get_rng_state(),
             history=self.history,
+            ranks=self.ranks.size,
         )
+
+    @property
+    def step_size(self) -> int:
+        """Number of examples in a step: of the batches of all ranks."""
+        return self.settings.rolls_per_step * self.ranks.size
+
+    def state(self) -> list[torch.Tensor]:
+        """Return all parameters and buffers, of the averaged generator, too."""
+        modules = (self.networks, self.average.network)
+        return [value for module in modules for value in (*module.parameters(), *module.buffers())]
 
     @property
     def is_shown_at_end(self) -> bool:
@@ -86,6 +99,7 @@ def begin(
     plan: Mapping[str, int],
     device: torch.device,
     start: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """Begin a run from nothing, or from the networks of a pretrained checkpoint `start`.
 
@@ -105,7 +119,7 @@ def begin(
     networks.to(device)
     average = Average(networks["generator"], settings.ema_half_life)
     accelerated = accelerate(networks, settings.precision, settings.compile, device)
-    return Run(settings, shape, store, dataset.fingerprint(), stages, networks, accelerated, average, device)
+    return Run(settings, shape, store, dataset.fingerprint(), stages, networks, accelerated, average, device, ranks)
 
 
 def _add_augmentation(
@@ -117,8 +131,13 @@ def _add_augmentation(
         networks["augmentation"] = Augmentation(store.header.tracks)
 
 
-def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device) -> Run:
-    """Resume the run of a checkpoint exactly; CheckpointError where data or structure have changed."""
+def resume(
+    saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, device: torch.device, ranks: Ranks = ALONE
+) -> Run:
+    """Resume the run of a checkpoint exactly; CheckpointError where data or structure have changed.
+
+    Another number of ranks than before shares the same batches, and is as exact as the order of sums lets it be.
+    """
     _compatible(saved, settings, dataset, same_data=True)
     networks = checkpoints.build_networks(saved)
     average = Average(networks["generator"].to(device), settings.ema_half_life)
@@ -133,9 +152,10 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
     _add_augmentation(networks, settings, plan, saved.store)
     networks.to(device)
     accelerated = accelerate(networks, settings.precision, settings.compile, device)
-    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, accelerated, average, device)
+    run = Run(settings, saved.shape, saved.store, saved.data, plan, networks, accelerated, average, device, ranks)
     run.position, run.history, run.saved = saved.position, list(saved.history), True
     _extend(run, saved)
+    run.settings = _shared_out(run.settings, saved.ranks, ranks.size)
     if not run.finished:
         objective = objective_of(run)
         run.optimisers = optimisers_of(objective)
@@ -143,6 +163,23 @@ def resume(saved: Checkpoint, settings: TrainingSettings, dataset: RollDataset, 
             if name in saved.optimisers:  # there is none yet at the very start of a stage
                 _load_optimiser(optimiser, saved.optimisers[name], name)
     return run
+
+
+def _shared_out(settings: TrainingSettings, before: int, now: int) -> TrainingSettings:
+    """Return the settings with which `now` ranks take the batches of a step that `before` ranks took.
+
+    Raises CheckpointError where they do not divide among them.
+    """
+    if before == now:
+        return settings
+    batches = settings.accumulate * before
+    if batches % now:
+        able = [str(count) for count in range(1, batches + 1) if batches % count == 0]
+        raise CheckpointError(
+            f"the checkpoint's run has {batches} batches in a step, which {now} processes cannot share equally: resume "
+            f"it with {' or '.join(able)}"
+        )
+    return build(TrainingSettings, {**as_mapping(settings), "accumulate": batches // now})
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> None:

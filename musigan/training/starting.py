@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musigan import models
@@ -19,6 +20,7 @@ from musigan.checkpoints.settings import (
 )
 from musigan.errors import FieldError, UsageError
 from musigan.files.locks import only_run
+from musigan.machine.ranks import ALONE, Ranks
 from musigan.machine.reporting import counted, duration
 from musigan.models.stages import STAGES
 from musigan.settings import as_mapping, build, merge
@@ -46,9 +48,10 @@ class Start:
     settings: TrainingSettings
     saved: Checkpoint | None
     device: str
+    ranks: Ranks = ALONE
 
     @classmethod
-    def of(cls, request: TrainingRequest, device: str, reporter: Reporter) -> Start:
+    def of(cls, request: TrainingRequest, device: str, reporter: Reporter, ranks: Ranks = ALONE) -> Start:
         """Load the checkpoint and put the settings together, for a device that was resolved.
 
         Raises UsageError for what the model does not have or the checkpoint's settings rule out, CheckpointError.
@@ -63,13 +66,15 @@ class Start:
                 _refuse_other_tool(saved, request)
             settings = _settings_over(saved, request)
         _check_stages(settings, request)
-        return cls(request, settings, saved, device)
+        return cls(request, settings, saved, device, ranks)
 
     def train(self, session: ToolSession) -> str:
         """Train; return in words what was made, or "" where the run was stopped before its end.
 
         Raises MusiganError where another run trains the same checkpoint.
         """
+        if not self.ranks.is_first:
+            return self._train(session)
         checkpoints.check_writable(self.request.target)
         with only_run(self.request.target):
             return self._train(session)
@@ -82,7 +87,7 @@ class Start:
 
         began = time.monotonic()
         request, target = self.request, self.request.target
-        if self.request.log:
+        if self.request.log and self.ranks.is_first:
             logs.import_wandb()  # that it is missing is said before the music is read
         named = named_origin(request)  # that it cannot be read is said before the music is read
         place = prepare_torch(self.device)
@@ -102,15 +107,18 @@ class Start:
             matches = warmstart.warm_start(run, origin.saved)
             for match in () if origin.is_base else matches:
                 session.say(f"--init: {match}")
-        journal = Journal(target, run.history, session.say)
+        if self.ranks.size > 1:
+            session.say(f"{self.ranks.size} processes train together: steps of {run.step_size} examples in all")
+        journal = Journal(target, run.history, session.say) if self.ranks.is_first else None
         try:
-            if self.request.log:
+            if self.request.log and journal is not None:
                 journal.logs.append(logs.WandbLog(journal.folder, target.stem, as_mapping(self.settings)))
             finished = loop.train(
                 run, dataset, target, ProgressLines(session), journal, validation, request.steps_limit
             )
         finally:
-            journal.close()
+            if journal is not None:
+                journal.close()
         if not finished:
             return ""
         return f"{target} is trained; hear it: {run.store.usage(str(target))} | keys-to-mp3 out.mp3"
@@ -140,6 +148,11 @@ class Start:
 
         settings, sources = self.settings, self.request.sources
         family = models.family(settings.model)
+        for source in sources if self.ranks.size > 1 else ():
+            if source == "-" or Path(source).is_fifo():
+                raise UsageError(
+                    f"{self.ranks.size} processes cannot all read a pipe: write the store to a file, and name that"
+                )
         if family.stores > 1 and len(sources) != family.stores:
             wanted = "two, one for each kind of music"
             raise UsageError(f"keys stores given: {len(sources)}; the model {family.name} learns from {wanted}")
@@ -174,7 +187,13 @@ class Start:
         if request.minutes is not None:
             return self._timed(datasets, place, reporter, origin, began + 60 * request.minutes)
         if self.saved is not None and request.resume:
-            return runs.resume(self.saved, settings, dataset, place)
+            run = runs.resume(self.saved, settings, dataset, place, self.ranks)
+            if self.saved.ranks != self.ranks.size:
+                reporter.say(
+                    f"{request.resume} was trained on {counted(self.saved.ranks, 'devices')} and goes on with "
+                    f"{self.ranks.size}: the same rolls and noise in each step, but not to the last bit"
+                )
+            return run
         plan = self._plan(settings, origin)
         if request.adversarial and not settings.has_adversarial_stage:
             reporter.say(f"{settings.model} has no game: all it learns it learns by likelihood")
@@ -184,7 +203,7 @@ class Start:
             reporter.say(f"no game: {_all_of(settings.epochs)} before it; {more} would bring one")
         if self.saved is None and settings.pretrain_epochs is None and (left_out := _left_out(plan, origin)):
             reporter.say(f"left out: {', '.join(left_out)}; each stage before the game needs an epoch")
-        return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved)
+        return runs.begin(settings, dataset, dataset.record(), plan, place, self.saved, self.ranks)
 
     def _plan(self, settings: TrainingSettings, origin: Origin) -> dict[str, int]:
         """Return the epochs of the stages of a new run."""
@@ -202,13 +221,14 @@ class Start:
         settings = origin.settings(self.settings, self.request.given)
         many = build(TrainingSettings, merge(as_mapping(settings), {"epochs": timing.SHARED_EPOCHS}))
         begins = timing.Beginning(self.saved, origin.saved)
-        table = timing.timetable(settings, datasets, record, self._plan(many, origin), begins, place, deadline)
+        plan = self._plan(many, origin)
+        table = timing.timetable(settings, datasets, record, plan, begins, place, deadline, self.ranks)
         settings = table.over(settings)
         ends_only = {"sample_every": settings.epochs if settings.sample_every else 0, "evaluate_every": 0}
         ends_only = {name: value for name, value in ends_only.items() if name not in asked}
         settings = build(TrainingSettings, merge(as_mapping(settings), ends_only))
         reporter.say(f"planned for about {duration(60 * (self.request.minutes or 0))}: {table}")
-        run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved)
+        run = runs.begin(settings, datasets[0], record, table.epochs(), place, self.saved, self.ranks)
         run.timetable = table
         return run
 

@@ -16,6 +16,7 @@ from musigan.checkpoints.checkpoint import Position
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.batches import Batch, Examples, batches
 from musigan.datasets.rolls import RollDataset
+from musigan.machine.ranks import ALONE, Ranks
 from musigan.models.stages import ADVERSARIAL_STAGES, STAGES
 from musigan.training import calibration, loop, runs
 from musigan.training.songlatents import SongLatents
@@ -45,21 +46,21 @@ class Beginning(NamedTuple):
 
 def timetable(
     settings: TrainingSettings, datasets: tuple[RollDataset, RollDataset], record: MusicRecord,
-    epochs: Mapping[str, int], begins: Beginning, device: torch.device, deadline: float,
+    epochs: Mapping[str, int], begins: Beginning, device: torch.device, deadline: float, ranks: Ranks = ALONE,
 ) -> Timetable:  # fmt: skip
     """Plan a run on `datasets` (training, validation) that ends at about `deadline`; `epochs` give the stages' shares.
 
-    Nothing random of the run itself is touched.
+    All ranks measure together, and have the first one's plan. Nothing random of the run itself is touched.
     """
     epochs = {stage: count for stage, count in epochs.items() if count}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         few = datasets[0].few(FEW_SONGS)
-        trial = runs.begin(settings, few, record, dict.fromkeys(epochs, 1), device, begins.start)
+        trial = runs.begin(settings, few, record, dict.fromkeys(epochs, 1), device, begins.start, ranks)
         if begins.init is not None:
             warm_start(trial, begins.init)
         paces = {stage: _measured(trial, number, few, datasets) for number, (stage, _) in enumerate(trial.plan)}
-        at_end = _seconds_at_end(trial, few)
-    left, batch = deadline - time.monotonic(), settings.rolls_per_step
+        at_end = _seconds_at_end(trial, few) if ranks.is_first else 0.0
+    left, batch = deadline - time.monotonic(), trial.step_size
     drawing = [stage for stage in paces if STAGES[stage].draws_anew]
     is_hurried = at_end * len(drawing) > HURRIED_SHARE * left
     for stage in drawing[-1:] if is_hurried else drawing:
@@ -67,7 +68,7 @@ def timetable(
     shares = shares_of(epochs, paces)
     for stage, (count, steps) in planned(paces, shares, left, batch).items():
         paces[stage] = paces[stage].after(count * steps * batch / paces[stage].examples)
-    return Timetable(paces, planned(paces, shares, left, batch), batch, deadline, is_hurried)
+    return ranks.of_first(Timetable(paces, planned(paces, shares, left, batch), batch, deadline, is_hurried))
 
 
 def _measured(trial: Run, number: int, few: RollDataset, datasets: tuple[RollDataset, RollDataset]) -> StagePace:
@@ -82,7 +83,7 @@ def _measured(trial: Run, number: int, few: RollDataset, datasets: tuple[RollDat
     count = MEASURED_STEPS
     if stage in ("critic", *ADVERSARIAL_STAGES):
         count = max(count, min(settings.adversarial.roll_every, 8))  # a step in so many takes longer
-    with closing(_repeated(examples, settings, trial.device)) as steps:
+    with closing(_repeated(examples, trial)) as steps:
         loop.step(trial, objective, next(steps), count + 1)
         began = time.monotonic()
         for batch in islice(steps, count):
@@ -100,15 +101,15 @@ def _measured(trial: Run, number: int, few: RollDataset, datasets: tuple[RollDat
     return replace(pace, examples=len(whole.parts), once=once * scale, keys=len(examples.keys), key=key)
 
 
-def _repeated(examples: Examples, settings: TrainingSettings, device: torch.device) -> Generator[Batch, None, None]:
+def _repeated(examples: Examples, trial: Run) -> Generator[Batch, None, None]:
     """Yield batches of the first epoch, again and again: its songs are encoded already."""
     while True:
-        yield from batches(examples, settings.rolls_per_step, 0, 0, settings.workers, device)
+        yield from batches(examples, trial.step_size, 0, 0, trial.settings.workers, trial.device, ranks=trial.ranks)
 
 
 def _seconds_of_validation(trial: Run, validation: RollDataset, stage: str) -> float:
     """Return the seconds of a validation after an epoch of `stage`; 0 where there is none."""
-    if not len(validation) or not STAGES[stage].is_validated:
+    if not len(validation) or not STAGES[stage].is_validated or not trial.ranks.is_first:
         return 0.0
     few = validation.few(trial.settings.batch_size)
     loop.validate(trial, few, stage)  # which encodes songs

@@ -11,6 +11,8 @@ exactly 0; and a learned map of the keys, without which a convolution cannot tel
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -132,6 +134,7 @@ class Pool(nn.Module):
 
     held: Tensor
     filled: Tensor
+    over_ranks: ClassVar = {"held": "first", "filled": "first"}
 
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ the widest folk song becomes one of the widest rock songs (the linear optimal tr
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,6 +96,7 @@ class KindStatistics(nn.Module):
     mean: Tensor
     square: Tensor
     seen: Tensor
+    over_ranks: ClassVar = {"mean": "mean", "square": "mean"}
 
     def __init__(self, pitched: int, keys: int) -> None:
         super().__init__()
