@@ -86,6 +86,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, seconds) in enumerate({**music, "song.flac": 52, "song.mp3": 21}.items()):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         helpers.write_sound(home / name, helpers.tune(seconds, [40 + number, 44, 49]))
+    for number in range(8):  # of each kind two that are held back
+        kind = home / "Kinds" / ("Folk" if number < 4 else "Rock")
+        kind.mkdir(parents=True, exist_ok=True)
+        helpers.write_sound(kind / f"{number}.wav", helpers.tune(21, [30 + number, 44, 49], number))
     for name, number in {"MIDI/Waltz/a.mid": 1, "MIDI/Waltz/b.mid": 2, "song.mid": 3}.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(midifiles.song(number))
@@ -136,6 +140,7 @@ def shortened(line: str) -> str:
         return f"{line} {QUICK}"
     if line.startswith(OF_BASE):
         return f"{line} --seconds 2"
+    line = re.sub("~/Music/(Folk|Rock)", r"~/Kinds/\1", line)
     line = line.replace("--of 100", "--of 5").replace("-n 100", "-n 20").replace("-n 8", "-n 3")
     sample = r"(^|&& )((?:musigan )?sample "
     line = re.sub(sample + r"(?!.*--seconds)\S+)", r"\1\2 --seconds 12", line)
