@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ runs: a block of commands is a case, in a home of its own with small music."""
+"""Every command of the README and of docs/ runs: a block is a case, in a home of its own with small music in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pages of docs/reference, written from the code: commands, metrics, the store's format, exit codes, Python, benchmarks.
+"""Pages of docs/reference, written from the code: commands, metrics, store format, exit codes, Python, benchmarks.
 
-python -m musigan_tools._reference writes them anew where it runs in a checkout; a test asks whether they are up to date.
+python -m musigan_tools._reference writes them anew where it runs in a checkout; a test compares.
 The pages of settings and losses are those of musigan/checkpoints/reference.py.
 """
 
@@ -44,7 +44,7 @@ def commands_page(told: Mapping[str, Help]) -> Iterator[str]:
     yield from (
         "# Commands",
         "",
-        "What `--help` says of each command. Those that are programs of their own go by their bare names, too; the form",
+        "What `--help` says of each command. Those that are programs of their own go by their bare names, too;",
         "`musigan COMMAND` works for all of them, wherever another program has the name.",
         "",
     )
@@ -112,7 +112,7 @@ def store_page() -> Iterator[str]:
     yield from _docstring(store)
     yield from (
         "",
-        f"Formats are {PLAIN}, plain blocks, and {PACKED}, whatever is compressed or in shards; a newer one is refused. "
+        f"Formats are {PLAIN}, plain blocks, and {PACKED}, what is compressed or in shards; a newer one is refused. "
         f"Arrays are of {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.",
     )
     for title, record in (("Attributes of a store", store.StoreHeader), ("Attributes of an item", store.Song)):
@@ -133,7 +133,8 @@ def _kind(record: type, name: str) -> str:
     text = re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", text)
     text = re.sub(r"tuple\[.*\]", "list of two int", text)
     words = {"str": "text", "float": "number", "int": "whole number"}
-    return re.sub(r"\b(str|float|int)\b", lambda match: words[match[0]], text)
+    told = re.sub(r"\b(str|float|int)\b", lambda match: words[match[0]], text)
+    return re.sub("(list of .*number)$", r"\1s", told)
 
 
 # -- exit codes, Python, benchmarks -----------------------------------------------------------------------------------
@@ -167,12 +168,17 @@ def python_page() -> Iterator[str]:
     for name in musigan.__all__:
         face = getattr(musigan, name)
         if inspect.isfunction(face):
-            yield from ("", f"## musigan.{name}", "", "```text", f"{name}{inspect.signature(face)}", "```", "")
+            yield from ("", f"## musigan.{name}", "", "```text", name + _signature(face), "```", "")
             yield from _docstring(face)
     yield from ("", "## Sampler.sample", "", "What `load` returns draws by", "")
-    yield from ("```text", f"sample{inspect.signature(Sampler.sample)}", "```", "")
+    yield from ("```text", "sample" + _signature(Sampler.sample).replace("self, ", ""), "```", "")
     yield from _docstring(Sampler.sample)
     yield from ("", "Errors are on the page of [exit codes](exit-codes.md).")
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """Return parameters, types and defaults of a function whose types are text."""
+    return re.sub(r"(?<=: |> )'([^']*)'", r"\1", str(inspect.signature(function)))
 
 
 def benchmarks_page() -> Iterator[str]:
@@ -201,8 +207,8 @@ def _docstring(of: Any, first: int = 0) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Return prose that Markdown takes literally: stars and underscores within code or between spaces stay."""
-    return re.sub(r"(?<!`)([*<])(?!`)", r"\\\1", text) if "`" not in text else text
+    """Return prose whose stars and angle brackets Markdown leaves alone; *words* are stressed."""
+    return text if "`" in text else re.sub(r"\*(?!\w+\*)(?<!\w\*)|<", r"\\\g<0>", text)
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:

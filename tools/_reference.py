@@ -1,7 +1,7 @@
 """Man pages and shell completion, written from what commands say of themselves; both are files of the package.
 
-python -m musigan_tools._reference writes them anew, into tools/man and tools/completion, and the pages of docs/reference
-that are written from the same (_pages.py).
+python -m musigan_tools._reference writes them anew, into tools/man and tools/completion, and the pages of
+docs/reference that are written from the same (_pages.py).
 """
 
 from __future__ import annotations
