@@ -27,6 +27,7 @@ from musigan_tools._session import Session
 from musigan import __version__
 from musigan.errors import FieldError, MusiganError, UsageError
 
+PLATFORM = sys.platform
 MOST_NUMBER, MOST_COUNT = 1e9, 1 << 63  # of options: seconds are fewer, and so are seeds
 # What torch says, as a RuntimeError: of the machine's memory, of a GPU's, of a tensor larger than any memory.
 _OUT_OF_MEMORY = re.compile(
@@ -197,6 +198,7 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
 
     try:
         try:
+            _check_system()
             _check_finite(options)
             _inputs.refuse_as_output(options, stores)
             _inputs.refuse_swapped(options)
@@ -214,6 +216,12 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         problem, code = _explained(error)
     session.error(problem)
     return code
+
+
+def _check_system() -> None:
+    """Refuse Windows, where a file that is written cannot take another's place while it is locked."""
+    if PLATFORM == "win32":
+        raise MusiganError("musigan runs on Linux and macOS: on Windows install it within WSL (wsl --install)")
 
 
 def _check_finite(options: dict[str, Any]) -> None:
