@@ -15,11 +15,12 @@ from musigan.checkpoints.settings import TrainingSettings, configure
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.rolls import RollDataset
 from musigan.rolls.grid import GRID_FRAMES
+from musigan.rolls.harmony import LEVELS
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
 from musigan.rolls.outlines import Outline, context_arrays
 from musigan.rolls.parts import FIGURES
-from musigan.rolls.scenes import SCENE
+from musigan.rolls.scenes import CLASSES, SCENE
 from musigan.training import calibration, runs
 
 # The pieces that noise and latents are set by would take longer than runs of a second.
@@ -51,7 +52,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "cyclegan": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "dilations": [1, 2], "remix": True, "critic_width": 4,
-        "critic_layers": 1, "statistics": True, "drum_width": 3, "pool": 5,
+        "critic_layers": 1, "statistics": True, "drum_width": 3, "pool": 5, "teller_width": 3,
     },
     "answer": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,
@@ -148,9 +149,11 @@ def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outl
 
 
 def with_parts(outline: Outline, instruments: int) -> Outline:
-    """An outline with the parts of so many instruments."""
-    parts = np.random.default_rng(len(outline)).random((len(outline), instruments * FIGURES), np.float32)
-    return replace(outline, parts=parts)
+    """An outline with the parts of so many instruments, and their harmony."""
+    rng = np.random.default_rng(len(outline))
+    parts = rng.random((len(outline), instruments * FIGURES), np.float32)
+    harmony = (rng.integers(0, LEVELS + 1, (len(outline), CLASSES)) / LEVELS).astype(np.float32)
+    return replace(outline, parts=parts, harmony=harmony)
 
 
 def context(*outlines: Outline) -> dict[str, torch.Tensor]:

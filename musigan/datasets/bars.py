@@ -103,8 +103,7 @@ class BarDataset(RollDataset):
         heard = sides_or_tracks(roll, self.tracks)[..., : count * GRID_FRAMES]
         kit = self.shape.drums_of(roll[..., : count * GRID_FRAMES])
         players = roll[..., : count * GRID_FRAMES] if self.has_parts else None
-        scene, parts = around_of(heard, outline.numbers, kit, self.tracks, players)
-        outline = replace(outline, scene=scene, parts=parts)
+        outline = replace(outline, **around_of(heard, outline.numbers, kit, self.tracks, players))
         style = int(style_number(outline.style, self.styles))
         return roll, dict(context_arrays(outline, style, EXCERPT_BEATS))
 

@@ -153,6 +153,14 @@ _LOSSES = (
         "and of the song there and back from its own. Lower is better.",
     ),
     Loss(
+        "kind", None, "max(2 − logit of the other kind by all statistics of the transfer, 0)",
+        "How far a transferred song is from being taken for the other kind as a whole. Lower is better.",
+    ),
+    Loss(
+        "critic_kind", None, "mean softplus(−logit of a real roll's own kind by its statistics)",
+        "How badly the two kinds are told apart by their statistics; .69 is guessing. Lower is better.",
+    ),
+    Loss(
         "likeness", None, "max(0.8 − cosine(transfer, song), 0)",
         "How much less a transferred song is like the song than it should be. Lower is better.",
     ),

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from musigan.layers.convolution import ResidualBlock
 from musigan.layers.gates import hard_gate, held, limit
 from musigan.layers.packing import channels_last, pack, pad_roll, unpack
+from musigan.layers.principal import Bypass, begin_with, planes_of, quiet_posterior, steps_of
 from musigan.losses.likelihood import mixture_nll
 from musigan.models import Family
 from musigan.models.inpainting import joined
@@ -225,6 +226,8 @@ class Generator(nn.Module):
         self.encoder_down = nn.Conv2d(s.width, s.deep_width, (4, 1), stride=(2, 1), padding=(1, 0))
         self.encoder_deep = KeyBlock(s.deep_width)
         self.to_posterior = nn.Linear(rows * s.deep_width, 2 * s.latent_dim)
+        cells = shape.channels * self.padded_keys * s.step_frames  # of a step
+        self.encoder_bypass = Bypass(cells, s.latent_dim)
 
         self.standard = Standardiser(s.latent_dim)
         self.start = nn.Parameter(torch.zeros(1, 1, s.latent_dim))  # input before the first step
@@ -237,6 +240,7 @@ class Generator(nn.Module):
         self.decoder_key_map = nn.Parameter(torch.zeros(1, s.width, 2 * rows, 1))
         self.decoder_fine = KeyBlock(s.width)
         self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
+        self.decoder_bypass = Bypass(s.latent_dim, 2 * cells)
         self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
         self.gates = Gates(shape)
 
@@ -263,7 +267,14 @@ class Generator(nn.Module):
             F.leaky_relu(self.encoder_deep(feature_map), 0.2).flatten(1, 2).transpose(1, 2)
         )  # (B, L, D * rows)
         mean, log_variance = self.to_posterior(step_features).chunk(2, -1)
+        mean = mean + self.encoder_bypass(steps_of(roll, self.padded_keys, self.token_frames))
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
+
+    def begin_with(self, rolls: Tensor) -> None:
+        """Begin with the principal components of rolls (B, C, K, T), unless there was training before."""
+        steps = steps_of(rolls, self.padded_keys, self.token_frames).flatten(0, 1)
+        if not self.key_bias.any() and begin_with(self.encoder_bypass, self.decoder_bypass, steps):
+            quiet_posterior(self.to_posterior)
 
     def decode(self, latents: Tensor, frames: int) -> Decoded:
         """Decode latents (B, L, Z) to roll (B, C, K, frames)."""
@@ -277,7 +288,8 @@ class Generator(nn.Module):
         feature_map = feature_map.contiguous(memory_format=torch.channels_last) + self.decoder_key_map
         outputs = self.pack_out(F.leaky_relu(self.decoder_fine(feature_map), 0.2)).chunk(2, 1)
         loudness, logits = (unpack(part, self.shape.channels, s.patch_keys, s.step_frames) for part in outputs)
-        logits = logits + self.key_bias
+        straight, straight_logits = planes_of(self.decoder_bypass(latents), self.shape.channels, self.token_frames)
+        loudness, logits = loudness + straight, logits + straight_logits + self.key_bias
         loudness, logits = (part[:, :, : self.shape.keys, :frames] for part in (loudness, logits))
         return Decoded(limit(loudness) * hard_gate(logits), logits, loudness)
 

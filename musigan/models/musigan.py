@@ -31,6 +31,7 @@ from musigan.layers.convolution import PITCH_CLASSES, DownBlock, GaussianFilter,
 from musigan.layers.critics import Heads, minibatch_deviation
 from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import channels_last, chroma, pack, pad_roll, unpack
+from musigan.layers.principal import Bypass, begin_with, planes_of, quiet_posterior, steps_of
 from musigan.losses.musical import HEAD_LOSSES
 from musigan.models import Family, inpainting
 from musigan.models.protocol import Decoded, FlowGenerator, Judgement, Posterior
@@ -95,6 +96,8 @@ class LatentFlow(FlowGenerator):
         self.encoder_down = nn.Conv2d(s.width, s.deep_width, (4, 3), stride=(2, 1), padding=1)
         self.encoder_deep = nn.Sequential(*(ResidualBlock(s.deep_width) for _ in range(s.deep_blocks)))
         self.to_posterior = nn.Conv1d(rows * s.deep_width, 2 * s.latent_dim, 3, padding=1)
+        cells = shape.channels * self.padded_keys * s.patch_frames  # of a step
+        self.encoder_bypass = Bypass(cells, s.latent_dim)
 
         tokens = -(-shape.frames // s.patch_frames)
         self.noise_in = nn.Linear(s.latent_dim, s.transformer_width)
@@ -116,6 +119,7 @@ class LatentFlow(FlowGenerator):
         self.decoder_up = nn.Conv2d(s.deep_width, 2 * s.width, 3, padding=1)
         self.decoder_fine = nn.Sequential(*(ResidualBlock(s.width) for _ in range(s.fine_blocks)))
         self.pack_out = nn.Conv2d(s.width, 2 * patch, 1)
+        self.decoder_bypass = Bypass(s.latent_dim, 2 * cells)
         self.key_bias = nn.Parameter(torch.zeros(1, shape.channels, self.padded_keys, 1))  # how often a key sounds
         self.gaussian = GaussianFilter() if s.gaussian else None
 
@@ -149,7 +153,14 @@ class LatentFlow(FlowGenerator):
         feature_map = self.encoder_deep(F.leaky_relu(self.encoder_down(feature_map), 0.2))  # (B, D, rows, L)
         outputs = self.to_posterior(F.leaky_relu(feature_map, 0.2).flatten(1, 2)).transpose(1, 2)  # (B, L, 2Z)
         mean, log_variance = outputs.chunk(2, -1)
+        mean = mean + self.encoder_bypass(steps_of(roll, self.padded_keys, self.token_frames))
         return Posterior(mean, log_variance.clamp(-10.0, 4.0))
+
+    def begin_with(self, rolls: Tensor) -> None:
+        """Begin with the principal components of rolls (B, C, K, T), unless there was training before."""
+        steps = steps_of(rolls, self.padded_keys, self.token_frames).flatten(0, 1)
+        if not self.key_bias.any() and begin_with(self.encoder_bypass, self.decoder_bypass, steps):
+            quiet_posterior(self.to_posterior)
 
     def draw(self, batch: int, frames: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw white noise (B, L, Z) for `batch` pieces of `frames` frames."""
@@ -176,6 +187,8 @@ class LatentFlow(FlowGenerator):
         loudness, logits = self.pack_out(F.leaky_relu(feature_map, 0.2)).chunk(2, 1)
         loudness = unpack(loudness, self.shape.channels, s.patch_keys, s.patch_frames)
         logits = unpack(logits, self.shape.channels, s.patch_keys, s.patch_frames) + self.key_bias
+        straight, straight_logits = planes_of(self.decoder_bypass(latents), self.shape.channels, self.token_frames)
+        loudness, logits = loudness + straight, logits + straight_logits
         keys = slice(0, self.shape.keys)
         loudness, logits = loudness[:, :, keys, :frames], logits[:, :, keys, :frames]
         if self.gaussian is not None:

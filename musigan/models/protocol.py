@@ -69,6 +69,14 @@ class Autoencoder(Generator, Decoder, Protocol):
 
 
 @runtime_checkable
+class BeginsWithMusic(Autoencoder, Protocol):
+    """Autoencoder whose first weights come from music."""
+
+    def begin_with(self, rolls: Tensor) -> None:
+        """Set the first weights from rolls (B, C, K, T), unless there was training before."""
+
+
+@runtime_checkable
 class Flow(Generator, Protocol):
     """Generator with a flow from white noise to latents; stage `prior`."""
 
@@ -234,6 +242,9 @@ class KindCritic(Protocol):
         `noise` is put on what the critics see.
         """
 
+    def tell(self, found: Tensor, kind: int, noise: Callable[[Tensor], Tensor] = ...) -> Tensor | None:
+        """Return logits (B) of standardised statistics (B, N), above 0 where they are taken for those of `kind`."""
+
 
 @runtime_checkable
 class KindStatistics(Protocol):
@@ -241,6 +252,9 @@ class KindStatistics(Protocol):
 
     def follow(self, roll: Tensor, kind: int) -> Tensor:
         """Return the statistics (B, N) of real rolls (B, C, K, T) of `kind`, which those of the kind follow."""
+
+    def measured(self, roll: Tensor) -> Tensor:
+        """Return the statistics (B, N) of rolls (B, C, K, T), standardised."""
 
     def place(self, found: Tensor, to: int) -> Tensor:
         """Return the statistics (B, N) in kind `to` at the place that `found` has in the other kind."""

@@ -16,8 +16,9 @@ import numpy as np
 
 from musigan.errors import CheckpointError
 from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
+from musigan.rolls.harmony import LEVELS, harmony_of
 from musigan.rolls.parts import parts_of
-from musigan.rolls.scenes import BLOCK_BEATS, SCENE, SCENES_WITHOUT_DRUMS, STEPS, scene_of, transposed
+from musigan.rolls.scenes import BLOCK_BEATS, CLASSES, SCENE, SCENES_WITHOUT_DRUMS, STEPS, scene_of, transposed
 from musigan.rolls.tracks import is_recording, pitched_channels
 
 LEAST_GAIN = 0.02  # by how much a farther bar must be more alike than a nearer one
@@ -45,10 +46,12 @@ class Outline:
     ends: bool = False  # where its song does
     scene: np.ndarray = field(default_factory=lambda: np.zeros((0, SCENE), np.float32))  # (N, SCENE)
     parts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, C * FIGURES) of instruments
+    harmony: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, CLASSES) of instruments
 
     def __post_init__(self) -> None:
-        if not self.parts.size:  # of recordings, and in checkpoints of before there were parts
-            object.__setattr__(self, "parts", np.zeros((len(self.numbers), 0), np.float32))
+        for name in ("parts", "harmony"):  # of recordings, and in checkpoints of before there were any
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, np.zeros((len(self.numbers), 0), np.float32))
         if not len(self.scene):  # in checkpoints of before there were scenes
             object.__setattr__(self, "scene", np.zeros((len(self.numbers), SCENE), np.float32))
         if len(self.scene) != len(self.numbers):
@@ -66,7 +69,7 @@ class Outline:
         return replace(
             self, numbers=self.numbers[chosen], lags=np.where(is_inside, lags, 0),
             likeness=np.where(is_inside, self.likeness[chosen], 0.0), begins=self.begins and first == 0,
-            ends=self.ends and stop == len(self), scene=self.scene[chosen], parts=self.parts[chosen],
+            ends=self.ends and stop == len(self), **self._around(chosen),
         )  # fmt: skip
 
     def lasting(self, count: int) -> Outline:
@@ -80,7 +83,7 @@ class Outline:
         numbers = self.numbers.copy()
         numbers = np.concatenate((numbers, (numbers[-1] + np.arange(count - len(self))) % self.meter + 1))
         return replace(self, numbers=numbers, lags=np.where(lags <= np.arange(count), lags, 0),
-                       likeness=self.likeness[places], scene=self.scene[places], parts=self.parts[places])  # fmt: skip
+                       likeness=self.likeness[places], **self._around(places))  # fmt: skip
 
     def going_on(self, count: int) -> Outline:
         """Return an outline of `count` beats more, that go on as the last whole bars do, REPLAYED_BEATS at most.
@@ -93,7 +96,7 @@ class Outline:
         numbers = (self.numbers[-1] + np.arange(count)) % self.meter + 1
         return replace(
             self, numbers=np.concatenate((self.numbers, numbers)), lags=self.lags[places],
-            likeness=self.likeness[places], scene=self.scene[places], parts=self.parts[places],
+            likeness=self.likeness[places], **self._around(places),
         )  # fmt: skip
 
     def from_downbeat(self) -> Outline:
@@ -103,7 +106,7 @@ class Outline:
 
     def transposed(self, keys: int) -> Outline:
         """Return the outline of the same music `keys` semitones higher."""
-        return replace(self, scene=transposed(self.scene, keys))
+        return replace(self, scene=transposed(self.scene, keys), harmony=np.roll(self.harmony, keys, axis=1))
 
     def to_follow(self) -> Outline:
         """Return the outline as a drawn piece follows it: its bars more alike than they shall become.
@@ -112,6 +115,10 @@ class Outline:
         the songs that were learned from, and onsets a little nearer to the beat.
         """
         return replace(self, likeness=self.likeness**EMPHASIS)
+
+    def _around(self, places: Any) -> dict[str, Any]:
+        """Return what is known around the beats at `places`, by name."""
+        return {name: getattr(self, name)[places] for name in ("scene", "parts", "harmony")}
 
     def _downbeat(self, place: int) -> int:
         """Return the last downbeat before or at `place`; the first beat where there is none."""
@@ -145,6 +152,7 @@ class Outline:
             "meter": self.meter, "free": self.is_free, "style": self.style, "begins": self.begins, "ends": self.ends,
             "scenes": np.rint(self.scene[::BLOCK_BEATS] * STEPS).astype(int).tolist(),
             **({"parts": np.rint(self.parts * STEPS).astype(int).tolist()} if self.parts.size else {}),
+            **({"harmony": np.rint(self.harmony * LEVELS).astype(int).tolist()} if self.harmony.size else {}),
         }  # fmt: skip
 
     @classmethod
@@ -158,12 +166,14 @@ class Outline:
                 bool(values["free"]), str(values["style"]), bool(values["begins"]), bool(values["ends"]),
                 np.repeat(scenes, BLOCK_BEATS, axis=0)[: len(numbers)],
                 np.array(values.get("parts", ()), np.float32).reshape(len(numbers), -1) / STEPS,
+                np.array(values.get("harmony", ()), np.float32).reshape(len(numbers), -1) / LEVELS,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the checkpoint's outlines of songs are damaged ({error}); train it again"
             ) from error
         same_length = numbers.shape == lags.shape == outline.likeness.shape == (numbers.size,) and numbers.size > 0
+        same_length = same_length and outline.harmony.shape[1] in (0, CLASSES)
         if not same_length or not 1 <= outline.meter <= MAX_METER or not 1 <= outline.tempo <= 1000:
             raise CheckpointError("the checkpoint's outlines of songs are damaged; train it again")
         return outline
@@ -184,24 +194,27 @@ def outline_of(
     """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same).
 
     Of instruments, which `tracks` names, the roll is that of all, drums too. The outline has the parts of `players`,
-    (C', K, the same), if they are given.
+    (C', K, the same), and the harmony of all, if they are given.
     """
     lags, likeness = plan_of(roll, grid)
-    scene, parts = around_of(roll, grid.numbers, kit, tracks, players)
-    return Outline(
-        grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, scene, parts
-    )
+    around = around_of(roll, grid.numbers, kit, tracks, players)
+    return Outline(grid.numbers, lags, likeness, grid.tempo, grid.meter, grid.is_free, style, begins, ends, **around)
 
 
 def around_of(
     roll: np.ndarray, numbers: np.ndarray, kit: np.ndarray | None, tracks: tuple[str, ...], players: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scene, (N, SCENE), and parts, (N, P), of each beat, of which `numbers` (N,) are those in their bars.
+) -> dict[str, Any]:
+    """Return scene, (N, SCENE), parts, (N, P), and harmony, (N, CLASSES or 0), of each beat, by name.
 
-    Roll, kit, tracks and players are those of `outline_of`; without players P is 0.
+    `numbers` (N,) are those of the beats in their bars; roll, kit, tracks and players those of `outline_of`. Without
+    players there are neither parts nor harmony.
     """
-    scene = scene_of(roll, kit, None if is_recording(tracks) else pitched_channels(roll, tracks))
-    return scene, np.zeros((len(numbers), 0), np.float32) if players is None else parts_of(players, numbers)
+    pitched = None if is_recording(tracks) else pitched_channels(roll, tracks)
+    around: dict[str, Any] = {"scene": scene_of(roll, kit, pitched)}
+    if players is not None:
+        around["parts"] = parts_of(players, numbers)
+        around["harmony"] = harmony_of(roll if pitched is None else pitched, numbers)
+    return around
 
 
 def plan_of(roll: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -237,6 +250,7 @@ def context_arrays(outline: Outline, style: int, count: int) -> Mapping[str, np.
         "lags": np.pad(outline.lags.astype(np.int64), (0, missing)),
         "scene": np.pad(outline.scene, ((0, missing), (0, 0))),
         "parts": np.pad(outline.parts, ((0, missing), (0, 0))),
+        "harmony": np.pad(outline.harmony, ((0, missing), (0, 0))),
         "meter": np.asarray(outline.meter, np.int64),
         "style": np.asarray(style, np.int64),
     }

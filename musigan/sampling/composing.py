@@ -17,6 +17,7 @@ from musigan.models.inpainting import joined
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.beats import Beat, Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
+from musigan.rolls.harmony import filled
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
 from musigan.rolls.parts import FIGURES
@@ -144,13 +145,14 @@ def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request:
     own = outline_of(pitched, grid, kit=kit, tracks=tracks, players=heard)
     asked = replace(request, beat=request.beat or Beat(grid.tempo))
     outline = _outline(_fullest(sampler.store.outlines, is_kept), asked, rng).from_downbeat().lasting(len(grid))
-    parts, scene = outline.parts.copy(), outline.scene.copy()
+    parts, scene, harmony = outline.parts.copy(), outline.scene.copy(), outline.harmony
     for number in np.flatnonzero(is_kept):
         columns = slice(FIGURES * number, FIGURES * (number + 1))
         parts[:, columns] = own.parts[:, columns]
     if own.scene[:, :CLASSES].any():  # what is kept has pitches, and its key
         scene[:, :CLASSES] = own.scene[:, :CLASSES]
-    outline = replace(own, scene=scene, parts=parts, style=outline.style)
+        harmony = filled(own.harmony)
+    outline = replace(own, scene=scene, parts=parts, harmony=harmony, style=outline.style)
     given = _generator(sampler).encode(on_grid).mean
     latents = _latents(sampler, outline, rng, request, given=(given, is_kept))
     drawn = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)

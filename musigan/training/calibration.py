@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PIECES = 96  # pieces drawn, and real rolls encoded
 BATCH = 16
 SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
+MOST_PLAYERS = 3  # for each of whom there are so many: an instrument rests in a part of the songs
 DEVIATIONS = (0.94, 1.18)  # of noise
 HALVINGS = 3
 TRIAL_BEATS = 4  # of which the time of all is reckoned
@@ -94,7 +95,8 @@ def seconds_of(run: Run, dataset: RollDataset) -> float:
         calibrate(run, dataset)
         return time.monotonic() - began
     balance(generator, dataset, TRIAL_BEATS, 1)
-    scale = HALVINGS * SONGS / min(len(dataset.parts), SONGS)
+    songs = _songs(generator)
+    scale = HALVINGS * songs / min(len(dataset.parts), songs)
     longest = min(max(map(len, dataset.outlines)), BEATS)
     return (time.monotonic() - began) * scale * longest / min(longest, TRIAL_BEATS)
 
@@ -110,7 +112,7 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
     """
     count = min(beats or BEATS, max(map(len, dataset.outlines)))
     chosen = [number for number, outline in enumerate(dataset.outlines) if len(outline) >= count]
-    numbers = np.unique(np.linspace(0, len(chosen) - 1, SONGS).round().astype(int))
+    numbers = np.unique(np.linspace(0, len(chosen) - 1, _songs(generator)).round().astype(int))
     songs = [chosen[number] for number in numbers]
     arrays = [context_arrays(dataset.outlines[song].part(0, count).to_follow(), 0, count) for song in songs]
     device = generator.latent_mean.device
@@ -127,6 +129,11 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
         is_too_little = _fullness(generator, decode_in_windows(generator, latents, BATCH * BATCH)) < wanted
         low, high = torch.where(is_too_little, middle, low), torch.where(is_too_little, high, middle)
     generator.noise_deviation.copy_(((low + high) / 2).reshape(generator.noise_deviation.shape))
+
+
+def _songs(generator: bars.Generator) -> int:
+    """Return on how many songs the noise of a generator's players is set."""
+    return SONGS * min(generator.players, MOST_PLAYERS)
 
 
 def _fullness(generator: bars.Generator, rolls: torch.Tensor) -> torch.Tensor:

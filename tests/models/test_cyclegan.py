@@ -330,10 +330,10 @@ def test_losses_of_the_identity() -> None:
     found = objective.losses("generator", real(), context())
     lost = [*(found.losses[name].item() for name in ("cycle", "identity", "harmony")), found.figures["change"].item()]
     assert lost == pytest.approx([0, 0, 0, 0], abs=1e-5)
-    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony", "likeness", "place"}
+    assert set(found.losses) == {"adversarial_roll", "cycle", "identity", "harmony", "likeness", "place", "kind"}
     assert found.losses["likeness"].item() == 0
     assert found.losses["place"].item() < 0.5  # the kinds are alike here
-    assert set(objective.losses("critic", real(), context()).losses) == {"critic_roll"}
+    assert set(objective.losses("critic", real(), context()).losses) == {"critic_roll", "critic_kind"}
 
 
 @pytest.mark.parametrize(
@@ -505,3 +505,27 @@ def test_sampling_says_which_tool_it_is_for(stores: tuple[Path, Path]) -> None:
     run, _ = begin(stores, tiny.settings("cyclegan", pretrain_epochs=None, critic_epochs=None))
     with pytest.raises(CheckpointError, match="use transfer"):
         Sampler.from_checkpoint(run.snapshot())
+
+
+def test_the_kinds_are_told_apart_by_statistics_and_a_fake_is_moved_towards_its_kind() -> None:
+    """The first kind high and short, the second low and held: the teller learns it, and its loss falls on the right."""
+    networks, settings = built(), tiny.settings("cyclegan", adversarial={"critic_learning_rate": 0.02})
+    objective = OBJECTIVES["translation"](networks, settings)
+    first = torch.zeros(6, SHAPE.channels, SHAPE.keys, SHAPE.frames)
+    second = first.clone()
+    first[:, :, SHAPE.keys * 3 // 4 :, ::5] = 0.6
+    second[:, :, : SHAPE.keys // 4] = 0.4
+    for kind, rolls in enumerate((first, second)):
+        for _ in range(3):
+            objective.statistics.follow(rolls * torch.linspace(0.8, 1.2, 6)[:, None, None, None], kind)
+    teller = networks["critic"].teller
+    optimiser = torch.optim.Adam(teller.parameters(), 0.02)
+    for step in range(60):
+        now = StepContext(step, 0.5, torch.Generator().manual_seed(step), {"other": second})
+        optimiser.zero_grad()
+        objective.losses("critic", first, now).losses["critic_kind"].backward()
+        optimiser.step()
+    measured = [objective.statistics.measured(rolls) for rolls in (first, second)]
+    assert (networks["critic"].tell(measured[0], 0) > 1).all()
+    assert (networks["critic"].tell(measured[1], 1) > 1).all()
+    assert (networks["critic"].tell(measured[0], 1) < -1).all()

@@ -168,3 +168,46 @@ def test_checkpoints_in_seconds_keep_their_model(tmp_path: Path) -> None:
     saved.settings["model"] = "musegan"
     checkpoint.save(tmp_path / "old.pt", saved)
     assert checkpoint.load(tmp_path / "old.pt").training_settings().model == "musegan-seconds"
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_instruments_are_told_the_harmony(structure: str) -> None:
+    """Another harmony, in one beat: what is drawn there is other, and nothing before it."""
+    generator, told = built(structure), context()
+    changed = told.harmony.clone()
+    changed[0, 3] = changed[0, 3].roll(1)
+    with torch.no_grad():
+        generator.composer.guess_weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(2))
+        one, two = (
+            generator.compose(told._replace(harmony=harmony), torch.Generator().manual_seed(3))
+            for harmony in (told.harmony, changed)
+        )
+    is_moved = (one != two).any(-1).unflatten(1, (BEATS, -1)).any(-1)
+    assert is_moved.tolist() == [[False] * 3 + [True] * 3, [False] * BEATS]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_composers_of_before_there_was_harmony_draw_what_they_drew(structure: str) -> None:
+    composer, told = built(structure).composer, context()
+    place, keys = composer.head.plays_column, composer.row_keys
+    first = composer.guess_weight.shape[-1] + place - 12 - keys  # before the places in the bar
+    with torch.no_grad():
+        composer.guess_weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(2))
+        own = composer.state_dict()
+        old = {name: value for name, value in own.items() if name != "harmony_in.weight"}
+        for name, value in old.items():
+            if name == "guess_weight" or (name.startswith("head.rows_in.") and name.endswith("weight")):
+                at = first + value.shape[-1] - composer.guess_weight.shape[-1]
+                old[name] = torch.cat((value[..., :at], value[..., at + keys :]), -1)
+        past = torch.randn(2, BEATS, composer.beat_dim)
+        without = told._replace(harmony=torch.zeros_like(told.harmony))
+        expected = composer.hear(past, without)
+        composer.load_state_dict(old)
+        for harmony in (told.harmony, told.harmony[..., :0]):
+            heard = composer.hear(past, told._replace(harmony=harmony))
+            torch.testing.assert_close(heard.voice, expected.voice)
+            torch.testing.assert_close(heard.guess, expected.guess)
+            noise, time = torch.randn(2, BEATS, composer.beat_dim), torch.rand(2, BEATS)
+            torch.testing.assert_close(
+                composer.velocity(noise, time, heard), composer.velocity(noise, time, expected), atol=1e-4, rtol=1e-4
+            )

@@ -43,17 +43,18 @@ class Context(NamedTuple):
     meter: Tensor  # (B) beats in a bar
     style: Tensor  # (B) number of the style, 0 for any
     parts: Tensor  # (B, N, P) of instruments
+    harmony: Tensor  # (B, N, CLASSES) of instruments, or (B, N, 0)
     given: Tensor | None = None  # (B, N, D) beats, of instruments that are given
     is_given: Tensor | None = None  # (B, N, C), which are
 
     @classmethod
     def of(cls, conditions: Mapping[str, Tensor]) -> Context:
         """Gather the conditions of a batch; those without a value are None."""
-        return cls(*(conditions[name] for name in cls._fields[:6]), *map(conditions.get, cls._fields[6:]))
+        return cls(*(conditions[name] for name in cls._fields[:7]), *map(conditions.get, cls._fields[7:]))
 
     def part(self, first: int, count: int) -> Context:
         """Return what is known of `count` beats from `first` on."""
-        of_beats = ("features", "lags", "scene", "parts", "given", "is_given")
+        of_beats = ("features", "lags", "scene", "parts", "harmony", "given", "is_given")
         known: dict[str, Any] = {name: getattr(self, name) for name in of_beats}
         chosen = {name: value[:, first : first + count] for name, value in known.items() if value is not None}
         return self._replace(**chosen)
@@ -293,12 +294,11 @@ class Composer(nn.Module):
             places = context.places[..., None, :].expand(*rows.shape[:-1], MAX_METER).clone()
             places[..., : -self.kit_rows, :] = 0
             rows = torch.cat((rows, places), -1)
-        told = self._told_of_rows(context)
-        guess = self.head.as_beats(self._guess(torch.cat((rows, *told), -1)))
+        guess = self.head.as_beats(self._guess(torch.cat((rows, *self._told_of_rows(context, 1.0)), -1)))
         shown = known[..., None] * rows if isinstance(known, Tensor) else known * rows
         if self.kit_rows:
             shown = torch.cat((shown[..., :-MAX_METER], rows[..., -MAX_METER:]), -1)
-        shown = torch.cat((shown, *told), -1)
+        shown = torch.cat((shown, *self._told_of_rows(context, known)), -1)
         scale = (known * context.scene)[..., self.classes]
         return Heard(self.norm(voice), shown, scale, guess)
 
@@ -318,8 +318,8 @@ class Composer(nn.Module):
             tokens = layer(tokens, None if memory is None else memory[number])
         return tokens
 
-    def _told_of_rows(self, context: Context) -> tuple[Tensor, ...]:
-        """Return what each row is told in any case, (B, N, R, F) each: nothing more."""
+    def _told_of_rows(self, context: Context, known: Tensor | float) -> tuple[Tensor, ...]:
+        """Return what each row is told besides, (B, N, R, F) each, of what is `known`: nothing more."""
         return ()
 
     def _guess(self, rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from musigan.layers.convolution import DownBlock, normed
 from musigan.layers.packing import pack, pad_roll
 from musigan.models.cyclegan.pulse import rises
 from musigan.models.cyclegan.settings import CycleGanSettings
+from musigan.models.cyclegan.statistics import KindTeller, statistics_of
 from musigan.rolls.kit import KIT
 from musigan.rolls.shape import RollShape
 
@@ -101,6 +102,7 @@ class Critics(nn.Module):
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.kinds = nn.ModuleList(Critic(settings, shape) for _ in range(2))
+        self.teller = KindTeller(statistics_of(shape.keys), settings.teller_width) if settings.teller_width else None
 
     def judge(self, roll: Tensor, kind: int, noise: Noise = unchanged) -> Tensor:
         """Return logits (B, P) of rolls (B, C, K, T): above 0 where a part is taken for real music of `kind`.
@@ -109,3 +111,13 @@ class Critics(nn.Module):
         """
         logits: Tensor = self.kinds[kind](roll, noise)
         return logits
+
+    def tell(self, found: Tensor, kind: int, noise: Noise = unchanged) -> Tensor | None:
+        """Return logits (B) of standardised statistics (B, N): above 0 where they are taken for those of `kind`.
+
+        None without a teller. `noise` is put on what it sees.
+        """
+        if self.teller is None:
+            return None
+        logits: Tensor = self.teller(noise(found))
+        return logits if kind else -logits

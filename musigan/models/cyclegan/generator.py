@@ -202,6 +202,7 @@ FAMILY = Family(
             "cycle": 0.5,
             "identity": 0.0,
             "place": 6.0,
+            "kind": 0.5,
             "likeness": 12.0,
             "harmony": 2.0,
         },
@@ -213,11 +214,12 @@ FAMILY = Family(
             "critic_width": 24,
             "drum_width": 24,
             "statistics": True,
+            "teller_width": 24,
         },
     },
     # Weights of a run of before there were statistics; what a new one takes is among its defaults, which it remembers.
     losses={
         "adversarial_roll": 1.0, "critic_roll": 1.0, "cycle": 3.0, "identity": 2.0, "harmony": 4.0, "place": 6.0,
-        "likeness": 0.0,
+        "likeness": 0.0, "kind": 0.0, "critic_kind": 1.0,
     },
 )  # fmt: skip

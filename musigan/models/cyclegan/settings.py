@@ -23,5 +23,6 @@ class CycleGanSettings:
     critic_layers: Count = 2  # each halves the feature map
     statistics: bool = False  # whole rolls are also held against the statistics of their kind
     drum_width: CountOrNone = 0  # channels of the critics that hear drums beside onsets; 0: drums go with all else
+    teller_width: CountOrNone = 0  # features of what tells the kinds apart by those statistics; 0 leaves it out
     spectral: bool = False  # spectral normalisation of the critics' layers
     pool: CountOrNone = 32  # earlier generated rolls of each kind that the critics are still shown; 0: the latest only

@@ -23,6 +23,7 @@ HARMONY_FRAMES = 5  # frames averaged in which harmony is seen to change
 MOMENTUM = 0.02  # share of a new batch in means
 NEARER = 0.7  # deviation that songs keep in the other kind, as a share of its own: the kinds' edges overlap
 LEAST_DEVIATION = 0.02
+FARTHEST = 4.0  # deviations from the mean that are told apart
 LEAST_LEVEL = 0.1  # added to what ratios are of: hardly anything sounds in a register
 FAINT = 0.2  # loudness in model space up to which a cell counts as sounding in part
 
@@ -72,6 +73,19 @@ def _summed(by_key: Tensor, size: int) -> Tensor:
     return F.pad(by_key, (0, groups * size - by_key.shape[1])).unflatten(1, (groups, size)).sum(2)
 
 
+def _registers(keys: int) -> int:
+    return -(-keys // REGISTER_KEYS)
+
+
+def _bands(keys: int) -> int:
+    return -(-keys // BAND_KEYS)
+
+
+def statistics_of(keys: int) -> int:
+    """Return how many statistics there are of rolls of so many keys."""
+    return _bands(keys) + 4 * (_registers(keys) + 1) + 4
+
+
 class KindStatistics(nn.Module):
     """Running mean and deviation of the statistics of both kinds: buffers, which a checkpoint holds."""
 
@@ -83,7 +97,7 @@ class KindStatistics(nn.Module):
     def __init__(self, pitched: int, keys: int) -> None:
         super().__init__()
         self.pitched = pitched
-        registers, bands = -(-keys // REGISTER_KEYS), -(-keys // BAND_KEYS)
+        registers, bands = _registers(keys), _bands(keys)
         # Each group of statistics has as much weight as the others, however many registers it has; the bands twice.
         weights = [2 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.25]
         self.register_buffer("weight", torch.tensor(weights) / sum(weights), persistent=False)
@@ -107,6 +121,12 @@ class KindStatistics(nn.Module):
         """Return the deviations of the statistics of a kind, (N)."""
         return (self.square[kind] - self.mean[kind].square()).clamp(min=LEAST_DEVIATION**2).sqrt()
 
+    def measured(self, roll: Tensor) -> Tensor:
+        """Return the statistics (B, N) of rolls (B, C, K, T) as deviations from the mean of both kinds."""
+        deviation = torch.stack([self.deviation(kind).square() for kind in range(2)]).mean(0).sqrt()
+        standard: Tensor = (statistics(roll[:, : self.pitched]) - self.mean.mean(0)) / deviation
+        return standard.clamp(-FARTHEST, FARTHEST)
+
     def place(self, found: Tensor, to: int) -> Tensor:
         """Return the statistics (B, N) in kind `to` at the place that `found` has in the other kind."""
         place = ((found - self.mean[1 - to]) / self.deviation(1 - to)).clamp(-2.0, 2.0)
@@ -116,3 +136,21 @@ class KindStatistics(nn.Module):
         """Return the mean distance of rolls (B, C, K, T) from statistics (B, N) of `kind`, in its deviations."""
         off = (statistics(roll[:, : self.pitched]) - wanted) / self.deviation(kind)
         return (F.smooth_l1_loss(off, torch.zeros_like(off), reduction="none") * self.weight).sum(1).mean()
+
+
+class KindTeller(nn.Module):
+    """Tells the second kind from the first by standardised statistics: (B, N) -> logits (B).
+
+    It learns from real music only, as the auxiliary classifier of StarGAN (arXiv 1711.09020). What is translated shall
+    be taken for its kind by all statistics together, which their places one by one do not see to.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.straight = nn.Linear(size, 1)
+        self.layers = nn.Sequential(nn.Linear(size, width), nn.LeakyReLU(0.2), nn.Linear(width, 1))
+
+    def forward(self, found: Tensor) -> Tensor:
+        """Return the logits of statistics (B, N)."""
+        logits: Tensor = self.straight(found) + self.layers(found)
+        return logits[:, 0]

@@ -6,6 +6,7 @@ B batch, N beats, C instruments, R rows of all instruments, V voices, D numbers 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +136,7 @@ class InstrumentComposer(Composer):
         classes = torch.arange(rows // instruments * settings.row_keys) % CLASSES
         self.register_buffer("classes", classes.repeat(instruments).reshape(rows, -1), persistent=False)
         self.parts_in = nn.Linear(instruments * FIGURES, width)
+        self.harmony_in = nn.Linear(CLASSES, width, bias=False)
         if self.structure != "composer":
             own_dim = self.beat_dim // instruments
             self.own_in = nn.ModuleList(nn.Linear(own_dim, width, bias=False) for _ in range(SOURCES))
@@ -142,7 +144,8 @@ class InstrumentComposer(Composer):
             self.own_parts_in = nn.Linear(FIGURES, width)
         if self.structure == "jamming":
             del self.sources_in, self.parts_in
-        seen = SOURCES * row_dim + 1 + MAX_METER + FIGURES + 1 + row_dim
+        self.row_keys = settings.row_keys
+        seen = SOURCES * row_dim + 1 + self.row_keys + MAX_METER + FIGURES + 1 + row_dim
         self.head = InstrumentHead(settings, instruments, rows, seen)
         self.register_buffer("guess_weight", torch.zeros(instruments, row_dim, seen))
         self.register_buffer("guess_bias", torch.zeros(instruments, row_dim))
@@ -155,6 +158,7 @@ class InstrumentComposer(Composer):
         batch, count = sources[0].shape[:2]
         style = known * self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
         told = self.context_in(context.features) + style + self.scene_in(known * context.scene)
+        told = told + self.harmony_in(known * _harmony(context))
         streams = []  # (B, S, N, W): the common one, and each instrument's
         if self.structure != "jamming":
             common = told + self.parts_in(context.parts)
@@ -177,16 +181,32 @@ class InstrumentComposer(Composer):
         """Sort beats (B, N, D) by instruments: (B, C, N, D / C)."""
         return beats.unflatten(-1, (BEAT_STEPS, self.instruments, -1)).permute(0, 3, 1, 2, 4).flatten(3)
 
-    def _told_of_rows(self, context: Context) -> tuple[Tensor, ...]:
-        """Return what each row is told: its place in the bar, its instrument's part, whether it is given, and what."""
+    def _told_of_rows(self, context: Context, known: Tensor | float) -> tuple[Tensor, ...]:
+        """Return what each row is told: harmony, place in the bar, its instrument's part, whether and what is given.
+
+        The harmony is kept from pieces whose `known` (B, 1, 1) is 0.
+        """
         each = self.head.rows // self.instruments
+        harmony = (known * _harmony(context))[..., self.classes]  # (B, N, R, K / R)
         parts = context.parts.unflatten(-1, (self.instruments, FIGURES)).repeat_interleave(each, 2)
         places = context.places[:, :, None].expand(-1, -1, self.head.rows, -1)
         given = parts.new_zeros(*parts.shape[:-1], 1 + self.head.row_dim)
         if context.given is not None and context.is_given is not None:
             flags = context.is_given.repeat_interleave(each, 2)[..., None]
             given = torch.cat((flags, flags * self.head.as_rows(context.given)), -1)
-        return places, parts, given
+        return harmony, places, parts, given
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
+        """Load weights; those of composers that were told no harmony take no notice of it."""
+        own = self.state_dict()
+        if f"{prefix}harmony_in.weight" not in state:
+            state[f"{prefix}harmony_in.weight"] = torch.zeros_like(own["harmony_in.weight"])
+            place = SOURCES * self.head.row_dim + 1
+            state[f"{prefix}guess_weight"] = _widened(state[f"{prefix}guess_weight"], place, self.row_keys)
+            for name in own:
+                if name.startswith("head.rows_in.") and name.endswith("weight"):
+                    state[prefix + name] = _widened(state[prefix + name], self.head.row_dim + place, self.row_keys)
+        super()._load_from_state_dict(state, prefix, *given)
 
     def _guess(self, rows: Tensor) -> Tensor:
         """Return the first guess of what rows (B, N, R, F) see, (B, N, R, D / R), each instrument's its own."""
@@ -232,3 +252,16 @@ class InstrumentComposer(Composer):
             left = torch.tensor([each.left_by(weights) for each in own])
             deviations.append(left.clamp(min=FAINTEST_ROW * float(left.max())))
         self.deviation.copy_(torch.cat(deviations))
+
+
+def _harmony(context: Context) -> Tensor:
+    """Return the harmony of each beat, (B, N, CLASSES): none where the outline is of before there was any."""
+    if context.harmony.shape[-1]:
+        return context.harmony
+    return context.scene.new_zeros(*context.scene.shape[:2], CLASSES)
+
+
+def _widened(weight: Tensor, place: int, count: int) -> Tensor:
+    """Return weights (..., F) with `count` columns of zeros at `place`."""
+    nothing = weight.new_zeros(*weight.shape[:-1], count)
+    return torch.cat((weight[..., :place], nothing, weight[..., place:]), -1)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from musigan.datasets.bars import BarDataset
-from musigan.datasets.batches import stack_examples
 from musigan.losses import likelihood
 from musigan.models.bars.codec import onsets_of
 from musigan.models.bars.composer import Context, Heard
 from musigan.models.bars.generator import Generator
 from musigan.training.objectives.base import StepContext, Terms, sampled
-from musigan.training.objectives.latents import PriorSide, Variational
+from musigan.training.objectives.latents import FIRST_ROLLS, PriorSide, Variational, excerpts
 from musigan.training.songlatents import SongLatents
-
-FIRST_ROLLS = 96  # real excerpts, from which the codec's first weights are computed
 
 
 class Codec(Variational):
@@ -32,9 +28,8 @@ class Codec(Variational):
         """Set the first weights from excerpts spread evenly over the music, unless they were learned before."""
         if self.generator.is_measured:
             return
-        numbers = np.linspace(0, len(dataset) - 1, min(FIRST_ROLLS, len(dataset))).round().astype(int)
-        rolls = stack_examples([dataset.example(0, int(number)) for number in numbers]).roll
-        rolls = self.generator.kit_row.fold(rolls.to(self.generator.latent_mean.device))
+        rolls = excerpts(dataset, FIRST_ROLLS).to(self.generator.latent_mean.device)
+        rolls = self.generator.kit_row.fold(rolls)
         self.generator.codec.begin_with(rolls)
 
     def losses(self, side: str, real: Tensor, context: StepContext) -> Terms:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from musigan.datasets.batches import stack_examples
 from musigan.losses import likelihood
 from musigan.models import protocol
 from musigan.training.objectives.base import Objective, StepContext, Terms, noise_like, sampled
+
+FIRST_ROLLS = 96  # real excerpts, from which first weights are computed
+
+
+def excerpts(dataset: Any, count: int) -> Tensor:
+    """Return `count` rolls of a dataset at most, (B, C, K, T), spread evenly over its music."""
+    numbers = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    return stack_examples([dataset.example(0, int(number)) for number in numbers]).roll
 
 
 class Variational(Objective):
@@ -18,6 +28,12 @@ class Variational(Objective):
 
     generator: protocol.Autoencoder
     name = "variational"
+
+    def begin(self, dataset: Any) -> None:
+        """Set the first weights from excerpts spread evenly over the music, where the family has a way to."""
+        if isinstance(self.generator, protocol.BeginsWithMusic):
+            place = self.generator.parts()["decoder"][0].device
+            self.generator.begin_with(excerpts(dataset, FIRST_ROLLS).to(place))
 
     def groups(self) -> dict[str, list[dict[str, Any]]]:
         """Return one side: encoder and decoder."""
