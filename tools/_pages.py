@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,7 @@ def _escaped(text: str) -> str:
     return text if "`" in text else re.sub(r"\*(?!\w+\*)(?<!\w\*)|<", r"\\\g<0>", text)
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     yield "| " + " | ".join(heads) + " |"
     yield "|---" * len(heads) + "|"
