@@ -41,6 +41,7 @@ MODULES = {
     "plot-keys": "plot_keys",
     "report": "report",
     "musigan": "musigan",
+    "musigan prepare": "prepare",
     "musigan check": "check",
     "musigan merge": "merge",
     "musigan split": "split",

@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parent.parent
 BASE = "musigan/checkpoints/base/base.safetensors"
 # What another machine has: a player, a GPU, a cluster, a bucket, sound fonts; and what writes into the checkout.
 ELSEWHERE = re.compile(
-    r"ffplay|^musigan music|device cuda|soundfont|^tensorboard|benchmarks/|\.shards|s3://|^python -m musigan"
+    r"ffplay|^musigan music|device cuda|soundfont|^tensorboard|benchmarks/|\.shards|tcp://|s3://|^python -m musigan"
 )
 OF_BASE = ("musigan try", "musigan continue")  # tools that draw from it
 # What makes a command short enough; the last of two values counts.

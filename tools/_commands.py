@@ -10,6 +10,7 @@ COMMANDS = {
     "mp3-to-npy": ("mp3_to_npy", "audio files and folders -> waveforms"),
     "pair-chunks": ("pair_chunks", "waveforms -> pairs of a chunk and its continuation"),
     "npy-to-keys": ("npy_to_keys", "sound -> loudness of each piano key in each frame"),
+    "prepare": ("prepare", "music -> keys on many cores or machines, with Dask; goes on where it was"),
     "keys-to-mp3": ("keys_to_mp3", "keys -> an audio file"),
     "midi-to-keys": ("midi_to_keys", "MIDI files and folders -> keys, a track for each group of instruments"),
     "keys-to-midi": ("keys_to_midi", "keys -> a MIDI file"),

@@ -16,6 +16,7 @@ from musigan_tools import _streams, _words
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.files import atomic
+from musigan.files.remote import is_url
 from musigan.files.text import printable
 from musigan.machine.nativestderr import quiet_native_stderr
 from musigan.machine.reporting import counted, duration
@@ -125,6 +126,8 @@ class Session:
                 raise StoreError(f"{STDIN}: nothing came in: the tool before this one failed, or the file is empty")
             path = self._stack.enter_context(store.spool(self.stdin(), STDIN))
             return self._stack.enter_context(store.open_reader(path, kinds, STDIN))
+        if is_url(source):
+            return self._stack.enter_context(store.open_reader(source, kinds, cached=True))
         return self.reader(source, *kinds)
 
     def stdin(self) -> IO[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from musigan.analysis import preparing
 from musigan.analysis.beats.annotations import read_beats
-from musigan.errors import FieldError, StoreError
+from musigan.errors import FieldError, MusiganError, StoreError
 from musigan.files.duplicates import Originals
 from musigan.files.finding import failing_alone, skipping
 from musigan.machine.parallel import ordered_map
@@ -18,7 +18,7 @@ from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import MEASURED_BANDS, KeySettings
 from musigan.rolls.kit import kit_rows
 from musigan.rolls.tracks import MONO, SIDES, WITH_DRUMS
-from musigan.store import StoreHeader, chunks
+from musigan.store import Array, StoreHeader, chunks
 from musigan.store.song import check_gaps
 from musigan.store.songs import usable
 from musigan.store.splits import sides_of
@@ -26,7 +26,19 @@ from musigan.store.splits import sides_of
 if TYPE_CHECKING:
     from musigan.files.finding import MediaFile
     from musigan.machine.reporting import Reporter
-    from musigan.store import Item, Reader, Writer
+    from musigan.sound.audio import Channels
+    from musigan.store import Item, Reader, Song, Writer
+
+
+class UnusableSong(MusiganError):
+    """A song that is left out; `group` is what it is counted under."""
+
+    def __init__(self, reason: str, group: str) -> None:
+        super().__init__(reason)
+        self.group = group
+
+
+CANNOT_CUT, CANNOT_ANALYSE = "that could not be cut", "that could not be analysed"
 
 
 @dataclass(frozen=True)
@@ -40,20 +52,23 @@ class DecodingRequest:
     channels: Literal["stereo", "mono", "keep"] = "stereo"
     dtype: Literal["float16", "int16"] = "float16"
 
-    def header(self, expected: int) -> StoreHeader:
-        """Return the header of the store of waveforms of `expected` files."""
+    def header(self, expected: int | None) -> StoreHeader:
+        """Return the header of the store of waveforms of `expected` files; None: of nobody knows how many."""
         return StoreHeader("waveform", self.sample_rate, expected=expected)
+
+    @property
+    def of_audio(self) -> tuple[int, float, float | None, Channels, float]:
+        """What `audio.decode` takes after the file."""
+        shortest = min(self.min_seconds, self.seconds or self.min_seconds)
+        return self.sample_rate, self.start_seconds, self.seconds, self.channels, shortest
 
     def write(self, found: Sequence[MediaFile], jobs: int, writer: Writer, reporter: Reporter) -> int:
         """Decode files into a store of waveforms, `jobs` at once; return the number of recordings that came twice."""
         from musigan.sound import audio
 
-        shortest = min(self.min_seconds, self.seconds or self.min_seconds)
         originals = Originals("recording", reporter.detail)
         progress = reporter.progress(len(found), "songs")
-        for outcome in audio.decode_many(
-            found, jobs, self.sample_rate, self.start_seconds, self.seconds, self.channels, shortest
-        ):
+        for outcome in audio.decode_many(found, jobs, *self.of_audio):
             source = outcome.found.source
             made = None
             with failing_alone(skipping(reporter.skip, source)):
@@ -93,6 +108,29 @@ class PairingRequest:
             expected=None if self.ends else waveforms.expected,  # a song becomes two items, or one
         )
 
+    def pairs_of(self, item: Item, header: StoreHeader) -> tuple[list[tuple[Array, Song]] | UnusableSong, int]:
+        """Cut a song of a store of waveforms into pairs, one side or two; return why not if there are none.
+
+        The number is how many pairs were dropped as silent.
+        """
+        span_seconds = 2 * self.chunk_seconds
+        cut, song = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
+        if not cut.starts and cut.silent:
+            return UnusableSong("silent from end to end", "silent"), cut.silent
+        if not cut.starts:
+            seconds = item.array.shape[-1] / header.sample_rate
+            return UnusableSong(f"{seconds:.1f} s long, a pair takes {span_seconds:g} s", "too short"), 0
+        if self.shuffle_seed is not None:
+            cut = preparing.shuffle_pairs(cut, song.content, self.shuffle_seed)
+        song = replace(song, starts=cut.starts)
+        sides = list(sides_of(cut.pairs, song, span_seconds, self.validation)) if self.ends else [(cut.pairs, song)]
+        try:
+            for _, part in sides:
+                check_gaps(part.starts, span_seconds, "it")
+        except StoreError as error:
+            return UnusableSong(str(error), "mostly silent"), cut.silent
+        return sides, cut.silent
+
     def write(self, reader: Reader, writer: Writer, reporter: Reporter) -> str:
         """Cut a store of waveforms into one of pairs; return in words what was made."""
         header, pairs, silent, held_back, songs = reader.header, 0, 0, 0, 0
@@ -100,31 +138,14 @@ class PairingRequest:
         for item in usable(reader, reporter.skip):
             title = item.song.source or item.name
             made = None
-            with failing_alone(skipping(reporter.skip, title, "that could not be cut")):
-                made = preparing.to_pairs(item, header, self.chunk_seconds, self.overlap, self.validation)
+            with failing_alone(skipping(reporter.skip, title, CANNOT_CUT)):
+                made = self.pairs_of(item, header)
             if made is None:
                 continue
-            cut, song = made
-            silent += cut.silent
-            if not cut.starts:
-                if cut.silent:
-                    reporter.skip(title, "silent from end to end", "silent")
-                else:
-                    seconds = item.array.shape[-1] / header.sample_rate
-                    needed = f"a pair takes {2 * self.chunk_seconds:g} s"
-                    reporter.skip(title, f"{seconds:.1f} s long, {needed}", "too short")
-                continue
-            if self.shuffle_seed is not None:
-                cut = preparing.shuffle_pairs(cut, song.content, self.shuffle_seed)
-            song = replace(song, starts=cut.starts)
-            sides = [(cut.pairs, song)]
-            if self.ends:
-                sides = list(sides_of(cut.pairs, song, 2 * self.chunk_seconds, self.validation))
-            try:
-                for _, part in sides:
-                    check_gaps(part.starts, 2 * self.chunk_seconds, "it")
-            except StoreError as error:
-                reporter.skip(title, str(error), "mostly silent")
+            sides, dropped = made
+            silent += dropped
+            if isinstance(sides, UnusableSong):
+                reporter.skip(title, str(sides), sides.group)
                 continue
             for side in sides:
                 with working_on(title):
@@ -133,10 +154,10 @@ class PairingRequest:
                 held_back += side[1].is_held_out
             songs += 1
             progress.step(title)
-        dropped = f", {counted(silent, 'pairs')} dropped as silent" if silent else ""
+        dropped_words = f", {counted(silent, 'pairs')} dropped as silent" if silent else ""
         held_back_words = f"the ends of {held_back}" if self.ends else f"{held_back} of them"
         written = f"{counted(pairs, 'pairs')} of {counted(songs, 'songs')}"
-        return f"{written}, {held_back_words} held back for validation{dropped}"
+        return f"{written}, {held_back_words} held back for validation{dropped_words}"
 
 
 @dataclass(frozen=True)
@@ -227,7 +248,7 @@ class Analysis:
         for item, result in ordered_map(work, self.items if isinstance(beats, bool) else self._only_song(), jobs):
             title = item.song.source or item.name
             if isinstance(result, Exception):
-                with failing_alone(skipping(reporter.skip, title, "that could not be analysed")):
+                with failing_alone(skipping(reporter.skip, title, CANNOT_ANALYSE)):
                     raise result
                 continue
             with working_on(title):

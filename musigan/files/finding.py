@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from musigan.errors import AudioError, FieldError, MusiganError, UsageError
-from musigan.files.remote import file_system, is_url, reason
+from musigan.files.remote import file_system, is_url, local, reason
 from musigan.files.text import clean_text, encodable, printable
 
 # Suffixes of files tried when a folder is walked; the content is checked later, regardless of the name.
@@ -35,6 +35,7 @@ FFMPEG_SUFFIXES = frozenset(
     )
 )
 AUDIO_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+LIST_SUFFIXES = frozenset({".txt", ".m3u", ".m3u8"})
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 
 T = TypeVar("T")
@@ -48,10 +49,12 @@ class MediaFile:
 
     path: as the operating system knows it (may hold surrogates where the name is not valid Unicode), or a URL as text.
     source: relative to the folder named by the user, with forward slashes; always encodable as UTF-8.
+    mark: changes when the file does: size and time or tag of its last change; "" where that is not known.
     """
 
     path: Path | str
     source: str
+    mark: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,14 @@ def find_files(
             continue
         path = Path(root)
         try:
-            mode = path.stat().st_mode
+            status = path.stat()
         except (OSError, ValueError) as error:
             skip(printable(path), failure_reason(error))
             continue
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(status.st_mode):
             yield from _walk(path, "", set(), skip, suffixes)
-        elif stat.S_ISREG(mode):
-            yield MediaFile(path, encodable(path.name))
+        elif stat.S_ISREG(status.st_mode):
+            yield MediaFile(path, encodable(path.name), _mark(status))
         else:
             skip(printable(path), "not a regular file")
 
@@ -141,7 +144,8 @@ def _at_url(url: str, skip: SkipCallback, suffixes: frozenset[str]) -> Iterator[
         return
     try:
         fs, root = file_system(url)
-        below = {path[len(root) :].strip("/"): path for path in fs.find(root)}
+        listing = fs.find(root, detail=True)
+        below = {path[len(root) :].strip("/"): path for path in listing}
     except Exception as error:  # each fsspec file system has error classes of its own
         skip(printable(url), str(error) if isinstance(error, MusiganError) else reason(error))
         return
@@ -153,7 +157,39 @@ def _at_url(url: str, skip: SkipCallback, suffixes: frozenset[str]) -> Iterator[
     for source in sorted(below, key=lambda source: (source.casefold(), source)):
         is_hidden = any(part.startswith(".") for part in source.split("/"))
         if not is_hidden and Path(source).suffix.lower() in suffixes:
-            yield MediaFile(fs.unstrip_protocol(below[source]), encodable(source))
+            yield MediaFile(fs.unstrip_protocol(below[source]), encodable(source), _mark_of(listing[below[source]]))
+
+
+def _mark(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _mark_of(details: Mapping[str, Any]) -> str:
+    """Return the mark of a file at a URL by what its file system says of it, which each says in its own words."""
+    names = ("size", "ETag", "etag", "mtime", "LastModified", "created")
+    return " ".join(str(details[name]) for name in names if details.get(name))
+
+
+def with_lists(paths: Iterable[str], on_skip: SkipCallback) -> Iterator[str]:
+    """Yield the paths and URLs among `paths`, those of lists (.txt, .m3u) in the place of these, a line each.
+
+    Lines that begin with # are passed over; paths are relative to their list.
+    """
+    for path in paths:
+        if Path(path.split("?")[0]).suffix.lower() not in LIST_SUFFIXES:
+            yield path
+            continue
+        try:
+            with local(path) as copy:
+                lines = copy.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError, MusiganError) as error:
+            on_skip(printable(path), failure_reason(error))
+            continue
+        folder = path.rsplit("/", 1)[0] if is_url(path) else os.path.dirname(path)
+        for line in filter(None, map(str.strip, lines)):
+            if not line.startswith("#"):
+                is_whole = is_url(line) or os.path.isabs(line)
+                yield line if is_whole else f"{folder}/{line}" if folder else line
 
 
 def _walk(
@@ -178,15 +214,15 @@ def _walk(
         source = prefix + encodable(name)
         has_suffix = Path(name).suffix.lower() in suffixes
         try:
-            mode = path.stat().st_mode
+            status = path.stat()
         except OSError as error:
             if has_suffix:
                 skip(printable(path), failure_reason(error))
             continue
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(status.st_mode):
             yield from _walk(path, source + "/", visited, skip, suffixes)
-        elif has_suffix and stat.S_ISREG(mode):
-            yield MediaFile(path, source)
+        elif has_suffix and stat.S_ISREG(status.st_mode):
+            yield MediaFile(path, source, _mark(status))
         elif has_suffix:
             skip(printable(path), "not a regular file")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from musigan.errors import StoreError, UsageError
+from musigan.files.duplicates import compact
 from musigan.machine.reporting import Reporter, working_on
 from musigan.store import ItemInfo, Reader, Song, StoreHeader, Writer
 from musigan.store.alike import AXES, require_alike
@@ -70,8 +71,8 @@ class FirstCopies:
 
     def __init__(self) -> None:
         self.left_out = 0
-        self._earlier: set[str] = set()
-        self._own: set[str] = set()
+        self._earlier: set[int | str] = set()
+        self._own: set[int | str] = set()
 
     def next_store(self) -> None:
         """Begin with the songs of another store."""
@@ -80,13 +81,13 @@ class FirstCopies:
 
     def is_copy(self, song: Song) -> bool:
         """Return whether an earlier store has the song, and count it."""
-        is_copy = bool(song.content) and song.content in self._earlier
+        is_copy = bool(song.content) and compact(song.content) in self._earlier
         self.left_out += is_copy
         return is_copy
 
     def add(self, song: Song) -> None:
         """Remember a song of the store at hand."""
-        self._own.add(song.content)
+        self._own.add(compact(song.content))
 
 
 class StoreSequence:

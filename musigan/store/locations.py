@@ -10,6 +10,7 @@ from musigan.errors import StoreError, UsageError
 from musigan.files.remote import is_url
 
 STORE_MAGIC = b"PK"  # first bytes of a store in one file
+READY = ".ready"  # below a store that is not finished: songs that wait for their places (growing)
 
 
 def url_map(url: str) -> Any:

@@ -9,15 +9,17 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from reprlib import repr as shown  # shortens long values: the metadata of a damaged store may hold anything
 from typing import IO
 
 from musigan.errors import MusiganError, StoreError, UsageError
 from musigan.files.remote import is_url
+from musigan.machine.reporting import counted
 from musigan.store import together, zipstream
 from musigan.store.attributes import is_count
+from musigan.store.caching import DiskCache, Fetch, most_bytes
 from musigan.store.header import StoreHeader
 from musigan.store.layout import (
     MAX_METADATA_BYTES,
@@ -33,7 +35,7 @@ from musigan.store.layout import (
     parse_group,
     parse_root,
 )
-from musigan.store.locations import url_map
+from musigan.store.locations import READY, url_children, url_map
 
 LARGE_DIRECTORY_BYTES = 1 << 20  # of some 1,000 songs of two minutes, whose metadata takes 20 MB of memory
 
@@ -134,9 +136,6 @@ class _StreamReader(Reader):
     def close(self) -> None:
         if self._owned:
             self._file.close()
-
-
-Fetch = Callable[[str], memoryview]  # of the bytes under a key; raises StoreError
 
 
 class _KeyedReader(Reader):
@@ -261,9 +260,27 @@ class _FolderReader(_KeyedReader):
 
     most_root_bytes = MAX_METADATA_BYTES + together.MAX_BYTES  # with that of all items
 
-    def __init__(self, source: str, fetch: Fetch) -> None:
+    def __init__(self, source: str, fetch: Fetch, cached: bool = False) -> None:
         super().__init__(source, fetch, _names_by_count)
         self.has_checksums = all(info.packing.has_checksums for info in self._infos)
+        self._cache = DiskCache(fetch, most) if cached and (most := most_bytes()) else None
+        self._fetch = self._cache or fetch
+
+    def close(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
+
+
+def _missing(key: str, waiting: Callable[[], list[str]]) -> StoreError:
+    """Return the error of a key that is not there; of a store that many hands write (growing), how far it is."""
+    names: list[str] = []
+    if key == "zarr.json":
+        with suppress(OSError, StoreError):
+            names = waiting()
+    if not names:
+        return StoreError(f"{key} is missing: not a store, or one that was not finished")
+    songs = counted(sum("." not in name for name in names), "songs")
+    return StoreError(f"not finished, {songs} of it are ready: run the same musigan prepare again to complete it")
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -285,7 +302,7 @@ def _folder_fetch(path: Path) -> Fetch:
                     raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
                 data = file.read(status.st_size)
         except (FileNotFoundError, NotADirectoryError, ValueError):
-            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+            raise _missing(key, lambda: os.listdir(path / READY)) from None
         except OSError as error:
             raise StoreError(f"{key} cannot be read: {error.strerror or error}") from None
         if not data:
@@ -304,7 +321,7 @@ def _url_fetch(url: str) -> Fetch:
         try:
             return memoryview(objects[key])
         except KeyError:
-            raise StoreError(f"{key} is missing: not a store, or one that was not finished") from None
+            raise _missing(key, lambda: url_children(url_map(f"{url.rstrip('/')}/{READY}"))) from None
         except Exception as error:  # each fsspec file system has error classes of its own
             raise StoreError(f"{key} cannot be read: {type(error).__name__}: {error}") from error
 
@@ -320,15 +337,17 @@ def _names_by_count(header: StoreHeader) -> Iterable[str]:
 
 
 def open_reader(
-    source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None, in_order: bool = False
-) -> Reader:
+    source: str | IO[bytes], kinds: tuple[str, ...] = (), name: str | None = None, in_order: bool = False,
+    cached: bool = False,
+) -> Reader:  # fmt: skip
     """Open a store: a binary file object or FIFO (read from front to back), a file, a folder or a URL.
 
     `kinds` are the kinds that the caller can use; `name` is the store's name in messages. With `in_order` any store is
-    read from front to back only, in memory that does not grow with the number of its items. Raises StoreError for
+    read from front to back only, in memory that does not grow with the number of its items; `cached` keeps what comes
+    from a URL on the disk while the reader is open, for those who read it again and again. Raises StoreError for
     another kind or a damaged store, MusiganError for a file that cannot be read.
     """
-    reader = _open_any(source, name, in_order)
+    reader = _open_any(source, name, in_order, cached)
     if kinds and reader.kind not in kinds:
         reader.close()
         advice = {"waveform": "mp3-to-npy", "pairs": "pair-chunks", "keys": "npy-to-keys"}[kinds[0]]
@@ -338,13 +357,14 @@ def open_reader(
     return reader
 
 
-def _open_any(source: str | IO[bytes], name: str | None, in_order: bool) -> Reader:
+def _open_any(source: str | IO[bytes], name: str | None, in_order: bool, cached: bool) -> Reader:
     if not isinstance(source, str):
         return _StreamReader(source, name or str(getattr(source, "name", "store")))
     label = name or source
     of_keys = _OrderedReader if in_order else _FolderReader
     if is_url(source):
-        return of_keys(source, _url_fetch(source))
+        fetch = _url_fetch(source)
+        return _OrderedReader(source, fetch) if in_order else _FolderReader(source, fetch, cached)
     path = Path(source)
     try:
         if path.is_dir():

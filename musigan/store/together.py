@@ -33,6 +33,11 @@ class Together:
             if self._bytes <= MAX_BYTES:
                 self._file.write(line)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether they are too many to be written together."""
+        return self._bytes > MAX_BYTES
+
     def within(self, group: bytes) -> bytes:
         """Return the group's metadata with that of the items; as it was where they are too many."""
         with self._file as file:

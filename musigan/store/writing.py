@@ -70,12 +70,6 @@ class _Sink(Protocol):
         """Leave nothing that readers accept as a store; called instead of `finish`, or after a `finish` that failed."""
 
 
-def _group_json(header: StoreHeader) -> bytes:
-    """Encode the group's zarr.json. Raises ValueError for values that JSON cannot hold (NaN, infinity)."""
-    document = {"attributes": {ATTRIBUTE: header.to_attributes()}, "zarr_format": 3, "node_type": "group"}
-    return json.dumps(document, indent=2, allow_nan=False).encode()
-
-
 class _StreamSink:
     """A ZIP written from front to back to an open binary file, usually a pipe."""
 
@@ -85,7 +79,7 @@ class _StreamSink:
         self._entries = zipstream.EntryWriter(file)
 
     def begin(self, header: StoreHeader) -> None:
-        self.put("zarr.json", _group_json(header))
+        self.put("zarr.json", group_json(header))
         self.flush()
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -166,7 +160,7 @@ class _KeyedSink:
 
     def finish(self, items: int) -> None:
         assert self._header is not None
-        self.store("zarr.json", self._together.within(_group_json(replace(self._header, items=items))))
+        self.store("zarr.json", self._together.within(group_json(replace(self._header, items=items))))
 
 
 class _FolderSink(_KeyedSink):
@@ -236,10 +230,10 @@ class Writer:
     """A store that is written item by item. A `with` block that ends in an exception leaves no store behind."""
 
     def __init__(self, target: str | IO[bytes], header: StoreHeader, compress: bool | None = None) -> None:
-        tool = {"musigan": __version__, **_library_versions()}
+        tool = library_versions()
         self.header = replace(header, tool=tool, items=None)
         self.items = 0
-        parse_group(_group_json(self.header))  # refuse to write what readers would refuse
+        parse_group(group_json(self.header))  # refuse to write what readers would refuse
         self._name = target if isinstance(target, str) else "standard output"
         with self._told():
             self._sink = _open_sink(target)
@@ -269,35 +263,12 @@ class Writer:
         Raises TypeError for another dtype than DTYPES, StoreError where the array does not fit the store's header.
         """
         name = item_name(self.items + 1)
-        dtype = array.dtype.name
-        if dtype not in DTYPES:
-            raise TypeError(f"{dtype} is not one of {DTYPES}")
-        check_shape(name, array.shape, tuple(dimension_names), self.header)
-        shape = self._block_shape(array)
-        in_shard = (
-            min(SHARD_BLOCKS, array.shape[0]) if self._compress and self._sink.has_shards and shape[0] == 1 else 0
-        )
-        encoded, objects = _created(name, array, shape, tuple(dimension_names), song, in_shard, self._compress)
-        metadata = objects[f"{name}/zarr.json"].to_bytes()
-        info = parse_array(name, metadata, self.header)
+        encoded = encoded_item(name, array, dimension_names, song, self.header, self._compress, self._sink.has_shards)
         with self._told():
-            self._sink.put(f"{name}/zarr.json", metadata)
-            if self._compress:
-                encoded[...] = array[tuple(slice(size) for size in array.shape)]
-            for key, place in info.block_keys():
-                if self._compress:  # taken once, and freed: blocks that are written take no memory
-                    self._sink.put(key, memoryview(objects.pop(key).as_numpy_array()).cast("B"))
-                else:
-                    self._sink.put(key, _encoded(np.asarray(array[place]), info.blocks))
+            for key, data in encoded:
+                self._sink.put(key, data)
             self._sink.flush()
         self.items += 1
-
-    def _block_shape(self, array: Array | Blocks) -> tuple[int, ...]:
-        """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
-        if self.header.kind == "waveform":
-            chunk = round((self.header.chunk_seconds or 10) * self.header.sample_rate)
-            return (array.shape[0], min(chunk, array.shape[1]))
-        return (1, *array.shape[1:])
 
     def finish(self) -> None:
         """Complete the store; only now readers accept it. The end of a `with` block does this."""
@@ -332,10 +303,53 @@ def write(target: str | IO[bytes], header: StoreHeader, compress: bool | None = 
     return Writer(target, header, compress)
 
 
-def _library_versions() -> dict[str, str]:
+def encoded_item(
+    name: str, array: Array | Blocks, dimension_names: tuple[str, ...], song: Song, header: StoreHeader,
+    compress: bool, has_shards: bool,
+) -> Iterator[tuple[str, bytes | memoryview]]:  # fmt: skip
+    """Yield the keys of an item called `name` and what is stored under each: its metadata, then its blocks in order.
+
+    `has_shards`: blocks that are compressed go together. Raises TypeError for another dtype than DTYPES, StoreError
+    where the array does not fit the store's `header`.
+    """
+    dtype = array.dtype.name
+    if dtype not in DTYPES:
+        raise TypeError(f"{dtype} is not one of {DTYPES}")
+    check_shape(name, array.shape, tuple(dimension_names), header)
+    shape = _block_shape(array, header)
+    in_shard = min(SHARD_BLOCKS, array.shape[0]) if compress and has_shards and shape[0] == 1 else 0
+    encoded, objects = _created(name, array, shape, tuple(dimension_names), song, in_shard, compress)
+    metadata = objects[f"{name}/zarr.json"].to_bytes()
+    info = parse_array(name, metadata, header)
+    yield f"{name}/zarr.json", metadata
+    if compress:
+        encoded[...] = array[tuple(slice(size) for size in array.shape)]
+    for key, place in info.block_keys():
+        if compress:  # taken once, and freed: blocks that are written take no memory
+            yield key, memoryview(objects.pop(key).as_numpy_array()).cast("B")
+        else:
+            yield key, _encoded(np.asarray(array[place]), info.blocks)
+
+
+def _block_shape(array: Array | Blocks, header: StoreHeader) -> tuple[int, ...]:
+    """Return the shape of one block: a chunk of time of a waveform (C, S), one pair or chunk of the other kinds."""
+    if header.kind == "waveform":
+        chunk = round((header.chunk_seconds or 10) * header.sample_rate)
+        return (array.shape[0], min(chunk, array.shape[1]))
+    return (1, *array.shape[1:])
+
+
+def group_json(header: StoreHeader) -> bytes:
+    """Encode the group's zarr.json. Raises ValueError for values that JSON cannot hold (NaN, infinity)."""
+    document = {"attributes": {ATTRIBUTE: header.to_attributes()}, "zarr_format": 3, "node_type": "group"}
+    return json.dumps(document, indent=2, allow_nan=False).encode()
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what writes a store."""
     import zarr
 
-    return {"zarr": zarr.__version__, "numpy": np.__version__}
+    return {"musigan": __version__, "zarr": zarr.__version__, "numpy": np.__version__}
 
 
 def _created(

@@ -4,10 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from musigan.errors import AudioError, UsageError
-from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_audio, find_shard
+from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_audio, find_shard, with_lists
 from musigan.files.text import printable
 
 
@@ -133,3 +134,31 @@ def test_more_shards_than_files_are_wrong_usage(tmp_path: Path) -> None:
         find_shard([tmp_path], AUDIO_SUFFIXES, Shard(1, 2), lambda *skipped: None)
     assert Shard.parse("") == Shard(1, 1)
     assert Shard.parse("3/16") == Shard(3, 16)
+
+
+def test_lists_stand_for_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "list.m3u").write_text("#EXTM3U\n\na b.mp3\n/music/c.mp3\nhttps://x.org/d.mp3\n", encoding="utf-8")
+    skipped: list[str] = []
+    paths = ["first", str(tmp_path / "list.m3u"), str(tmp_path / "gone.txt"), "last.mp3"]
+    assert list(with_lists(paths, lambda *reason: skipped.append(reason[1]))) == [
+        "first", f"{tmp_path}/a b.mp3", "/music/c.mp3", "https://x.org/d.mp3", "last.mp3",
+    ]  # fmt: skip
+    assert skipped == ["no such file or folder"]
+    fsspec.filesystem("memory").pipe_file("/lists/list.txt", b"a.mp3\n")
+    assert list(with_lists(["memory://lists/list.txt"], lambda *reason: None)) == ["memory://lists/a.mp3"]
+
+
+def test_a_file_that_changes_has_another_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_text("one")
+    (before,) = find_audio([tmp_path])
+    assert [found.mark for found in find_audio([tmp_path / "a.mp3"])] == [before.mark]
+    (tmp_path / "a.mp3").write_text("another")
+    (after,) = find_audio([tmp_path])
+    assert after.mark != before.mark
+    assert after == before
+    fs = fsspec.filesystem("memory")
+    marks = []
+    for data in (b"one", b"another"):
+        fs.pipe_file("/marks/a.mp3", data)
+        marks += [found.mark for found in find_audio(["memory://marks"])]
+    assert len(set(marks)) == 2

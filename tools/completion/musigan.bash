@@ -5,7 +5,7 @@ _musigan() {
     COMPREPLY=()
     if [ "$command" = musigan ]; then
         if [ "$COMP_CWORD" -eq 1 ]; then
-            COMPREPLY=($(compgen -W "try continue music mp3-to-npy pair-chunks npy-to-keys keys-to-mp3 midi-to-keys keys-to-midi pretrain train-gan sample transfer evaluate plot-keys report export check merge split filter head cat doctor models completion demo-music --help --version" -- "$current"))
+            COMPREPLY=($(compgen -W "try continue music mp3-to-npy pair-chunks npy-to-keys prepare keys-to-mp3 midi-to-keys keys-to-midi pretrain train-gan sample transfer evaluate plot-keys report export check merge split filter head cat doctor models completion demo-music --help --version" -- "$current"))
             return
         fi
         command=${COMP_WORDS[1]}
@@ -13,6 +13,8 @@ _musigan() {
     case "$command $previous" in
     "mp3-to-npy --channels") words="stereo mono keep" ;;
     "mp3-to-npy --dtype") words="float16 int16" ;;
+    "prepare --channels") words="stereo mono" ;;
+    "prepare --beats") words="find none" ;;
     "filter --split") words="train validation " ;;
     esac
     case $command in
@@ -22,6 +24,7 @@ _musigan() {
     mp3-to-npy) options="-o --output --sample-rate --start --seconds --all --min-seconds --channels --dtype --shard -j --jobs --strict --force -q --quiet -v --verbose --version -h --help" ;;
     pair-chunks) options="-o --output --chunk-seconds --overlap --validation --ends --shuffle --seed --strict --force -q --quiet -v --verbose --version -h --help" ;;
     npy-to-keys) options="-o --output --band --keys --frame-seconds --threshold --chunk-seconds --beats --drums --no-drums --compress --no-compress --device -j --jobs --strict --force -q --quiet -v --verbose --version -h --help" ;;
+    prepare) options="-o --output --scheduler --workers --sample-rate --start --seconds --all --min-seconds --channels --chunk-seconds --overlap --validation --band --keys --frame-seconds --beats --drums --no-drums --device --strict -q --quiet -v --verbose --version -h --help" ;;
     keys-to-mp3) options="--timbre --soundfont --program --room --lufs --gain --fade --crossfade --bitrate --title --split --sample-rate -j --jobs --force -q --quiet -v --verbose --version -h --help" ;;
     midi-to-keys) options="-o --output --tracks --merge --keys --frame-seconds --chunk-seconds --overlap --unpaired --validation --ends --genre --compress --no-compress --strict --force -q --quiet -v --verbose --version -h --help" ;;
     keys-to-midi) options="--tempo --quantise --min-seconds --keep-ghosts --split --force -q --quiet -v --verbose --version -h --help" ;;
