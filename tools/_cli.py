@@ -4,8 +4,7 @@ A tool is a function `main(session, ...options)` under `@tool`. At start the too
 the store alone: descriptor 0 then is the null device and descriptor 1 is stderr, so that no stray print, library
 banner or child process can touch the stream.
 
-Exit codes: 0 all well; 3 the output is whole but inputs were skipped; 1 failure, or nothing usable; 2 wrong usage;
-130 Ctrl-C; 143 SIGTERM; 129 SIGHUP; 141, quietly, when the reader downstream has gone away.
+How it ends is one of EXIT_CODES.
 """
 
 from __future__ import annotations
@@ -28,12 +27,23 @@ from musigan_tools._session import Session
 from musigan import __version__
 from musigan.errors import FieldError, MusiganError, UsageError
 
+PLATFORM = sys.platform
 MOST_NUMBER, MOST_COUNT = 1e9, 1 << 63  # of options: seconds are fewer, and so are seeds
 # What torch says, as a RuntimeError: of the machine's memory, of a GPU's, of a tensor larger than any memory.
 _OUT_OF_MEMORY = re.compile(
     "can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer mult"
 )
 SKIPPED, INTERRUPTED, CLOSED_PIPE = 3, 130, 141
+EXIT_CODES = {
+    0: "all went well",
+    SKIPPED: "the output is whole, some inputs were skipped",
+    1: "a failure, or nothing usable",
+    2: "wrong usage",
+    INTERRUPTED: "Ctrl-C",
+    143: "SIGTERM",
+    129: "SIGHUP",
+    CLOSED_PIPE: "the reader of a pipe went away; nothing is said",
+}
 FLAGS = {"count": "-n", "songs": "--with"}  # of fields that an option has another name than
 
 Source = Annotated[str, typer.Argument(metavar="[IN]", help="A store: file, folder, URL, or - for standard input.")]
@@ -188,6 +198,7 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
 
     try:
         try:
+            _check_system()
             _check_finite(options)
             _inputs.refuse_as_output(options, stores)
             _inputs.refuse_swapped(options)
@@ -205,6 +216,12 @@ def _guarded(session: Session, function: Callable[..., None], options: dict[str,
         problem, code = _explained(error)
     session.error(problem)
     return code
+
+
+def _check_system() -> None:
+    """Refuse Windows, where a file that is written cannot take another's place while it is locked."""
+    if PLATFORM == "win32":
+        raise MusiganError("musigan runs on Linux and macOS: on Windows install it within WSL (wsl --install)")
 
 
 def _check_finite(options: dict[str, Any]) -> None:

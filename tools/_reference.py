@@ -1,6 +1,7 @@
 """Man pages and shell completion, written from what commands say of themselves; both are files of the package.
 
-python -m musigan_tools._reference writes them anew, into tools/man and tools/completion.
+python -m musigan_tools._reference writes them anew, into tools/man and tools/completion, and the pages of
+docs/reference that are written from the same (_pages.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from musigan_tools import _pages
+from musigan_tools._cli import EXIT_CODES
 from musigan_tools._commands import COMMANDS
 from musigan_tools._help import Help, Option
 
@@ -64,8 +67,7 @@ def main_page() -> str:
         f'.TH "MUSIGAN" 1 "" "musigan {__version__}" "musigan"',
         f".SH NAME\nmusigan \\- {ABOUT}", ".SH SYNOPSIS\n.B musigan COMMAND [OPTIONS] [ARGUMENTS]",
         ".SH COMMANDS", *entries,
-        ".SH EXIT STATUS\n0: all went well. 3: the output is whole, some inputs were skipped. 1: a failure, or nothing "
-        "usable. 2: wrong usage. 130, 143, 129: Ctrl-C, SIGTERM, SIGHUP. 141: the reader of a pipe went away.",
+        ".SH EXIT STATUS", *(f".TP\n.B {code}\n{_roff(meaning)}" for code, meaning in EXIT_CODES.items()),
     )) + "\n"  # fmt: skip
 
 
@@ -204,7 +206,8 @@ SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}
 
 def main() -> None:
     """Write the files, and remove those of commands that are no more."""
-    files = pages(helps())
+    told = helps()
+    files = pages(told)
     for folder in ("man", "completion"):
         (PACKAGE / folder).mkdir(exist_ok=True)
         for old in (PACKAGE / folder).iterdir():
@@ -212,6 +215,9 @@ def main() -> None:
                 old.unlink()
     for name, text in files.items():
         (PACKAGE / name).write_text(text, encoding="utf-8")
+    if _pages.FOLDER.exists():  # in a checkout
+        for name, text in _pages.pages(told).items():
+            (_pages.FOLDER / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

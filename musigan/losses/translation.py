@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from musigan.layers.packing import chroma
 
 HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
+QUIET = 0.05  # loudness of all pitch classes together up to which it hardly matters how they are
 ALIKE = 0.8  # cosine with the song from which on it counts as the same song
 
 
@@ -30,7 +31,8 @@ def harmony(roll: Tensor, song: Tensor) -> Tensor:
         chroma(tensor.sum(1, keepdim=True), HARMONY_FRAMES) for tensor in (roll, song)
     )  # (B, T', 12)
     loudness = song_chroma.sum(2)
-    return ((1 - F.cosine_similarity(roll_chroma, song_chroma, dim=2, eps=1e-4)) * loudness).sum() / (
+    # The cosine of what is nearly silent has no bounded slope.
+    return ((1 - F.cosine_similarity(roll_chroma, song_chroma, dim=2, eps=QUIET)) * loudness).sum() / (
         loudness.sum() + 1e-4
     )
 

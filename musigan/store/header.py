@@ -36,7 +36,7 @@ class StoreHeader(Attributes):
     validation: float | None = None  # share of the songs that is held back
     frame_seconds: float = 0.0  # length of a frame of keys; 0: no keys
     low_key: int = 0  # piano keys, both included; 0: no keys
-    high_key: int = 0
+    high_key: int = 0  # as low_key
     band: Mapping[str, Any] | None = None  # how the bands were made; `key_settings` reads it
     tracks: tuple[str, ...] = ()  # names of the channels; (): the sides of a recording, without drums
     expected: int | None = None  # number of items announced by the first tool, for progress

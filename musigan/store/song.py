@@ -38,8 +38,8 @@ def check_gaps(starts: Sequence[float], span_seconds: float, name: str) -> None:
 class Song(Attributes):
     """Title and origin of a song, its place in the collection, its times and its beat; "", () and None: not known."""
 
-    title: str = ""
-    artist: str = ""
+    title: str = ""  # as tags say it
+    artist: str = ""  # the same
     source: str = ""  # its file, relative to the folder that was searched
     content: str = ""  # a hash of the music, whatever its name
     split: str = ""  # train or validation
@@ -47,14 +47,14 @@ class Song(Attributes):
     starts: tuple[float, ...] = ()  # second at which each pair or chunk begins
     seconds: float | None = None  # length, where the last chunk is padded
     seed: int | None = None  # of a drawn piece
-    genre: str = ""
-    year: str = ""
+    genre: str = ""  # as tags say it; of MIDI files, the name of the folder
+    year: str = ""  # as tags say it
     beats: tuple[float, ...] = ()  # second of each beat, on the clock of `starts`
     beat_numbers: tuple[int, ...] = ()  # of each beat in its bar, 1 a downbeat
     beat_confidence: float | None = None  # 0 to 1; None: nobody looked for beats
     tempo: float | None = None  # beats (quarter notes) a minute
     first_beat: float | None = None  # second of a bar's beginning
-    time_signature: tuple[int, int] | None = None
+    time_signature: tuple[int, int] | None = None  # beats in a bar, and which note is a beat
     key: str = ""  # as MIDI files name it
     score: float | None = None  # by the critic, of a drawn piece
     primed_seconds: float | None = None  # length of the music that a drawn piece continues

@@ -21,7 +21,7 @@ from musigan.training.objectives import OBJECTIVES, StepContext
 from tests import tiny
 from tests.tiny import assert_same_weights, go_on, start
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 
 
@@ -270,8 +270,8 @@ def test_stop_and_resume_is_bit_equal_with_everything_on(name: str, keys: Path, 
     assert "augmentation.probability" in tiny.weights(whole)
 
 
-def test_the_settings_that_the_readme_shows_train(keys: Path, tmp_path: Path) -> None:
-    blocks = re.findall(r"^```\n(adversarial:\n.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+def test_the_settings_that_the_guide_shows_train(keys: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```\n(adversarial:\n.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert blocks
     for block in blocks:
         shown = yaml.safe_load(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def test_help_says_defaults_in_words_people_read(told: dict[str, _help.Help]) ->
     assert (channels.value, channels.choices) == ("stereo|mono|keep", ("stereo", "mono", "keep"))
     [drums] = [option for option in told["npy-to-keys"].options if "--no-drums" in option.names]
     assert (drums.heading, drums.default) == ("--drums, --no-drums", "--drums")
+
+
+def test_examples_name_commands_and_options_that_there_are(told: dict[str, _help.Help]) -> None:
+    for command, each in told.items():
+        lines = re.split(r" \| | && ", re.sub(r" > \S+$", "", each.example))
+        words = [shlex.split(line.removeprefix("musigan ")) for line in lines]
+        assert command in [name for name, *_ in words], command
+        for name, *rest in words:
+            known = {flag for option in told[name].options for flag in option.names}
+            assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, each.example
 
 
 def test_an_option_that_counts_something_says_its_default(told: dict[str, _help.Help]) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,19 @@ def lines_on(written: str) -> list[str]:
         else:
             shown[-1] += character
     return [line.lstrip("\r") for line in shown]
+
+
+def test_windows_is_told_what_to_do() -> None:
+    """In a line, though libraries of Unix are missing; a tool's help is there everywhere."""
+    code = "import sys; sys.modules['fcntl'] = None; from musigan_tools import _cli, check; _cli.PLATFORM = 'win32'; "
+    refused, helped = (
+        subprocess.run([sys.executable, "-c", f"{code}check.main()", word], capture_output=True, check=False)
+        for word in ("keys.zarr", "--help")
+    )
+    assert refused.returncode == 1
+    assert "WSL" in one_line(refused.stderr)
+    assert helped.returncode == 0
+    assert helped.stdout.startswith(b"Usage: ")
 
 
 # -- on the terminal --------------------------------------------------------------------------------------------------

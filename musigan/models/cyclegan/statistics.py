@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musigan.layers.packing import chroma
+from musigan.losses.translation import QUIET
 from musigan.models.cyclegan.pulse import rises
 
 BAND_KEYS = 4  # keys in a band of loudness
@@ -62,7 +63,7 @@ def statistics(roll: Tensor) -> Tensor:
     again = torch.fft.irfft(spectrum.abs().square(), 2 * frames)[:, : min(BEAT_FRAMES[1], frames)]
     beat = (again / (again[:, :1] + 1e-3))[:, min(BEAT_FRAMES[0], frames - 1) :].amax(1)
     classes = chroma(middle[:, None], HARMONY_FRAMES)  # (B, T', 12)
-    likeness = F.cosine_similarity(classes[:, 2:], classes[:, :-2], dim=2, eps=1e-3)  # (B, T' - 2)
+    likeness = F.cosine_similarity(classes[:, 2:], classes[:, :-2], dim=2, eps=QUIET)  # (B, T' - 2)
     harmony = likeness.sum(1) / max(likeness.shape[1], 1)
     deviation = (loudness.var(-1) + 1e-6).sqrt()  # the root has no slope at 0
     whole = torch.stack((loudness.mean(-1), deviation, beat, harmony), 1)
