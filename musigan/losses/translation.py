@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from musigan.layers.packing import chroma
 
 HARMONY_FRAMES = 10  # frames averaged, 0.2 s: notes may move a little
-QUIET = 0.05  # loudness of all pitch classes together up to which it hardly matters how they are
+QUIET = 0.1  # loudness of all pitch classes together up to which it hardly matters how they are
 ALIKE = 0.8  # cosine with the song from which on it counts as the same song
 
 

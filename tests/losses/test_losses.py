@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from musigan.losses import adversarial, likelihood, musical
+from musigan.losses import adversarial, likelihood, musical, translation
 
 
 def test_kl_by_hand() -> None:
@@ -330,3 +330,14 @@ def test_told_is_held_to_the_roll(name: str) -> None:
         assert musical.HEAD_LOSSES[name](wrong[:, None], roll).item() == pytest.approx(
             (0.5 - 0.05) / len(roll), rel=1e-4
         )
+
+
+def test_harmony_of_near_silence_has_a_bounded_slope() -> None:
+    """Without bounds it was a million times that of music, and training diverged."""
+    song = torch.rand(1, 2, 24, 40, generator=torch.Generator().manual_seed(1))
+    slopes = []
+    for loudness in (1e-6, 1.0):
+        roll = (loudness * song.flip(2)).requires_grad_(True)
+        translation.harmony(roll, song).backward()
+        slopes.append(float(roll.grad.abs().max()))
+    assert slopes[0] < 1000 * slopes[1]

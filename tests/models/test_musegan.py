@@ -11,6 +11,7 @@ import torch
 from musigan import models
 from musigan.checkpoints import checkpoint
 from musigan.models.bars.composer import Context
+from musigan.models.protocol import Decoded
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.parts import FIGURES
 from musigan.rolls.shape import RollShape
@@ -211,3 +212,41 @@ def test_composers_of_before_there_was_harmony_draw_what_they_drew(structure: st
             torch.testing.assert_close(
                 composer.velocity(noise, time, heard), composer.velocity(noise, time, expected), atol=1e-4, rtol=1e-4
             )
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_an_instrument_that_sleeps_on_is_drawn_again_and_the_others_stay(
+    structure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a decoder for which a beat of zeros is silence. The first and third sleep, the third as it is told to."""
+    generator, told = built(structure), context(1).part(0, 1)
+
+    def decode(latents: torch.Tensor, frames: int) -> Decoded:
+        loudness = by_instrument(generator.as_beats(latents)).abs().amax((1, 3))[..., None, None]  # (B, C, 1, 1)
+        roll = loudness.expand(-1, -1, tiny.KEYS, frames) * (loudness > 1e-3)
+        return Decoded(roll, roll)
+
+    monkeypatch.setattr(generator, "decode", decode)
+    parts = torch.ones_like(told.parts)
+    parts[..., 2 * FIGURES] = 0.0
+    here = generator.with_rests(told._replace(parts=parts))
+    first, second, _ = (generator.composer.head.of_beat(row) for row in torch.eye(COUNT))
+    drawn = torch.randn(1, 1, generator.composer.beat_dim)
+    heard = generator.composer.hear_next(drawn[:, :0], here, generator.composer.memory())
+    seen = []
+
+    def draw(context: Context, hearing: Any, blind: Any, louder: float) -> torch.Tensor:
+        seen.append((context.is_given[0, 0].tolist(), louder))
+        return generator.with_given(drawn if louder > 1.15 else 0 * drawn, context)
+
+    def woken(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+        seen.clear()
+        result: torch.Tensor = generator.woken(before, now, here, heard, None, draw)
+        return result
+
+    torch.testing.assert_close(woken(second * drawn, second * drawn), (first + second) * drawn)
+    assert seen == [([0.0, 1.0, 1.0], pytest.approx(1.1)), ([0.0, 1.0, 1.0], pytest.approx(1.21))]
+    for before in (drawn, drawn[:, :0]):  # it played, or it plays
+        now = second * drawn if before.numel() else drawn
+        torch.testing.assert_close(woken(before, now), now)
+        assert not seen

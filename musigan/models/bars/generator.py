@@ -10,6 +10,7 @@ composer answers real music, a beat at a time; what it draws is decoded and judg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ from musigan.rolls.shape import RollShape
 EXCESS_SHARE = 0.2  # of the newest beat in the excess that counts
 MOST_EXCESS = 2.0  # octaves
 HOLD = 0.25  # octaves of noise for each octave of excess: a quarter fuller than told, 5 % less noise
+
+Draw = Callable[..., Tensor]  # of a context, what is heard in it, that without the past, how much louder the noise is
 
 
 class Generator(nn.Module):
@@ -160,11 +163,17 @@ class Generator(nn.Module):
             here = context.part(number, 1)
             heard = self.composer.hear_next(beats[:, :number], here, memory)
             blind = self.composer.hear_next(beats[:, :number], here, blind_memory, 0.0) if is_guided else None
-            noise = torch.randn(batch, 1, beat_dim, generator=rng).to(beats.device)
-            held = self.for_players(self.noise_deviation * torch.exp2(-HOLD * excess))
-            noise = temperature * held * noise
-            drawn = self.composer.absolute(self._flow(noise, heard, blind, 0, self.flow_steps), heard)
-            drawn = self.with_given(drawn, here)
+            held = temperature * self.for_players(self.noise_deviation * torch.exp2(-HOLD * excess))
+
+            def draw(
+                here: Context, heard: Heard, blind: Heard | None, louder: float = 1.0, held: Tensor = held
+            ) -> Tensor:
+                """Draw the next beat (B, 1, 4 Z), from noise `louder` than it would be."""
+                noise = louder * held * torch.randn(batch, 1, beat_dim, generator=rng).to(held.device)
+                flowed = self._flow(noise, heard, blind, 0, self.flow_steps)
+                return self.with_given(self.composer.absolute(flowed, heard), here)
+
+            drawn = self.woken(beats[:, -1:], draw(here, heard, blind), here, heard, blind, draw)
             beats = torch.cat((beats, drawn), 1)
             excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
@@ -182,6 +191,15 @@ class Generator(nn.Module):
 
     def with_given(self, drawn: Tensor, here: Context) -> Tensor:
         """Return drawn beats (B, N, D) with what is given in their context: as they are, for nothing is."""
+        return drawn
+
+    def woken(
+        self, before: Tensor, drawn: Tensor, here: Context, heard: Heard, blind: Heard | None, draw: Draw
+    ) -> Tensor:
+        """Return a drawn beat (B, 1, 4 Z) after that `before` it (B, 0 or 1, 4 Z), none of whom play left asleep.
+
+        As it is, where players are not known one by one.
+        """
         return drawn
 
     def for_players(self, values: Tensor) -> Tensor:

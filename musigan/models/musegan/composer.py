@@ -196,6 +196,18 @@ class InstrumentComposer(Composer):
             given = torch.cat((flags, flags * self.head.as_rows(context.given)), -1)
         return harmony, places, parts, given
 
+    def hearing_given(self, heard: Heard, blind: Heard | None, context: Context) -> tuple[Heard, Heard | None]:
+        """Return what was heard before one beat, and without the past, now that others are given in its context."""
+        rows, told = heard.rows, self._told_of_rows(context, 1.0)
+        known = rows.shape[-1] - sum(each.shape[-1] for each in told)
+        rows = torch.cat((rows[..., :known], *told), -1)
+        guess = self.head.as_beats(self._guess(rows))
+        hearing = heard._replace(rows=rows, guess=guess)
+        if blind is None:
+            return hearing, None
+        unknown = torch.cat((blind.rows[..., :known], *self._told_of_rows(context, 0.0)), -1)
+        return hearing, blind._replace(rows=unknown, guess=guess)
+
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
         """Load weights; those of composers that were told no harmony take no notice of it."""
         own = self.state_dict()

@@ -25,7 +25,8 @@ from musigan.layers.packing import channels_last
 from musigan.models import Family, musigan
 from musigan.models.bars import generator as bars
 from musigan.models.bars.codec import TOKEN_FRAMES
-from musigan.models.bars.composer import BEAT_STEPS, Context
+from musigan.models.bars.composer import BEAT_STEPS, Context, Heard
+from musigan.models.bars.generator import Draw
 from musigan.models.musegan.codec import InstrumentCodec
 from musigan.models.musegan.composer import InstrumentComposer
 from musigan.models.musegan.settings import MuseganSettings
@@ -33,6 +34,10 @@ from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.parts import FIGURES, attacks_of, sounding_of
 from musigan.rolls.scenes import Fullness
 from musigan.rolls.shape import RollShape
+
+# Of instruments that sleep on: silent for two beats, though told to strike, or to sound, about so often.
+LIVELY = 0.5  # attacks a beat, or keys that sound
+ATTEMPTS, LOUDER = 3, 1.1  # draws of a beat at most besides the first, each from so much more noise
 
 
 class Generator(bars.Generator):
@@ -89,6 +94,32 @@ class Generator(bars.Generator):
         if here.given is None or here.is_given is None:
             return drawn
         return torch.lerp(drawn, here.given, self.composer.head.of_beat(here.is_given))
+
+    def woken(
+        self, before: Tensor, drawn: Tensor, here: Context, heard: Heard, blind: Heard | None, draw: Draw
+    ) -> Tensor:
+        """Return a drawn beat (B, 1, D) in which instruments that are asleep were drawn again, hearing the others.
+
+        Silence follows silence: who missed an entry would rest for bars.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            asleep = self._asleep(torch.cat((before, drawn), 1), here)
+            if not asleep.any():
+                break
+            others = here._replace(given=drawn, is_given=1 - asleep[:, None])
+            drawn = draw(others, *self.composer.hearing_given(heard, blind, others), louder=LOUDER**attempt)
+        return drawn
+
+    def _asleep(self, newest: Tensor, here: Context) -> Tensor:
+        """Return 1 for each instrument (B, C) that is silent in the newest beats (B, N, D) and told to play a lot."""
+        told = self.told(here)
+        is_told = (told.attacks >= LIVELY) | (self.shape.keys * told.sounding >= LIVELY)
+        is_told &= here.parts[:, 0, ::FIGURES] > 0
+        if here.is_given is not None:
+            is_told &= here.is_given[:, 0] <= 0
+        roll = self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll
+        asleep: Tensor = (is_told & (roll.amax((2, 3)) <= 0)).to(newest.dtype)
+        return asleep
 
     def for_players(self, values: Tensor) -> Tensor:
         """Return a value of each instrument (B, C) for the numbers of a beat that are its, (B, 1, D)."""
