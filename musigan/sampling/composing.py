@@ -73,7 +73,10 @@ def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Re
         return _accompany(sampler, frames, rng, request)
     outline = _outline(sampler.store.outlines, request, rng)
     count = max(int(np.ceil(seconds * outline.tempo / 60 - 1e-6)), 1)
-    outline = outline.from_downbeat().lasting(count)
+    outline = outline.from_downbeat()
+    if outline.parts.size:
+        outline = _stretch(outline, count, rng)
+    outline = outline.lasting(count)
     grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
     latents = _latents(sampler, outline, rng, request)
     on_grid = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
@@ -128,6 +131,17 @@ def _outline(outlines: tuple[Outline, ...], request: Request, rng: torch.Generat
     return outline if request.beat is None else replace(outline, tempo=request.beat.tempo, is_free=False)
 
 
+def _stretch(outline: Outline, count: int, rng: torch.Generator) -> Outline:
+    """Return an outline from a random bar on that leaves it `count` beats.
+
+    In the first 20 s of songs drums play in 83 of 100 bars and strings in 58, in all of them in 95 and 78: pieces that
+    all began as songs do would rest too much.
+    """
+    bars = np.flatnonzero(outline.numbers[: max(len(outline) - count, 0) + 1] == 1)
+    first = int(bars[int(torch.randint(len(bars), (), generator=rng))]) if len(bars) else 0
+    return outline.part(first, len(outline) - first)
+
+
 def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Request) -> Composition:
     """Compose the other instruments to those that the request keeps, which stay as they are.
 
@@ -144,7 +158,8 @@ def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request:
     pitched, kit = sides_or_tracks(heard, tracks), sampler.shape.drums_of(heard)
     own = outline_of(pitched, grid, kit=kit, tracks=tracks, players=heard)
     asked = replace(request, beat=request.beat or Beat(grid.tempo))
-    outline = _outline(_fullest(sampler.store.outlines, is_kept), asked, rng).from_downbeat().lasting(len(grid))
+    outline = _outline(_fullest(sampler.store.outlines, is_kept), asked, rng).from_downbeat()
+    outline = _stretch(outline, len(grid), rng).lasting(len(grid))
     parts, scene, harmony = outline.parts.copy(), outline.scene.copy(), outline.harmony
     for number in np.flatnonzero(is_kept):
         columns = slice(FIGURES * number, FIGURES * (number + 1))

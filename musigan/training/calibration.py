@@ -37,6 +37,7 @@ BATCH = 16
 SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
 MOST_PLAYERS = 2  # for each of whom there are so many: an instrument rests in a part of the songs
 DEVIATIONS = (0.94, 1.18)  # of noise
+DEVIATIONS_OF_PLAYERS = (0.84, 1.16)  # of the noise of several players, who are woken where they sleep
 HALVINGS = 3
 TRIAL_BEATS = 4  # of which the time of all is reckoned
 
@@ -121,7 +122,8 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
     )
     real = [dataset.composed(dataset.parts[song])[..., : count * GRID_FRAMES] for song in songs]
     wanted = _fullness(generator, torch.from_numpy(np.stack(real)))
-    low, high = (torch.full_like(wanted, each) for each in DEVIATIONS)
+    between = DEVIATIONS if generator.players == 1 else DEVIATIONS_OF_PLAYERS
+    low, high = (torch.full_like(wanted, each) for each in between)
     for _ in range(halvings or HALVINGS):
         middle = (low + high) / 2
         generator.noise_deviation.copy_(middle.reshape(generator.noise_deviation.shape))

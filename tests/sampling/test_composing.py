@@ -437,3 +437,20 @@ def test_beginnings_match_the_record_of_the_data(folder: Path) -> None:
         data = BarDataset(reader)
         assert data.record().outlines == data.outlines
     assert models.family("bars").conditions == ("style", "tempo")
+
+
+def test_a_short_piece_of_instruments_follows_a_song_from_any_of_its_bars() -> None:
+    outline = tiny.with_parts(tiny.outline(13), 2)
+    downbeats = np.flatnonzero(outline.numbers == 1)
+    found = set()
+    for seed in range(30):
+        part = composing._stretch(outline, 5, torch.Generator().manual_seed(seed))
+        first = len(outline) - len(part)
+        assert first in downbeats
+        assert len(part) >= 5
+        assert part.begins == (first == 0)
+        np.testing.assert_array_equal(part.parts, outline.parts[first:])
+        found.add(first)
+    assert found == {first for first in downbeats.tolist() if first <= 8}
+    whole = composing._stretch(outline, 40, torch.Generator())  # it is shorter than the piece: all of it
+    np.testing.assert_array_equal(whole.numbers, outline.numbers)
