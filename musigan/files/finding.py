@@ -181,7 +181,7 @@ def with_lists(paths: Iterable[str], on_skip: SkipCallback) -> Iterator[str]:
             continue
         try:
             with local(path) as copy:
-                lines = copy.read_text(encoding="utf-8").splitlines()
+                lines = copy.read_text(encoding="utf-8-sig").splitlines()  # .m3u8 often begins with the mark
         except (OSError, ValueError, MusiganError) as error:
             on_skip(printable(path), failure_reason(error))
             continue

@@ -189,7 +189,11 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: Any, name: str) -> 
         optimiser.load_state_dict(saved)
     # A state dict of another form: torch checks only the sizes of groups, the rest raises any of these.
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"the checkpoint's optimiser '{name}' does not fit ({error})") from error
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(
+            f"the checkpoint's optimiser '{name}' does not fit the networks of this version ({reason}); begin a new "
+            "run with its weights by --init"
+        ) from error
     for group, values in zip(optimiser.param_groups, group_settings, strict=True):
         group.update(values)
 

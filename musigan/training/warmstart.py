@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from musigan import models
 from musigan import settings as settings_module
+from musigan.checkpoints import checkpoint as checkpoints
 from musigan.checkpoints.checkpoint import Checkpoint
 from musigan.errors import CheckpointError
 from musigan.models.protocol import Generator
@@ -89,13 +92,25 @@ def _weights_of(name: str, run: Run, saved: Checkpoint) -> Mapping[str, Tensor]:
     if not isinstance(weights, Mapping):
         return {}
     family = models.family(run.settings.model)
-    if name != "generator" or family.adapt is None or saved.settings.get("model") != family.name:
+    if name != "generator" or saved.settings.get("model") != family.name:
         return weights
-    if any(not isinstance(weights.get(key), Tensor) for key in run.networks[name].state_dict()):
+    if any(key not in weights for key in run.networks[name].state_dict()):
+        weights = _as_read(saved, weights)
+    if family.adapt is None or any(not isinstance(weights.get(key), Tensor) for key in run.networks[name].state_dict()):
         return weights  # something is missing: what fits of it is found out without it
     sizes: Any = settings_module.build(family.settings, saved.settings.get("network", {}), "network")
     styles = saved.store.styles or (), run.store.styles or ()
     return family.adapt(weights, sizes, (saved.shape, run.shape), styles)
+
+
+def _as_read(saved: Checkpoint, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a generator's weights as its networks read those of older versions; as they are if that fails.
+
+    Random numbers of the run are left alone.
+    """
+    with suppress(CheckpointError), torch.random.fork_rng(devices=[]):
+        return checkpoints.build_networks(saved, averaged=True)["generator"].state_dict()
+    return weights
 
 
 def _same(own: Tensor, given: object) -> bool:

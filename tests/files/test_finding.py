@@ -137,7 +137,9 @@ def test_more_shards_than_files_are_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_lists_stand_for_their_lines(tmp_path: Path) -> None:
-    (tmp_path / "list.m3u").write_text("#EXTM3U\n\na b.mp3\n/music/c.mp3\nhttps://x.org/d.mp3\n", encoding="utf-8")
+    (tmp_path / "list.m3u").write_text(
+        "\ufeff#EXTM3U\n\na b.mp3\n/music/c.mp3\nhttps://x.org/d.mp3\n", encoding="utf-8"
+    )
     skipped: list[str] = []
     paths = ["first", str(tmp_path / "list.m3u"), str(tmp_path / "gone.txt"), "last.mp3"]
     assert list(with_lists(paths, lambda *reason: skipped.append(reason[1]))) == [

@@ -10,7 +10,7 @@ import torch
 
 from musigan.checkpoints import checkpoint
 from musigan.errors import CheckpointError
-from musigan.training import loop
+from musigan.training import loop, runs
 from musigan.training.warmstart import warm_start
 from tests import tiny
 from tests.tiny import start, weights
@@ -67,6 +67,30 @@ def test_other_sizes_take_what_fits_and_say_what_not(trained: Path, tmp_path: Pa
         same = kept.get(f"average.{name}")
         fresh = before.networks["generator"].get_parameter(name)
         assert torch.equal(value, same if same is not None and same.shape == value.shape else fresh), name
+
+
+def test_a_checkpoint_of_before_there_were_parts_of_networks_is_taken_whole(trained: Path, tmp_path: Path) -> None:
+    """As what draws from it reads it: what this version adds does nothing there, and no chance is touched."""
+    run, saved = begun(tmp_path), checkpoint.load(trained)
+    for name in [name for name in saved.average["generator"] if "bypass" in name]:
+        del saved.average["generator"][name], saved.networks["generator"][name]
+    before = torch.get_rng_state()
+    found = warm_start(run, saved)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(match.is_whole for match in found)
+    for name, value in run.networks["generator"].state_dict().items():
+        kept = saved.average["generator"].get(name)
+        assert value.equal(torch.zeros_like(value) if kept is None else kept), name
+
+
+def test_a_stage_that_an_older_version_began_is_not_resumed_with_other_networks(tmp_path: Path) -> None:
+    settings = tiny.settings()
+    run, data = start(tiny.write_keys(tmp_path / "keys"), settings)
+    loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent(), steps_limit=1)
+    saved = checkpoint.load(tmp_path / "ckpt.pt")
+    del saved.optimisers["generator"]["param_groups"][0]["params"][-1]
+    with pytest.raises(CheckpointError, match=r"'generator' does not fit the networks of this version .* by --init$"):
+        runs.resume(saved, settings, data, tiny.CPU)
 
 
 def test_nothing_in_common_is_an_error(trained: Path, tmp_path: Path) -> None:
