@@ -37,8 +37,8 @@ BATCH = 16
 SONGS, BEATS = 8, 32  # pieces of so many beats that are drawn to be as dense as real ones
 MOST_PLAYERS = 2  # for each of whom there are so many: an instrument rests in a part of the songs
 DEVIATIONS = (0.94, 1.18)  # of noise
-DEVIATIONS_OF_PLAYERS = (0.84, 1.16)  # of the noise of several players, who are woken where they sleep
-HALVINGS = 3
+DEVIATIONS_OF_PLAYERS = (0.72, 1.2)  # of the noise of several players, who are woken where they sleep
+HALVINGS = 3  # one more for several players
 TRIAL_BEATS = 4  # of which the time of all is reckoned
 
 
@@ -97,7 +97,7 @@ def seconds_of(run: Run, dataset: RollDataset) -> float:
         return time.monotonic() - began
     balance(generator, dataset, TRIAL_BEATS, 1)
     songs = _songs(generator)
-    scale = HALVINGS * songs / min(len(dataset.parts), songs)
+    scale = _halvings(generator) * songs / min(len(dataset.parts), songs)
     longest = min(max(map(len, dataset.outlines)), BEATS)
     return (time.monotonic() - began) * scale * longest / min(longest, TRIAL_BEATS)
 
@@ -124,7 +124,7 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
     wanted = _fullness(generator, torch.from_numpy(np.stack(real)))
     between = DEVIATIONS if generator.players == 1 else DEVIATIONS_OF_PLAYERS
     low, high = (torch.full_like(wanted, each) for each in between)
-    for _ in range(halvings or HALVINGS):
+    for _ in range(halvings or _halvings(generator)):
         middle = (low + high) / 2
         generator.noise_deviation.copy_(middle.reshape(generator.noise_deviation.shape))
         latents = generator.compose(context, torch.Generator().manual_seed(seed_of(dataset.seed, SONGS)))
@@ -136,6 +136,11 @@ def balance(generator: bars.Generator, dataset: BarDataset, beats: int = 0, halv
 def _songs(generator: bars.Generator) -> int:
     """Return on how many songs the noise of a generator's players is set."""
     return SONGS * min(generator.players, MOST_PLAYERS)
+
+
+def _halvings(generator: bars.Generator) -> int:
+    """Return by how many halvings the noise of a generator's players is set."""
+    return HALVINGS if generator.players == 1 else HALVINGS + 1
 
 
 def _fullness(generator: bars.Generator, rolls: torch.Tensor) -> torch.Tensor:
