@@ -27,7 +27,7 @@ from musigan.models.cyclegan.statistics import KindStatistics, statistics
 from musigan.rolls.shape import RollShape
 from musigan.sampling.sampler import Sampler
 from musigan.training import loop, runs
-from musigan.training.objectives import OBJECTIVES, StepContext
+from musigan.training.objectives import OBJECTIVES, StepContext, translation
 from tests import tiny
 from tests.tiny import CPU, assert_same_weights
 
@@ -537,3 +537,10 @@ def test_statistics_of_silence_and_of_a_steady_sound_have_finite_gradients() -> 
         statistics(roll).sum().backward()
         assert roll.grad is not None
         assert torch.isfinite(roll.grad).all()
+
+
+def test_gradients_between_the_generators_are_bounded() -> None:
+    steep = torch.stack((torch.full((1, 3, 4), 1e9), torch.full((1, 3, 4), 1e-3)))
+    once = translation.bounded(steep)
+    assert once[0].norm() == pytest.approx(translation.MOST_SLOPE)
+    torch.testing.assert_close(once[1], steep[1])

@@ -27,5 +27,5 @@ class MuseganSettings(BarSettings):
     head_width: Count = 96  # features of a row of keys in the flow that draws a beat
     together_width: Count = 96  # numbers by which the instruments of a row hear each other
     given_share: Share = 0.3  # of the pieces that are learned from, whose instruments are given in part
-    guidance: NotNegative = 0.6  # how far beats are led away from what would be drawn without past, scene and style
+    guidance: NotNegative = 1.2  # how far beats are led away from what would be drawn without past, scene and style
     latent_critic_width: int = 96  # channels of the critic's tower over latents; 0 leaves it out

@@ -19,6 +19,17 @@ from musigan.training.objectives.base import BatchCache, Objective, StepContext,
 SURE = 1.0  # logit from which on music is taken for its kind well enough
 STATISTICS_NOISE = 1.0  # deviations
 
+MOST_SLOPE = 10.0  # norm of a loss's gradient by one roll; it is about 1
+
+
+def bounded(gradient: Tensor) -> Tensor:
+    """Return the gradient by rolls (B, C, K, T), none with a norm above MOST_SLOPE.
+
+    What comes back through one generator goes on through the other, and a large one became larger than any number.
+    """
+    norms = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return gradient * (MOST_SLOPE / norms).clamp(max=1.0)[:, None, None, None]
+
 
 class Translation(Objective):
     """Generators in both directions, a critic for each kind: adversarial, cycle, identity and harmony losses.
@@ -68,10 +79,17 @@ class Translation(Objective):
         """Return what blurs statistics: told apart without it, few songs are soon known one by one."""
         return lambda found: found + STATISTICS_NOISE * noise_like(found, context.rng)
 
+    def _translated(self, roll: Tensor, to: int) -> Tensor:
+        """Return rolls (B, C, K, T) of one kind as the other, through which gradients are bounded."""
+        fake = self.generator.translate(roll, to)
+        if fake.requires_grad:
+            fake.register_hook(bounded)
+        return fake
+
     def _generator_losses(self, kinds: tuple[Tensor, Tensor], context: StepContext) -> Terms:
         """Compute the generators' losses: to the other kind (adversarial, harmony), and back (cycle), and identity."""
         adversary, losses, noise = self._adversary(), dict[str, list[Tensor]](), self._noise(context)
-        fakes = tuple(self.generator.translate(kinds[1 - kind], kind) for kind in range(2))
+        fakes = tuple(self._translated(kinds[1 - kind], kind) for kind in range(2))
         self._fakes[kinds[0]] = tuple(fake.detach() for fake in fakes)
         own = [self.statistics.follow(real, kind) for kind, real in enumerate(kinds)] if self.statistics else []
         for kind, real in enumerate(kinds):
