@@ -205,7 +205,7 @@ FAMILY = Family(
             "cycle": 0.5,
             "identity": 0.0,
             "place": 6.0,
-            "kind": 0.2,
+            "kind": 0.0,
             "likeness": 12.0,
             "harmony": 2.0,
         },
@@ -217,7 +217,6 @@ FAMILY = Family(
             "critic_width": 24,
             "drum_width": 24,
             "statistics": True,
-            "teller_width": 24,
         },
     },
     # Weights of a run of before there were statistics; what a new one takes is among its defaults, which it remembers.
