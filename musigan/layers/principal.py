@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from musigan.layers.packing import pack, pad_roll
 
 FEWEST_STEPS = 4  # for each component
-PASSES = 2  # of the randomised decomposition, whose chance is that of the networks' own beginning
+PASSES = 3  # of the randomised decomposition
 SMALLEST_DEVIATION = 1e-3
 START_LOG_VARIANCE = -4.0  # of the posterior: noise that hides the music from the start teaches nothing
 SLOPE = 12.0  # logits over loudness
@@ -63,7 +63,7 @@ def begin_with(into: Bypass, out: Bypass, steps: Tensor) -> bool:
     if len(steps) < FEWEST_STEPS * count or steps.shape[1] < count:
         return False
     mean = steps.mean(0)
-    _, values, vectors = torch.svd_lowrank(steps - mean, q=min(2 * count, steps.shape[1]), niter=PASSES)
+    values, vectors = _components(steps - mean, min(2 * count, *steps.shape))
     vectors = vectors[:, :count]
     deviations = (values[:count] / len(steps) ** 0.5).clamp(min=SMALLEST_DEVIATION)
     into.weight.copy_((vectors / deviations).T)
@@ -72,6 +72,19 @@ def begin_with(into: Bypass, out: Bypass, steps: Tensor) -> bool:
     out.weight.copy_(torch.cat((back, SLOPE * back)))
     out.bias.copy_(torch.cat((mean, SLOPE * (mean - SOUNDING))))
     return True
+
+
+def _components(centred: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest singular values (count) of (N, D) and their directions (D, count), by random projection.
+
+    As torch.svd_lowrank (arXiv 0909.4061), but by chance of its own: the same for all who have the same music.
+    """
+    rng = torch.Generator().manual_seed(0)
+    basis = torch.randn(centred.shape[1], count, generator=rng).to(centred)
+    for _ in range(PASSES):
+        basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
+    _, values, directions = torch.linalg.svd(centred @ basis, full_matrices=False)
+    return values, basis @ directions.T
 
 
 @torch.no_grad()

@@ -326,7 +326,9 @@ def test_gradient_reaches_every_parameter_of_its_own_side_only() -> None:
 
 def test_losses_of_the_identity() -> None:
     """A generator that changes nothing: nothing is lost there and back, and critics see real music of both kinds."""
-    objective = OBJECTIVES["translation"](built(), tiny.settings("cyclegan", loss_weights={"identity": 2.0, "kind": 0.2}))
+    objective = OBJECTIVES["translation"](
+        built(), tiny.settings("cyclegan", loss_weights={"identity": 2.0, "kind": 0.2})
+    )
     found = objective.losses("generator", real(), context())
     lost = [*(found.losses[name].item() for name in ("cycle", "identity", "harmony")), found.figures["change"].item()]
     assert lost == pytest.approx([0, 0, 0, 0], abs=1e-5)
