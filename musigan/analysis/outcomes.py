@@ -100,7 +100,7 @@ class Table:
                 self.save(self.rows.values())
             return
         if self._file is None:
-            is_new = not os.path.exists(self.name)
+            is_new = not os.path.exists(self.name) or not os.path.getsize(self.name)  # of a run killed at once
             self._file = open(self.name, "a", encoding="utf-8")  # noqa: SIM115  closed by `save`
             if is_new:
                 self._file.write(self._first)

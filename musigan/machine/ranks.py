@@ -229,6 +229,11 @@ class Ranks:
 ALONE = Ranks()
 
 
+def processes_here(variables: Mapping[str, str] = os.environ) -> int:
+    """Return how many processes of a run torchrun has started on this machine, 1 without it."""
+    return max(int(text), 1) if (text := variables.get("LOCAL_WORLD_SIZE", "")).isdecimal() else 1
+
+
 def _whole(variables: Mapping[str, str], name: str, least: int, most: int) -> int:
     """Return the whole number that a variable holds. Raises UsageError where it is none, or out of bounds."""
     text = variables[name]

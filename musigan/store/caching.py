@@ -14,15 +14,16 @@ import threading
 from collections.abc import Callable
 
 from musigan.errors import SettingsError
+from musigan.machine.ranks import processes_here
 
 VARIABLE, MOST_GB = "MUSIGAN_CACHE_GB", 20.0
 Fetch = Callable[[str], memoryview]  # of the bytes under a key; raises StoreError
 
 
 def most_bytes() -> int:
-    """Return how much a run may keep: what MUSIGAN_CACHE_GB says, and at most half of what is free on the disk.
+    """Return how much a process may keep: what MUSIGAN_CACHE_GB says, and at most half of what is free on the disk.
 
-    Raises SettingsError where the variable is no number.
+    Processes that torchrun started on this machine share it. Raises SettingsError where the variable is no number.
     """
     text = os.environ.get(VARIABLE, "") or str(MOST_GB)
     try:
@@ -31,7 +32,8 @@ def most_bytes() -> int:
             raise ValueError
     except ValueError:
         raise SettingsError(f"{VARIABLE} is {text!r}, expected gigabytes, 0 or more") from None
-    return int(min(wanted * 1e9, shutil.disk_usage(tempfile.gettempdir()).free / 2))
+    most = min(wanted * 1e9, shutil.disk_usage(tempfile.gettempdir()).free / 2)
+    return int(most / processes_here())
 
 
 class DiskCache:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,12 +249,6 @@ def test_what_kills_leave_is_explained_and_completed(client: Any, tmp_path: Path
     assert words == "keys of 8 songs of 8 files"
     assert 0 < session.counts[0].total < 8
     assert sources(target) == [f"{number}.wav" for number in range(8)]
-
-
-def test_without_dask_one_line_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MusiganError, match=r'needs Dask: pip install "musigan\[dask\]"'), cluster.open_client():
-        pass
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,13 @@ def test_a_bound_that_is_no_number_is_one_line(fetched: Counter[str], monkeypatc
         store.open_reader(URL, cached=True)
 
 
+def test_processes_of_a_machine_share_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(caching.VARIABLE, "0.000004")
+    assert caching.most_bytes() == 4000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # as torchrun sets it
+    assert caching.most_bytes() == 1000
+
+
 def test_an_object_that_is_gone_is_an_error_each_time(fetched: Counter[str]) -> None:
     import fsspec
 
