@@ -70,7 +70,7 @@ FrameSeconds = Annotated[float, typer.Option(min=0.001, max=1, help="Length of a
 Overlap = Annotated[
     float, typer.Option(min=0, max=0.99, help="Share of a pair that the next one repeats: 0.5 doubles the pairs.")
 ]
-Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back: whole songs, unless --ends.")]
+Validation = Annotated[float, typer.Option(min=0, max=1, help="Share of songs held back.")]
 Ends = Annotated[
     bool, typer.Option("--ends", help="Hold back the end of each song, --validation of it: where songs are few.")
 ]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -39,14 +39,6 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(24):
         helpers.write_sound(folder / f"{number}.wav", song * (1 - 0.02 * number))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_on_a_terminal() -> Iterator[None]:
-    """A shell's background jobs hand an ignored SIGINT down to all their children."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
 
 
 def wait_until(happened: Callable[[], object], seconds: float = 30) -> None:

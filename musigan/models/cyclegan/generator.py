@@ -52,7 +52,8 @@ class DirectedGenerator(nn.Module):
         for parameter in self.pack_out.parameters():
             nn.init.zeros_(parameter)
         self.pulse_in = nn.Conv2d(s.patch_frames, s.width, 1, bias=False) if s.remix else None
-        self.remix = Remix(s.width, self.channels, rows, s.patch_keys, s.patch_frames) if s.remix else None
+        sizes = (s.width, self.channels, rows, s.patch_keys, s.patch_frames)
+        self.remix = Remix(*sizes, s.most_amount) if s.remix else None
         self.drummer = Drummer(s.width, s.patch_frames) if self.kit else None
 
     def forward(self, roll: Tensor) -> Tensor:

@@ -41,9 +41,11 @@ def octave(roll: Tensor, keys: int) -> Tensor:
 class Remix(nn.Module):
     """Amounts for every band of keys, (B, W, R, P) of a feature map to rolls and logits of gates (B, C, K, T)."""
 
-    def __init__(self, width: int, channels: int, rows: int, patch_keys: int, patch_frames: int) -> None:
+    def __init__(
+        self, width: int, channels: int, rows: int, patch_keys: int, patch_frames: int, most: float = 0.0
+    ) -> None:
         super().__init__()
-        self.channels, self.patch_keys, self.patch_frames = channels, patch_keys, patch_frames
+        self.channels, self.patch_keys, self.patch_frames, self.most = channels, patch_keys, patch_frames, most
         self.amounts = nn.Conv2d(width, len(AMOUNTS) + channels, 1, bias=False)
         self.by_band = nn.Parameter(torch.zeros(1, len(AMOUNTS) + channels, rows, 1))  # of each register its own
         for parameter in self.amounts.parameters():
@@ -51,7 +53,10 @@ class Remix(nn.Module):
 
     def forward(self, roll: Tensor, features: Tensor, pulse: Pulse) -> tuple[Tensor, Tensor]:
         """Return the remixed pitched channels of a roll, (B, C, K, T), and what to add to the logits of their gates."""
-        amounts = slow(self.amounts(features) + self.by_band, self.patch_frames, roll.shape[-1])
+        amounts = self.amounts(features) + self.by_band
+        if self.most:
+            amounts = self.most * torch.tanh(amounts / self.most)
+        amounts = slow(amounts, self.patch_frames, roll.shape[-1])
         amounts = amounts.repeat_interleave(self.patch_keys, 2)[:, :, : roll.shape[2]]
         named, sides = amounts.split((len(AMOUNTS), self.channels), 1)
         of = dict(zip(AMOUNTS, named[:, :, None].unbind(1), strict=True))  # (B, 1, K, T) each

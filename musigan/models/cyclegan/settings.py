@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from musigan.settings import CHECKED, Count, CountOrNone
+from musigan.settings import CHECKED, Count, CountOrNone, NotNegative
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -19,6 +19,7 @@ class CycleGanSettings:
     width: Count = 32  # channels of the generators
     dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8)  # in time, of the generators' blocks
     remix: bool = False  # generators also move notes by octaves and sides, shape their decay, and strike drums
+    most_amount: NotNegative = 0.0  # of each change that a remix makes; 0: any
     critic_width: Count = 32  # channels of the critics' finest feature map
     critic_layers: Count = 2  # each halves the feature map
     statistics: bool = False  # whole rolls are also held against the statistics of their kind
