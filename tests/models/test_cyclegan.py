@@ -21,7 +21,7 @@ from musigan.errors import CheckpointError, SettingsError, StoreError, UsageErro
 from musigan.losses.translation import harmony, l1_difference
 from musigan.models.cyclegan.generator import Pool
 from musigan.models.cyclegan.pulse import find
-from musigan.models.cyclegan.remix import AMOUNTS
+from musigan.models.cyclegan.remix import AMOUNTS, Remix
 from musigan.models.cyclegan.settings import CycleGanSettings
 from musigan.models.cyclegan.statistics import KindStatistics, statistics
 from musigan.rolls.shape import RollShape
@@ -546,3 +546,17 @@ def test_gradients_between_the_generators_are_bounded() -> None:
     once = translation.bounded(steep)
     assert once[0].norm() == pytest.approx(translation.MOST_SLOPE)
     torch.testing.assert_close(once[1], steep[1])
+
+
+def test_what_a_remix_changes_is_bounded_if_it_is_asked_for() -> None:
+    """However large its features are. Unbounded, a loop of two generators made them large and lost the song."""
+    remix = Remix(4, SHAPE.pitched, 5, 2, 4, 0.5)
+    notes = torch.zeros(1, SHAPE.pitched, 10, 24)
+    notes[:, :, 3] = 0.5
+    with torch.no_grad():
+        remix.by_band.fill_(1e6)
+        louder, _ = remix(notes, torch.zeros(1, 4, 5, 6), find(notes))
+        remix.most = 0.0
+        loudest, _ = remix(notes, torch.zeros(1, 4, 5, 6), find(notes))
+    assert 0 < louder.abs().max() < 0.5 * 2**6
+    assert loudest.abs().max() > 1e6

@@ -206,7 +206,7 @@ FAMILY = Family(
             "cycle": 0.5,
             "identity": 0.0,
             "place": 6.0,
-            "kind": 0.0,
+            "kind": 0.2,
             "likeness": 12.0,
             "harmony": 2.0,
         },
@@ -218,6 +218,8 @@ FAMILY = Family(
             "critic_width": 24,
             "drum_width": 24,
             "statistics": True,
+            "teller_width": 24,
+            "most_amount": 1.5,
         },
     },
     # Weights of a run of before there were statistics; what a new one takes is among its defaults, which it remembers.
