@@ -7,12 +7,15 @@ Weights are a mapping of arrays: `mean`, `scale` (F,), `input.weight` (taps, F, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 Weights = Mapping[str, np.ndarray]
+
+BLOCK_FRAMES = 1 << 14  # of a long song that are worked on at once: layers of hours at once take gigabytes
 
 
 def load_weights(path: Path) -> Weights:
@@ -23,13 +26,33 @@ def load_weights(path: Path) -> Weights:
 
 def hidden_values(features: np.ndarray, weights: Weights) -> np.ndarray:
     """Return the values after the last block, (T, H), for features (T, F)."""
+    frames, reach = len(features), _reach(weights)
+    if frames <= BLOCK_FRAMES:
+        return _hidden_values(features, weights)
+    hidden = np.empty((frames, weights["input.weight"].shape[2]), np.float32)
+    for first in range(0, frames, BLOCK_FRAMES):
+        last, before = min(first + BLOCK_FRAMES, frames), min(first, reach)
+        around = _hidden_values(features[first - before : last + reach], weights)
+        hidden[first:last] = around[before : before + last - first]
+    return hidden
+
+
+def _blocks(weights: Weights) -> int:
+    return next(block for block in itertools.count() if f"{block}.weight" not in weights)
+
+
+def _reach(weights: Weights) -> int:
+    """Return how many frames away from a frame what is heard there may depend on."""
+    taps = [len(weights["input.weight"]), *(len(weights[f"{block}.weight"]) for block in range(_blocks(weights)))]
+    return taps[0] // 2 + sum((count // 2) << block for block, count in enumerate(taps[1:]))
+
+
+def _hidden_values(features: np.ndarray, weights: Weights) -> np.ndarray:
     inputs = (features - weights["mean"]) * weights["scale"]
     hidden = elu(convolve(inputs, weights["input.weight"], 1) + weights["input.bias"])
-    block = 0
-    while f"{block}.weight" in weights:
+    for block in range(_blocks(weights)):
         wide = elu(convolve(hidden, weights[f"{block}.weight"], 1 << block) + weights[f"{block}.bias"])
         hidden += wide @ weights[f"{block}.mix"]
-        block += 1
     return hidden
 
 

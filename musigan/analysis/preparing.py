@@ -146,21 +146,23 @@ def to_keys(
     if tracks:
         song = _with_sides(song, len(tracks) - 1)
     bands = analysed_bands(song, sample_rate, settings, device)
-    sides, level = roll_of(bands, sample_rate, settings)
-    loudness = with_drums(sides, song, sample_rate, settings) if tracks else sides
-    rolls = chunks.cut_at(
-        loudness, starts, 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds), paired
-    )
+    loudness, level = roll_of(bands, sample_rate, settings)
     song_of_keys = replace(item.song, level=float(level), starts=starts)
-    tone = find_tone(song, sample_rate, bands, sides, level, settings)
+    tone = find_tone(song, sample_rate, bands, loudness, level, settings)
     if tone is not None:
         song_of_keys = song_of_keys.with_tone(tone)
     if beats is not False:
         end_seconds = min(starts) + song.shape[-1] / sample_rate
         found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
         song_of_keys = song_of_keys.with_beats(found.until(end_seconds))
+    del bands  # of hours of music each of these is half a gigabyte and more
+    if tracks:
+        loudness = with_drums(loudness, song, sample_rate, settings)
+    del song
+    frame_rate, frames = 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds)
+    rolls = chunks.cut_at(loudness.astype(np.float16), starts, frame_rate, frames, paired)
     of_pairs, of_chunks = (TRACKS_OF_PAIRS, TRACKS_OF_CHUNKS) if tracks else (KEYS_OF_PAIRS, KEYS_OF_CHUNKS)
-    return rolls.astype(np.float16), of_pairs if paired else of_chunks, song_of_keys
+    return rolls, of_pairs if paired else of_chunks, song_of_keys
 
 
 def _with_sides(signal: Float, sides: int) -> Float:

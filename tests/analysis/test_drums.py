@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from musigan import store
-from musigan.analysis.drums import features, finding
+from musigan.analysis import convolving
+from musigan.analysis.drums import features, finding, network
 from musigan.analysis.preparing import to_keys, to_waveform
 from musigan.analysis.stores import AnalysisRequest
 from musigan.rolls.keyboard import KeyRange
@@ -141,3 +142,12 @@ def test_the_first_song_says_how_many_sides_all_have(tmp_path) -> None:
     reader = store.open_reader(str(tmp_path / "keys"), ("keys",))
     assert reader.header.tracks == ("mono", "drums")
     assert [item.array.shape for item in reader] == [(1, 2, 88, 500)] * 2
+
+
+def test_a_long_song_is_heard_in_blocks_as_it_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(0).standard_normal((2000, 2 * 40)).astype(np.float32)
+    whole = convolving.hidden_values(features, network.shipped_weights())
+    for frames in (1999, 700, 64):
+        monkeypatch.setattr(convolving, "BLOCK_FRAMES", frames)
+        blocks = convolving.hidden_values(features, network.shipped_weights())
+        np.testing.assert_allclose(blocks, whole, rtol=1e-3, atol=1e-4)
