@@ -30,16 +30,17 @@ class Spectrum:
         import scipy.fft
 
         before = (WINDOW - self.hop) // 2
-        padded = np.zeros(max(frames - 1, 0) * self.hop + WINDOW, np.float32)
-        kept = signal[: len(padded) - before]
-        padded[before : before + len(kept)] = kept
-        windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: self.hop]
         loudness = np.zeros((frames, self.bands), np.float32)
         for first in range(0, frames, BLOCK_FRAMES):
-            part = windows[first : min(first + BLOCK_FRAMES, frames)]
+            count = min(BLOCK_FRAMES, frames - first)
+            padded = np.zeros((count - 1) * self.hop + WINDOW, np.float32)
+            begin = first * self.hop - before  # of the block in the signal
+            kept = signal[max(begin, 0) : begin + len(padded)]
+            padded[max(-begin, 0) : max(-begin, 0) + len(kept)] = kept
+            part = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: self.hop]
             spectrum = scipy.fft.rfft(part * hann(), axis=1)
             power = spectrum.real**2 + spectrum.imag**2
-            loudness[first : first + len(part)] = np.sqrt(power @ filters(self.bands))
+            loudness[first : first + count] = np.sqrt(power @ filters(self.bands))
         return loudness
 
 

@@ -207,10 +207,13 @@ def _densities(
     """Return ln of the noise density in the breath's bands, (C, BANDS, T // step), and likeness of sides, (BANDS,)."""
     samples = settings.frame_samples(sample_rate)
     window = _window(sample_rate)
-    padded = np.pad(signal, ((0, 0), (window.size // 2, window.size)))
-    views = np.lib.stride_tricks.sliding_window_view(padded, window.size, axis=1)
-    views = views[:, samples // 2 : samples // 2 + frames * samples : step * samples]  # around the frames' middles
     import scipy.fft
+
+    middles = np.arange(samples // 2, samples // 2 + frames * samples, step * samples)  # of the frames
+    middles = middles[middles <= signal.shape[1] + window.size // 2]
+    places = middles[:, None] - window.size // 2 + np.arange(window.size)
+    is_inside = (places >= 0) & (places < signal.shape[1])
+    views = signal[:, places.clip(0, signal.shape[1] - 1)] * is_inside  # (C, T, size)
 
     spectrum = scipy.fft.rfft(views * window)  # (C, T, bins)
     weights = _bin_weights(sample_rate)

@@ -26,8 +26,8 @@ COLUMNS = 2 * BANDS + 24 + 2 * len(NOVELTY_FRAMES)
 
 def beat_features(signal: np.ndarray, bands: np.ndarray) -> np.ndarray:
     """Return the features (T, COLUMNS) of a signal (C, S) at 12 kHz and its key bands (C, K, T)."""
-    frames = bands.shape[2]
-    loudness = compressed(Spectrum(HOP, BANDS).loudness(signal.mean(axis=0), frames), COMPRESSION)
+    frames, mono = bands.shape[2], signal[0] if len(signal) == 1 else signal.mean(axis=0)
+    loudness = compressed(Spectrum(HOP, BANDS).loudness(mono, frames), COMPRESSION)
     flux = rises(loudness, FLUX_FRAMES)
     chroma = pitch_classes(bands)
     novelty = [harmonic_novelty(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]
