@@ -129,6 +129,8 @@ def to_keys(
     and its drums; (): the sides that it has, without drums. Raises MusiganError where it is shorter than a chunk.
     """
     from musigan.analysis.bands import analysed_bands, roll_of
+    from musigan.analysis.beats.finding import can_use_bands
+    from musigan.analysis.spectra import mixed
     from musigan.analysis.timbres import find_tone
 
     sample_rate = int(header.sample_rate)
@@ -151,11 +153,14 @@ def to_keys(
     tone = find_tone(song, sample_rate, bands, loudness, level, settings)
     if tone is not None:
         song_of_keys = song_of_keys.with_tone(tone)
+    # Of hours of music each of these is half a gigabyte and more: what is done with is let go.
+    end_seconds = min(starts) + song.shape[-1] / sample_rate
+    if can_use_bands(settings):
+        song = mixed(song)
     if beats is not False:
-        end_seconds = min(starts) + song.shape[-1] / sample_rate
         found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
         song_of_keys = song_of_keys.with_beats(found.until(end_seconds))
-    del bands  # of hours of music each of these is half a gigabyte and more
+    del bands
     if tracks:
         loudness = with_drums(loudness, song, sample_rate, settings)
     del song

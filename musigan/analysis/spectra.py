@@ -44,6 +44,11 @@ class Spectrum:
         return loudness
 
 
+def mixed(signal: np.ndarray) -> np.ndarray:
+    """Return the mean of the sides of a signal (C, S), (1, S); one side as it is, without a copy."""
+    return signal if len(signal) == 1 else signal.mean(axis=0, keepdims=True)
+
+
 def compressed(loudness: np.ndarray, compression: float) -> np.ndarray:
     """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all."""
     level = np.sqrt(np.mean(loudness**2)) + 1e-9

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from musigan.analysis.spectra import Spectrum, compressed, rises
+from musigan.analysis.spectra import Spectrum, compressed, mixed, rises
 
 HOP = 240  # samples a frame, 20 ms
 BANDS = 24
@@ -26,8 +26,7 @@ COLUMNS = 2 * BANDS + 24 + 2 * len(NOVELTY_FRAMES)
 
 def beat_features(signal: np.ndarray, bands: np.ndarray) -> np.ndarray:
     """Return the features (T, COLUMNS) of a signal (C, S) at 12 kHz and its key bands (C, K, T)."""
-    frames, mono = bands.shape[2], signal[0] if len(signal) == 1 else signal.mean(axis=0)
-    loudness = compressed(Spectrum(HOP, BANDS).loudness(mono, frames), COMPRESSION)
+    loudness = compressed(Spectrum(HOP, BANDS).loudness(mixed(signal)[0], bands.shape[2]), COMPRESSION)
     flux = rises(loudness, FLUX_FRAMES)
     chroma = pitch_classes(bands)
     novelty = [harmonic_novelty(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]

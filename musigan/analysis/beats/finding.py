@@ -8,7 +8,7 @@ import numpy as np
 
 from musigan.analysis.bands import band_loudness
 from musigan.analysis.beats import decoder, features, network
-from musigan.analysis.spectra import SAMPLE_RATE, resampled
+from musigan.analysis.spectra import SAMPLE_RATE, mixed, resampled
 from musigan.rolls.beats import SHORTEST_SECONDS, Beats
 from musigan.rolls.keysettings import KeySettings
 
@@ -28,7 +28,7 @@ def find_beats(signal: np.ndarray, sample_rate: int, bands: np.ndarray | None = 
     """
     if signal.shape[-1] < SHORTEST_SECONDS * sample_rate or not signal.any():
         return Beats.none()
-    mono = resampled(signal.mean(axis=0, keepdims=True), sample_rate)
+    mono = resampled(mixed(signal), sample_rate)
     if bands is None:
         bands = band_loudness(resampled(signal, sample_rate), SAMPLE_RATE, KeySettings())
     heard = features.beat_features(mono, bands)
