@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import NoReturn
 
@@ -20,7 +21,8 @@ class Stopped(BaseException):
 def heed_signals() -> None:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception; further ones do not disturb the cleaning up after it.
 
-    Those that are ignored (nohup, a shell's background job) stay so.
+    Those that are ignored (nohup, a shell's background job) stay so. What Python can only report, an exception within
+    a finalizer or a callback of its own imports, is lost there: the signal is sent once more a moment later.
     """
     heeded = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
 
@@ -29,8 +31,21 @@ def heed_signals() -> None:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
-    for number in heeded:
-        signal.signal(number, stop)
+    def heed() -> None:
+        for number in heeded:
+            signal.signal(number, stop)
+
+    report = sys.unraisablehook
+
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, (KeyboardInterrupt, Stopped)):
+            return report(lost)
+        heed()
+        number = lost.exc_value.number if isinstance(lost.exc_value, Stopped) else signal.SIGINT
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = send_again
+    heed()
 
 
 def wake_on_signals() -> None:

@@ -277,6 +277,25 @@ def test_signals_between_the_system_calls_of_a_read_are_heard(stores: dict[str, 
         assert "interrupted" in one_line(process.stderr.read())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_a_finalizer_swallows_is_heard_after_it(number: int) -> None:
+    """Python reports such an exception and goes on, as in callbacks of its imports; nothing of it is printed."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from musigan_tools import _signals\n"
+        "_signals.heed_signals()\n"
+        "_signals.wake_on_signals()\n"
+        "class Slow:\n"
+        f"    def __del__(self): os.kill(os.getpid(), {int(number)}); time.sleep(1)\n"
+        "slow = Slow()\n"
+        "del slow\n"
+        "try: os.read(os.pipe()[0], 1)\n"
+        "except (KeyboardInterrupt, _signals.Stopped): os._exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20)
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
 def test_a_signal_that_was_only_noted_still_interrupts_a_read() -> None:
     """Another thread takes the signal while the main one is in a read that no signal has interrupted."""
     script = (
