@@ -60,9 +60,10 @@ def zipped(contents: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def items(source: str | Path | bytes) -> list[Item]:
+def items(source: str | Path | bytes, in_order: bool = False) -> list[Item]:
     """Read a store to its end: a stream if given as bytes."""
-    with store.open_reader(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as reader:
+    opened = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    with store.open_reader(opened, in_order=in_order) as reader:
         return list(reader)
 
 

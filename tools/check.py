@@ -32,7 +32,7 @@ def main(
     failed = []
     for source in stores:
         try:
-            with session.reader(source) as reader:
+            with session.reader(source, in_order=True) as reader:
                 found = examine(reader, lambda done, name: session.status(f"{counted(done, 'items')}  {name}"))
         except BrokenPipeError:
             raise

@@ -22,7 +22,8 @@ their metadata (together): without it there is no store. Plain Zarr reads and wr
 
 from musigan.store.header import FORMAT, StoreHeader
 from musigan.store.layout import DIMENSIONS, Array, Item, ItemInfo, item_name
-from musigan.store.reading import Reader, open_reader, spool
+from musigan.store.reader import Reader
+from musigan.store.reading import open_reader, spool
 from musigan.store.song import Song
 from musigan.store.writing import Writer, exists, write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,9 @@ import numpy as np
 
 from musigan.errors import StoreError
 from musigan.machine.reporting import counted
-from musigan.rolls.beats import Beat
 from musigan.store.header import StoreHeader
 from musigan.store.layout import holds_numbers
-from musigan.store.reading import Reader
+from musigan.store.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, 
     items = first_axis = 0
     splits: Counter[str] = Counter()
     item_bytes = 0
-    beats: list[Beat | None] = []
-    for item in reader:
+    free, tempi = 0, array("d")
+    for item in reader.compared():
         if not holds_numbers(item.array):
             raise StoreError(
                 f"{reader.source}: item {item.name} ({item.song.source}) holds values that are not numbers: "
@@ -74,7 +74,10 @@ def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, 
         items += 1
         first_axis += item.array.shape[0]
         item_bytes += item.array.nbytes
-        beats += [item.song.every_beat.steady()] if item.song.beat_confidence is not None else []
+        if item.song.beat_confidence is not None:
+            beat = item.song.every_beat.steady()
+            tempi.extend([beat.tempo] if beat else [])
+            free += beat is None
         splits[item.song.split or "not split"] += 1
         on_item(items, item.song.source or item.name)
     if not items:
@@ -82,7 +85,7 @@ def examine(reader: Reader, on_item: Callable[[int, str], None] = lambda count, 
     parts = None if reader.kind == "waveform" else (first_axis, item.dimension_names[0])
     return Findings(
         reader.source, reader.header, reader.has_checksums, items, parts, item_bytes, dict(splits),
-        tuple(float(beat.tempo) for beat in beats if beat), beats.count(None),
+        tuple(tempi), free,
     )  # fmt: skip
 
 

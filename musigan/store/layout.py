@@ -105,7 +105,7 @@ def item_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def _parse_json(data: bytes | memoryview, key: str, most_bytes: int = MAX_METADATA_BYTES) -> dict[str, Any]:
+def parse_document(data: bytes | memoryview, key: str, most_bytes: int = MAX_METADATA_BYTES) -> dict[str, Any]:
     """Parse the metadata document under `key`. Raises StoreError where it is not Zarr version 3 JSON."""
     if len(data) > most_bytes:
         raise StoreError(f"{key} has {len(data)} bytes, too many for metadata: the store is damaged")
@@ -131,11 +131,25 @@ def parse_root(data: bytes | memoryview, most_bytes: int) -> tuple[StoreHeader, 
 
     Raises StoreError as `parse_group` does.
     """
-    document = _parse_json(data, "zarr.json", most_bytes)
+    document = parse_document(data, "zarr.json", most_bytes)
     attributes = document.get("attributes")
     if document.get("node_type") != "group" or not isinstance(attributes, dict) or ATTRIBUTE not in attributes:
         raise StoreError('not a musigan store: zarr.json has no "musigan" attribute')
     return StoreHeader.parse(attributes[ATTRIBUTE]), together.documents_of(document)
+
+
+def each_of_root(data: bytes | memoryview, most_bytes: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the items' metadata that `parse_root` returns, one at a time where the group's are as they were written.
+
+    Raises StoreError where they are not JSON, or too many bytes.
+    """
+    if len(data) > most_bytes or not together.is_ours(data):
+        yield from parse_root(data, most_bytes)[1].items()
+        return
+    try:
+        yield from together.each_document(data)
+    except (ValueError, RecursionError):
+        raise StoreError("zarr.json is not JSON: the store is damaged") from None
 
 
 def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> ItemInfo:
@@ -143,7 +157,7 @@ def parse_array(name: str, data: bytes | memoryview, header: StoreHeader) -> Ite
 
     Raises StoreError where it is incomplete, of a form that stores do not use, too large, or contradicts the header.
     """
-    return info_of(name, _parse_json(data, f"{name}/zarr.json"), header)
+    return info_of(name, parse_document(data, f"{name}/zarr.json"), header)
 
 
 def info_of(name: str, document: Mapping[str, Any], header: StoreHeader) -> ItemInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from musigan.machine.reporting import Reporter
-from musigan.store.reading import Reader
+from musigan.store.reader import Reader
 
 
 class ToolSession(Reporter, Protocol):

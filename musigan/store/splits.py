@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.store.chunks import validation_share
-from musigan.store.reading import Reader
+from musigan.store.reader import Reader
 from musigan.store.song import Song
 
 ENOUGH_SONGS = 10  # from which on FEWEST_HELD_OUT are held back

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MAX_BYTES = 128 << 20  # of some 30,000 songs of two minutes; readers hold all of it
@@ -53,6 +53,30 @@ def alone(group: bytes | memoryview) -> bytes:
     data = bytes(group)
     begin = data.find(_HEAD)
     return data if begin < 0 else data[:begin] + b"}"
+
+
+def is_ours(group: bytes | memoryview) -> bool:
+    """Return whether a group's metadata holds those of items as `within` puts them there."""
+    return _HEAD in bytes(group)
+
+
+def each_document(group: bytes | memoryview) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the items' names and documents that `within` put there, one at a time: all take ten times their text.
+
+    Raises ValueError where they are not JSON.
+    """
+    text, parse = str(group, "utf-8"), json.JSONDecoder().raw_decode
+    position = text.index(_HEAD.decode()) + len(_HEAD)
+    while text.startswith('"', position):
+        name, position = parse(text, position)
+        if not text.startswith(":", position):
+            raise ValueError("a name without a value")
+        document, position = parse(text, position + 1)
+        if isinstance(document, dict) and document.get("zarr_format") == 3:
+            yield name, document
+        position += text.startswith(",", position)
+    if "".join(text[position:].split()) != "}}}":
+        raise ValueError("what follows is no end")
 
 
 def documents_of(group: Mapping[str, Any]) -> Mapping[str, Any]:

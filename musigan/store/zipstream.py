@@ -13,6 +13,7 @@ Format: PKWARE APPNOTE 6.3.10, the subset named above.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import zlib
@@ -89,18 +90,18 @@ class EntryWriter:
 
     def finish(self) -> None:
         """Write the central directory, which completes the archive."""
-        directory, count, start = bytes(self._directory), self._count, self._position
+        size, count, start = len(self._directory), self._count, self._position
         end = b""
-        if count >= _MAX16 or start + len(directory) >= _MAX32:
+        if count >= _MAX16 or start + size >= _MAX32:
             end += _END64.pack(
-                _END64_MAGIC, _END64.size - 12, _VERSION64, _VERSION64, 0, 0, count, count, len(directory), start
+                _END64_MAGIC, _END64.size - 12, _VERSION64, _VERSION64, 0, 0, count, count, size, start
             )  # fmt: skip
-            end += _LOCATOR64.pack(_LOCATOR64_MAGIC, 0, start + len(directory), 1)
+            end += _LOCATOR64.pack(_LOCATOR64_MAGIC, 0, start + size, 1)
         end += _END.pack(
-            _END_MAGIC, 0, 0, min(count, _MAX16), min(count, _MAX16),
-            min(len(directory), _MAX32), min(start, _MAX32), 0,
+            _END_MAGIC, 0, 0, min(count, _MAX16), min(count, _MAX16), min(size, _MAX32), min(start, _MAX32), 0
         )  # fmt: skip
-        self._file.write(directory + end)
+        self._file.write(self._directory)
+        self._file.write(end)
         self._file.flush()
 
 
@@ -123,11 +124,12 @@ def _directory_record(entry: Entry) -> bytes:
 
 
 def read_entries(
-    file: IO[bytes], limit: Callable[[str], int] = lambda name: MAX_ENTRY_BYTES
+    file: IO[bytes], limit: Callable[[str], int] = lambda name: MAX_ENTRY_BYTES, names_are_checked: bool = False
 ) -> Iterator[tuple[Entry, bytes]]:
     """Yield every entry with its data, in order, from a file object that need not seek and may be unbuffered.
 
-    `limit` returns the largest size in bytes of an entry with a given name. Memory holds one entry.
+    `limit` returns the largest size in bytes of an entry with a given name. Memory holds one entry, and all names, as
+    none may come twice, unless `names_are_checked` by the caller, who knows which one comes next.
 
     Raises StoreError at the first bytes that do not belong to such an archive, and at the end unless a directory
     follows that lists exactly the entries that were read, with nothing after it.
@@ -148,7 +150,8 @@ def read_entries(
         data = _read_exactly(file, entry.size)
         if zlib.crc32(data) != entry.crc:
             raise StoreError(f"entry {entry.name} has a wrong checksum: the store is damaged")
-        names.add(entry.name)
+        if not names_are_checked:
+            names.add(entry.name)
         entries_hash.update(_record_key(entry))
         count += 1
         position += header_bytes + entry.size
@@ -278,47 +281,50 @@ def _parse_end(tail: bytes) -> tuple[int, int, int]:
     return count, size, offset
 
 
-def directory_bytes(file: IO[bytes]) -> int:
-    """Return how large the directory of an archive is, by the end of its file; 0 where no end of an archive is found.
-
-    A 64-bit directory counts as the largest of 32 bits.
-    """
-    if file.seek(0, os.SEEK_END) < _END.size:
-        return 0
-    file.seek(-_END.size, os.SEEK_END)
-    magic, _, _, _, _, size, _, _ = _END.unpack(file.read(_END.size))
-    return int(size) if magic == _END_MAGIC else 0
-
-
-def read_directory(buffer: memoryview) -> list[Entry]:
-    """Read the directory at the end of a complete archive that is in memory or memory-mapped.
+def directory_entries(file: IO[bytes]) -> Iterator[Entry]:
+    """Yield the entries that the directory of a complete archive lists, in its order; memory holds one of them.
 
     Stricter than other ZIP readers: the archive must start at byte 0 and end with its end record. Raises StoreError
-    for a file that was cut short, for two stores in one file and for a damaged directory.
+    for a file that was cut short, for two stores in one file and for a damaged directory; whether an entry comes twice
+    is not known here.
     """
-    if len(buffer) < _END.size or bytes(buffer[-_END.size :][:4]) != _END_MAGIC:
-        tail = bytes(buffer[-READ_BYTES:])
+    length = file.seek(0, os.SEEK_END)
+    tail = _tail(file, length, _TAIL64_BYTES)
+    if length < _END.size or tail[-_END.size :][:4] != _END_MAGIC:
+        tail = _tail(file, length, READ_BYTES)
         end = tail.rfind(_END_MAGIC)
         if end >= 0 and len(tail) > end + _END.size:
             raise StoreError(f"there are {len(tail) - end - _END.size} bytes after the end of the store: cut them off")
         raise StoreError("the store was cut short: the tool that wrote it did not finish, or the copy is incomplete")
-    locator = buffer[-_END.size - _LOCATOR64.size :]
-    is64 = len(buffer) >= _TAIL64_BYTES and bytes(locator[:4]) == _LOCATOR64_MAGIC
+    is64 = length >= _TAIL64_BYTES and tail[-_END.size - _LOCATOR64.size :][:4] == _LOCATOR64_MAGIC
     tail_bytes = _TAIL64_BYTES if is64 else _END.size
-    count, size, offset = _parse_end(bytes(buffer[-tail_bytes:]))
-    if offset + size != len(buffer) - tail_bytes or size > MAX_DIRECTORY_BYTES or count * _CENTRAL.size > size:
+    count, size, offset = _parse_end(tail[-tail_bytes:])
+    if offset + size != length - tail_bytes or size > MAX_DIRECTORY_BYTES or count * _CENTRAL.size > size:
         raise StoreError("the store's directory is not where it should be: damaged, or two stores in one file")
-    view = _MemoryFile(buffer, offset)
-    entries: list[Entry] = []
+    file.seek(offset)
+    lowest = length
     for _ in range(count):
-        if _read_exactly(view, 4) != _CENTRAL_MAGIC:  # type: ignore[arg-type]
+        if _read_exactly(file, 4) != _CENTRAL_MAGIC:
             raise StoreError("the store's directory is damaged")
-        entries.append(_central_record(view)[0])  # type: ignore[arg-type]
-    if view.position != offset + size:
+        entry, record_bytes = _central_record(file)
+        lowest, size = min(lowest, entry.offset), size - record_bytes
+        yield entry
+    if size:
         raise StoreError("the store's directory is damaged")
-    if count and min(entry.offset for entry in entries) != 0:
+    if count and lowest:
         raise StoreError("the store does not begin at the start of the file: damaged, or two stores in one file")
-    if len({entry.name for entry in entries}) != count:
+
+
+def _tail(file: IO[bytes], length: int, most: int) -> bytes:
+    """Read the last bytes of a file of `length` bytes, `most` at most."""
+    file.seek(max(length - most, 0))
+    return _read_exactly(file, min(length, most))
+
+
+def read_directory(file: IO[bytes]) -> list[Entry]:
+    """Return what `directory_entries` yields. Raises StoreError where an entry comes twice."""
+    entries = list(directory_entries(file))
+    if len({entry.name for entry in entries}) != len(entries):
         raise StoreError("an entry comes twice: the store is damaged")
     return entries
 
@@ -355,14 +361,26 @@ def entry_data(buffer: memoryview, entry: Entry, check: bool = False) -> memoryv
     return data
 
 
-class _MemoryFile:
-    """A file object with `read` only, over a memory-mapped buffer."""
+class At(io.RawIOBase):
+    """The file of a descriptor, read at a place of its own, whoever else reads the descriptor elsewhere."""
 
-    def __init__(self, buffer: memoryview, position: int) -> None:
-        self._buffer = buffer
-        self.position = position
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._position = descriptor, 0
 
-    def read(self, size: int) -> bytes:
-        data = bytes(self._buffer[self.position : self.position + size])
-        self.position += len(data)
-        return data
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place from the file's beginning or end, in bytes."""
+        self._position = offset + (os.fstat(self._descriptor).st_size if whence == os.SEEK_END else 0)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer as far as the file goes; return with how many bytes."""
+        data = os.pread(self._descriptor, len(buffer), self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
