@@ -11,8 +11,10 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from musigan.errors import AudioError, FieldError, MusiganError, UsageError
 from musigan.files.remote import file_system, is_url, local, reason
@@ -49,12 +51,20 @@ class MediaFile:
 
     path: as the operating system knows it (may hold surrogates where the name is not valid Unicode), or a URL as text.
     source: relative to the folder named by the user, with forward slashes; always encodable as UTF-8.
-    mark: changes when the file does: size and time or tag of its last change; "" where that is not known.
+    stamp: size and time or tag of its last change; "" where the search was not told them.
     """
 
     path: Path | str
     source: str
-    mark: str = field(default="", compare=False)
+    stamp: str = field(default="", compare=False)
+
+    @cached_property
+    def mark(self) -> str:
+        """What changes when the file does; a URL's file system is asked. Where nothing says it, this equals no other.
+
+        Then only the content can tell whether two files are the same.
+        """
+        return self.stamp or (_asked_mark(self.path) if is_url(str(self.path)) else "") or f"unknown {uuid4().hex}"
 
 
 @dataclass(frozen=True)
@@ -170,10 +180,20 @@ def _mark_of(details: Mapping[str, Any]) -> str:
     return " ".join(str(details[name]) for name in names if details.get(name))
 
 
+def _asked_mark(url: Path | str) -> str:
+    """Return the mark of a file at a URL; "" where its file system does not say enough, or nothing now."""
+    try:
+        fs, path = file_system(str(url))
+        return _mark_of(fs.info(path))
+    except Exception:  # each fsspec file system has error classes of its own; whoever reads the file says what is wrong
+        return ""
+
+
 def with_lists(paths: Iterable[str], on_skip: SkipCallback) -> Iterator[str]:
     """Yield the paths and URLs among `paths`, those of lists (.txt, .m3u) in the place of these, a line each.
 
-    Lines that begin with # are passed over; paths are relative to their list.
+    Lines that begin with # are passed over; paths are relative to their list. Line feeds alone end a line: a name may
+    hold other signs that Unicode has for that (U+2028).
     """
     for path in paths:
         if Path(path.split("?")[0]).suffix.lower() not in LIST_SUFFIXES:
@@ -181,12 +201,12 @@ def with_lists(paths: Iterable[str], on_skip: SkipCallback) -> Iterator[str]:
             continue
         try:
             with local(path) as copy:
-                lines = copy.read_text(encoding="utf-8-sig").splitlines()  # .m3u8 often begins with the mark
+                lines = copy.read_bytes().decode("utf-8-sig").split("\n")  # .m3u8 often begins with the mark
         except (OSError, ValueError, MusiganError) as error:
             on_skip(printable(path), failure_reason(error))
             continue
         folder = path.rsplit("/", 1)[0] if is_url(path) else os.path.dirname(path)
-        for line in filter(None, map(str.strip, lines)):
+        for line in filter(None, (line.strip(" \t\r") for line in lines)):
             if not line.startswith("#"):
                 is_whole = is_url(line) or os.path.isabs(line)
                 yield line if is_whole else f"{folder}/{line}" if folder else line

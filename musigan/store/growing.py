@@ -2,8 +2,9 @@
 
 Below the store's folder or URL songs wait in `.ready`, each called by the hash of its music. A song is there whole or
 not at all, and whoever writes it again writes the same bytes, so that runs that were killed, and workers that were lost
-or did their work twice, leave nothing wrong. At the end they are moved behind the items that are there, and the group's
-metadata is replaced by one that counts them. Until then readers find the store as it was: none, or with fewer songs.
+or did their work twice, leave nothing wrong. At the end they are moved behind the items that are there, and last of all
+the group's metadata is replaced by one that counts them. Until then readers find the store as it was: none, or with
+fewer songs.
 """
 
 from __future__ import annotations
@@ -185,9 +186,10 @@ class GrowingStore:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Make the place ready to be written. What a killed run was moving is put back.
+        """Make the place ready to be written; complete what was finished, if the `with` block succeeds.
 
-        Raises UsageError where something else is there, MusiganError where another run of this machine writes it.
+        What a killed run was moving is put back. Raises UsageError where something else is there, MusiganError where
+        another run of this machine writes it.
         """
         names = self._place.names("")
         if not is_url(self.target):
@@ -200,7 +202,15 @@ class GrowingStore:
         with self._only_run():
             if not is_url(self.target):
                 self._put_back(names)
+            self._finished.clear()
             yield
+            for items in self._finished:
+                self._complete(items)
+
+    @cached_property
+    def _finished(self) -> list[int]:
+        """The number of items that readers are to find; [] until that is known."""
+        return []
 
     @contextmanager
     def _only_run(self) -> Iterator[None]:
@@ -277,7 +287,13 @@ class GrowingStore:
                 self._place.move_item(source, target, [*blocks, "zarr.json"])
 
     def finish(self, items: int) -> None:
-        """Have readers find so many items, all of which are in their places, and remove what else is there."""
+        """Have readers find so many items, all in their places, from the end of `open` on; remove what else is there.
+
+        So whoever writes something beside the store has done so before the store is whole.
+        """
+        self._finished[:] = [items]
+
+    def _complete(self, items: int) -> None:
         metadata = Together()
         for key, data, _ in self._songs([f"{item_name(number)}/zarr.json" for number in range(1, items + 1)]):
             metadata.add(key.removesuffix("/zarr.json"), data)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -20,7 +21,7 @@ from musigan.analysis.chain import ChainRequest
 from musigan.analysis.stores import AnalysisRequest, DecodingRequest, PairingRequest
 from musigan.errors import FieldError, MusiganError, StoreError, UsageError
 from musigan.files.finding import AUDIO_SUFFIXES, find_files
-from tests import helpers
+from tests import helpers, silentfs
 from tests.sessions import Session, writer
 
 distributed = pytest.importorskip("distributed")
@@ -195,6 +196,40 @@ def test_urls_are_read_and_written(client: Any, music: Path, tmp_path: Path) -> 
     assert words == "keys of 1 song of 3 files, 1 were there"
     assert session.counts[0].total == 2  # by the table, and what it says of the file, the first is not read again
     assert sources("memory://prepare-out/keys.zarr") == ["1.wav", "2.wav"]
+
+
+def test_of_a_file_system_that_says_nothing_of_its_files_the_content_decides(client: Any, music: Path) -> None:
+    fs, target = silentfs.register(), "memory://prepare-silent/keys.zarr"
+    for name in ("1.wav", "2.wav"):
+        fs.pipe_file(f"/silent-in/{name}", (music / name).read_bytes())
+    assert prepare(client, "silent://silent-in", target)[0] == "keys of 2 songs of 2 files"
+    fs.pipe_file("/silent-in/2.wav", (music / "3.wav").read_bytes())
+    words, session = prepare(client, "silent://silent-in", target)
+    assert words == "keys of 1 song of 2 files, 2 were there"
+    assert session.counts[0].total == 2
+    assert sources(target) == ["1.wav", "2.wav", "2.wav"]
+
+
+def test_a_run_that_ends_before_its_table_is_written_leaves_no_store_that_is_whole(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music, target = write_songs(tmp_path / "music", 1, 2), tmp_path / "keys.zarr"
+    for songs in (2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster.Preparation, "save", mock.Mock(side_effect=RuntimeError("killed")))
+            with pytest.raises(RuntimeError, match="killed"):
+                prepare(client, music, target)
+        if songs == 2:
+            with pytest.raises(StoreError, match="not finished"):
+                store.open_reader(str(target))
+        else:
+            assert sources(target) == ["1.wav", "2.wav"]
+        _, session = prepare(client, music, target)
+        assert [counts.total for counts in session.counts] == [0, 0]  # nothing is done again
+        assert [row["number"] for row in rows(target)] == list(range(1, songs + 1))
+        assert sources(target) == [f"{number}.wav" for number in range(1, songs + 1)]
+        assert not (target / ".ready").exists()
+        write_songs(music, 3)
 
 
 def test_an_object_store(client: Any, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:

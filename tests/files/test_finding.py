@@ -10,6 +10,7 @@ import pytest
 from musigan.errors import AudioError, UsageError
 from musigan.files.finding import AUDIO_SUFFIXES, Shard, find_audio, find_shard, with_lists
 from musigan.files.text import printable
+from tests import silentfs
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -148,6 +149,33 @@ def test_lists_stand_for_their_lines(tmp_path: Path) -> None:
     assert skipped == ["no such file or folder"]
     fsspec.filesystem("memory").pipe_file("/lists/list.txt", b"a.mp3\n")
     assert list(with_lists(["memory://lists/list.txt"], lambda *reason: None)) == ["memory://lists/a.mp3"]
+
+
+def test_line_feeds_alone_end_a_line_of_a_list(tmp_path: Path) -> None:
+    names = ["a\u2028b.mp3", "c\x85d.mp3", "e\x0bf.mp3", "g\x1ch.mp3", "i\u2029.mp3", "j\rk.mp3", "\xa0l.mp3"]
+    (tmp_path / "list.txt").write_bytes(("\r\n".join(names[:3]) + "\n \t\r\n" + "\n".join(names[3:])).encode())
+    found = list(with_lists([str(tmp_path / "list.txt")], lambda *reason: None))
+    assert [os.path.relpath(path, tmp_path) for path in found] == names
+
+
+def test_a_file_of_which_nothing_is_said_has_no_mark_that_comes_again() -> None:
+    silentfs.register().pipe_file("/marks/a.mp3", b"one")
+    marks = []
+    for source in ("silent://marks", "silent://marks/a.mp3", "silent://marks", "memory://gone/a.mp3"):
+        (found,) = find_audio([source])
+        assert found.mark == found.mark
+        marks.append(found.mark)
+    assert len(set(marks)) == 4
+    assert all(marks)
+
+
+def test_a_file_at_a_url_by_its_name_has_a_mark() -> None:
+    fsspec.filesystem("memory").pipe_file("/marks-by-name/a.mp3", b"one")
+    (first,), (second,) = (find_audio(["memory://marks-by-name/a.mp3"]) for _ in range(2))
+    assert first.mark == second.mark
+    fsspec.filesystem("memory").pipe_file("/marks-by-name/a.mp3", b"another")
+    (third,) = find_audio(["memory://marks-by-name/a.mp3"])
+    assert third.mark != first.mark
 
 
 def test_a_file_that_changes_has_another_mark(tmp_path: Path) -> None:

@@ -80,6 +80,26 @@ def test_readers_find_what_was_there_until_the_end(target: str) -> None:
     assert grown.ready() == set()
 
 
+def test_a_store_is_whole_when_its_block_ends_and_not_before(target: str) -> None:
+    """What is written beside it in the block is there first; where that fails, the next run completes the store."""
+    grown = growing(target)
+    for _ in range(2):
+        with pytest.raises(OSError, match="full"), grown.open():  # noqa: PT012
+            add(grown, 0, 1)
+            grown.place(numbered(0, 1))
+            grown.finish(2)
+            raise OSError("the disk is full")
+        with pytest.raises(StoreError, match="not finished"):
+            store.open_reader(target)
+    with grown.open():
+        assert grown.ready() == {song.content for _, song in CONTENT[:2]}
+        grown.place(numbered(0, 1))
+        grown.finish(2)
+        assert grown.count() == 0
+    assert_same(items(target), CONTENT[:2], "keys")
+    assert grown.ready() == set()
+
+
 def test_a_song_is_replaced_only_where_that_is_asked(target: str) -> None:
     grown = growing(target)
     array, song = CONTENT[0]
