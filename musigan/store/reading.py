@@ -37,6 +37,8 @@ from musigan.store.layout import (
 from musigan.store.locations import READY, url_children, url_map
 from musigan.store.reader import KeyedReader, Reader, limit_of, with_source
 
+BEGINNING_BYTES = 1 << 16  # of the group's metadata, in which its own end and that of the items begins
+
 
 class _OrderedReader(Reader):
     """A finished store in a folder or at a URL, read from front to back: no list of its items is kept.
@@ -44,10 +46,13 @@ class _OrderedReader(Reader):
     `has_checksums` is of the items read so far.
     """
 
-    def __init__(self, source: str, fetch: Fetch) -> None:
+    def __init__(self, source: str, fetch: Fetch, fetch_beginning: Fetch | None = None) -> None:
         self._fetch, self.has_checksums = fetch, False
         with with_source(source):
-            super().__init__(source, parse_group(together.alone(self._fetch("zarr.json"))))
+            root = (fetch_beginning or fetch)("zarr.json")
+            if not together.is_ours(root):
+                root = fetch("zarr.json")
+            super().__init__(source, parse_group(together.alone(root)))
             _names_by_count(self.header)
 
     def __iter__(self) -> Iterator[Item]:
@@ -122,8 +127,8 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _folder_fetch(path: Path) -> Fetch:
-    """Return what reads the files below a folder."""
+def _folder_fetch(path: Path, most_bytes: int | None = None) -> Fetch:
+    """Return what reads the files below a folder, or so many bytes of each."""
 
     def fetch(key: str) -> memoryview:
         """Read a file."""
@@ -134,7 +139,7 @@ def _folder_fetch(path: Path) -> Fetch:
                     raise StoreError(f"{key} is not a regular file: not a store, or a damaged one")
                 if status.st_size > (_FolderReader.most_root_bytes if key == "zarr.json" else limit_of(key)):
                     raise StoreError(f"{key} is too large ({status.st_size} bytes): the store is damaged")
-                data = file.read(status.st_size)
+                data = file.read(status.st_size if most_bytes is None else most_bytes)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             raise _missing(key, lambda: os.listdir(path / READY)) from None
         except OSError as error:
@@ -208,14 +213,15 @@ def _open_any(source: str | IO[bytes], name: str | None, in_order: bool, cached:
     if not isinstance(source, str):
         return StreamReader(source, name or str(getattr(source, "name", "store")))
     label = name or source
-    of_keys = _OrderedReader if in_order else _FolderReader
     if is_url(source):
         fetch = _url_fetch(source)
         return _OrderedReader(source, fetch) if in_order else _FolderReader(source, fetch, cached)
     path = Path(source)
     try:
         if path.is_dir():
-            return of_keys(label, _folder_fetch(path))
+            fetch = _folder_fetch(path)
+            beginning = _folder_fetch(path, BEGINNING_BYTES)
+            return _OrderedReader(label, fetch, beginning) if in_order else _FolderReader(label, fetch)
         if path.is_fifo() or path.is_char_device():
             return StreamReader(path.open("rb"), label, owned=True)
         with path.open("rb") as file:

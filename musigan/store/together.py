@@ -13,6 +13,7 @@ from typing import Any
 
 MAX_BYTES = 128 << 20  # of some 30,000 songs of two minutes; readers hold all of it
 _MEMORY_BYTES = 4 << 20  # above which it lies on the disk until the store is complete
+_PIECE_BYTES = 1 << 20
 KEY = "consolidated_metadata"
 _HEAD = f',"{KEY}":{{"kind":"inline","must_understand":false,"metadata":{{'.encode()
 
@@ -40,12 +41,20 @@ class Together:
 
     def within(self, group: bytes) -> bytes:
         """Return the group's metadata with that of the items; as it was where they are too many."""
+        return b"".join(self.pieces(group))
+
+    def pieces(self, group: bytes) -> Iterator[bytes]:
+        """Yield what `within` returns, piece by piece."""
         with self._file as file:
             if self._bytes > MAX_BYTES:
-                return group
+                yield group
+                return
             file.seek(0)
             end = group.rindex(b"}")
-            return group[:end].rstrip() + _HEAD + file.read() + b"}}" + group[end:]
+            yield group[:end].rstrip() + _HEAD
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+            yield b"}}" + group[end:]
 
 
 def alone(group: bytes | memoryview) -> bytes:

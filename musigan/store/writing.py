@@ -160,7 +160,11 @@ class _KeyedSink:
 
     def finish(self, items: int) -> None:
         assert self._header is not None
-        self.store("zarr.json", self._together.within(group_json(replace(self._header, items=items))))
+        self.store_pieces("zarr.json", self._together.pieces(group_json(replace(self._header, items=items))))
+
+    def store_pieces(self, key: str, pieces: Iterator[bytes]) -> None:
+        """Store what comes in pieces under `key`."""
+        self.store(key, b"".join(pieces))
 
 
 class _FolderSink(_KeyedSink):
@@ -174,6 +178,10 @@ class _FolderSink(_KeyedSink):
         target = self._aside.path / key
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+
+    def store_pieces(self, key: str, pieces: Iterator[bytes]) -> None:
+        with open(self._aside.path / key, "wb") as file:
+            file.writelines(pieces)
 
     def finish(self, items: int) -> None:
         super().finish(items)
