@@ -81,7 +81,7 @@ class _OrderedReader(Reader):
                 document = parse_document(self._fetch(f"{name}/zarr.json"), f"{name}/zarr.json")
                 info = info_of(name, document, self.header)
                 if name in copies and copies[name] != _digest(document):
-                    advice = "if you changed it, then call zarr.consolidate_metadata"
+                    advice = "expected the same, write it anew by zarr.consolidate_metadata"
                     raise StoreError(f"{name}/zarr.json says something else than zarr.json says of {name}: {advice}")
                 self.has_checksums = (self.has_checksums or not number) and info.packing.has_checksums
                 if is_wanted(info):
