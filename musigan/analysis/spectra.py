@@ -49,14 +49,18 @@ class Spectrum:
 def compressed(loudness: np.ndarray, compression: float) -> np.ndarray:
     """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all."""
     level = np.sqrt(np.mean(loudness**2)) + 1e-9
-    return np.log1p(loudness * np.float32(compression / level))
+    relative = loudness * np.float32(compression / level)
+    return np.log1p(relative, out=relative)
 
 
-def rises(loudness: np.ndarray, frames: int) -> np.ndarray:
-    """Return by how much each band of (T, bands) is louder than so many frames before, at least 0 (spectral flux)."""
-    flux = np.zeros_like(loudness)
-    np.maximum(loudness[frames:] - loudness[:-frames], 0.0, out=flux[frames:])
-    return flux
+def rises(loudness: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Return by how much each band of (T, bands) is louder than so many frames before, at least 0 (spectral flux).
+
+    `out` is an array of zeros to write it to.
+    """
+    flux = np.zeros_like(loudness) if out is None else out
+    np.subtract(loudness[frames:], loudness[:-frames], out=flux[frames:])
+    return np.maximum(flux, 0.0, out=flux)
 
 
 @lru_cache(maxsize=1)

@@ -28,12 +28,16 @@ COLUMNS = 2 * BANDS + 24 + 2 * len(NOVELTY_FRAMES)
 def beat_features(signal: Signal, bands: np.ndarray) -> np.ndarray:
     """Return the features (T, COLUMNS) of a signal (C, S) at 12 kHz and its key bands (C, K, T)."""
     loudness = compressed(Spectrum(HOP, BANDS).loudness(mixed(signal), bands.shape[2]), COMPRESSION)
-    flux = rises(loudness, FLUX_FRAMES)
     chroma = pitch_classes(bands)
-    novelty = [harmonic_novelty(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]
-    return np.concatenate(
-        (standardised(loudness), 2.0 * flux, 2.0 * chroma, np.stack(novelty, axis=1)), axis=1, dtype=np.float32
-    )
+    features = np.zeros((len(loudness), COLUMNS), np.float32)
+    features[:, :BANDS] = standardised(loudness)
+    flux = rises(loudness, FLUX_FRAMES, out=features[:, BANDS : 2 * BANDS])
+    flux *= 2
+    features[:, 2 * BANDS : 2 * BANDS + 24] = 2.0 * chroma
+    parts = [(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]
+    for column, (part, length) in enumerate(parts, 2 * BANDS + 24):
+        features[:, column] = harmonic_novelty(part, length)
+    return features
 
 
 def standardised(loudness: np.ndarray) -> np.ndarray:
