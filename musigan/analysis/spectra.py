@@ -46,10 +46,13 @@ class Spectrum:
         return loudness
 
 
-def compressed(loudness: np.ndarray, compression: float) -> np.ndarray:
-    """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all."""
+def compressed(loudness: np.ndarray, compression: float, out: np.ndarray | None = None) -> np.ndarray:
+    """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all.
+
+    `out` is where it is written to.
+    """
     level = np.sqrt(np.mean(loudness**2)) + 1e-9
-    relative = loudness * np.float32(compression / level)
+    relative = np.multiply(loudness, np.float32(compression / level), out=out)
     return np.log1p(relative, out=relative)
 
 

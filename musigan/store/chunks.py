@@ -70,16 +70,18 @@ class Assembled:
     """A song (..., total) of pairs (P, 2, ..., N) or chunks (P, ..., N), put together as its parts are asked for.
 
     It begins with the earliest start; N holds `rate` values a second. Where pairs overlap, the one that began first
-    counts; where something was dropped, there is silence.
+    counts; where something was dropped, there is silence. `dtype` None: the array's own.
     """
 
-    def __init__(self, array: Array, starts: tuple[float, ...], rate: float, paired: bool) -> None:
+    def __init__(
+        self, array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike = None
+    ) -> None:
         parts = 2 if paired else 1
         self._chunks = array if paired else array[:, None]  # (P, parts, ..., N)
         self._length = length = array.shape[-1]
         begins = _begins(starts, rate)
         self.shape = (*self._chunks.shape[2:-1], max(begins) + parts * length)
-        self.dtype = array.dtype
+        self.dtype = array.dtype if dtype is None else np.dtype(dtype)
         self._places: list[tuple[int, int, tuple[int, int]]] = []  # from where on it counts, begin, index; rising
         filled_until = 0
         for number in sorted(range(len(begins)), key=begins.__getitem__):
@@ -105,9 +107,9 @@ class Assembled:
         return result
 
 
-def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool) -> Array:
+def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike = None) -> Array:
     """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) as a whole, (..., total): see `Assembled`."""
-    song = Assembled(array, starts, rate, paired)
+    song = Assembled(array, starts, rate, paired, dtype)
     return song[tuple(slice(size) for size in song.shape)]
 
 

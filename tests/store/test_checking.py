@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from musigan import store
 from musigan.rolls.beats import Beats
 from musigan.store import Song
 from musigan.store.checking import check_store
+from musigan.store.layout import CHECKED_VALUES, holds_numbers
 from tests.stores import HEADERS, dimensions, fill
 
 
@@ -50,3 +53,23 @@ def test_a_folder_is_said_to_be_without_checksums(tmp_path: Path) -> None:
         writer.add(array, dimensions("keys", array), Song())
     with store.open_reader(str(tmp_path / "plain.zarr")) as reader:
         assert any("without checksums" in line for line in check_store(reader))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_number_that_is_none_is_found_wherever_it_is(dtype: str) -> None:
+    array = np.ones((2, CHECKED_VALUES), dtype)[:, 1:]
+    assert holds_numbers(array)
+    for place in ((0, 0), (0, -1), (1, 0), (1, -1)):
+        for value in (np.nan, -np.inf):
+            broken = array.copy()
+            broken[place] = value
+            assert not holds_numbers(broken)
+
+
+def test_looking_for_numbers_takes_little_memory() -> None:
+    array = np.ones((4, 2 * CHECKED_VALUES), np.float16)
+    tracemalloc.start()
+    holds_numbers(array)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < array.nbytes / 2

@@ -25,8 +25,8 @@ def band_loudness(signal: Signal) -> np.ndarray:
 def drum_features(loudness: np.ndarray) -> np.ndarray:
     """Return the features (T, 2 * BANDS) of the bands' loudness (T, BANDS)."""
     features = np.zeros((len(loudness), 2 * BANDS), np.float32)
-    logarithm = compressed(loudness, COMPRESSION)
-    np.subtract(logarithm, logarithm.mean(axis=0), out=features[:, :BANDS])
+    logarithm = compressed(loudness, COMPRESSION, out=features[:, :BANDS])
     flux = rises(logarithm, FLUX_FRAMES, out=features[:, BANDS:])
     flux *= 2
+    logarithm -= logarithm.mean(axis=0)
     return features
