@@ -74,7 +74,7 @@ class Assembled:
     """
 
     def __init__(
-        self, array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike = None
+        self, array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike | None = None
     ) -> None:
         parts = 2 if paired else 1
         self._chunks = array if paired else array[:, None]  # (P, parts, ..., N)
@@ -107,7 +107,9 @@ class Assembled:
         return result
 
 
-def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike = None) -> Array:
+def assemble(
+    array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike | None = None
+) -> Array:
     """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) as a whole, (..., total): see `Assembled`."""
     song = Assembled(array, starts, rate, paired, dtype)
     return song[tuple(slice(size) for size in song.shape)]
