@@ -59,7 +59,7 @@ def hear(options: argparse.Namespace) -> None:
             print(f"{entry['file']}: {error}", file=sys.stderr)
             continue
         if np.abs(signal).max() > 1e-3:
-            loudness = compressed(features.band_loudness(signal), features.COMPRESSION).astype(np.float16)
+            loudness = compressed(features.band_loudness(signal[None]), features.COMPRESSION).astype(np.float16)
             rows.append((loudness, np.array(strokes, np.float32).reshape(-1, 3), entry["file"]))
         if len(rows) == SHARD:
             write_shard(options.cache / f"s{options.seed}_{shard}.npz", rows)

@@ -46,7 +46,7 @@ def ours(signal: np.ndarray) -> dict[str, np.ndarray]:
 
 def flux(signal: np.ndarray) -> dict[str, np.ndarray]:
     """Return how much the energy of each class's bands rises in each frame, (T,), 1 at its loudest."""
-    loudness = features.band_loudness(signal.mean(axis=0))
+    loudness = features.band_loudness(signal.mean(axis=0, keepdims=True))
     centres = np.array([finding.centres_hz(features.BANDS)])[0]
     found = {}
     for name, (low, high) in PEAK_HZ.items():

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from musigan.analysis.bands import analysed_bands, roll_of
-from musigan.analysis.timbres import find_tone
+from musigan.analysis.timbres import find_tone, thinned
 from musigan.files.finding import find_audio
 from musigan.pictures.png import grey_png
 from musigan.rolls.keysettings import KeySettings
@@ -104,12 +104,12 @@ class Song:
         signal = decode(path, RATE, seconds=SONG_SECONDS).signal
         bands = analysed_bands(signal, RATE, self.settings)
         roll, level = roll_of(bands, RATE, self.settings)
-        tone = find_tone(signal, RATE, bands, roll, level, self.settings)
+        tone = find_tone(signal, RATE, thinned(bands), roll, level, self.settings)
         assert tone is not None, path
         samples = self.settings.frame_samples(RATE)
         begin = round(BEGIN_SECONDS / self.settings.frame_seconds)
         stop = begin + round(seconds / self.settings.frame_seconds)
-        later = [part[..., stop:] for part in (bands, roll)]
+        later = thinned(bands[..., stop:]), roll[..., stop:]
         rest = find_tone(signal[:, stop * samples :], RATE, *later, level, self.settings)
         self.tone, self.elsewhere = tone, rest or tone
         self.recording, self.roll = signal[:, begin * samples : stop * samples], roll[..., begin:stop]

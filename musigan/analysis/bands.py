@@ -29,11 +29,13 @@ from typing import Any
 import numpy as np
 
 from musigan.analysis.cleaning import SILENCE, Cleaner, sounding_level
+from musigan.analysis.signals import Signal, means
 from musigan.errors import AudioError
 from musigan.rolls.keyboard import LOWEST_KEY, KeyRange
 from musigan.rolls.keysettings import KeySettings
 
 MASK_DEVIATIONS = 4.0  # a Gaussian is cut off here, at 3e-4 of its maximum
+END_DEVIATIONS = 9.0  # of a filter's impulse response: so far from an end it keeps all, rounded to float64
 CONTEXT_DEVIATIONS = 4.0  # how much of a filter's impulse response (in time) surrounds a block
 BATCH_FRAMES = 1 << 15  # frames of all keys transformed together: enough for speed, few enough for the CPU cache
 BLOCK_FRAMES = 2048  # 41 s at 20 ms: the spectrum about fits the CPU cache, and the context costs little beside it
@@ -178,13 +180,12 @@ def blocks(frames: int, context: int) -> Iterator[tuple[int, int, int]]:
         yield first, min(first + size, frames), padded
 
 
-def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
+def band_loudness(signal: Signal, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
     """Return the RMS of every band in every frame, neither cleaned nor scaled: float32 (C, K, T) of full scale.
 
     Raises AudioError where the signal is not (C, S), or holds NaN or infinite values.
     """
-    signal = np.asarray(signal, dtype=np.float32)
-    if signal.ndim != 2:
+    if len(signal.shape) != 2:
         raise AudioError(f"a signal of shape {signal.shape}, expected two dimensions (channels, samples)")
     samples = settings.frame_samples(sample_rate)
     channels, length = signal.shape
@@ -193,7 +194,7 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
     if not frames:
         return loudness
     context = context_frames(settings)
-    mean = signal.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    mean = means(signal).astype(np.float32)
     if not np.isfinite(mean).all():
         raise AudioError("the signal holds NaN or infinite values: decode the recording again")
     bands: tuple[KeyBand, ...] = ()
@@ -211,7 +212,11 @@ def band_loudness(signal: np.ndarray, sample_rate: int, settings: KeySettings, d
         for rows, rms in band_rms(spectrum, bands, padded, samples, device):
             loudness[:, rows, first:stop] = rms[:, :, context : context + stop - first]
     for band, deviation in zip(bands, settings.deviations_hz(), strict=False):
-        loudness[:, band.index] *= end_gains(deviation, band.oversampling, frames, settings.frame_seconds)
+        reach = math.ceil(END_DEVIATIONS / (2 * math.pi * deviation * settings.frame_seconds))
+        gains = end_gains(deviation, band.oversampling, min(frames, 2 * reach), settings.frame_seconds)
+        middle = len(gains) // 2
+        loudness[:, band.index, :middle] *= gains[:middle]
+        loudness[:, band.index, frames - len(gains) + middle :] *= gains[middle:]
     return loudness
 
 
@@ -228,7 +233,8 @@ def end_gains(deviation_hz: float, oversampling: int, frames: int, frame_seconds
     """Return the gains that undo the loss of a filter that extends over an end of the signal, float32 (T,).
 
     At distance d (seconds) from an end, a filter keeps the share Phi(2 pi s d) of a steady tone, Phi the normal
-    distribution function; its power is averaged over a frame as `frame_power` does.
+    distribution function; its power is averaged over a frame as `frame_power` does. A signal of more frames than twice
+    the filter's reach has the same gains at its ends, and 1 between them.
     """
     from scipy.special import ndtr
 
@@ -262,7 +268,7 @@ def analyse(
     return roll_of(analysed_bands(signal, sample_rate, settings, device), sample_rate, settings)
 
 
-def analysed_bands(signal: np.ndarray, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
+def analysed_bands(signal: Signal, sample_rate: int, settings: KeySettings, device: str = "cpu") -> np.ndarray:
     """Return the loudness of the bands that a roll is made of, before cleaning, float32 (C, K, T) of full scale.
 
     To be cleaned, the whole keyboard is analysed whichever keys are asked for: a note below the range still owns
@@ -305,7 +311,8 @@ def cleaned(bands: np.ndarray, sample_rate: int, settings: KeySettings, once: bo
         settings.frame_seconds,
         settings.threshold,
     )
-    notes = np.zeros_like(bands)
     clean = cleaner.clean_once if once else cleaner.clean
-    notes[:, :keys_below_nyquist] = clean(bands[:, :keys_below_nyquist])
+    notes = clean(bands[:, :keys_below_nyquist])
+    if silent_keys := bands.shape[1] - keys_below_nyquist:
+        notes = np.pad(notes, ((0, 0), (0, silent_keys), (0, 0)))
     return np.ascontiguousarray(notes[:, settings.keys.low - LOWEST_KEY : settings.keys.high - LOWEST_KEY + 1])

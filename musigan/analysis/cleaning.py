@@ -27,6 +27,7 @@ music.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,14 +67,24 @@ BLOCK_FRAMES, BLOCK_CONTEXT = 6400, 256  # frames: long songs are cleaned in blo
 
 
 def sounding_level(loudness: np.ndarray) -> float:
-    """Return the 99.5th percentile of the cells above 0; 0.0 where there are none."""
-    sounding = loudness[loudness > 0]
-    return float(np.percentile(sounding, LEVEL_PERCENTILE)) if sounding.size else 0.0
+    """Return the 99.5th percentile of the cells of (..., T) above 0; 0.0 where there are none."""
+    return _level_of(_blocks(loudness))
 
 
 def _level(loudness: np.ndarray) -> float:
     """Return the level of bands (C, K, T), of which thresholds are shares."""
-    return sounding_level(np.sqrt(mean_over_channels(np.square(loudness))))
+    return _level_of(np.sqrt(mean_over_channels(np.square(block))) for block in _blocks(loudness))
+
+
+def _blocks(loudness: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the frames of loudness (..., T), some together; there may be none."""
+    for first in range(0, max(loudness.shape[-1], 1), BLOCK_FRAMES):
+        yield loudness[..., first : first + BLOCK_FRAMES]
+
+
+def _level_of(parts: Iterable[np.ndarray]) -> float:
+    sounding = np.concatenate([part[part > 0] for part in parts])
+    return float(np.percentile(sounding, LEVEL_PERCENTILE, overwrite_input=True)) if sounding.size else 0.0
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from musigan.errors import MusiganError
-from musigan.store import Item, Song, chunks
+from musigan.store import Array, Item, Song, chunks
 from musigan.store.chunks import chunk_frames
 
 if TYPE_CHECKING:
+    from musigan.analysis.signals import Signal
     from musigan.rolls.beats import Beats
     from musigan.rolls.keysettings import KeySettings
     from musigan.sound.audio import Recording
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from musigan.store import StoreHeader
 
 KeysItem = tuple[npt.NDArray[np.float16], tuple[str, ...], Song]
-Float = npt.NDArray[np.float32]
 WAVEFORM = ("channels", "samples")
 PAIRS = ("pairs", "part", "channels", "samples")
 KEYS_OF_PAIRS = ("pairs", "part", "channels", "keys", "frames")
@@ -79,13 +79,6 @@ def to_waveform(recording: Recording, source: str, dtype: str) -> tuple[Waveform
     )
 
 
-def full_scale(item: Item) -> Float:
-    """Return an item's array as float32, at full scale (1.0 is the loudest that a file can hold)."""
-    signal: Float = item.array.astype(np.float32)
-    signal *= np.float32(_level(item))
-    return signal
-
-
 def _level(item: Item) -> float:
     return 1.0 if item.song.level is None else float(item.song.level)
 
@@ -129,64 +122,62 @@ def to_keys(
     and its drums; (): the sides that it has, without drums. Raises MusiganError where it is shorter than a chunk.
     """
     from musigan.analysis.bands import analysed_bands, roll_of
-    from musigan.analysis.beats.finding import can_use_bands
-    from musigan.analysis.spectra import mixed
-    from musigan.analysis.timbres import find_tone
+    from musigan.analysis.signals import with_sides
+    from musigan.analysis.timbres import find_tone, thinned
 
     sample_rate = int(header.sample_rate)
     paired = header.kind == "pairs"
-    if paired:
-        starts = item.song.start_times(len(item.array), 2 * chunk_seconds)
-        song = full_scale(Item(item.info, chunks.assemble(item.array, starts, sample_rate, paired=True)))
-    else:
-        song = full_scale(item)
-        count = song.shape[-1] // chunks.chunk_samples(sample_rate, chunk_seconds)
-        if not count:
-            seconds = song.shape[-1] / sample_rate
-            raise MusiganError(f"{seconds:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
-        starts = tuple(i * chunk_seconds for i in range(count))
+    song, starts = _signal_of(item, sample_rate, chunk_seconds, paired)
     if tracks:
-        song = _with_sides(song, len(tracks) - 1)
+        song = with_sides(song, len(tracks) - 1)
+    # Of hours of music, bands and roll are half a gigabyte each: what is done with is let go.
     bands = analysed_bands(song, sample_rate, settings, device)
+    found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
     loudness, level = roll_of(bands, sample_rate, settings)
-    song_of_keys = replace(item.song, level=float(level), starts=starts)
+    bands = thinned(bands)
     tone = find_tone(song, sample_rate, bands, loudness, level, settings)
+    rolls = loudness.astype(np.float16)
+    del loudness
+    if tracks:
+        rolls = with_drums(rolls, song, sample_rate, settings)
+    song_of_keys = replace(item.song, level=float(level), starts=starts)
     if tone is not None:
         song_of_keys = song_of_keys.with_tone(tone)
-    # Of hours of music each of these is half a gigabyte and more: what is done with is let go.
-    end_seconds = min(starts) + song.shape[-1] / sample_rate
-    if can_use_bands(settings):
-        song = mixed(song)
-    if beats is not False:
-        found = _beats_found(song, sample_rate, bands, settings, min(starts)) if beats is True else beats
-        song_of_keys = song_of_keys.with_beats(found.until(end_seconds))
-    del bands
-    if tracks:
-        loudness = with_drums(loudness, song, sample_rate, settings)
-    del song
+    if found is not False:
+        song_of_keys = song_of_keys.with_beats(found.until(min(starts) + song.shape[1] / sample_rate))
     frame_rate, frames = 1 / settings.frame_seconds, chunk_frames(chunk_seconds, settings.frame_seconds)
-    rolls = chunks.cut_at(loudness.astype(np.float16), starts, frame_rate, frames, paired)
     of_pairs, of_chunks = (TRACKS_OF_PAIRS, TRACKS_OF_CHUNKS) if tracks else (KEYS_OF_PAIRS, KEYS_OF_CHUNKS)
-    return rolls, of_pairs if paired else of_chunks, song_of_keys
+    return chunks.cut_at(rolls, starts, frame_rate, frames, paired), of_pairs if paired else of_chunks, song_of_keys
 
 
-def _with_sides(signal: Float, sides: int) -> Float:
-    """Return a signal (C, S) with so many channels: as it is, or their mean in each."""
-    return signal if len(signal) == sides else np.repeat(signal.mean(axis=0, keepdims=True), sides, axis=0)
+def _signal_of(item: Item, sample_rate: int, chunk_seconds: float, paired: bool) -> tuple[Signal, tuple[float, ...]]:
+    """Return the signal (C, S) of an item, and the seconds at which its pairs, or the chunks to be, begin."""
+    from musigan.analysis.signals import at_full_scale
+
+    if paired:
+        starts = item.song.start_times(len(item.array), 2 * chunk_seconds)
+        return at_full_scale(chunks.Assembled(item.array, starts, sample_rate, paired=True), _level(item)), starts
+    samples = item.array.shape[-1]
+    count = samples // chunks.chunk_samples(sample_rate, chunk_seconds)
+    if not count:
+        raise MusiganError(f"{samples / sample_rate:.1f} s long, shorter than a chunk of {chunk_seconds:g} s")
+    return at_full_scale(item.array, _level(item)), tuple(i * chunk_seconds for i in range(count))
 
 
-def with_drums(roll: Float, signal: Float, sample_rate: int, settings: KeySettings) -> Float:
+def with_drums(roll: Array, signal: Signal, sample_rate: int, settings: KeySettings) -> Array:
     """Return a roll (C, K, T) with one channel more: the drums of the signal (C, S) that it is of."""
     from musigan.analysis.drums.finding import find_strokes
     from musigan.rolls.kit import drum_plane
 
     plane = drum_plane(find_strokes(signal, sample_rate), settings.keys, roll.shape[-1], settings.frame_seconds)
-    return np.concatenate((roll, plane[None]))
+    return np.concatenate((roll, plane[None].astype(roll.dtype)))
 
 
-def _beats_found(song: Float, sample_rate: int, bands: Float, settings: KeySettings, begin_seconds: float) -> Beats:
+def _beats_found(song: Signal, sample_rate: int, bands: Array, settings: KeySettings, begin_seconds: float) -> Beats:
     """Find the beats of a signal (C, S) that begins at a second of the song, on the song's clock."""
     from musigan.analysis.beats.finding import can_use_bands, find_beats
+    from musigan.analysis.signals import mixed
 
-    found = find_beats(song, sample_rate, bands if can_use_bands(settings) else None)
+    can_use = can_use_bands(settings)
+    found = find_beats(mixed(song), sample_rate, bands) if can_use else find_beats(song, sample_rate)
     return found.counted_from(-begin_seconds)

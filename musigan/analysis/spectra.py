@@ -1,6 +1,6 @@
 """Loudness in a few dozen bands by a short Fourier transform: what the small networks for beats and drums hear.
 
-Conventions: a signal is float32 (S,) at SAMPLE_RATE, full scale 1. Frame t covers the samples from t * hop to
+Conventions: a signal is float32 (1, S) at SAMPLE_RATE, full scale 1. Frame t covers the samples from t * hop to
 (t + 1) * hop, and the window of the transform is centred on it.
 """
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from musigan.analysis.signals import Signal
 
 SAMPLE_RATE = 12000  # Hz; higher rates are resampled
 WINDOW = 512  # samples of the transform, 43 ms
@@ -25,8 +27,8 @@ class Spectrum:
     hop: int
     bands: int
 
-    def loudness(self, signal: np.ndarray, frames: int) -> np.ndarray:
-        """Return the magnitude in each band of a signal (S,), float32 (T, bands); zeros stand behind its ends."""
+    def loudness(self, signal: Signal, frames: int) -> np.ndarray:
+        """Return the magnitude in each band of a signal (1, S), float32 (T, bands); zeros stand behind its ends."""
         import scipy.fft
 
         before = (WINDOW - self.hop) // 2
@@ -35,7 +37,7 @@ class Spectrum:
             count = min(BLOCK_FRAMES, frames - first)
             padded = np.zeros((count - 1) * self.hop + WINDOW, np.float32)
             begin = first * self.hop - before  # of the block in the signal
-            kept = signal[max(begin, 0) : begin + len(padded)]
+            kept = signal[:, max(begin, 0) : begin + len(padded)][0]
             padded[max(-begin, 0) : max(-begin, 0) + len(kept)] = kept
             part = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: self.hop]
             spectrum = scipy.fft.rfft(part * hann(), axis=1)
@@ -44,22 +46,24 @@ class Spectrum:
         return loudness
 
 
-def mixed(signal: np.ndarray) -> np.ndarray:
-    """Return the mean of the sides of a signal (C, S), (1, S); one side as it is, without a copy."""
-    return signal if len(signal) == 1 else signal.mean(axis=0, keepdims=True)
+def compressed(loudness: np.ndarray, compression: float, out: np.ndarray | None = None) -> np.ndarray:
+    """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all.
 
-
-def compressed(loudness: np.ndarray, compression: float) -> np.ndarray:
-    """Return log(1 + compression * loudness / level), float32 (T, bands); the level is the root mean square of all."""
+    `out` is where it is written to.
+    """
     level = np.sqrt(np.mean(loudness**2)) + 1e-9
-    return np.log1p(loudness * np.float32(compression / level))
+    relative = np.multiply(loudness, np.float32(compression / level), out=out)
+    return np.log1p(relative, out=relative)
 
 
-def rises(loudness: np.ndarray, frames: int) -> np.ndarray:
-    """Return by how much each band of (T, bands) is louder than so many frames before, at least 0 (spectral flux)."""
-    flux = np.zeros_like(loudness)
-    np.maximum(loudness[frames:] - loudness[:-frames], 0.0, out=flux[frames:])
-    return flux
+def rises(loudness: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Return by how much each band of (T, bands) is louder than so many frames before, at least 0 (spectral flux).
+
+    `out` is an array of zeros to write it to.
+    """
+    flux = np.zeros_like(loudness) if out is None else out
+    np.subtract(loudness[frames:], loudness[:-frames], out=flux[frames:])
+    return np.maximum(flux, 0.0, out=flux)
 
 
 @lru_cache(maxsize=1)
@@ -88,10 +92,10 @@ def centres_hz(bands: int) -> np.ndarray:
     return _edges_hz(bands)[1:-1]
 
 
-def resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a signal (C, S) at SAMPLE_RATE, float32."""
+def resampled(signal: Signal, sample_rate: int) -> Signal:
+    """Return a signal (C, S) at SAMPLE_RATE."""
     if sample_rate == SAMPLE_RATE:
         return signal
     import soxr
 
-    return np.ascontiguousarray(soxr.resample(signal.T, sample_rate, SAMPLE_RATE).T, np.float32)
+    return np.ascontiguousarray(soxr.resample(signal[:, :].T, sample_rate, SAMPLE_RATE).T, np.float32)

@@ -13,6 +13,7 @@ import os
 import numpy as np
 
 from musigan.analysis.bands import analysed_bands, roll_of
+from musigan.analysis.signals import Signal
 from musigan.errors import AudioError
 from musigan.rolls.keyboard import HIGHEST_KEY, LOWEST_KEY, KeyRange
 from musigan.rolls.keysettings import KeySettings
@@ -44,15 +45,25 @@ SONG_SECONDS = 120.0  # of a file that are listened to
 USUAL_ATTACK, USUAL_DECAY = 0.04, 0.8  # seconds, of registers without notes
 
 
+def thinned(bands: np.ndarray) -> np.ndarray:
+    """Return the frames of bands (C, 88, T) that a tone is found by, (C, 88, T // step), a copy."""
+    return bands[..., :: _step(bands.shape[2])].copy()
+
+
+def _step(frames: int) -> int:
+    """Return how many frames of a song it is from one that is looked at to the next."""
+    return max(-(-frames // MOST_FRAMES), 1)
+
+
 def find_tone(
-    signal: np.ndarray, sample_rate: int, bands: np.ndarray, roll: np.ndarray, level: float, settings: KeySettings
+    signal: Signal, sample_rate: int, bands: np.ndarray, roll: np.ndarray, level: float, settings: KeySettings
 ) -> Tone | None:
     """Find the tone of a song; None where its bands are not those of all keys, or nothing sounds.
 
     Args:
         signal: (C, S) float32.
         sample_rate: Hz.
-        bands: (C, 88, T), what `analysed_bands` found in the signal.
+        bands: (C, 88, T // step), of what `analysed_bands` found in the signal those that are looked at (`thinned`).
         roll: (C, K, T), RMS / level, what `roll_of` made of it.
         level: factor from the roll to full scale.
         settings: those of the analysis.
@@ -64,10 +75,10 @@ def find_tone(
     plane = roll.max(axis=0)
     if not plane.any():
         return None
-    step = -(-roll.shape[2] // MOST_FRAMES)
-    strengths, brightness, fades = _partials(bands[..., ::step] / np.float32(level), roll, plane, step, settings)
+    step = _step(roll.shape[2])
+    strengths, brightness, fades = _partials(bands / np.float32(level), roll, plane, step, settings)
     attack, decay = _envelopes(plane, settings)
-    logs, likeness = _densities(signal[: len(roll)], sample_rate, roll.shape[2], step, settings)
+    logs, likeness = _densities(signal, sample_rate, roll.shape[2], step, settings)
     breath = _breath(logs - 2 * np.log(level), roll, step, settings)
     tone = {"fades": fades, "brightness": brightness, "attack_seconds": attack, "decay_seconds": decay,
             "breath": breath, "likeness": likeness}  # fmt: skip
@@ -89,7 +100,7 @@ def tone_of_file(path: str | os.PathLike[str]) -> Tone:
         raise AudioError(f"{os.fspath(path)}: {error}") from error
     bands = analysed_bands(recording.signal, recording.sample_rate, settings)
     roll, level = roll_of(bands, recording.sample_rate, settings)
-    tone = find_tone(recording.signal, recording.sample_rate, bands, roll, level, settings)
+    tone = find_tone(recording.signal, recording.sample_rate, thinned(bands), roll, level, settings)
     if tone is None:
         raise AudioError(f"{os.fspath(path)} has no notes to take a timbre from: give a song with some")
     return tone
@@ -113,8 +124,8 @@ def _partials(
         settings: of the analysis.
     """
     frames = np.arange(plane.shape[1], dtype=np.int32)
-    last_silent = np.maximum.accumulate(np.where(plane > 0, np.int32(-1), frames), axis=1)
-    ages = (frames[::step] - last_silent[:, ::step] - 1) * settings.frame_seconds
+    last_silent = [np.maximum.accumulate(np.where(row > 0, np.int32(-1), frames))[::step] for row in plane]
+    ages = (frames[::step] - np.stack(last_silent) - 1) * settings.frame_seconds
     power = np.square(roll[..., ::step]).mean(axis=0)
     sums, counts = _registers(power.sum(axis=1)), _registers((power > 0).sum(axis=1))
     usual = np.repeat(sums / np.maximum(counts, 1), REGISTER_KEYS)[:88, None]
@@ -202,7 +213,7 @@ def _envelopes(loudness: np.ndarray, settings: KeySettings) -> tuple[np.ndarray,
 
 
 def _densities(
-    signal: np.ndarray, sample_rate: int, frames: int, step: int, settings: KeySettings
+    signal: Signal, sample_rate: int, frames: int, step: int, settings: KeySettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ln of the noise density in the breath's bands, (C, BANDS, T // step), and likeness of sides, (BANDS,)."""
     samples = settings.frame_samples(sample_rate)
@@ -210,16 +221,17 @@ def _densities(
     import scipy.fft
 
     middles = np.arange(samples // 2, samples // 2 + frames * samples, step * samples)  # of the frames
-    middles = middles[middles <= signal.shape[1] + window.size // 2]
-    places = middles[:, None] - window.size // 2 + np.arange(window.size)
-    is_inside = (places >= 0) & (places < signal.shape[1])
-    views = signal[:, places.clip(0, signal.shape[1] - 1)] * is_inside  # (C, T, size)
-
+    begins = middles[middles <= signal.shape[1] + window.size // 2] - window.size // 2
+    views = np.zeros((signal.shape[0], len(begins), window.size), np.float32)  # (C, T, size)
+    for number, begin in enumerate(begins.tolist()):
+        first, stop = max(begin, 0), min(begin + window.size, signal.shape[1])
+        if first < stop:
+            views[:, number, first - begin : stop - begin] = signal[:, first:stop]
     spectrum = scipy.fft.rfft(views * window)  # (C, T, bins)
     weights = _bin_weights(sample_rate)
     logs = np.log(np.square(spectrum.real) + np.square(spectrum.imag) + np.float32(1e-20))
     likeness = np.ones(BANDS)
-    if len(signal) == 2:
+    if len(views) == 2:
         some = spectrum[:, :: max(1, spectrum.shape[1] // SIDE_FRAMES)]
         sides = (some[0] * some[1].conj()).real.sum(axis=0), *(np.abs(some) ** 2).sum(axis=1)
         both, left, right = (weights @ side for side in sides)

@@ -90,8 +90,9 @@ def split_repeats(plane: Float, notes: Notes, frame_seconds: float) -> Notes:
     again_frames = max(round(SHORTEST_REPEAT_SECONDS / frame_seconds), 1)
     lowest = np.full_like(plane, np.inf)
     for back in range(1, attack_frames + 1):
-        lowest[:, back:] = np.minimum(lowest[:, back:], plane[:, :-back])
-    is_risen = plane > ATTACK_RATIO * lowest
+        np.minimum(lowest[:, back:], plane[:, :-back], out=lowest[:, back:])
+    lowest *= ATTACK_RATIO
+    is_risen = plane > lowest
     rows = []
     for key, start, stop, loudest in zip(notes.keys, notes.starts, notes.stops, notes.loudness, strict=True):
         begins = [start]

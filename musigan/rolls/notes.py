@@ -66,8 +66,11 @@ def find_strokes(plane: np.ndarray) -> Notes:
 def _loudest(plane: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Return the loudest cell of (K, T) from each start to its stop, positions in the flattened plane."""
     edges = np.stack((starts, stops), axis=1).ravel()
-    padded = np.append(plane.ravel(), 0)  # the last note may stop at the very end, which is no valid index
-    return np.asarray(np.maximum.reduceat(padded, edges)[::2]) if edges.size else np.zeros(0, plane.dtype)
+    if not edges.size:
+        return np.zeros(0, plane.dtype)
+    # The last note may stop at the very end, which is no valid index; reduceat looks to the end without it.
+    edges = edges[: edges.size - bool(edges[-1] == plane.size)]
+    return np.maximum.reduceat(plane.ravel(), edges)[::2].astype(float)
 
 
 def sounding(notes: Notes, keys: int, frames: int) -> np.ndarray:

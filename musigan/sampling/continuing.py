@@ -156,7 +156,7 @@ def _heard(signal: Float, sampler: Sampler) -> tuple[Float, float, Beats, Tone |
     from musigan.analysis.bands import analysed_bands, roll_of
     from musigan.analysis.beats.finding import can_use_bands, find_beats
     from musigan.analysis.preparing import with_drums
-    from musigan.analysis.timbres import find_tone
+    from musigan.analysis.timbres import find_tone, thinned
 
     header, rate = sampler.store.header, int(sampler.store.header.sample_rate)
     least_seconds = SHORTEST_SECONDS if sampler.family.on_beats else sampler.past_seconds
@@ -168,7 +168,7 @@ def _heard(signal: Float, sampler: Sampler) -> tuple[Float, float, Beats, Tone |
     roll, level = roll_of(bands, rate, settings)
     if not roll.any():
         raise AudioError("it is silent before the joint: choose another place by --from")
-    tone = find_tone(signal, rate, bands, roll, level, settings)
+    tone = find_tone(signal, rate, thinned(bands), roll, level, settings)
     if has_own_drums(header.tracks):
         roll = with_drums(roll, signal, rate, settings)
     beats = Beats.none()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,26 +66,53 @@ def chunk_samples(sample_rate: float, chunk_seconds: float) -> int:
     return round(samples)
 
 
-def assemble(array: Array, starts: tuple[float, ...], rate: float, paired: bool) -> Array:
-    """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) with `rate` values of N a second.
+class Assembled:
+    """A song (..., total) of pairs (P, 2, ..., N) or chunks (P, ..., N), put together as its parts are asked for.
 
-    Returns (..., total), beginning with the earliest start. Where pairs overlap, the one that began first counts;
-    where something was dropped, there is silence.
+    It begins with the earliest start; N holds `rate` values a second. Where pairs overlap, the one that began first
+    counts; where something was dropped, there is silence. `dtype` None: the array's own.
     """
-    length = array.shape[-1]
-    earliest = min(starts)
-    span = 2 * length if paired else length
-    begins = [_position(start - earliest, rate) for start in starts]
-    song = np.zeros((*array.shape[2 if paired else 1 : -1], max(begins) + span), array.dtype)
-    filled_until = 0
-    for number in sorted(range(len(begins)), key=begins.__getitem__):
-        for part, content in enumerate(array[number] if paired else array[number : number + 1]):
-            begin = begins[number] + part * length
-            write_from = max(begin, filled_until)
-            if write_from < begin + length:
-                song[..., write_from : begin + length] = content[..., write_from - begin :]
-                filled_until = begin + length
-    return song
+
+    def __init__(
+        self, array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike | None = None
+    ) -> None:
+        parts = 2 if paired else 1
+        self._chunks = array if paired else array[:, None]  # (P, parts, ..., N)
+        self._length = length = array.shape[-1]
+        begins = _begins(starts, rate)
+        self.shape = (*self._chunks.shape[2:-1], max(begins) + parts * length)
+        self.dtype = array.dtype if dtype is None else np.dtype(dtype)
+        self._places: list[tuple[int, int, tuple[int, int]]] = []  # from where on it counts, begin, index; rising
+        filled_until = 0
+        for number in sorted(range(len(begins)), key=begins.__getitem__):
+            for part in range(parts):
+                begin = begins[number] + part * length
+                if filled_until < begin + length:
+                    self._places.append((max(begin, filled_until), begin, (number, part)))
+                    filled_until = begin + length
+
+    def __getitem__(self, place: tuple[slice, ...]) -> Array:
+        *others, last = place
+        first, stop, _ = last.indices(self.shape[-1])
+        sizes = [len(range(*each.indices(size))) for each, size in zip(others, self.shape, strict=False)]
+        result = np.zeros((*sizes, max(stop - first, 0)), self.dtype)
+        earliest = bisect_right(self._places, (first,)) - 1
+        for counts_from, begin, index in self._places[max(earliest, 0) :]:
+            if counts_from >= stop:
+                break
+            low, high = max(counts_from, first), min(begin + self._length, stop)
+            if low < high:
+                chunk = self._chunks[index][tuple(others)]
+                result[..., low - first : high - first] = chunk[..., low - begin : high - begin]
+        return result
+
+
+def assemble(
+    array: Array, starts: tuple[float, ...], rate: float, paired: bool, dtype: npt.DTypeLike | None = None
+) -> Array:
+    """Reassemble a song from pairs (P, 2, ..., N) or chunks (P, ..., N) as a whole, (..., total): see `Assembled`."""
+    song = Assembled(array, starts, rate, paired, dtype)
+    return song[tuple(slice(size) for size in song.shape)]
 
 
 def cut_at(song: Array, starts: tuple[float, ...], rate: float, length: int, paired: bool) -> Array:
@@ -92,16 +120,19 @@ def cut_at(song: Array, starts: tuple[float, ...], rate: float, length: int, pai
 
     The inverse of `assemble`; the rate may be another.
     """
+    parts = 2 if paired else 1
+    cut = np.empty((len(starts), parts, *song.shape[:-1], length), song.dtype)
+    for number, begin in enumerate(_begins(starts, rate)):
+        for part in range(parts):
+            cut[number, part] = song[..., begin + part * length : begin + (part + 1) * length]
+    return cut if paired else cut[:, 0]
+
+
+def _begins(starts: tuple[float, ...], rate: float) -> list[int]:
+    """Return where pairs or chunks begin, counted in values from the earliest."""
     earliest = min(starts)
-    begins = [_position(start - earliest, rate) for start in starts]
-    if not paired:
-        return np.stack([song[..., begin : begin + length] for begin in begins])
-    return np.stack([np.stack([song[..., b : b + length], song[..., b + length : b + 2 * length]]) for b in begins])
-
-
-def _position(seconds: float, rate: float) -> int:
     # Rounded down: a start between two frames must not push the last chunk past the song's last whole frame.
-    return math.floor(seconds * rate + 1e-6)
+    return [math.floor((start - earliest) * rate + 1e-6) for start in starts]
 
 
 def is_validation(content: str, share: float) -> bool:

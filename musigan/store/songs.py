@@ -42,9 +42,9 @@ def piece_roll(item: Item, frame_seconds: float) -> Float:
     paired = item.dimension_names[0] == "pairs"
     rate = 1 / frame_seconds
     length = item.array.shape[-1] * (2 if paired else 1) / rate
-    roll = chunks.assemble(item.array, item.song.start_times(len(item.array), length), rate, paired)
-    seconds = item.song.seconds
-    return roll[..., : round(seconds * rate) if seconds else None].astype(np.float32)
+    starts, seconds = item.song.start_times(len(item.array), length), item.song.seconds
+    roll = chunks.assemble(item.array, starts, rate, paired, np.float32)
+    return np.ascontiguousarray(roll[..., : round(seconds * rate) if seconds else None])
 
 
 def whole_song(item: Item, frame_seconds: float) -> Float:

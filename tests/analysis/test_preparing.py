@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from musigan.analysis import preparing
+from musigan.analysis.signals import at_full_scale
 from musigan.store import Item, ItemInfo, Song, StoreHeader, chunks
 
 HEADER = StoreHeader("waveform", 4)
@@ -60,7 +61,7 @@ def test_silence_of_integers_is_measured_at_full_scale() -> None:
 
 
 def test_full_scale() -> None:
-    scaled = preparing.full_scale(waveform(np.array([[16384, -32767]], np.int16), level=1 / 32767))
+    scaled = at_full_scale(np.array([[16384, -32767]], np.int16), 1 / 32767)[:, :]
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled, [[0.50002, -1.0]], atol=1e-5)
 

@@ -10,7 +10,7 @@ import soundfile
 
 from musigan.analysis import preparing
 from musigan.analysis.bands import analysed_bands, roll_of
-from musigan.analysis.timbres import find_tone, tone_of_file
+from musigan.analysis.timbres import find_tone, thinned, tone_of_file
 from musigan.errors import AudioError
 from musigan.rolls.keyboard import KeyRange
 from musigan.rolls.keysettings import KeySettings
@@ -33,7 +33,7 @@ def melody(keys: tuple[int, ...] = (40, 44, 47, 52, 45, 49), frames: int = 40) -
 def found(signal: np.ndarray, settings: KeySettings = KEYS, rate: int = RATE) -> Tone | None:
     bands = analysed_bands(signal, rate, settings)
     roll, level = roll_of(bands, rate, settings)
-    return find_tone(signal, rate, bands, roll, level, settings)
+    return find_tone(signal, rate, thinned(bands), roll, level, settings)
 
 
 def test_partials_of_known_timbres_are_told_apart() -> None:

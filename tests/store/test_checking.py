@@ -16,6 +16,7 @@ from musigan.rolls.beats import Beats
 from musigan.store import Song
 from musigan.store.checking import check_store, examine
 from musigan.store.header import PACKED
+from musigan.store.layout import CHECKED_VALUES, holds_numbers
 from musigan.store.together import Together
 from musigan.store.writing import group_json
 from tests.stores import HEADERS, dimensions, fill, songs, zipped
@@ -125,3 +126,23 @@ def test_memory_is_flat_in_the_number_of_songs(name: str, tmp_path: Path) -> Non
         assert found.songs == len(found.tempi) == count
     text = 3 * 1600 if name == "x.zarr" else 0  # bytes that a song takes in the group's metadata
     assert (peaks[1] - peaks[0]) / 80 < 500 + text
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_number_that_is_none_is_found_wherever_it_is(dtype: str) -> None:
+    array = np.ones((2, CHECKED_VALUES), dtype)[:, 1:]
+    assert holds_numbers(array)
+    for place in ((0, 0), (0, -1), (1, 0), (1, -1)):
+        for value in (np.nan, -np.inf):
+            broken = array.copy()
+            broken[place] = value
+            assert not holds_numbers(broken)
+
+
+def test_looking_for_numbers_takes_little_memory() -> None:
+    array = np.ones((4, 2 * CHECKED_VALUES), np.float16)
+    tracemalloc.start()
+    holds_numbers(array)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < array.nbytes / 2

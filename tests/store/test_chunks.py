@@ -57,6 +57,9 @@ def test_chunks_in_any_order_with_gaps(begins: list[int], length: int) -> None:
     song = chunks.assemble(cut, starts, rate, paired=False)
     assert song.shape == (2, max(begins) - min(begins) + length)
     np.testing.assert_array_equal(chunks.cut_at(song, starts, rate, length, paired=False), cut)
+    parts = chunks.Assembled(cut, starts, rate, paired=False)
+    for first, stop in ((0, 3), (length - 1, length + 5), (17, None)):
+        np.testing.assert_array_equal(parts[1:, first:stop], song[1:, first:stop])
     heard = {sample for begin in begins for sample in range(begin, begin + length)}
     for sample in range(song.shape[-1]):
         expected = whole[:, sample + min(begins)] if sample + min(begins) in heard else [0, 0]

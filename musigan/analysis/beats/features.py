@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from musigan.analysis.spectra import Spectrum, compressed, mixed, rises
+from musigan.analysis.signals import Signal, mixed
+from musigan.analysis.spectra import Spectrum, compressed, rises
 
 HOP = 240  # samples a frame, 20 ms
 BANDS = 24
@@ -24,15 +25,19 @@ NOVELTY_FRAMES = (8, 16, 32, 64)  # compared on either side of a frame
 COLUMNS = 2 * BANDS + 24 + 2 * len(NOVELTY_FRAMES)
 
 
-def beat_features(signal: np.ndarray, bands: np.ndarray) -> np.ndarray:
+def beat_features(signal: Signal, bands: np.ndarray) -> np.ndarray:
     """Return the features (T, COLUMNS) of a signal (C, S) at 12 kHz and its key bands (C, K, T)."""
-    loudness = compressed(Spectrum(HOP, BANDS).loudness(mixed(signal)[0], bands.shape[2]), COMPRESSION)
-    flux = rises(loudness, FLUX_FRAMES)
+    loudness = compressed(Spectrum(HOP, BANDS).loudness(mixed(signal), bands.shape[2]), COMPRESSION)
     chroma = pitch_classes(bands)
-    novelty = [harmonic_novelty(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]
-    return np.concatenate(
-        (standardised(loudness), 2.0 * flux, 2.0 * chroma, np.stack(novelty, axis=1)), axis=1, dtype=np.float32
-    )
+    features = np.zeros((len(loudness), COLUMNS), np.float32)
+    features[:, :BANDS] = standardised(loudness)
+    flux = rises(loudness, FLUX_FRAMES, out=features[:, BANDS : 2 * BANDS])
+    flux *= 2
+    features[:, 2 * BANDS : 2 * BANDS + 24] = 2.0 * chroma
+    parts = [(part, length) for part in (chroma[:, :12], chroma[:, 12:]) for length in NOVELTY_FRAMES]
+    for column, (part, length) in enumerate(parts, 2 * BANDS + 24):
+        features[:, column] = harmonic_novelty(part, length)
+    return features
 
 
 def standardised(loudness: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from musigan.analysis.drums import features, network
-from musigan.analysis.spectra import centres_hz, mixed, resampled
+from musigan.analysis.signals import Signal, mixed
+from musigan.analysis.spectra import centres_hz, resampled
 from musigan.rolls.kit import KIT, Strokes
 
 NAMES = tuple(drum.name for drum in KIT)
@@ -25,10 +26,9 @@ FAINTEST_LOUDNESS = 0.1
 HZ = ((30.0, 150.0), (150.0, 5800.0), (60.0, 500.0), (3000.0, 5800.0), (3000.0, 5800.0))  # where each drum is loud
 
 
-def find_strokes(signal: np.ndarray, sample_rate: int) -> Strokes:
+def find_strokes(signal: Signal, sample_rate: int) -> Strokes:
     """Find the drum strokes of a signal (C, S) at any sample rate, in seconds from its first sample."""
-    mono = resampled(mixed(signal), sample_rate)[0]
-    loudness = features.band_loudness(mono)
+    loudness = features.band_loudness(resampled(mixed(signal), sample_rate))
     if len(loudness) <= features.FLUX_FRAMES or not loudness.any():
         return _strokes([], loudness)
     logits = network.logits(features.drum_features(loudness), network.shipped_weights())

@@ -27,6 +27,7 @@ def shipped_weights() -> Weights:
 def logits(features: np.ndarray, weights: Weights) -> np.ndarray:
     """Return the logits of strokes, (T, D), for features (T, F)."""
     hidden = hidden_values(features, weights)
+    del features  # of hours they take more memory than all that comes
     song = pooled(elu(hidden)) @ weights["song.weight"] + weights["song.bias"]
     outputs = elu(hidden + song) @ weights["output.weight"] + weights["output.bias"]
     return np.asarray(outputs[:, : len(KIT)])
