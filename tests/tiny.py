@@ -14,6 +14,8 @@ from musigan.checkpoints import checkpoint
 from musigan.checkpoints.settings import TrainingSettings, configure
 from musigan.datasets.bars import BarDataset
 from musigan.datasets.rolls import RollDataset
+from musigan.rolls.feel import LEVELS as FEEL_LEVELS
+from musigan.rolls.feel import PLACES
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.harmony import LEVELS
 from musigan.rolls.keyboard import KeyRange
@@ -149,11 +151,12 @@ def outline(beats: int, number: int = 0, meter: int = 2, **changes: Any) -> Outl
 
 
 def with_parts(outline: Outline, instruments: int) -> Outline:
-    """An outline with the parts of so many instruments, and their harmony."""
+    """An outline with the parts of so many instruments, their harmony and their feel."""
     rng = np.random.default_rng(len(outline))
     parts = rng.random((len(outline), instruments * FIGURES), np.float32)
     harmony = (rng.integers(0, LEVELS + 1, (len(outline), CLASSES)) / LEVELS).astype(np.float32)
-    return replace(outline, parts=parts, harmony=harmony)
+    feel = (rng.integers(0, FEEL_LEVELS + 1, (len(outline), PLACES)) / FEEL_LEVELS).astype(np.float32)
+    return replace(outline, parts=parts, harmony=harmony, feel=feel)
 
 
 def context(*outlines: Outline) -> dict[str, torch.Tensor]:

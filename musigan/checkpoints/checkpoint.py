@@ -23,6 +23,7 @@ from musigan.files.atomic import KeptErrors, replace_whole
 from musigan.files.text import printable
 from musigan.machine.ranks import MOST_RANKS
 from musigan.rolls.shape import RollShape
+from musigan.rolls.tracks import unpitched_instruments
 from musigan.settings import expanded_size
 from musigan.store.attributes import is_number
 
@@ -286,6 +287,11 @@ def _from_content(path: Path, content: Any) -> Checkpoint:
     return checkpoint
 
 
+def _roll_shape(values: dict[str, Any], store: dict[str, Any]) -> RollShape:
+    """Return a saved shape of rolls; those of before leave it to the store who has no pitch."""
+    return RollShape(**{"unpitched": unpitched_instruments(tuple(store.get("tracks", ()))), **values})
+
+
 def _values_of(content: dict[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint is made of, from what torch read.
 
@@ -297,13 +303,13 @@ def _values_of(content: dict[str, Any]) -> dict[str, Any]:
         content = _from_format_1(content)
     values = {name: content[name] for name in _SAVED}
     values["settings"] = _of_today(values["settings"])
-    values["shape"] = RollShape(**values["shape"])
     values["position"] = _position(values["position"])
     values["plan"] = [[str(name), int(epochs)] for name, epochs in values["plan"]]
     values["history"] = _history(values["history"])
     for name in ("settings", "store", "data", "networks", "average", "optimisers"):
         if not isinstance(values[name], dict):
             raise TypeError(f"{name} is {type(values[name]).__name__}")
+    values["shape"] = _roll_shape(values["shape"], values["store"])
     sizes = (values["shape"].channels, values["shape"].keys, values["shape"].frames)
     if not all(type(size) is int and 0 < size <= 1 << 20 for size in sizes):
         raise ValueError(f"roll shape {shown(sizes)}")

@@ -18,6 +18,7 @@ from musigan.datasets.conditions import style_number, style_of
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import NO_AUGMENT, AugmentSettings, RollDataset
 from musigan.errors import StoreError
+from musigan.rolls.feel import swung
 from musigan.rolls.grid import GRID_FRAMES, Grid, to_grid
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.outlines import Outline, around_of, context_arrays, outline_of
@@ -98,6 +99,8 @@ class BarDataset(RollDataset):
         roll = compress(self._augment(self.on_grid(part, first, EXCERPT_BEATS), rng), self.compression)
         if rng.random() < self.tight_share and not part.grid.is_free:
             roll = tighten(roll, self.tracks)
+        if rng.random() < self.augment.swing and not part.grid.is_free:
+            roll = swung(roll)
         outline = self.outlines[number].part(first, EXCERPT_BEATS)
         count = len(outline)
         heard = sides_or_tracks(roll, self.tracks)[..., : count * GRID_FRAMES]

@@ -25,7 +25,7 @@ from musigan.rolls.kit import kit_rows
 from musigan.rolls.loudness import Compression, compress
 from musigan.rolls.shape import RollShape
 from musigan.rolls.tone import average
-from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed
+from musigan.rolls.tracks import has_own_drums, swapped_sides, transposed, unpitched_instruments
 from musigan.settings import CHECKED, CountOrNone, Share, ShareBelowOne
 from musigan.store import ItemInfo, Reader, StoreHeader
 from musigan.store.header import PLAIN
@@ -40,6 +40,7 @@ class AugmentSettings:
     swap_channels: bool = True  # swap left and right with probability 1/2 (stereo only)
     gain: ShareBelowOne = 0.0  # loudness times a random factor in [1 - gain, 1]; generated music gets as much quieter
     transpose_keys: CountOrNone = 2  # transpose by up to so many keys, up or down; keys that become free are silent
+    swing: Share = 0.0  # share of excerpts on the grid of beats whose halves become two thirds and a third of a beat
     silent_question: Share = 0.0  # share of calls replaced by silence, for families that answer (needs `question`)
 
 
@@ -273,4 +274,4 @@ def _roll_shape(infos: Sequence[ItemInfo], header: StoreHeader) -> RollShape:
     channels, keys, frames = first.shape[-3:]
     has_drums = has_own_drums(header.tracks)
     kit = kit_rows(KeyRange(header.low_key, header.high_key)) if has_drums else ()
-    return RollShape(int(channels), int(keys), int(frames), has_drums, kit)
+    return RollShape(int(channels), int(keys), int(frames), has_drums, kit, unpitched_instruments(header.tracks))

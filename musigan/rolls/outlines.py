@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from musigan.errors import CheckpointError
+from musigan.rolls.feel import LEVELS as FEEL_LEVELS
+from musigan.rolls.feel import PLACES, feel_of
 from musigan.rolls.grid import GRID_FRAMES, MAX_METER, USUAL_METER, Grid
 from musigan.rolls.harmony import LEVELS, harmony_of
 from musigan.rolls.parts import parts_of
@@ -47,9 +49,10 @@ class Outline:
     scene: np.ndarray = field(default_factory=lambda: np.zeros((0, SCENE), np.float32))  # (N, SCENE)
     parts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, C * FIGURES) of instruments
     harmony: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, CLASSES) of instruments
+    feel: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (N, PLACES) of instruments
 
     def __post_init__(self) -> None:
-        for name in ("parts", "harmony"):  # of recordings, and in checkpoints of before there were any
+        for name in ("parts", "harmony", "feel"):  # of recordings, and in checkpoints of before there were any
             if not getattr(self, name).size:
                 object.__setattr__(self, name, np.zeros((len(self.numbers), 0), np.float32))
         if not len(self.scene):  # in checkpoints of before there were scenes
@@ -118,7 +121,7 @@ class Outline:
 
     def _around(self, places: Any) -> dict[str, Any]:
         """Return what is known around the beats at `places`, by name."""
-        return {name: getattr(self, name)[places] for name in ("scene", "parts", "harmony")}
+        return {name: getattr(self, name)[places] for name in ("scene", "parts", "harmony", "feel")}
 
     def _downbeat(self, place: int) -> int:
         """Return the last downbeat before or at `place`; the first beat where there is none."""
@@ -153,6 +156,7 @@ class Outline:
             "scenes": np.rint(self.scene[::BLOCK_BEATS] * STEPS).astype(int).tolist(),
             **({"parts": np.rint(self.parts * STEPS).astype(int).tolist()} if self.parts.size else {}),
             **({"harmony": np.rint(self.harmony * LEVELS).astype(int).tolist()} if self.harmony.size else {}),
+            **({"feel": np.rint(self.feel * FEEL_LEVELS).astype(int).tolist()} if self.feel.size else {}),
         }  # fmt: skip
 
     @classmethod
@@ -167,6 +171,7 @@ class Outline:
                 np.repeat(scenes, BLOCK_BEATS, axis=0)[: len(numbers)],
                 np.array(values.get("parts", ()), np.float32).reshape(len(numbers), -1) / STEPS,
                 np.array(values.get("harmony", ()), np.float32).reshape(len(numbers), -1) / LEVELS,
+                np.array(values.get("feel", ()), np.float32).reshape(len(numbers), -1) / FEEL_LEVELS,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -174,6 +179,7 @@ class Outline:
             ) from error
         same_length = numbers.shape == lags.shape == outline.likeness.shape == (numbers.size,) and numbers.size > 0
         same_length = same_length and outline.harmony.shape[1] in (0, CLASSES)
+        same_length = same_length and outline.feel.shape[1] in (0, PLACES)
         if not same_length or not 1 <= outline.meter <= MAX_METER or not 1 <= outline.tempo <= 1000:
             raise CheckpointError("the checkpoint's outlines of songs are damaged; train it again")
         return outline
@@ -194,7 +200,7 @@ def outline_of(
     """Return the outline of what has a pitch in a roll, (C, K, N * GRID_FRAMES), and of its kit (D, the same).
 
     Of instruments, which `tracks` names, the roll is that of all, drums too. The outline has the parts of `players`,
-    (C', K, the same), and the harmony of all, if they are given.
+    (C', K, the same), and the harmony and the feel of all, if they are given.
     """
     lags, likeness = plan_of(roll, grid)
     around = around_of(roll, grid.numbers, kit, tracks, players)
@@ -204,16 +210,17 @@ def outline_of(
 def around_of(
     roll: np.ndarray, numbers: np.ndarray, kit: np.ndarray | None, tracks: tuple[str, ...], players: np.ndarray | None
 ) -> dict[str, Any]:
-    """Return scene, (N, SCENE), parts, (N, P), and harmony, (N, CLASSES or 0), of each beat, by name.
+    """Return scene, (N, SCENE), parts, (N, P), harmony, (N, CLASSES), and feel, (N, PLACES), of each beat, by name.
 
     `numbers` (N,) are those of the beats in their bars; roll, kit, tracks and players those of `outline_of`. Without
-    players there are neither parts nor harmony.
+    players there is the scene alone.
     """
     pitched = None if is_recording(tracks) else pitched_channels(roll, tracks)
     around: dict[str, Any] = {"scene": scene_of(roll, kit, pitched)}
     if players is not None:
         around["parts"] = parts_of(players, numbers)
         around["harmony"] = harmony_of(roll if pitched is None else pitched, numbers)
+        around["feel"] = feel_of(players)
     return around
 
 
@@ -251,6 +258,7 @@ def context_arrays(outline: Outline, style: int, count: int) -> Mapping[str, np.
         "scene": np.pad(outline.scene, ((0, missing), (0, 0))),
         "parts": np.pad(outline.parts, ((0, missing), (0, 0))),
         "harmony": np.pad(outline.harmony, ((0, missing), (0, 0))),
+        "feel": np.pad(outline.feel, ((0, missing), (0, 0))),
         "meter": np.asarray(outline.meter, np.int64),
         "style": np.asarray(style, np.int64),
     }

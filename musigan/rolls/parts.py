@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.scenes import ATTACK_SCALE, BLOCK_BEATS, SOUNDING_SCALE, STEPS, WEIGHTS
+from musigan.rolls.scenes import ATTACK_SCALE, SOUNDING_SCALE, STEPS, smoothed
 from musigan.rolls.timing import attack_frames
 
 FIGURES = 3  # of an instrument: whether it plays in the bar, attacks, what sounds
@@ -31,20 +31,11 @@ def parts_of(roll: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     starts = np.flatnonzero(numbers == 1)
     for low, high in pairwise(np.unique(np.concatenate(([0], starts, [beats])))):
         plays[:, low:high] = (sounding[:, low:high] > 0).any(1, keepdims=True)
-    counts = _smooth(np.ones((1, beats), np.float32))
-    per_beat, share = _smooth(attacks) / counts, _smooth(sounding) / (counts * GRID_FRAMES * keys)
+    counts = smoothed(np.ones((1, beats), np.float32))
+    per_beat, share = smoothed(attacks) / counts, smoothed(sounding) / (counts * GRID_FRAMES * keys)
     figures = np.stack((plays, np.log2(1 + per_beat) / ATTACK_SCALE, SOUNDING_SCALE * np.sqrt(share)), 1)
     rounded: np.ndarray = np.rint(figures.reshape(-1, beats).T * STEPS) / STEPS
     return rounded.astype(np.float32)
-
-
-def _smooth(rows: np.ndarray) -> np.ndarray:
-    """Sum rows (R, N) over blocks of beats and those around them, for each beat: (R, N)."""
-    beats = rows.shape[1]
-    blocks = -(-beats // BLOCK_BEATS)
-    sums = np.pad(rows, ((0, 0), (0, blocks * BLOCK_BEATS - beats))).reshape(len(rows), blocks, BLOCK_BEATS).sum(2)
-    smooth = np.stack([np.convolve(row, WEIGHTS)[2 : 2 + blocks] for row in sums])
-    return np.repeat(smooth, BLOCK_BEATS, axis=1)[:, :beats]
 
 
 def attacks_of(parts: Any) -> Any:

@@ -93,3 +93,12 @@ def fullness_of(scene: Any) -> Fullness:
 def transposed(scene: np.ndarray, keys: int) -> np.ndarray:
     """Return a scene (N, SCENE) `keys` semitones higher."""
     return np.concatenate((np.roll(scene[:, :CLASSES], keys, axis=1), scene[:, CLASSES:]), axis=1)
+
+
+def smoothed(rows: np.ndarray) -> np.ndarray:
+    """Sum rows (R, N) over blocks of beats and those around them, for each beat: (R, N)."""
+    beats = rows.shape[1]
+    blocks = -(-beats // BLOCK_BEATS)
+    sums = np.pad(rows, ((0, 0), (0, blocks * BLOCK_BEATS - beats))).reshape(len(rows), blocks, BLOCK_BEATS).sum(2)
+    smooth = np.stack([np.convolve(row, WEIGHTS)[2 : 2 + blocks] for row in sums])
+    return np.repeat(smooth, BLOCK_BEATS, axis=1)[:, :beats]

@@ -25,9 +25,11 @@ class RollShape:
     frames: int  # frames of one training roll (one chunk)
     has_drums: bool = False  # whether the last channel is the drums of a recording
     kit: tuple[int, ...] = ()  # its row of each drum of the kit (rolls/kit.py); (): without drums, or room for a kit
+    unpitched: tuple[int, ...] = ()  # channels of instruments in which a key is a drum
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kit", tuple(self.kit))
+        object.__setattr__(self, "unpitched", tuple(self.unpitched))
 
     @property
     def pitched(self) -> int:

@@ -43,6 +43,11 @@ def number_of_track(name: str, tracks: tuple[str, ...]) -> int:
     return tracks.index(name) + 1
 
 
+def unpitched_instruments(tracks: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the channels of instruments in which a key is a drum; none of a recording."""
+    return () if is_recording(tracks) else tuple(number for number, name in enumerate(tracks) if name == DRUMS)
+
+
 def pitched_channels(roll: np.ndarray, tracks: tuple[str, ...]) -> np.ndarray:
     """Select the channels in which a key is a pitch, (C', K, T): all but drums; drums if there is nothing else."""
     pitched_numbers = [number for number, name in enumerate(tracks) if name != DRUMS]

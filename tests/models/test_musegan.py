@@ -229,15 +229,17 @@ def test_an_instrument_that_sleeps_on_is_drawn_again_and_the_others_stay(
     monkeypatch.setattr(generator, "decode", decode)
     parts = torch.ones_like(told.parts)
     parts[..., 2 * FIGURES] = 0.0
-    here = generator.with_rests(told._replace(parts=parts))
+    here = generator.with_rests(told._replace(parts=parts, harmony=torch.ones_like(told.harmony)))
     first, second, _ = (generator.composer.head.of_beat(row) for row in torch.eye(COUNT))
     drawn = torch.randn(1, 1, generator.composer.beat_dim)
     heard = generator.composer.hear_next(drawn[:, :0], here, generator.composer.memory())
     seen = []
 
-    def draw(context: Context, hearing: Any, blind: Any, louder: float) -> torch.Tensor:
-        seen.append((context.is_given[0, 0].tolist(), louder))
-        return generator.with_given(drawn if louder > 1.15 else 0 * drawn, context)
+    def draw(context: Context, hearing: Any, blind: Any, louder: torch.Tensor) -> torch.Tensor:
+        loudest = louder.max().item()
+        seen.append((context.is_given[0, 0].tolist(), loudest))
+        assert louder[(second + louder * 0) > 0].tolist() == [1.0] * int(second.sum())  # who is awake
+        return generator.with_given(drawn if loudest > 1.15 else 0 * drawn, context)
 
     def woken(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         seen.clear()
@@ -250,3 +252,64 @@ def test_an_instrument_that_sleeps_on_is_drawn_again_and_the_others_stay(
         now = second * drawn if before.numel() else drawn
         torch.testing.assert_close(woken(before, now), now)
         assert not seen
+
+
+def test_an_instrument_that_leaves_the_harmony_is_drawn_again_and_the_least_astray_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a decoder that plays key 0 for a beat of ones, key 1 for twos, both for threes; the third are drums."""
+    generator, told = built("hybrid"), context(1).part(0, 1)
+    generator.unpitched = [2]
+
+    def decode(latents: torch.Tensor, frames: int) -> Decoded:
+        said = by_instrument(generator.as_beats(latents))[:, -1].mean(2).round().long()  # (B, C)
+        roll = torch.zeros(*said.shape, tiny.KEYS, frames)
+        roll[:, :, 0, :], roll[:, :, 1, :] = (said % 2)[..., None], (said // 2)[..., None]
+        return Decoded(roll, roll)
+
+    monkeypatch.setattr(generator, "decode", decode)
+    harmony = torch.zeros_like(told.harmony)
+    harmony[..., 0] = 1.0
+    here = generator.with_rests(told._replace(parts=torch.ones_like(told.parts), harmony=harmony))
+
+    def beat(*said: int) -> torch.Tensor:
+        return generator.composer.head.of_beat(torch.tensor(said, dtype=torch.float32))[None, None]
+
+    heard = generator.composer.hear_next(beat(1, 1, 1)[:, :0], here, generator.composer.memory())
+    asked = []
+
+    def drawing(*answers: int) -> Any:
+        turns = iter(answers)
+
+        def draw(context: Context, hearing: Any, blind: Any, louder: torch.Tensor) -> torch.Tensor:
+            asked.append(context.is_given[0, 0].tolist())
+            assert (louder == 1).all()
+            return generator.with_given(beat(*[next(turns)] * 3), context)
+
+        return draw
+
+    with torch.no_grad():
+        drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(3, 2, 3))
+        torch.testing.assert_close(drawn, beat(3, 1, 2))
+        assert asked == [[0.0, 1.0, 1.0]] * 3
+        drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(1))
+        torch.testing.assert_close(drawn, beat(1, 1, 2))
+        for silent in (harmony[..., :0], 0 * harmony):  # of checkpoints of before; where songs are silent
+            drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here._replace(harmony=silent), heard, None, drawing())
+            torch.testing.assert_close(drawn, beat(2, 1, 2))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_instruments_are_told_the_feel_and_those_of_before_are_not(structure: str) -> None:
+    composer, told = built(structure).composer, context()
+    past = torch.randn(2, BEATS, composer.beat_dim)
+    changed = told.feel.clone()
+    changed[0, 3] = changed[0, 3].roll(1)
+    with torch.no_grad():
+        one, two = (composer.hear(past, told._replace(feel=feel)).voice for feel in (told.feel, changed))
+        is_moved = (one != two).flatten(2).any(-1)
+        assert is_moved.tolist() == [[False] * 3 + [True] * 3, [False] * BEATS]
+        state = {name: value for name, value in composer.state_dict().items() if name != "feel_in.weight"}
+        composer.load_state_dict(state)
+        without = composer.hear(past, told._replace(feel=told.feel[..., :0])).voice
+        torch.testing.assert_close(composer.hear(past, told).voice, without)

@@ -44,17 +44,18 @@ class Context(NamedTuple):
     style: Tensor  # (B) number of the style, 0 for any
     parts: Tensor  # (B, N, P) of instruments
     harmony: Tensor  # (B, N, CLASSES) of instruments, or (B, N, 0)
+    feel: Tensor  # (B, N, PLACES) of instruments, or (B, N, 0)
     given: Tensor | None = None  # (B, N, D) beats, of instruments that are given
     is_given: Tensor | None = None  # (B, N, C), which are
 
     @classmethod
     def of(cls, conditions: Mapping[str, Tensor]) -> Context:
         """Gather the conditions of a batch; those without a value are None."""
-        return cls(*(conditions[name] for name in cls._fields[:7]), *map(conditions.get, cls._fields[7:]))
+        return cls(*(conditions[name] for name in cls._fields[:8]), *map(conditions.get, cls._fields[8:]))
 
     def part(self, first: int, count: int) -> Context:
         """Return what is known of `count` beats from `first` on."""
-        of_beats = ("features", "lags", "scene", "parts", "harmony", "given", "is_given")
+        of_beats = ("features", "lags", "scene", "parts", "harmony", "feel", "given", "is_given")
         known: dict[str, Any] = {name: getattr(self, name) for name in of_beats}
         chosen = {name: value[:, first : first + count] for name, value in known.items() if value is not None}
         return self._replace(**chosen)

@@ -166,7 +166,7 @@ class Generator(nn.Module):
             held = temperature * self.for_players(self.noise_deviation * torch.exp2(-HOLD * excess))
 
             def draw(
-                here: Context, heard: Heard, blind: Heard | None, louder: float = 1.0, held: Tensor = held
+                here: Context, heard: Heard, blind: Heard | None, louder: float | Tensor = 1.0, held: Tensor = held
             ) -> Tensor:
                 """Draw the next beat (B, 1, 4 Z), from noise `louder` than it would be."""
                 noise = louder * held * torch.randn(batch, 1, beat_dim, generator=rng).to(held.device)

@@ -26,6 +26,7 @@ from musigan.models.bars.composer import (
     power_of,
 )  # fmt: skip
 from musigan.models.musegan.settings import MuseganSettings
+from musigan.rolls.feel import PLACES
 from musigan.rolls.grid import MAX_METER
 from musigan.rolls.parts import FIGURES
 from musigan.rolls.scenes import CLASSES
@@ -137,6 +138,7 @@ class InstrumentComposer(Composer):
         self.register_buffer("classes", classes.repeat(instruments).reshape(rows, -1), persistent=False)
         self.parts_in = nn.Linear(instruments * FIGURES, width)
         self.harmony_in = nn.Linear(CLASSES, width, bias=False)
+        self.feel_in = nn.Linear(PLACES, width, bias=False)
         if self.structure != "composer":
             own_dim = self.beat_dim // instruments
             self.own_in = nn.ModuleList(nn.Linear(own_dim, width, bias=False) for _ in range(SOURCES))
@@ -159,6 +161,8 @@ class InstrumentComposer(Composer):
         style = known * self.style_in(context.style.clamp(max=STYLES - 1))[:, None]
         told = self.context_in(context.features) + style + self.scene_in(known * context.scene)
         told = told + self.harmony_in(known * _harmony(context))
+        if context.feel.shape[-1]:
+            told = told + self.feel_in(known * context.feel)
         streams = []  # (B, S, N, W): the common one, and each instrument's
         if self.structure != "jamming":
             common = told + self.parts_in(context.parts)
@@ -209,8 +213,9 @@ class InstrumentComposer(Composer):
         return hearing, blind._replace(rows=unknown, guess=guess)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *given: Any) -> None:
-        """Load weights; those of composers that were told no harmony take no notice of it."""
+        """Load weights; those of composers that were told no harmony, or no feel, take no notice of it."""
         own = self.state_dict()
+        state.setdefault(f"{prefix}feel_in.weight", torch.zeros_like(own["feel_in.weight"]))
         if f"{prefix}harmony_in.weight" not in state:
             state[f"{prefix}harmony_in.weight"] = torch.zeros_like(own["harmony_in.weight"])
             place = SOURCES * self.head.row_dim + 1

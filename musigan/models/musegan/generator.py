@@ -32,12 +32,13 @@ from musigan.models.musegan.composer import InstrumentComposer
 from musigan.models.musegan.settings import MuseganSettings
 from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.parts import FIGURES, attacks_of, sounding_of
-from musigan.rolls.scenes import Fullness
+from musigan.rolls.scenes import CLASSES, Fullness
 from musigan.rolls.shape import RollShape
 
 # Of instruments that sleep on: silent for two beats, though told to strike, or to sound, about so often.
 LIVELY = 0.5  # attacks a beat, or keys that sound
-ATTEMPTS, LOUDER = 3, 1.1  # draws of a beat at most besides the first, each from so much more noise
+MOST_ASTRAY = 0.1  # share of what an instrument plays in a beat that is not of the harmony
+ATTEMPTS, LOUDER = 3, 1.1  # draws of a beat at most besides the first; who sleeps, from so much more noise each time
 
 
 class Generator(bars.Generator):
@@ -51,7 +52,7 @@ class Generator(bars.Generator):
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__(settings, replace(shape, kit=()))  # a recording's drums are an instrument like the others
-        self.players = shape.channels
+        self.players, self.unpitched = shape.channels, list(shape.unpitched)
         self.register_buffer("noise_deviation", torch.ones(shape.channels))
 
     def _networks(self) -> tuple[InstrumentCodec, InstrumentComposer]:  # type: ignore[override]
@@ -98,28 +99,48 @@ class Generator(bars.Generator):
     def woken(
         self, before: Tensor, drawn: Tensor, here: Context, heard: Heard, blind: Heard | None, draw: Draw
     ) -> Tensor:
-        """Return a drawn beat (B, 1, D) in which instruments that are asleep were drawn again, hearing the others.
+        """Return a drawn beat (B, 1, D) in which instruments asleep or astray were drawn again, hearing the others.
 
-        Silence follows silence: who missed an entry would rest for bars.
+        Silence follows silence: who missed an entry would rest for bars. Of those astray, the draw that is the least is
+        taken.
         """
+        asleep, astray = self._faults(torch.cat((before, drawn), 1), here)
         for attempt in range(1, ATTEMPTS + 1):
-            asleep = self._asleep(torch.cat((before, drawn), 1), here)
-            if not asleep.any():
+            again = ((asleep > 0) | (astray > MOST_ASTRAY)).to(drawn)
+            if not again.any():
                 break
-            others = here._replace(given=drawn, is_given=1 - asleep[:, None])
-            drawn = draw(others, *self.composer.hearing_given(heard, blind, others), louder=LOUDER**attempt)
+            others = here._replace(given=drawn, is_given=1 - again[:, None])
+            louder = self.for_players(LOUDER ** (attempt * asleep))
+            new = draw(others, *self.composer.hearing_given(heard, blind, others), louder=louder)
+            asleep_now, astray_now = self._faults(torch.cat((before, new), 1), here)
+            is_better = (again > 0) & ((asleep > 0) | ((asleep_now <= 0) & (astray_now < astray)))
+            drawn = torch.lerp(drawn, new, self.for_players(is_better.to(drawn)))
+            asleep, astray = (
+                torch.where(is_better, now, former) for now, former in ((asleep_now, asleep), (astray_now, astray))
+            )
         return drawn
 
-    def _asleep(self, newest: Tensor, here: Context) -> Tensor:
-        """Return 1 for each instrument (B, C) that is silent in the newest beats (B, N, D) and told to play a lot."""
+    def _faults(self, newest: Tensor, here: Context) -> tuple[Tensor, Tensor]:
+        """Return what is wrong with what each instrument plays in the newest beats (B, N, D), (B, C) each.
+
+        1 where it is silent in all of them and told to play a lot; and the share of its loudness in the last beat that
+        is of other pitch classes than the harmony's.
+        """
         told = self.told(here)
         is_told = (told.attacks >= LIVELY) | (self.shape.keys * told.sounding >= LIVELY)
-        is_told &= here.parts[:, 0, ::FIGURES] > 0
+        may_play = here.parts[:, 0, ::FIGURES] > 0
         if here.is_given is not None:
-            is_told &= here.is_given[:, 0] <= 0
+            may_play &= here.is_given[:, 0] <= 0
         roll = self.decode(self.as_latents(newest), newest.shape[1] * GRID_FRAMES).roll
-        asleep: Tensor = (is_told & (roll.amax((2, 3)) <= 0)).to(newest.dtype)
-        return asleep
+        asleep = (is_told & may_play & (roll.amax((2, 3)) <= 0)).to(newest.dtype)
+        if not here.harmony.shape[-1]:
+            return asleep, torch.zeros_like(asleep)
+        by_key = roll[..., -GRID_FRAMES:].clamp(min=0).sum(3)  # (B, C, K)
+        classes = torch.arange(self.shape.keys, device=roll.device) % CLASSES
+        is_foreign = (here.harmony[:, 0] <= 0)[:, classes] & here.harmony[:, 0].any(1, keepdim=True)  # (B, K)
+        astray = (by_key * is_foreign[:, None]).sum(2) / by_key.sum(2).clamp(min=1e-6) * may_play
+        astray[:, self.unpitched] = 0
+        return asleep, astray
 
     def for_players(self, values: Tensor) -> Tensor:
         """Return a value of each instrument (B, C) for the numbers of a beat that are its, (B, 1, D)."""
@@ -167,7 +188,7 @@ FAMILY = Family(
         "batch_size": 2,
         "sample_every": 20,
         "evaluate_every": 0,
-        "augment": {"transpose_keys": 2},
+        "augment": {"transpose_keys": 2, "swing": 0.2},
         "variational": {"learning_rate": 0.002},
         "prior": {"learning_rate": 0.003, "draws": 1, "beats": 0.25},
     },
