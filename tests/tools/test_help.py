@@ -121,6 +121,8 @@ def test_completion_is_printed_for_each_shell() -> None:
     assert b"complete -o bashdefault" in bash.stdout
     assert zsh.stdout.startswith(b"#compdef musigan mp3-to-npy")
     assert all(f"-a {command} ".encode() in fish.stdout for command in COMMANDS)
+    assert b"cuda:1" in fish.stdout
+    assert b"--device[cpu, cuda, cuda:1, mps, or auto]:DEVICE:" in zsh.stdout
     assert other.returncode == 2
     assert "bash, zsh, fish" in one_line(other.stderr)
 
