@@ -121,14 +121,15 @@ def _option(parameter: inspect.Parameter) -> Option:
     names = tuple(name for each in names for name in each.split("/"))
     if kind is bool:
         default = names[0] if parameter.default else ""
-    value = "" if kind is bool else told.metavar or "|".join(choices) or _value(parameter.name, kind)
+    value = "" if kind is bool else told.metavar or "|".join(choices) or _value(parameter.name, names[-1], kind)
     return Option(names, value, about, default, _limits(told), choices, is_required)
 
 
-def _value(name: str, kind: Any) -> str:
+def _value(name: str, option: str, kind: Any) -> str:
+    """Return what stands for an option's value: its unit, a number, or the option's own name in capitals."""
     if any(name == each or name.endswith(f"_{each}") for each in _SECONDS):
         return "SECONDS"
-    return {int: "N", float: "NUMBER"}.get(kind, "TEXT")
+    return {int: "N", float: "NUMBER"}.get(kind) or option.lstrip("-").replace("-", "_").upper()
 
 
 def _default(value: Any) -> str:

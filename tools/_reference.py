@@ -172,7 +172,7 @@ def _zsh_arguments(told: Help) -> str:
         words = f"({' '.join(option.choices)})" if option.choices else "_files"
         value = f":{_plain(option.value)}:{words}" if option.value else ""
         repeated = "*" if "repeatable" in option.about else ""
-        lines += [f"        '{repeated}{name}[{_plain(option.about)}]{value}' \\" for name in names]
+        lines += [f"        '{repeated}{name}[{_sentence(option.about)}]{value}' \\" for name in names]
     return "\n".join((*lines, "        '*:file:_files'"))
 
 
@@ -193,12 +193,17 @@ def _fish_lines(told: Mapping[str, Help]) -> Iterator[str]:
                     f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in _flags(option)
                 )
                 words = f" -x -a '{' '.join(option.choices)}'" if option.choices else " -r" if option.value else ""
-                yield f"complete {place} {flags}{words} -d '{_plain(option.about)}'"
+                yield f"complete {place} {flags}{words} -d '{_sentence(option.about)}'"
+
+
+def _sentence(text: str) -> str:
+    """Return a text that means nothing to a shell: the first sentence, without quotes and brackets."""
+    return re.sub(r"['\\[\]`$\"]", "", re.split(r"(?<=[a-z0-9])[.;:] ", text)[0]).rstrip(".")
 
 
 def _plain(text: str) -> str:
-    """Return a text that means nothing to a shell: the first sentence, without quotes, brackets and colons."""
-    return re.sub(r"['\\[\]:`$\"]", "", re.split(r"(?<=[a-z0-9])[.;:] ", text)[0]).rstrip(".")
+    """Return the first sentence without colons, too, for where zsh takes them for the end of a field."""
+    return _sentence(text).replace(":", "")
 
 
 SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}

@@ -113,10 +113,11 @@ class Chart {
     const first = this.epochs[0], last = this.epochs.at(-1);
     const columns = first === last ? [first]
       : ticks(first, last, Math.max((this.right - MARGIN.left) / 48, 2)).filter(Number.isInteger);
+    const rows = this.rows(), names = labels(rows);
     return [
-      ...this.rows().flatMap((value) => [
+      ...rows.flatMap((value, index) => [
         shape("line", { class: "grid", x1: MARGIN.left, x2: this.right, y1: this.y(value), y2: this.y(value) }),
-        shape("text", { class: "tick", x: MARGIN.left - 6, y: this.y(value) + 4, "text-anchor": "end" }, few.format(value)),
+        shape("text", { class: "tick", x: MARGIN.left - 6, y: this.y(value) + 4, "text-anchor": "end" }, names[index]),
       ]),
       ...columns.map((epoch) => shape("text", { class: "tick", x: this.x(epoch), y: this.bottom + 15,
         "text-anchor": epoch === last ? "end" : "middle" }, epoch)),
@@ -124,7 +125,7 @@ class Chart {
   }
 
   rows() {
-    if (!this.log) return ticks(this.low, this.high, 4);
+    if (!this.log) return rowTicks(this.low, this.high);
     const steps = this.high / this.low > 2000 ? [1] : [1, 2, 5], found = [];
     for (let power = Math.floor(Math.log10(this.low)); 10 ** power <= this.high; power++) {
       found.push(...steps.map((step) => step * 10 ** power));

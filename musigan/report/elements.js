@@ -21,10 +21,24 @@ function shape(tag, attributes = {}, ...children) {
 }
 
 const four = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
-const few = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, notation: "compact" });
 
 function number(value) {
   return value === null || value === undefined ? "none" : four.format(value).replace("-", "−");
+}
+
+// Ticks of an upright axis: about four, and at least three where fewer steps leave one or two.
+function rowTicks(low, high) {
+  let found = [];
+  for (let count = 4; count < 10 && found.length < 3; count++) found = ticks(low, high, count);
+  return found;
+}
+
+// Labels of an axis, with as many digits as its round ticks have: 0.77, 0.775, 0.78.
+function labels(values) {
+  const digits = [2, 3, 4, 5, 6, 7].find((count) =>
+    values.every((value) => Math.abs(value - value.toPrecision(count)) <= 1e-9 * Math.abs(value))) ?? 8;
+  const format = new Intl.NumberFormat("en", { maximumSignificantDigits: digits, notation: "compact" });
+  return values.map((value) => format.format(value).replace("-", "−"));
 }
 
 function tenths(seconds) {
@@ -67,7 +81,12 @@ function tableOnDemand(summary, make) {
 
 // A command to copy, which breaks between words alone.
 function command(line) {
-  return element("code", {}, ...line.split(" ").flatMap((word) => [element("span", {}, word), " "]));
+  return element("code", {}, ...unbroken(line));
+}
+
+// Words that are not broken at their dashes: --evaluate-every.
+function unbroken(line) {
+  return line.split(" ").flatMap((word, index) => [index ? " " : "", element("span", { class: "word" }, word)]);
 }
 
 function facts(list, rows) {

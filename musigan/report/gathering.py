@@ -74,6 +74,7 @@ def gather(
         "withReal": f"report {shlex.quote(run.checkpoint.name)} --keys {music.store_name} -o report.html",
         **curves(history),
         "notMeasured": not_measured(checkpoint.settings, history, measured_with),
+        "toMeasure": _measuring_command(shlex.quote(run.checkpoint.name), checkpoint.store.domains),
         "run": [*summary.run_rows(checkpoint, history), *summary.place_rows(run.checkpoint)],
         "settings": summary.settings_groups(checkpoint.settings),
         "data": summary.data(checkpoint, reader),
@@ -90,6 +91,13 @@ def gather(
         },
         "blind": _blind_rounds(list(parts), choices.seed),
     }
+
+
+def _measuring_command(checkpoint: str, domains: Sequence[str]) -> str:
+    """Return the command that measures a checkpoint: transfer's own judges where it turns one kind into another."""
+    if not domains:
+        return f"evaluate keys.zarr {checkpoint}"
+    return f"transfer {checkpoint} {' '.join(shlex.quote(f'{kind}.zarr') for kind in domains)} --judge"
 
 
 def _stages_trained(checkpoint: Checkpoint, history: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -174,6 +174,8 @@ def not_measured(settings: Mapping[str, Any], history: Sequence[Mapping[str, Any
     drawing = [entry for entry in history if STAGES.get(str(entry.get("stage"))) and STAGES[entry["stage"]].can_sample]
     if any(isinstance(entry.get("evaluation"), Mapping) for entry in history):
         return ""
+    if any(name.startswith(VALIDATION) for entry in history for name in entry):
+        held_out = True  # whatever store the page was made with
     if held_out is False:
         return "no songs are held back in this store, so there was nothing to measure against"
     if not every:

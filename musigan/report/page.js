@@ -7,23 +7,18 @@ function section(id, ...children) {
 }
 
 function notice(text, line) {
-  return element("p", { class: "notice" }, text, line ? command(line) : null);
+  return element("p", { class: "notice" }, ...unbroken(text), line ? command(line) : null);
 }
 
 function head() {
   document.getElementById("name").textContent = content.name;
   document.getElementById("version").textContent = `musigan ${content.version}`;
   facts(document.getElementById("run"), content.run);
-  if (!content.verdict) {
-    const place = document.getElementById("verdict");
-    place.hidden = false;
-    place.append(element("b", {}, "not measured:"), ` ${content.notMeasured || "nothing is known of how good it is"}.`);
-    return;
-  }
-  const [word, ...rest] = content.verdict.split(":");
+  const verdict = content.verdict || `not measured: ${content.notMeasured || "nothing is known of how good it is"}.`;
+  const [word, ...rest] = verdict.split(":");
   const place = document.getElementById("verdict");
   place.hidden = false;
-  place.append(...(rest.length ? [element("b", {}, `${word}:`), rest.join(":")] : [content.verdict]));
+  place.append(...(rest.length ? [element("b", {}, `${word}:`), ...unbroken(rest.join(":"))] : [verdict]));
 }
 
 function listen() {
@@ -42,7 +37,7 @@ function listen() {
           : column("Drawn", music.untaught ? "As they come: the critic was not taught yet, and cannot choose."
             : "As they come: this model has no critic to choose by.", music.best),
         column("Worst", `Its last of the same ${music.of}.`, music.worst),
-        column("Real", music.heldOut ? "Songs held back from training." : "Training songs: none were held back.",
+        column("Real", music.heldOut ? "Songs held back from training." : "None of these songs was held back from training.",
           music.real)].filter(Boolean)),
     music.real.length ? null : notice("There is no real music here to compare with. To add some: ",
       content.withReal));
@@ -59,8 +54,10 @@ function metrics() {
   const all = content.metrics;
   if (!all.length) {
     return section("metrics", notice(`This run was not measured as it went: ${content.notMeasured}. `
-      + "To measure it now: ", "evaluate keys.zarr ckpt.pt"));
+      + "To measure it now: ", content.toMeasure));
   }
+  const isKnown = (metric) => metric.series[0].points.some(([, value]) => value !== null);
+  const unknown = all.filter((metric) => !isKnown(metric)).map((metric) => metric.name);
   const rows = [...new Set(all.flatMap((metric) => metric.lines.map((line) => line.name)))];
   const latest = all.map((metric) => [metric.name, metric.series[0].points.at(-1)?.[1] ?? null,
     ...rows.map((row) => metric.lines.find((line) => line.name === row)?.value ?? null)]);
@@ -68,7 +65,8 @@ function metrics() {
     element("p", {}, "How near drawn music is to held-out music, by epoch. ",
       element("span", { class: "key floor" }, " floor "), " is real training music against the same: as near as music of ",
       "this collection comes. The other lines are baselines that a good metric must tell from music."),
-    charts(all, content.stages),
+    charts(all.filter(isKnown), content.stages),
+    unknown.length ? element("p", {}, `Not known of so few samples: ${unknown.join("; ")}.`) : null,
     element("details", {}, element("summary", {}, "Latest values"),
       table("Latest metrics", ["metric", "samples", ...rows], latest)));
 }
@@ -90,8 +88,8 @@ function data() {
   section("data",
     given ? null : notice("Songs and genres are in the keys store. To list them: ",
       content.withReal),
-    same === false ? notice("This is not the very store that the run was trained on: the run may have learned from " +
-      "songs that are held back here.") : null,
+    same === false ? notice("This is not the very store that the run was trained on" +
+      (content.music.heldOut ? ": the run may have learned from songs that are held back here." : ".")) : null,
     facts(element("dl", { class: "facts" }), rows),
     genres.length > 1 ? element("h3", {}, "Genres") : null,
     genres.length > 1 ? element("ul", { class: "bars" }, ...genres.map(([name, count]) => {

@@ -249,14 +249,15 @@ class ProgressLines:
 
     def progress(self, progress: Progress) -> None:
         """Show where training stands."""
-        if not self._estimated and time.monotonic() - self._since > ESTIMATE_SECONDS:
+        nearly_done = progress.seconds_left < 1
+        if not self._estimated and not nearly_done and time.monotonic() - self._since > ESTIMATE_SECONDS:
             self._estimated = True
             self.note(
                 f"{progress.rolls_per_second:.3g} rolls/s: about {duration(progress.seconds_left)} to go; "
                 "Ctrl-C saves and stops, --resume goes on"
             )
         share = int(100 * progress.step / progress.steps)
-        left = f", {duration(progress.seconds_left)} left" if progress.seconds_left >= 1 else ", nearly done"
+        left = ", nearly done" if nearly_done else f", {duration(progress.seconds_left)} left"
         self._reporter.status(
             f"{progress.stage} {progress.epoch}/{progress.epochs} {share}%{left}: "
             f"{_figures(progress.stage, progress.losses)}"

@@ -153,10 +153,34 @@ def test_charts_are_read_by_keyboard_and_as_tables(browser: chromium.Browser) ->
     assert "validation" in last
     browser.click(f"{chart} summary")
     browser.wait(f"document.querySelectorAll('{chart} tbody tr').length > 1")
-    labels = "[...document.querySelectorAll('#metrics text.level')].map((e) => e.textContent)"
+    labels = "[...document.querySelectorAll('#metrics text.level')].map((e) => e.firstChild.data)"
     assert browser.run(labels) == ["silence", "floor"]  # from top to bottom
     assert browser.run("document.querySelector('#metrics .tag').textContent") == "log scale"
     assert browser.run("document.getElementById('verdict').textContent") == "learning: <i>nearer</i>: 9 of 10"
+
+
+def test_ticks_of_an_axis_are_told_apart(browser: chromium.Browser) -> None:
+    assert browser.run("labels([1.3, 1.32, 1.34, 1.36])") == ["1.3", "1.32", "1.34", "1.36"]
+    assert browser.run("labels([0.77, 0.775, -0.005])") == ["0.77", "0.775", "−0.005"]
+    assert browser.run("labels([0, 20000, 25000])") == ["0", "20K", "25K"]
+    assert browser.run("labels([2])") == ["2"]
+    assert browser.run("rowTicks(0.12, 0.98)") == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert browser.run("rowTicks(0, 4)") == [0, 1, 2, 3, 4]
+
+
+def test_a_metric_that_was_never_known_has_no_empty_chart(browser: chromium.Browser) -> None:
+    said = browser.run("""(() => {
+        const place = document.getElementById("metrics"), nodes = [...place.childNodes], all = content.metrics;
+        content.metrics = [{ name: "odd", about: "", lines: [], series: [{ name: "samples", points: [[1, null]] }] }];
+        place.replaceChildren();
+        metrics();
+        const found = [place.textContent, place.querySelectorAll(".chart").length];
+        content.metrics = all;
+        place.replaceChildren(...nodes);
+        return found;
+    })()""")
+    assert "Not known of so few samples: odd." in said[0]
+    assert said[1] == 0
 
 
 def test_tags_stay_text_and_nothing_scrolls_sideways(browser: chromium.Browser) -> None:

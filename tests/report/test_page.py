@@ -248,6 +248,17 @@ def test_the_page_says_why_nothing_was_measured(
     assert history.not_measured(settings, [{"evaluation": {}}], held_out) == ""
 
 
+def test_songs_that_training_held_back_are_not_denied_for_another_store() -> None:
+    entries = [{"stage": "composer", "total_epoch": 1, "validation_flow": 1.5}]
+    assert "--evaluate-every is 0" in history.not_measured({"evaluate_every": 0}, entries, held_out=False)
+
+
+def test_the_page_says_how_to_measure() -> None:
+    command = report.gathering._measuring_command
+    assert command("'my ckpt.pt'", ()) == "evaluate keys.zarr 'my ckpt.pt'"
+    assert command("ckpt.pt", ("rock", "folk")) == "transfer ckpt.pt rock.zarr folk.zarr --judge"
+
+
 def test_a_critic_that_was_not_taught_ranks_nothing(folder: Path) -> None:
     from musigan.checkpoints import checkpoint as checkpoints
 

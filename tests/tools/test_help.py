@@ -34,6 +34,7 @@ def test_help_says_defaults_in_words_people_read(told: dict[str, _help.Help]) ->
         assert max(map(len, text.splitlines()[:-1])) <= 80, command  # the last line is the example's, to be pasted
         assert not re.search(r"[<{]\w+|x>=|int range|\[\[|\.\.\.\]\.\.\.", text), command
         assert text.startswith(f"Usage: {each.name} ")
+        assert "TEXT" not in text, command
     usages = {command: each.usage.removeprefix(f"{each.name} ") for command, each in told.items()}
     assert usages["mp3-to-npy"] == "[OPTIONS] PATH..."
     assert usages["train-gan"] == "[OPTIONS] [KEYS]..."
@@ -44,6 +45,8 @@ def test_help_says_defaults_in_words_people_read(told: dict[str, _help.Help]) ->
     assert (channels.value, channels.choices) == ("stereo|mono|keep", ("stereo", "mono", "keep"))
     [drums] = [option for option in told["npy-to-keys"].options if "--no-drums" in option.names]
     assert (drums.heading, drums.default) == ("--drums, --no-drums", "--drums")
+    [style] = [option for option in told["sample"].options if "--style" in option.names]
+    assert style.heading == "--style STYLE"
 
 
 def test_examples_name_commands_and_options_that_there_are(told: dict[str, _help.Help]) -> None:
@@ -118,6 +121,8 @@ def test_completion_is_printed_for_each_shell() -> None:
     assert b"complete -o bashdefault" in bash.stdout
     assert zsh.stdout.startswith(b"#compdef musigan mp3-to-npy")
     assert all(f"-a {command} ".encode() in fish.stdout for command in COMMANDS)
+    assert b"cuda:1" in fish.stdout
+    assert b"--device[cpu, cuda, cuda:1, mps, or auto]:DEVICE:" in zsh.stdout
     assert other.returncode == 2
     assert "bash, zsh, fish" in one_line(other.stderr)
 

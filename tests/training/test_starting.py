@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,10 @@ def test_an_early_estimate_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None
     lines = ProgressLines(session)
     lines.progress(progress)
     monkeypatch.setattr("musigan.training.starting.ESTIMATE_SECONDS", -1)
+    lines.progress(replace(progress, seconds_left=0.4))  # 0 s to go is no news
+    assert session.lines == []
     lines.progress(progress)
     lines.progress(progress)
     assert session.lines == ["6.7 rolls/s: about 1 min 11 s to go; Ctrl-C saves and stops, --resume goes on"]
-    assert session.statuses == ["prior 2/3 80%, 1 min 11 s left: flow 0.123"] * 3
+    shown = "prior 2/3 80%, 1 min 11 s left: flow 0.123"
+    assert session.statuses == [shown, "prior 2/3 80%, nearly done: flow 0.123", shown, shown]
