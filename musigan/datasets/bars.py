@@ -133,9 +133,9 @@ class BarDataset(RollDataset):
         return roll if part.grid.is_free else tighten(roll, self.tracks)
 
     def tightened(self) -> BarDataset:
-        """Return the same excerpts, the attacks of all on the grid."""
+        """Return the same excerpts, the attacks of all on the grid and none made to swing: as composers are to draw."""
         other = copy.copy(self)
-        other.tight_share = 1.0
+        other.tight_share, other.augment = 1.0, replace(self.augment, swing=0.0)
         return other
 
     def few(self, songs: int) -> BarDataset:

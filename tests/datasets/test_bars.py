@@ -13,6 +13,7 @@ from musigan.datasets.bars import EXCERPT_BEATS, BarDataset
 from musigan.datasets.record import MusicRecord
 from musigan.datasets.rolls import AugmentSettings
 from musigan.rolls.beats import Beats
+from musigan.rolls.feel import swung
 from musigan.rolls.grid import FREE_BEAT_SECONDS, GRID_FRAMES, Grid
 from musigan.rolls.timing import attack_frames
 from tests.tiny import CHANNELS, FRAMES, HEADER, KEYS
@@ -124,6 +125,18 @@ def test_half_of_the_excerpts_have_their_attacks_on_the_grid_and_where_it_is_ask
         composed = dataset.composed(dataset.parts[0])
         assert composed.max() == pytest.approx(0.8**0.5, abs=0.01)
         assert not (np.nonzero(attack_frames(composed.max(0)))[1] % 6).any()
+
+
+def test_excerpts_swing_where_it_is_asked_but_not_those_that_composers_are_held_against(tmp_path: Path) -> None:
+    with store.open_reader(str(write_beats(tmp_path / "s.zarr", songs=2, pairs=10))) as reader:
+        straight, swinging = (BarDataset(reader, augment=replace(CROP, swing=share), seed=3) for share in (0.0, 1.0))
+        moved = 0
+        for index in range(len(straight)):
+            roll = straight.roll(1, index)
+            np.testing.assert_array_equal(swinging.roll(1, index), swung(roll))
+            np.testing.assert_array_equal(swinging.tightened().roll(1, index), straight.tightened().roll(1, index))
+            moved += bool((swung(roll) != roll).any())
+        assert moved
 
 
 def late(grid: Grid) -> Grid:

@@ -241,16 +241,16 @@ def test_an_instrument_that_sleeps_on_is_drawn_again_and_the_others_stay(
         assert louder[(second + louder * 0) > 0].tolist() == [1.0] * int(second.sum())  # who is awake
         return generator.with_given(drawn if loudest > 1.15 else 0 * drawn, context)
 
-    def woken(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+    def redrawn(before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         seen.clear()
-        result: torch.Tensor = generator.woken(before, now, here, heard, None, draw)
+        result: torch.Tensor = generator.redrawn(before, now, here, heard, None, draw)
         return result
 
-    torch.testing.assert_close(woken(second * drawn, second * drawn), (first + second) * drawn)
+    torch.testing.assert_close(redrawn(second * drawn, second * drawn), (first + second) * drawn)
     assert seen == [([0.0, 1.0, 1.0], pytest.approx(1.1)), ([0.0, 1.0, 1.0], pytest.approx(1.21))]
     for before in (drawn, drawn[:, :0]):  # it played, or it plays
         now = second * drawn if before.numel() else drawn
-        torch.testing.assert_close(woken(before, now), now)
+        torch.testing.assert_close(redrawn(before, now), now)
         assert not seen
 
 
@@ -289,13 +289,15 @@ def test_an_instrument_that_leaves_the_harmony_is_drawn_again_and_the_least_astr
         return draw
 
     with torch.no_grad():
-        drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(3, 2, 3))
+        drawn = generator.redrawn(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(3, 2, 3))
         torch.testing.assert_close(drawn, beat(3, 1, 2))
         assert asked == [[0.0, 1.0, 1.0]] * 3
-        drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(1))
+        drawn = generator.redrawn(beat(1, 1, 1), beat(2, 1, 2), here, heard, None, drawing(1))
         torch.testing.assert_close(drawn, beat(1, 1, 2))
         for silent in (harmony[..., :0], 0 * harmony):  # of checkpoints of before; where songs are silent
-            drawn = generator.woken(beat(1, 1, 1), beat(2, 1, 2), here._replace(harmony=silent), heard, None, drawing())
+            drawn = generator.redrawn(
+                beat(1, 1, 1), beat(2, 1, 2), here._replace(harmony=silent), heard, None, drawing()
+            )
             torch.testing.assert_close(drawn, beat(2, 1, 2))
 
 

@@ -173,7 +173,7 @@ class Generator(nn.Module):
                 flowed = self._flow(noise, heard, blind, 0, self.flow_steps)
                 return self.with_given(self.composer.absolute(flowed, heard), here)
 
-            drawn = self.woken(beats[:, -1:], draw(here, heard, blind), here, heard, blind, draw)
+            drawn = self.redrawn(beats[:, -1:], draw(here, heard, blind), here, heard, blind, draw)
             beats = torch.cat((beats, drawn), 1)
             excess = torch.lerp(excess, self._excess(beats[:, -2:], here), EXCESS_SHARE)
         return self.as_latents(beats)
@@ -193,10 +193,10 @@ class Generator(nn.Module):
         """Return drawn beats (B, N, D) with what is given in their context: as they are, for nothing is."""
         return drawn
 
-    def woken(
+    def redrawn(
         self, before: Tensor, drawn: Tensor, here: Context, heard: Heard, blind: Heard | None, draw: Draw
     ) -> Tensor:
-        """Return a drawn beat (B, 1, 4 Z) after that `before` it (B, 0 or 1, 4 Z), none of whom play left asleep.
+        """Return a drawn beat (B, 1, 4 Z), after that `before` it (B, 0 or 1, 4 Z), players at fault drawn again.
 
         As it is, where players are not known one by one.
         """

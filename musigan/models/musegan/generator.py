@@ -96,7 +96,7 @@ class Generator(bars.Generator):
             return drawn
         return torch.lerp(drawn, here.given, self.composer.head.of_beat(here.is_given))
 
-    def woken(
+    def redrawn(
         self, before: Tensor, drawn: Tensor, here: Context, heard: Heard, blind: Heard | None, draw: Draw
     ) -> Tensor:
         """Return a drawn beat (B, 1, D) in which instruments asleep or astray were drawn again, hearing the others.
