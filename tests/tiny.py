@@ -54,7 +54,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "cyclegan": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "dilations": [1, 2], "remix": True, "critic_width": 4,
-        "critic_layers": 1, "statistics": True, "drum_width": 3, "pool": 5, "teller_width": 3,
+        "critic_layers": 1, "statistics": True, "drum_width": 3, "pool": 5, "teller_width": 3, "beat": True,
     },
     "answer": {
         "patch_keys": 2, "patch_frames": 4, "width": 6, "deep_width": 8, "latent_dim": 3, "time_dim": 4, "rounds": 3,

@@ -4,27 +4,25 @@ As in Brunner et al. (arXiv 1809.07575, section V): a classifier of the two kind
 (before), turned into the other kind (after), and turned back (back). All songs are held out from training, and each is
 judged by a classifier trained on the others. It uses the named features of `musigan.metrics.features`, not the rolls
 that the critics saw. Silence would be taken for another kind, too. So the verdicts come with how much of the song is
-left: the cosine of the square roots of loudness.
+left: the cosine of the square roots of loudness, and that of the pitch classes of each moment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from musigan.machine.reporting import counted
 from musigan.metrics.twosample import predict
 
-if TYPE_CHECKING:
-    pass
-
 Classifier = Literal["forest", "logistic"]
 CLASSIFIERS: tuple[Classifier, ...] = ("forest", "logistic")
 VERSIONS = ("before", "after", "back")
 MOST_FOLDS = 10
+HARMONY_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class TransferredSong:
     kind: int
     features: np.ndarray
     loudness_similarity: tuple[float, ...] = (1.0, 1.0, 1.0)  # cosine with the song, before, after and back
+    harmony_similarity: tuple[float, ...] = (1.0, 1.0, 1.0)  # the same, of the pitch classes of each moment
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,25 @@ def loudness_similarity(song: np.ndarray, version: np.ndarray) -> float:
     """Return the cosine of the square roots of two songs' loudness, both (C, K, T); 0 with silence."""
     one, other = (np.sqrt(np.asarray(each, np.float64)) for each in (song, version))
     return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-12))
+
+
+def harmony_similarity(song: np.ndarray, version: np.ndarray, frame_seconds: float) -> float:
+    """Return the mean cosine of two (C, K, T) in the pitch classes of each 0.2 s, weighted by the song's loudness.
+
+    Octaves may change, chords and melody not; 0 with silence.
+    """
+    block = max(1, round(HARMONY_SECONDS / frame_seconds))
+    one, other = (_pitch_classes(np.sqrt(np.asarray(each, np.float64)), block) for each in (song, version))  # (12, N)
+    sizes = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
+    cosines = (one * other).sum(axis=0) / np.maximum(sizes, 1e-12)
+    weights = one.sum(axis=0)
+    return float((cosines * weights).sum() / max(weights.sum(), 1e-12))
+
+
+def _pitch_classes(loudness: np.ndarray, block: int) -> np.ndarray:
+    """Sum (C, K, T) over sides and octaves, and blocks of frames: (12, N); the last block may be shorter."""
+    by_key = np.add.reduceat(loudness.sum(axis=0), np.arange(0, loudness.shape[-1], block), axis=1)
+    return np.stack([by_key[first::12].sum(axis=0) for first in range(12)])
 
 
 def cut_rolls(song: np.ndarray, frames: int) -> list[np.ndarray]:
@@ -104,7 +122,8 @@ def lines(verdicts: Sequence[Verdict], songs: Sequence[TransferredSong], names: 
         what = f"{verdict.kind}: {counted(verdict.rolls, 'rolls')}, {counted(verdict.songs, 'songs')}"
         shares: list[Any] = [getattr(verdict, name) for name in VERSIONS]
         yield f"{what:<28}{verdict.classifier:<12}" + "".join(f"{share:>7.0%} " for share in shares)
-    for kind, name in enumerate(names):
-        left = np.mean([song.loudness_similarity for song in songs if song.kind == kind], axis=0)
-        yield f"{name + ': like the song':<28}{'cosine':<12}" + "".join(f"{value:>7.2f} " for value in left)
+    for what, similarity in (("like the song", "loudness_similarity"), ("chords kept", "harmony_similarity")):
+        for kind, name in enumerate(names):
+            left = np.mean([getattr(song, similarity) for song in songs if song.kind == kind], axis=0)
+            yield f"{f'{name}: {what}':<28}{'cosine':<12}" + "".join(f"{value:>7.2f} " for value in left)
     yield f"strength (before - after) {np.mean([verdict.strength for verdict in verdicts]):.2f}, 1 at best"

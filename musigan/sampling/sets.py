@@ -13,7 +13,7 @@ from musigan.errors import FieldError, MusiganError
 from musigan.metrics import genre
 from musigan.metrics.describing import as_sides, picture
 from musigan.metrics.features import musical_features
-from musigan.metrics.genre import TransferredSong, cut_rolls, loudness_similarity
+from musigan.metrics.genre import TransferredSong, cut_rolls, harmony_similarity, loudness_similarity
 from musigan.metrics.piecesets import SHORT_SECONDS, PieceMusic, PieceSource, drawn_source
 from musigan.metrics.sets import Collection, RollSet, require_alike
 from musigan.rolls.tracks import sides_or_tracks
@@ -77,7 +77,10 @@ def held_out_songs(
                 for version in versions
             ]
             yield TransferredSong(
-                kind, np.array(features), tuple(loudness_similarity(versions[0], version) for version in versions)
+                kind,
+                np.array(features),
+                tuple(loudness_similarity(versions[0], version) for version in versions),
+                tuple(harmony_similarity(versions[0], version, frame_seconds) for version in versions),
             )
 
 

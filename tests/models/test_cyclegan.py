@@ -20,7 +20,7 @@ from musigan.datasets.rolls import AugmentSettings
 from musigan.errors import CheckpointError, SettingsError, StoreError, UsageError
 from musigan.losses.translation import harmony, l1_difference
 from musigan.models.cyclegan.generator import Pool
-from musigan.models.cyclegan.pulse import find
+from musigan.models.cyclegan.pulse import find, regular_beat
 from musigan.models.cyclegan.remix import AMOUNTS, Remix
 from musigan.models.cyclegan.settings import CycleGanSettings
 from musigan.models.cyclegan.statistics import KindStatistics, statistics
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
 NAMES = ("low", "high")
 DRUMMED = RollShape(3, 14, 24, True, (0, 2, 9, 6, 13))
-FORMER = {"remix": False, "statistics": False, "drum_width": 0}  # what checkpoints say nothing of that are older
+FORMER = {"remix": False, "beat": False, "statistics": False, "drum_width": 0}  # as older checkpoints have it
 
 
 def built(shape: RollShape = SHAPE, loud: bool = False, **changes: Any) -> nn.ModuleDict:
@@ -178,6 +178,53 @@ def test_strong_onsets_are_found_and_what_began_away_from_them() -> None:
     assert found.age[0, 0, 0, [0, 9, 10, 39, 40, 119]].tolist() == [100, 100, 0, 29, 0, 19]
 
 
+def test_a_regular_beat_goes_on_where_onsets_are_missing() -> None:
+    starts = [start for start in range(10, 480, 30) if start not in (130, 280)]
+    onsets = torch.zeros(1, 480)
+    onsets[0, starts] = 1
+    onsets[0, 63] = 0.3  # one that is off the beat
+    found = regular_beat(onsets)[0].nonzero().flatten()
+    assert len(found) >= 15
+    assert min(abs(found - 130).min(), abs(found - 280).min()) <= 1
+    assert all(abs(found - start).min() <= 1 for start in range(70, 430, 30))
+    assert abs(found - 63).min() > 5
+    assert regular_beat(torch.zeros(1, 480)).sum() == 0
+
+
+@pytest.mark.parametrize("period", [13, 18, 24, 29])
+def test_a_regular_beat_of_any_period(period: int) -> None:
+    onsets = torch.zeros(1, 600)
+    onsets[0, 7::period] = 1
+    found = regular_beat(onsets)[0, 100:500].nonzero().flatten() + 100
+    wanted = torch.arange(7, 600, period)
+    assert all(abs(found - beat).min() <= 1 for beat in wanted[(wanted > 110) & (wanted < 490)])
+    assert len(found) <= 400 / (period if period < 24 else period / 2) + 1  # or in halves
+
+
+def test_notes_are_struck_on_the_beat_held_back_and_tied() -> None:
+    way, roll = built(RollShape(2, 30, 480))["generator"].ways[0], strummed().repeat(1, 1, 1, 4)
+    roll[:, :, 25] = 0.6  # one note from beginning to end
+    beat = find(roll, with_beat=True).beat
+    assert beat is not None
+    beats = beat.at[0].nonzero().flatten()
+    inner = beats[(beats > 100) & (beats < 400)].tolist()
+    with torch.no_grad():
+        way.remix.by_band[0, way.remix.names.index("beat gap")] = -1.2
+        struck = way(roll)
+        assert all((struck[..., b - 2 : b] == 0).all() and (struck[:, :, 25, b] > 0).all() for b in inner)
+        way.remix.by_band[:] = 0
+        way.remix.by_band[0, way.remix.names.index("tie")] = 1.0
+        assert (way(struck)[:, :, 25, 100:400] > 0).all()
+        torch.testing.assert_close(way(roll), roll)  # longer gaps stay
+        way.remix.by_band[:] = 0
+        way.remix.by_band[0, way.remix.names.index("early")] = -1.2
+        kept = way(roll)
+    next_beat = min(b for b in inner if b > 175)
+    assert (kept[:, :, 20, 175:next_beat] == 0).all()
+    torch.testing.assert_close(kept[:, :, 20, next_beat:219], roll[:, :, 20, next_beat:219])
+    torch.testing.assert_close(kept[:, :, 2:12, 120:360], roll[:, :, 2:12, 120:360])
+
+
 @pytest.mark.parametrize(
     ("name", "amount", "check"),
     [
@@ -282,16 +329,19 @@ def test_windows_with_the_halo_join_exactly() -> None:
     assert apart(7) > 1e-4
 
 
-def test_windows_of_a_remix_join_exactly() -> None:
-    shape, step = RollShape(3, 30, 24, True, (15, 17, 24, 21, 28)), 4
-    generator = built(shape, loud=True, dilations=[1, 2]).eval()["generator"]
-    roll = torch.cat((strummed().repeat(1, 1, 1, 4), torch.zeros(1, 1, 30, 480)), 1)
+@pytest.mark.parametrize(("beat", "patches"), [(False, 43), (True, 132)])
+def test_windows_of_a_remix_join_exactly(beat: bool, patches: int) -> None:
+    shape, step, middle = RollShape(3, 30, 24, True, (15, 17, 24, 21, 28)), 4, 150
+    generator = built(shape, loud=True, dilations=[1, 2], beat=beat).eval()["generator"]
+    roll = torch.cat((strummed().repeat(1, 1, 1, 10), torch.zeros(1, 1, 30, 1200)), 1)
     roll[..., ::7] = 0  # notes of all ages
+    roll[..., 400:700] *= (torch.rand(300, generator=torch.Generator().manual_seed(1)) > 0.3).float()  # uneven
     with torch.no_grad():
         whole, reach = generator.translate(roll, 1), generator.receptive_field
-        part = generator.translate(roll[..., (60 - reach) * step : (62 + reach) * step], 1)
-    assert reach == 2 * 3 + 1 + 43
-    torch.testing.assert_close(part[..., reach * step : (reach + 2) * step], whole[..., 60 * step : 62 * step])
+        part = generator.translate(roll[..., (middle - reach) * step : (middle + 2 + reach) * step], 1)
+    assert reach == 2 * 3 + 1 + patches
+    wanted = whole[..., middle * step : (middle + 2) * step]
+    torch.testing.assert_close(part[..., reach * step : (reach + 2) * step], wanted)
 
 
 def test_keys_are_told_apart() -> None:

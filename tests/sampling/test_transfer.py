@@ -130,7 +130,7 @@ def judged_songs(**changes: Any) -> list[genre.TransferredSong]:
             features = rng.normal(0, 0.1, (3, 5, 4))
             features[..., 0] += np.array([kind, changes.get("after", 1 - kind), kind])[:, None]
             features[..., 1] += 10 * (2 * number + kind)
-            songs.append(genre.TransferredSong(kind, features, (1.0, 0.6 + 0.1 * number, 0.9)))
+            songs.append(genre.TransferredSong(kind, features, (1.0, 0.6 + 0.1 * number, 0.9), (1.0, 0.8, 0.7)))
     return songs
 
 
@@ -145,11 +145,13 @@ def test_judges_see_music_go_there_and_back(classifier: genre.Classifier) -> Non
     one_way = genre.judge(judged_songs(after=1), ("folk", "rock"), "forest")
     assert one_way[0].strength > 0.5 > 0.1 > one_way[1].strength
     table = list(genre.lines([folk, rock], judged_songs(), ("folk", "rock")))
-    assert [line.split() for line in table[-3:-1]] == [
+    assert [line.split() for line in table[-5:-1]] == [
         ["folk:", "like", "the", "song", "cosine", "1.00", "0.75", "0.90"],
         ["rock:", "like", "the", "song", "cosine", "1.00", "0.70", "0.90"],
+        ["folk:", "chords", "kept", "cosine", "1.00", "0.80", "0.70"],
+        ["rock:", "chords", "kept", "cosine", "1.00", "0.80", "0.70"],
     ]
-    assert len(table) == 6
+    assert len(table) == 8
     assert f"{(folk.strength + rock.strength) / 2:.2f}" in table[-1]
 
 
@@ -159,6 +161,18 @@ def test_how_much_of_a_song_is_left() -> None:
     assert genre.loudness_similarity(whole, 0 * whole) == 0
     half = np.where(np.arange(4)[:, None] < 2, whole, 0)
     assert genre.loudness_similarity(whole, half) == pytest.approx(np.sqrt(half.sum() / whole.sum()))
+
+
+def test_chords_are_kept_in_other_octaves_and_not_in_other_keys() -> None:
+    whole = np.zeros((2, 30, 25))
+    whole[:, (3, 7, 10), :12], whole[:, (1, 5, 8), 12:] = 0.5, 0.3
+    assert genre.harmony_similarity(whole, 0.3 * np.roll(whole, 12, axis=1), 0.02) == pytest.approx(1)
+    assert genre.harmony_similarity(whole, np.roll(whole, 1, axis=1), 0.02) < 0.05
+    assert genre.harmony_similarity(whole, np.where(np.arange(25) < 20, whole, 0), 0.02) == pytest.approx(
+        0.83, abs=0.05
+    )
+    assert genre.harmony_similarity(whole, 0 * whole, 0.02) == 0
+    assert genre.harmony_similarity(0 * whole, whole, 0.02) == 0
 
 
 def test_no_judge_has_heard_the_song(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,8 +297,8 @@ def test_the_judge_prints_a_table(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
-    assert len(lines) == 8
-    assert [line.split(":")[0] for line in lines[1:7]] == ["folk", "rock"] * 3
+    assert len(lines) == 10
+    assert [line.split(":")[0] for line in lines[1:9]] == ["folk", "rock"] * 4
     assert "before   after    back" in lines[0]
     assert few.returncode == 1
     assert "songs held back: 1;" in one_line(few.stderr)

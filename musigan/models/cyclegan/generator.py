@@ -22,7 +22,7 @@ from musigan.layers.gates import hard_gate, limit
 from musigan.layers.packing import pack, pad_roll, unpack
 from musigan.models import Family
 from musigan.models.cyclegan.critics import Critics
-from musigan.models.cyclegan.pulse import REACH, find
+from musigan.models.cyclegan.pulse import BEAT_REACH, REACH, find
 from musigan.models.cyclegan.remix import SOUNDING, Drummer, Remix, slow
 from musigan.models.cyclegan.settings import CycleGanSettings
 from musigan.models.cyclegan.statistics import KindStatistics
@@ -51,9 +51,10 @@ class DirectedGenerator(nn.Module):
         self.pack_out = nn.Conv2d(s.width, 2 * self.channels * self.out_cells, 1)
         for parameter in self.pack_out.parameters():
             nn.init.zeros_(parameter)
-        self.pulse_in = nn.Conv2d(s.patch_frames, s.width, 1, bias=False) if s.remix else None
+        pulses = (1 + s.beat) * s.patch_frames
+        self.pulse_in = nn.Conv2d(pulses, s.width, 1, bias=False) if s.remix else None
         sizes = (s.width, self.channels, rows, s.patch_keys, s.patch_frames)
-        self.remix = Remix(*sizes, s.most_amount) if s.remix else None
+        self.remix = Remix(*sizes, s.most_amount, s.beat) if s.remix else None
         self.drummer = Drummer(s.width, s.patch_frames) if self.kit else None
 
     def forward(self, roll: Tensor) -> Tensor:
@@ -64,10 +65,10 @@ class DirectedGenerator(nn.Module):
         patches = pack(padded, s.patch_keys, s.patch_frames).contiguous(memory_format=torch.channels_last)
         features = self.pack_in(patches) + self.key_map
         notes = roll[:, : self.channels]
-        pulse = find(notes) if self.remix is not None else None
+        pulse = find(notes, s.beat) if self.remix is not None else None
         if self.pulse_in is not None and pulse is not None:
-            strong = pad_roll(pulse.strong[:, None, None], 1, padded_frames)
-            features = features + self.pulse_in(pack(strong, 1, s.patch_frames))
+            at = torch.stack((pulse.strong, pulse.beat.at) if pulse.beat else (pulse.strong,), 1)  # (B, 1 or 2, T)
+            features = features + self.pulse_in(pack(pad_roll(at[:, :, None], 1, padded_frames), 1, s.patch_frames))
         features = F.leaky_relu(self.blocks(features), 0.2)  # (B, W, K/pk, T/pt)
         outputs = self.pack_out(features)
         if self.remix is None or pulse is None:
@@ -108,7 +109,8 @@ class Generator(nn.Module):
     def __init__(self, settings: CycleGanSettings, shape: RollShape) -> None:
         super().__init__()
         self.token_frames = settings.patch_frames
-        pulse_reach = -(-REACH // settings.patch_frames) if settings.remix else 0
+        pulse_frames = REACH + BEAT_REACH * settings.beat if settings.remix else 0
+        pulse_reach = -(-pulse_frames // settings.patch_frames)
         # Patches on either side that a patch depends on.
         self.receptive_field = 2 * sum(settings.dilations) + 1 + pulse_reach
         self.ways = nn.ModuleList(DirectedGenerator(settings, shape) for _ in range(2))
@@ -215,6 +217,7 @@ FAMILY = Family(
             "width": 24,
             "dilations": [1, 2, 4],
             "remix": True,
+            "beat": True,
             "critic_width": 24,
             "drum_width": 24,
             "statistics": True,

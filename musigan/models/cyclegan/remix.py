@@ -1,4 +1,4 @@
-"""What a generator does to the notes that are there: other octaves, sides and decay, notes struck again or left out.
+"""What a generator does to the notes that are there: octaves, sides, decay, notes struck again, tied or left out.
 
 The networks see a patch of keys and frames at once and their outputs are slow. So they say by how much, in each band of
 keys and patch of time, and the song's own notes and onsets say when (`pulse`). With all amounts 0 a roll stays as it
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from musigan.layers.gates import hard_gate
 from musigan.layers.packing import PITCH_CLASSES
-from musigan.models.cyclegan.pulse import Pulse, fading
+from musigan.models.cyclegan.pulse import BEAT_GAP, Pulse, fading
 from musigan.rolls.kit import FAINTEST as FAINTEST_STROKE
 from musigan.rolls.kit import KIT
 
@@ -21,6 +21,8 @@ SOUNDING = 0.05  # loudness, in model space, from which on a mixed cell sounds
 MIDDLE = 0.4  # loudness, in model space, that a gate by loudness divides at
 STROKE = 0.7  # loudness, in model space, of a drum stroke before training
 AMOUNTS = ("own", "lower", "higher", "width", "note decay", "decay", "gap", "off", "soft")  # and one for each side
+BEAT_AMOUNTS = ("beat gap", "early", "tie")
+TIED = 2 * BEAT_GAP + 1  # frames: shorter gaps can be filled
 
 
 def slow(amounts: Tensor, patch_frames: int, frames: int) -> Tensor:
@@ -38,16 +40,31 @@ def octave(roll: Tensor, keys: int) -> Tensor:
     return F.pad(roll[:, :, :rest], (0, 0, keys, 0)) if keys > 0 else F.pad(roll[:, :, -rest:], (0, 0, 0, -keys))
 
 
+def ties(roll: Tensor) -> Tensor:
+    """Return how loud silent cells in short gaps would be, 0 elsewhere, (B, C, K, T): a morphological closing."""
+    flat = roll.flatten(1, 2)
+    louder = F.max_pool1d(flat, TIED, 1, TIED // 2)
+    return -F.max_pool1d(-louder, TIED, 1, TIED // 2).view_as(roll) * (roll == 0)
+
+
 class Remix(nn.Module):
     """Amounts for every band of keys, (B, W, R, P) of a feature map to rolls and logits of gates (B, C, K, T)."""
 
     def __init__(
-        self, width: int, channels: int, rows: int, patch_keys: int, patch_frames: int, most: float = 0.0
+        self,
+        width: int,
+        channels: int,
+        rows: int,
+        patch_keys: int,
+        patch_frames: int,
+        most: float = 0.0,
+        with_beat: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.patch_keys, self.patch_frames, self.most = channels, patch_keys, patch_frames, most
-        self.amounts = nn.Conv2d(width, len(AMOUNTS) + channels, 1, bias=False)
-        self.by_band = nn.Parameter(torch.zeros(1, len(AMOUNTS) + channels, rows, 1))  # of each register its own
+        self.names = AMOUNTS + BEAT_AMOUNTS * with_beat
+        self.amounts = nn.Conv2d(width, len(self.names) + channels, 1, bias=False)
+        self.by_band = nn.Parameter(torch.zeros(1, len(self.names) + channels, rows, 1))  # of each register its own
         for parameter in self.amounts.parameters():
             nn.init.zeros_(parameter)
 
@@ -58,15 +75,17 @@ class Remix(nn.Module):
             amounts = self.most * torch.tanh(amounts / self.most)
         amounts = slow(amounts, self.patch_frames, roll.shape[-1])
         amounts = amounts.repeat_interleave(self.patch_keys, 2)[:, :, : roll.shape[2]]
-        named, sides = amounts.split((len(AMOUNTS), self.channels), 1)
-        of = dict(zip(AMOUNTS, named[:, :, None].unbind(1), strict=True))  # (B, 1, K, T) each
+        named, sides = amounts.split((len(self.names), self.channels), 1)
+        of = dict(zip(self.names, named[:, :, None].unbind(1), strict=True))  # (B, 1, K, T) each
         shape = of["note decay"] * fading(pulse.note_age) + of["decay"] * fading(pulse.age)
-        shaped = roll * torch.exp(shape.clamp(-4.0, 2.0))
+        shaped = (roll + of["tie"] * ties(roll) if pulse.beat else roll) * torch.exp(shape.clamp(-4.0, 2.0))
         lower, higher = octave(shaped, -PITCH_CLASSES), octave(shaped, PITCH_CLASSES)
         mixed = (1 + of["own"]) * shaped + of["lower"] * lower + of["higher"] * higher
         middle = mixed.mean(1, keepdim=True)
         mixed = middle * (1 + sides) + (1 + of["width"]) * (mixed - middle)
         logits = of["gap"] * pulse.gap + of["off"] * pulse.off + of["soft"] * (roll - MIDDLE)
+        if pulse.beat:
+            logits = logits + of["beat gap"] * pulse.beat.gap + of["early"] * pulse.beat.early
         return mixed, logits
 
 

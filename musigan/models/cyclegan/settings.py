@@ -19,6 +19,7 @@ class CycleGanSettings:
     width: Count = 32  # channels of the generators
     dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8)  # in time, of the generators' blocks
     remix: bool = False  # generators also move notes by octaves and sides, shape their decay, and strike drums
+    beat: bool = False  # a remix also strikes notes on a regular beat, and ties what was struck so
     most_amount: NotNegative = 0.0  # of each change that a remix makes; 0: any
     critic_width: Count = 32  # channels of the critics' finest feature map
     critic_layers: Count = 2  # each halves the feature map
