@@ -29,12 +29,12 @@ def held(logits: Tensor, onset: Tensor | float, release: Tensor | float) -> Tens
 
     With two thresholds what varies about one of them does not flicker.
     """
-    now = logits.new_zeros(logits.shape[:-1], dtype=torch.bool)
-    frames = []
-    for begins, goes_on in zip((logits > onset).unbind(-1), (logits > release).unbind(-1), strict=True):
-        now = begins | (now & goes_on)
-        frames.append(now)
-    return torch.stack(frames, -1)
+    begins, goes_on = ((logits > gate).movedim(-1, 0).contiguous() for gate in (onset, release))  # (T, ...)
+    is_sounding = torch.empty_like(begins)
+    now = begins.new_zeros(begins.shape[1:])
+    for frame, (begin, go_on) in enumerate(zip(begins, goes_on, strict=True)):
+        now = is_sounding[frame] = begin | (now & go_on)
+    return is_sounding.movedim(0, -1)
 
 
 def limit(values: Tensor) -> Tensor:

@@ -36,15 +36,15 @@ from musigan.models.inpainting import joined
 from musigan.models.protocol import Decoded, Posterior
 from musigan.models.windows import in_windows
 from musigan.rolls.shape import RollShape
-from musigan.settings import CHECKED, Count, NotNegative, Positive
+from musigan.settings import CHECKED, Count, CountOrNone, NotNegative, Positive
 
 SMALLEST_DEVIATION = 0.05  # of a component, in deviations of the latents: bounds the likelihood
 SLOWEST_UPDATE = 0.01  # least weight of a new batch in the latents' statistics, so that they follow the encoder
 WINDOW_STEPS = 512  # steps decoded at once
-DRAWN_ROLLS = 32  # by which gates are fitted
+DRAWN_ROLLS = 48  # by which gates are fitted
 WIDEST = 4.0  # logits from a gate's middle to where notes begin, at most
 FARTHEST = 8.0  # logits from 0 to a gate's middle, at most
-WIDTH_HALVINGS, MIDDLE_HALVINGS, GAIN_STEPS = 5, 10, 3
+WIDTH_HALVINGS, MIDDLE_HALVINGS, GAIN_STEPS = 6, 10, 3
 MOST_GAIN = 4.0  # by which loudness is raised
 SOFTEST = 0.1  # share of real sounding cells that are softer than any drawn one
 MOST_SORTED = 100_000  # cells, of which that is found
@@ -64,6 +64,7 @@ class MdnRnnSettings:
     mixtures: Count = 16  # components
     input_noise: NotNegative = 0.1  # deviation of the noise on what the LSTM learns from, latents having 1
     temperature: Positive = 0.9  # default for sampling
+    unheard_steps: CountOrNone = 25  # drawn before a piece from nothing begins
 
 
 class Mixture(NamedTuple):
@@ -330,18 +331,23 @@ class Generator(nn.Module):
 
         The past counts as far back as a training roll is long.
         """
-        before: Tensor = self.start
-        if past is not None:
-            context = past[..., -self.shape.frames :]
-            context = F.pad(
-                context, (-context.shape[-1] % self.token_frames, 0)
-            )  # the last step ends where the past does
-            before = torch.cat((before, self.standard(self.encode(context).mean)), 1)
-        latents = self._sampled(before, self.steps(frames), rng, temperature)
         if past is None:
-            return self._sounding(latents)[..., :frames]
+            return self._sounding(self._from_nothing(1, self.steps(frames), rng, temperature))[..., :frames]
+        context = past[..., -self.shape.frames :]
+        context = F.pad(context, (-context.shape[-1] % self.token_frames, 0))  # the last step ends where the past does
+        before = torch.cat((self.start, self.standard(self.encode(context).mean)), 1)
+        latents = self._sampled(before, self.steps(frames), rng, temperature)
         decoded = self._sounding(latents, before.shape[1] - 2)
         return joined(past, decoded[..., self.token_frames - 1 :])[..., :frames]
+
+    def _from_nothing(self, batch: int, steps: int, rng: torch.Generator, temperature: float) -> Tensor:
+        """Sample latents (batch, steps, Z) of pieces, on the decoder's scale.
+
+        The first steps are those of no song: the mixture of all beginnings is wider than what follows, and too full. So
+        `unheard_steps` of them come before the piece.
+        """
+        unheard = self.settings.unheard_steps
+        return self._sampled(self.start.expand(batch, -1, -1), unheard + steps, rng, temperature)[:, unheard:]
 
     def _sampled(self, before: Tensor, steps: int, rng: torch.Generator, temperature: float) -> Tensor:
         """Sample the `steps` latents that follow those `before` (B, L, Z), standardised, the first being the start.
@@ -374,10 +380,10 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def balance(self, real: Tensor, rng: torch.Generator) -> None:
-        """Fit the gates to the second halves of drawn rolls, so that they are as `real` ones (B, C, K, T) are."""
+        """Fit the gates to drawn rolls, so that they are as `real` ones (B, C, K, T) are."""
         steps = self.steps(real.shape[-1])
-        latents = self._sampled(self.start.expand(DRAWN_ROLLS, -1, -1), steps, rng, self.temperature)
-        self.gates.fit(*self._planes(latents, steps // 2), real)
+        latents = self._from_nothing(DRAWN_ROLLS, steps, rng, self.temperature)
+        self.gates.fit(*self._planes(latents), real)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load a state; checkpoints older than the gates sound wherever a logit is above 0."""
@@ -400,6 +406,7 @@ FAMILY = Family(
     build=build,
     defaults={"epochs": 120, "batch_size": 8, "variational": {"learning_rate": 2e-3}},
     losses={"nll": 1.0, "kl": 0.01},
+    formerly={"unheard_steps": 0},
     extends=True,
     takes_temperature=True,
 )

@@ -254,6 +254,18 @@ def test_balance_is_of_what_is_drawn() -> None:
     assert (drawn > 0).float().mean().item() == pytest.approx((real > 0).float().mean().item(), rel=0.3)
 
 
+def test_a_piece_from_nothing_begins_in_the_middle_and_one_of_before_at_once() -> None:
+    """The beginning of all songs at once is left out; checkpoints from before draw what they drew."""
+    generator, former = built(unheard_steps=3), built(unheard_steps=0)
+    drawn, at_once = (each._from_nothing(2, 4, seeded(5), 1.0) for each in (generator, former))
+    longer = former._from_nothing(2, 7, seeded(5), 1.0)
+    torch.testing.assert_close(drawn, longer[:, 3:])
+    torch.testing.assert_close(at_once, longer[:, :4])
+    past = rolls(1, 20)
+    assert torch.equal(*(each.extend(past, 20, seeded(5), 1.0) for each in (generator, former)))
+    assert models.family("mdn-rnn").formerly == {"unheard_steps": 0}
+
+
 def test_a_state_from_before_the_gates_sounds_above_0() -> None:
     generator = built()
     state = {name: value for name, value in generator.state_dict().items() if not name.startswith("gates.")}
