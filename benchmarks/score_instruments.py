@@ -49,12 +49,11 @@ class Music(NamedTuple):
     numbers: np.ndarray
 
 
-def songs_of(reader: Reader, split: str, frame_seconds: float, most: int) -> Iterator[Music]:
-    """Yield songs of one split of a keys store, the first stretch of each, of at most 64 beats from its middle."""
-    chosen = [info for info in reader.infos() if (info.song.split or "train") == split]
-    places = np.unique(np.linspace(0, len(chosen) - 1, most).round().astype(int)) if chosen else []
-    for place in places:
-        info = chosen[int(place)]
+def songs_of(reader: Reader, split: str, frame_seconds: float) -> Iterator[Music]:
+    """Yield the songs of one split of a keys store, the first stretch of each, of at most 64 beats from its middle."""
+    for info in reader.infos():
+        if (info.song.split or "train") != split:
+            continue
         stretch = next(iter(stretches_of(info, frame_seconds)))
         seconds = stretch.frames * frame_seconds
         grid = Grid.of(info.song.every_beat.counted_from(stretch.start_seconds), seconds)
@@ -133,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("keys")
     parser.add_argument("checkpoint")
-    parser.add_argument("-n", "--count", type=int, default=40, help="pieces, and songs")
+    parser.add_argument("-n", "--count", type=int, default=40, help="pieces")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each piece")
     parser.add_argument("--keep", default="", help="the instrument to which the others are made")
     parser.add_argument("--style", default=None)
@@ -142,7 +141,7 @@ def main() -> None:
     sampler = Sampler.load(chosen.checkpoint)
     header = sampler.store.header
     with open_reader(chosen.keys) as reader:
-        known = [table(songs_of(reader, split, sampler.frame_seconds, chosen.count), header.tracks, header.low_key)
+        known = [table(songs_of(reader, split, sampler.frame_seconds), header.tracks, header.low_key)
                  for split in ("train", "validation")]  # fmt: skip
         if chosen.keep:
             track = track_number(chosen.keep, sampler)

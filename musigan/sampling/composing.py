@@ -79,7 +79,7 @@ def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Re
     outline = outline.lasting(count)
     grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
     latents = _latents(sampler, outline, rng, request)
-    on_grid = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
+    on_grid = _written(sampler, latents, grid)
     roll = from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames)
     return Composition(roll, on_grid, latents, grid.beats(seconds), outline.style)
 
@@ -170,7 +170,7 @@ def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request:
     outline = replace(own, scene=scene, parts=parts, harmony=harmony, style=outline.style)
     given = _generator(sampler).encode(on_grid).mean
     latents = _latents(sampler, outline, rng, request, given=(given, is_kept))
-    drawn = decode_in_windows(_generator(sampler), latents, WINDOW_STEPS)
+    drawn = _written(sampler, latents, grid)
     roll = from_grid(drawn[0].cpu().numpy(), grid, frame_seconds, frames)
     roll[is_kept] = compress(kept, sampler.compression)[is_kept]
     return Composition(roll, drawn, latents, grid.beats(seconds), outline.style)
@@ -201,6 +201,21 @@ def _latents(
         context = context._replace(given=generator.as_beats(given[0]), is_given=flags)
     with _one_thread():
         return generator.compose(context, rng, temperature, past)
+
+
+def _written(sampler: BeatSampler, latents: Tensor, grid: Grid) -> Tensor:
+    """Return what latents (1, L, Z) are as a roll on the grid, (1, C, K, T'), in model space.
+
+    Attacks of models that write tightly are put on the grid, as they learned it. Latents place them to a frame or two:
+    of the strokes of drums that were drawn one in six lay beside all 16ths and triplets, half of them two frames
+    after another of the same drum.
+    """
+    generator = _generator(sampler)
+    decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
+    if grid.is_free or not generator.writes_tightly:
+        return decoded
+    tight = tighten(decoded[0].cpu().numpy(), sampler.store.header.tracks)
+    return torch.from_numpy(tight)[None].to(decoded.device)
 
 
 @contextmanager
@@ -248,7 +263,7 @@ def _continue(sampler: BeatSampler, frames: int, rng: torch.Generator, request: 
     longer = Grid(edges, whole.numbers, grid.meter, grid.is_free)
     generator = _generator(sampler)
     latents = _latents(sampler, whole, rng, request, generator.encode(on_grid).mean)
-    decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
+    decoded = _written(sampler, latents, longer)
     before = past_seconds - frame_seconds
     written = from_grid(decoded[0].cpu().numpy(), longer, frame_seconds, 1 + frames, before)
     before_it = torch.from_numpy(compress(past, sampler.compression))[None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.stores import items as items_of
 
 FRAMES, PAIRS = 200, 3  # of a chunk, 4 s, and of a song, 24 s
 HEADER = replace(tiny.HEADER, chunk_seconds=FRAMES * 0.02)
+HEADER_OF_TWO = replace(HEADER, tracks=("drums", "piano"))
 SONGS = ((96.0, 3, "waltz", 0.3), (130.0, 4, "folk", 0.11), (110.0, 3, "waltz", 0.2))  # tempo, meter, style, first beat
 
 
@@ -454,3 +456,28 @@ def test_a_short_piece_of_instruments_follows_a_song_from_any_of_its_bars() -> N
     assert found == {first for first in downbeats.tolist() if first <= 8}
     whole = composing._stretch(outline, 40, torch.Generator())  # it is shorter than the piece: all of it
     np.testing.assert_array_equal(whole.numbers, outline.numbers)
+
+
+@pytest.mark.parametrize(("writes_tightly", "is_free"), [(True, False), (False, False), (True, True)])
+def test_attacks_of_instruments_are_put_on_the_grid_and_struck_once(
+    monkeypatch: pytest.MonkeyPatch, writes_tightly: bool, is_free: bool
+) -> None:
+    """A drum that is struck twice in three frames is struck once; where there is no beat all stays where it is."""
+    roll = np.zeros((2, 8, 8 * GRID_FRAMES), np.float32)
+    for beat in range(8):
+        roll[0, 3, GRID_FRAMES * beat + 1] = 0.4
+        roll[0, 3, GRID_FRAMES * beat + 3 : GRID_FRAMES * beat + 6] = 0.7
+        roll[1, 5, GRID_FRAMES * beat + 12 : GRID_FRAMES * beat + 20] = 0.5
+    monkeypatch.setattr(composing, "decode_in_windows", lambda *_: torch.from_numpy(roll)[None])
+    generator = SimpleNamespace(writes_tightly=writes_tightly)
+    sampler: Any = SimpleNamespace(generator=generator, store=SimpleNamespace(header=HEADER_OF_TWO))
+    written = composing._written(sampler, torch.zeros(1, 1, 1), Grid.steady(120.0, 8, is_free=is_free))[0].numpy()
+    if is_free or not writes_tightly:
+        np.testing.assert_array_equal(written, roll)
+        return
+    sounds = written[0, 3].reshape(8, GRID_FRAMES) > 0
+    starts = np.flatnonzero(np.diff(np.pad(written[0, 3] > 0, (1, 0)).astype(int)) == 1)
+    np.testing.assert_array_equal(starts, GRID_FRAMES * np.arange(8))
+    assert (sounds.sum(1) >= 3).all()
+    assert written[0, 3].reshape(8, GRID_FRAMES)[:, 0] == pytest.approx(0.7)
+    np.testing.assert_array_equal(written[1], roll[1])

@@ -43,6 +43,7 @@ class Generator(nn.Module):
     temperature = 1.0  # of what is drawn unless another is asked for; 1 is as dense as real music
     token_frames = TOKEN_FRAMES
     players = 1  # who are held to be as full as they are told, each for itself
+    writes_tightly = False  # whether the attacks of what is drawn are put on the grid
     hardly_anything = Fullness(attacks=2.0, sounding=0.01)  # added to what is told and to what is drawn
     latent_mean: Tensor
     latent_deviation: Tensor

@@ -47,6 +47,7 @@ class Beat:
     """A regular beat of rolls, and which cells it may change; all without gradient."""
 
     at: Tensor  # (B, T): 1 at beats
+    age: Tensor  # (B, 1, 1, T): frames since the last beat, MEMORY at most
     gap: Tensor  # (B, 1, 1, T): 1 in the frames before a beat
     early: Tensor  # (B, C, K, T): 1 in notes that began away from beats, until the next beat
 
@@ -129,7 +130,8 @@ def find(roll: Tensor, with_beat: bool = False) -> Pulse:
         )  # (B, T): the next beat
         until = coming[:, None, None].expand_as(roll).gather(-1, began.clamp(min=0))
         early = is_known & ~_began_near(at, began) & (frames < until)
-        beat = Beat(at, before(at, BEAT_GAP)[:, None, None], early.float())
+        beat_age = (frames - last_start(at > 0)).clamp(max=MEMORY)[:, None, None]
+        beat = Beat(at, beat_age.float(), before(at, BEAT_GAP)[:, None, None], early.float())
     return Pulse(strong.float(), last, age.float(), note_age.float(), soon[:, None, None], off.float(), beat)
 
 

@@ -21,7 +21,8 @@ SOUNDING = 0.05  # loudness, in model space, from which on a mixed cell sounds
 MIDDLE = 0.4  # loudness, in model space, that a gate by loudness divides at
 STROKE = 0.7  # loudness, in model space, of a drum stroke before training
 AMOUNTS = ("own", "lower", "higher", "width", "note decay", "decay", "gap", "off", "soft")  # and one for each side
-BEAT_AMOUNTS = ("beat gap", "early", "tie")
+BEAT_AMOUNTS = ("beat gap", "early", "tie", "beat decay")
+BEAT_SLOPE = 2.0  # of gates by beats, whose amounts are bounded and shall outweigh others
 TIED = 2 * BEAT_GAP + 1  # frames: shorter gaps can be filled
 
 
@@ -78,14 +79,18 @@ class Remix(nn.Module):
         named, sides = amounts.split((len(self.names), self.channels), 1)
         of = dict(zip(self.names, named[:, :, None].unbind(1), strict=True))  # (B, 1, K, T) each
         shape = of["note decay"] * fading(pulse.note_age) + of["decay"] * fading(pulse.age)
-        shaped = (roll + of["tie"] * ties(roll) if pulse.beat else roll) * torch.exp(shape.clamp(-4.0, 2.0))
+        notes = roll
+        if pulse.beat:
+            notes = roll + of["tie"] * ties(roll)
+            shape = shape + of["beat decay"] * fading(pulse.beat.age)
+        shaped = notes * torch.exp(shape.clamp(-4.0, 2.0))
         lower, higher = octave(shaped, -PITCH_CLASSES), octave(shaped, PITCH_CLASSES)
         mixed = (1 + of["own"]) * shaped + of["lower"] * lower + of["higher"] * higher
         middle = mixed.mean(1, keepdim=True)
         mixed = middle * (1 + sides) + (1 + of["width"]) * (mixed - middle)
         logits = of["gap"] * pulse.gap + of["off"] * pulse.off + of["soft"] * (roll - MIDDLE)
         if pulse.beat:
-            logits = logits + of["beat gap"] * pulse.beat.gap + of["early"] * pulse.beat.early
+            logits = logits + BEAT_SLOPE * (of["beat gap"] * pulse.beat.gap + of["early"] * pulse.beat.early)
         return mixed, logits
 
 

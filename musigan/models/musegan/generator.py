@@ -49,6 +49,7 @@ class Generator(bars.Generator):
     composer: InstrumentComposer
 
     hardly_anything = Fullness(attacks=0.7, sounding=0.003)
+    writes_tightly = True
 
     def __init__(self, settings: MuseganSettings, shape: RollShape) -> None:
         super().__init__(settings, replace(shape, kit=()))  # a recording's drums are an instrument like the others
