@@ -5,6 +5,7 @@ It says neither who plays them, nor in which octave, nor when: what a chart of c
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,19 @@ def filled(harmony: np.ndarray) -> np.ndarray:
         return harmony
     last = np.searchsorted(known, np.arange(len(harmony)), side="right") - 1
     return np.asarray(harmony[known[np.maximum(last, 0)]])
+
+
+def kept_to(roll: np.ndarray, harmony: np.ndarray, unpitched: Collection[int] = ()) -> np.ndarray:
+    """Return a roll (C, K, N * GRID_FRAMES) without what is of no class of its beat's harmony, (N, CLASSES).
+
+    Channels in which a key is a drum are `unpitched` and stay as they are, and so do beats without a harmony.
+    """
+    classes = np.arange(roll.shape[1]) % CLASSES
+    is_foreign = (harmony <= 0)[:, classes] & harmony.any(1)[:, None]  # (N, K)
+    kept = np.where(np.repeat(is_foreign.T, GRID_FRAMES, 1), 0, roll)
+    for channel in unpitched:
+        kept[channel] = roll[channel]
+    return np.asarray(kept, roll.dtype)
 
 
 def _halves(numbers: np.ndarray) -> list[tuple[int, int]]:

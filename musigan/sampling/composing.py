@@ -17,7 +17,7 @@ from musigan.models.inpainting import joined
 from musigan.models.windows import decode_in_windows
 from musigan.rolls.beats import Beat, Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
-from musigan.rolls.harmony import filled
+from musigan.rolls.harmony import filled, kept_to
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline, context_arrays, outline_of
 from musigan.rolls.parts import FIGURES
@@ -79,7 +79,7 @@ def compose(sampler: BeatSampler, frames: int, rng: torch.Generator, request: Re
     outline = outline.lasting(count)
     grid = Grid(np.arange(count + 1) * 60 / outline.tempo, outline.numbers, outline.meter, outline.is_free)
     latents = _latents(sampler, outline, rng, request)
-    on_grid = _written(sampler, latents, grid)
+    on_grid = _written(sampler, latents, outline, grid)
     roll = from_grid(on_grid[0].cpu().numpy(), grid, frame_seconds, frames)
     return Composition(roll, on_grid, latents, grid.beats(seconds), outline.style)
 
@@ -170,7 +170,7 @@ def _accompany(sampler: BeatSampler, frames: int, rng: torch.Generator, request:
     outline = replace(own, scene=scene, parts=parts, harmony=harmony, style=outline.style)
     given = _generator(sampler).encode(on_grid).mean
     latents = _latents(sampler, outline, rng, request, given=(given, is_kept))
-    drawn = _written(sampler, latents, grid)
+    drawn = _written(sampler, latents, outline, grid)
     roll = from_grid(drawn[0].cpu().numpy(), grid, frame_seconds, frames)
     roll[is_kept] = compress(kept, sampler.compression)[is_kept]
     return Composition(roll, drawn, latents, grid.beats(seconds), outline.style)
@@ -203,19 +203,23 @@ def _latents(
         return generator.compose(context, rng, temperature, past)
 
 
-def _written(sampler: BeatSampler, latents: Tensor, grid: Grid) -> Tensor:
+def _written(sampler: BeatSampler, latents: Tensor, outline: Outline, grid: Grid) -> Tensor:
     """Return what latents (1, L, Z) are as a roll on the grid, (1, C, K, T'), in model space.
 
-    Attacks of models that write tightly are put on the grid, as they learned it. Latents place them to a frame or two:
-    of the strokes of drums that were drawn one in six lay beside all 16ths and triplets, half of them two frames
-    after another of the same drum.
+    What instruments are to play is told by their outline, and drawn nearly so. Attacks of models that write tightly are
+    put on the grid, as they learned it: of the strokes of drums that were drawn one in six lay beside all 16ths and
+    triplets, half of them two frames after another of the same drum. What is of no class of the told harmony is left
+    out.
     """
     generator = _generator(sampler)
     decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
-    if grid.is_free or not generator.writes_tightly:
-        return decoded
-    tight = tighten(decoded[0].cpu().numpy(), sampler.store.header.tracks)
-    return torch.from_numpy(tight)[None].to(decoded.device)
+    roll = decoded[0].cpu().numpy()
+    if generator.writes_tightly and not grid.is_free:
+        roll = tighten(roll, sampler.store.header.tracks)
+    if outline.harmony.size:
+        drums = [sampler.shape.pitched] if sampler.shape.has_drums else sampler.shape.unpitched
+        roll = kept_to(roll, outline.harmony[: len(grid)], drums)
+    return torch.from_numpy(roll)[None].to(decoded.device)
 
 
 @contextmanager
@@ -263,7 +267,7 @@ def _continue(sampler: BeatSampler, frames: int, rng: torch.Generator, request: 
     longer = Grid(edges, whole.numbers, grid.meter, grid.is_free)
     generator = _generator(sampler)
     latents = _latents(sampler, whole, rng, request, generator.encode(on_grid).mean)
-    decoded = _written(sampler, latents, longer)
+    decoded = _written(sampler, latents, whole, longer)
     before = past_seconds - frame_seconds
     written = from_grid(decoded[0].cpu().numpy(), longer, frame_seconds, 1 + frames, before)
     before_it = torch.from_numpy(compress(past, sampler.compression))[None]

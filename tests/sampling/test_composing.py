@@ -19,6 +19,7 @@ from musigan.rolls.beats import Beat, Beats
 from musigan.rolls.grid import GRID_FRAMES, Grid, from_grid, to_grid
 from musigan.rolls.loudness import compress
 from musigan.rolls.outlines import Outline
+from musigan.rolls.shape import RollShape
 from musigan.sampling import composing, items, priming
 from musigan.sampling.drawing import Drawing
 from musigan.sampling.loading import load_sampler
@@ -471,7 +472,8 @@ def test_attacks_of_instruments_are_put_on_the_grid_and_struck_once(
     monkeypatch.setattr(composing, "decode_in_windows", lambda *_: torch.from_numpy(roll)[None])
     generator = SimpleNamespace(writes_tightly=writes_tightly)
     sampler: Any = SimpleNamespace(generator=generator, store=SimpleNamespace(header=HEADER_OF_TWO))
-    written = composing._written(sampler, torch.zeros(1, 1, 1), Grid.steady(120.0, 8, is_free=is_free))[0].numpy()
+    grid, outline = Grid.steady(120.0, 8, is_free=is_free), tiny.outline(8)
+    written = composing._written(sampler, torch.zeros(1, 1, 1), outline, grid)[0].numpy()
     if is_free or not writes_tightly:
         np.testing.assert_array_equal(written, roll)
         return
@@ -481,3 +483,20 @@ def test_attacks_of_instruments_are_put_on_the_grid_and_struck_once(
     assert (sounds.sum(1) >= 3).all()
     assert written[0, 3].reshape(8, GRID_FRAMES)[:, 0] == pytest.approx(0.7)
     np.testing.assert_array_equal(written[1], roll[1])
+
+
+def test_instruments_keep_to_the_harmony_that_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    roll = np.zeros((2, 8, 8 * GRID_FRAMES), np.float32)
+    roll[:, 3:6] = 0.5
+    harmony = np.zeros((8, 12), np.float32)
+    harmony[:4, 3], harmony[4:, [4, 5]] = 1.0, 0.3
+    monkeypatch.setattr(composing, "decode_in_windows", lambda *_: torch.from_numpy(roll)[None])
+    for shape in (RollShape(2, 8, 9, unpitched=(0,)), RollShape(2, 8, 9, has_drums=True)):
+        sampler: Any = SimpleNamespace(generator=SimpleNamespace(writes_tightly=False), shape=shape)
+        outline = replace(tiny.outline(8), harmony=harmony)
+        written = composing._written(sampler, torch.zeros(1, 1, 1), outline, Grid.steady(120.0, 8))[0].numpy()
+        drums, piano = (1, 0) if shape.has_drums else (0, 1)
+        np.testing.assert_array_equal(written[drums], roll[drums])
+        halves = np.split(written[piano], 2, axis=1)
+        assert [np.flatnonzero(half.any(1)).tolist() for half in halves] == [[3], [4, 5]]
+        assert (written[piano] > 0).sum() == 3 * 4 * GRID_FRAMES

@@ -28,6 +28,10 @@ NEARER = 0.7  # deviation that songs keep in the other kind, as a share of its o
 LEAST_DEVIATION = 0.02
 FARTHEST = 4.0  # deviations from the mean that are told apart
 LEAST_LEVEL = 0.1  # added to what ratios are of: hardly anything sounds in a register
+# However many registers there are. What is struck again on the beat has more attack than what is played there.
+WEIGHT_OF_BANDS = 2.0
+WEIGHTS_BY_REGISTER = (1.0, 0.25, 1.0, 1.5)  # width, attack, fullness, decay
+WEIGHTS_OF_ALL = (0.5, 0.5, 2.0, 0.5)  # loudness, its deviation, beat, harmony
 FAINT = 0.2  # loudness in model space up to which a cell counts as sounding in part
 
 
@@ -103,8 +107,10 @@ class KindStatistics(nn.Module):
         super().__init__()
         self.pitched = pitched
         registers, bands = _registers(keys), _bands(keys)
-        # Each group of statistics has as much weight as the others, however many registers it has; the bands twice.
-        weights = [2 / bands] * bands + 4 * ([0.5 / registers] * registers + [0.5]) + [0.5, 0.5, 1.0, 0.25]
+        weights = [WEIGHT_OF_BANDS / bands] * bands
+        for weight in WEIGHTS_BY_REGISTER:
+            weights += [0.5 * weight / registers] * registers + [0.5 * weight]
+        weights += WEIGHTS_OF_ALL
         self.register_buffer("weight", torch.tensor(weights) / sum(weights), persistent=False)
         self.register_buffer("mean", torch.zeros(2, len(weights)))
         self.register_buffer("square", torch.zeros(2, len(weights)))

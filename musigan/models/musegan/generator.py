@@ -181,8 +181,8 @@ FAMILY = Family(
     takes_temperature=True,
     conditions=("style", "tempo", "kept"),
     parts={"codec": 1, "composer": 24},
-    pretrain_share=0.996,
-    critic_share=0.002,
+    pretrain_share=0.999,
+    critic_share=0.0005,
     losses={"loudness": 1.0, "sounding": 20.0, "onsets": 20.0, "kl": 0.1},
     defaults={
         "epochs": 240,
