@@ -24,7 +24,7 @@ from musigan.layers.gates import hard_gate, limit
 from musigan.models.means import Means, RunningMeans
 from musigan.models.protocol import Decoded
 from musigan.rolls.shape import RollShape
-from musigan.settings import CHECKED, Count, CountOrNone
+from musigan.settings import CHECKED, Count, CountOrNone, Positive
 
 Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -55,6 +55,7 @@ class FrameSettings:
     reach_keys: CountOrNone = 12  # keys to either side that a key's features see directly
     joint_loudness: bool = True  # whether a key's loudness in one channel goes by that in the channel before
     memory_frames: tuple[Count, ...] = (100, 400, 1600)  # reaches of the running means of loudness; []: none
+    key_power: Positive = 1.35  # of the chances that keys begin, in what is drawn: more than 1 prefers the likely ones
 
 
 class ChainParameters(NamedTuple):
@@ -316,7 +317,8 @@ class FrameGenerator(nn.Module):
         state = self._state_from_nothing(rng) if past is None or not past.shape[-1] else self._state_after(past)
         block_frames, blocks, frames_left = BLOCK_STEPS * self.settings.step_frames, [], frames
         while frames_left > 0:
-            block, state = self._sample(temperature * self.draw(1, min(block_frames, frames_left), rng), state)
+            noise = temperature * self.draw(1, min(block_frames, frames_left), rng)
+            block, state = self._sample(noise, state, self.settings.key_power)
             blocks.append(block)
             frames_left -= block.shape[1]
         return torch.cat(blocks, 1)[:, :frames].permute(0, 2, 3, 1)
@@ -369,10 +371,10 @@ class FrameGenerator(nn.Module):
         means = None if self.means is None else self._means_after(frames)
         return SequenceState(memory, inputs[:, -1:], features[:, -1:], frames[:, -1], means)
 
-    def _sample(self, noise: Tensor, place: SequenceState) -> tuple[Tensor, SequenceState]:
+    def _sample(self, noise: Tensor, place: SequenceState, key_power: float = 1.0) -> tuple[Tensor, SequenceState]:
         """Sample the frames (B, T, C, K) that follow the state `place`, from noise (B, T, 2, C, K).
 
-        Return them and the state after them.
+        Return them and the state after them. `key_power` is that of the settings.
         """
         memory, inputs, features, last, means = place
         steps = []
@@ -380,6 +382,8 @@ class FrameGenerator(nn.Module):
             hidden, memory = self.cell(inputs, memory)
             recalled = None if self.means is None or means is None else self.means.described(means.values)[:, None]
             chain, frames = self._predict(hidden, features, recalled), []
+            if key_power != 1:
+                chain = chain._replace(begins=self._preferring(chain.begins, key_power))
             for number, frame_noise in enumerate(step.unbind(1)):
                 last = self._frame(ChainParameters(*(value[:, 0, number] for value in chain)), last, frame_noise)
                 frames.append(last)
@@ -389,6 +393,20 @@ class FrameGenerator(nn.Module):
             if self.means is not None and means is not None:
                 means = self.means.after(means, steps[-1].mean(1))
         return torch.cat(steps, 1), SequenceState(memory, inputs, features, last, means)
+
+    def _preferring(self, begins: Tensor, power: float) -> Tensor:
+        """Return logits (B, L, F, C, K) that keys begin, of chances to a `power` whose sum over keys stays.
+
+        Keys are drawn each for itself, and the many that hardly belong to the music begin now and then: together they
+        are what leaves its key. Drums are as they are.
+        """
+        logs = F.logsigmoid(begins)
+        raised = power * logs
+        raised = raised + (logs.logsumexp(-1, keepdim=True) - raised.logsumexp(-1, keepdim=True))
+        raised = raised.clamp(max=-1e-3)
+        preferring = raised - torch.log1p(-raised.exp())  # the logit
+        pitched = torch.arange(self.shape.channels, device=begins.device) < self.shape.pitched
+        return torch.where(pitched[:, None], preferring, begins)
 
     def _frame(self, says: ChainParameters, before: Tensor, chance: Tensor) -> Tensor:
         """Sample the frame (B, C, K) after the frame `before` from noise `chance` (B, 2, C, K), channel by channel."""

@@ -81,5 +81,5 @@ FAMILY = Family(
     losses={"frame_nats": 1.0, "loudness_nats": 0.1, "features_roll": 1.0},
     extends=True,
     takes_temperature=True,
-    formerly={"memory_frames": [], "joint_loudness": False},
+    formerly={"memory_frames": [], "joint_loudness": False, "key_power": 1.0},
 )

@@ -271,8 +271,9 @@ def test_place_that_cannot_be_written_is_found_out_first(tmp_path: Path) -> None
 def test_a_family_that_has_learned_more_since_reads_its_old_checkpoints(name: str, tmp_path: Path) -> None:
     """Settings and weights that there were not when it was saved are as the family then was."""
     chosen, shape = tiny.settings(name), RollShape(tiny.CHANNELS, tiny.KEYS, tiny.FRAMES)
-    since = {"lstm": ("memory_frames", "joint_loudness"), "rnn": ("memory_frames", "joint_loudness"), "mdn-rnn": ()}
-    network = {**chosen.network, **{setting: [] if setting == "memory_frames" else False for setting in since[name]}}
+    of_frames = {"memory_frames": [], "joint_loudness": False, "key_power": 1.0}
+    since = {"lstm": of_frames, "rnn": of_frames, "mdn-rnn": {"unheard_steps": 0}}
+    network = {**chosen.network, **since[name]}
     generator = models.build(name, network, shape)["generator"]
     old = {setting: value for setting, value in network.items() if setting not in since[name]}
     weights = {key: value for key, value in generator.state_dict().items() if not key.startswith("gates.")}

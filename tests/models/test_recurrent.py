@@ -256,6 +256,28 @@ def test_a_piece_from_nothing_begins_with_the_means_of_a_song() -> None:
     assert plain._state_from_nothing(rng()).means is None
 
 
+def test_the_likely_keys_are_preferred_and_as_many_begin() -> None:
+    generator: Any = built("lstm", RollShape(3, 20, 30, has_drums=True), key_power=2.0)["generator"].eval()
+    begins = torch.linspace(-9.0, -1.0, 20).expand(2, 1, 5, 3, 20).clone()
+    preferring = generator._preferring(begins, 2.0)
+    chances, before = preferring.sigmoid(), begins.sigmoid()
+    torch.testing.assert_close(chances[..., :2, :].sum(-1), before[..., :2, :].sum(-1))
+    torch.testing.assert_close(preferring[..., 2, :], begins[..., 2, :])  # drums
+    assert (chances[..., :2, :10] < 0.2 * before[..., :2, :10]).all()
+    assert (chances[..., :2, -1] > 1.3 * before[..., :2, -1]).all()
+    torch.testing.assert_close(generator._preferring(begins, 1.0), begins, rtol=1e-3, atol=1e-3)
+    sure = generator._preferring(torch.full((1, 1, 1, 3, 20), 12.0), 3.0)
+    assert sure.isfinite().all()
+    assert (sure[..., :2, :].sigmoid() > 0.99).all()
+
+
+def test_pieces_prefer_the_likely_keys_and_games_and_older_checkpoints_do_not() -> None:
+    plain, preferring = (built("rnn", key_power=power)["generator"].eval() for power in (1.0, 3.0))
+    assert not torch.equal(*(each.extend(None, 40, rng(), 1.0) for each in (plain, preferring)))
+    assert torch.equal(*(each.sample_prior(each.draw(2, 20, rng())) for each in (plain, preferring)))
+    assert all(models.family(name).formerly["key_power"] == 1.0 for name in ("lstm", "rnn"))
+
+
 def test_temperature_takes_more_chances() -> None:
     generator: Any = built("lstm")["generator"].eval()
     cool, warm = (
@@ -278,7 +300,12 @@ def test_cells_can_be_chosen_and_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "setting"),
-    [(name, setting) for name in ("mlp", "rnn", "lstm") for setting in models.family(name).settings().__dict__],
+    [
+        (name, setting)
+        for name in ("mlp", "rnn", "lstm")
+        for setting in models.family(name).settings().__dict__
+        if setting != "key_power"  # which is no size
+    ],
 )
 def test_every_size_has_an_effect_or_is_refused(name: str, setting: str) -> None:
     plain = {key: value.shape for key, value in built(name).state_dict().items()}
