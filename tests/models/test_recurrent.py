@@ -241,7 +241,8 @@ def test_a_piece_from_nothing_begins_with_the_means_of_a_song() -> None:
     generator: Any = models.build("lstm", tiny.NETWORKS["lstm"], RollShape(2, 20, 60))["generator"].eval()
     before = generator.extend(None, 60, rng(1))
     with torch.no_grad():
-        frames, _ = generator._sample(generator.draw(1, 60, rng(1)), generator._initial_state(1))
+        state, power = generator._initial_state(1), generator.settings.key_power
+        frames, _ = generator._sample(generator.draw(1, 60, rng(1)), state, power)
     assert torch.equal(before, frames.permute(0, 2, 3, 1))
     generator.balance(real, rng())
     low = []
