@@ -205,9 +205,9 @@ FAMILY = Family(
         },
         "loss_weights": {
             "adversarial_roll": 0.3,
-            "cycle": 0.5,
+            "cycle": 0.3,
             "identity": 0.0,
-            "place": 6.0,
+            "place": 9.0,
             "kind": 0.2,
             "likeness": 12.0,
             "harmony": 2.0,

@@ -25,7 +25,7 @@ BEAT_PERIODS = (12.0, 30.0)  # frames: shortest and longest beat that is looked 
 BEAT_COUNT = 40  # periods between them that are tried
 BEAT_NEIGHBOURS = 150  # frames on either side by which the period is chosen
 BEAT_APART = 5  # frames on either side in which a beat is the strongest
-BEAT_GAP = 2  # frames before a beat that may be silenced
+BEAT_GAP = 1  # frames before a beat that may be silenced
 BEAT_REACH = 2 * BEAT_NEIGHBOURS + NEIGHBOURS + BEAT_APART + 1  # frames on either side that a beat depends on
 
 

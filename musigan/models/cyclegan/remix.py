@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from musigan.layers.gates import hard_gate
 from musigan.layers.packing import PITCH_CLASSES
-from musigan.models.cyclegan.pulse import BEAT_GAP, Pulse, fading
+from musigan.models.cyclegan.pulse import Pulse, fading
 from musigan.rolls.kit import FAINTEST as FAINTEST_STROKE
 from musigan.rolls.kit import KIT
 
@@ -23,7 +23,7 @@ STROKE = 0.7  # loudness, in model space, of a drum stroke before training
 AMOUNTS = ("own", "lower", "higher", "width", "note decay", "decay", "gap", "off", "soft")  # and one for each side
 BEAT_AMOUNTS = ("beat gap", "early", "tie", "beat decay")
 BEAT_SLOPE = 2.0  # of gates by beats, whose amounts are bounded and shall outweigh others
-TIED = 2 * BEAT_GAP + 1  # frames: shorter gaps can be filled
+TIED = 5  # frames: shorter gaps can be filled
 
 
 def slow(amounts: Tensor, patch_frames: int, frames: int) -> Tensor:

@@ -30,8 +30,8 @@ FARTHEST = 4.0  # deviations from the mean that are told apart
 LEAST_LEVEL = 0.1  # added to what ratios are of: hardly anything sounds in a register
 # However many registers there are. What is struck again on the beat has more attack than what is played there.
 WEIGHT_OF_BANDS = 2.0
-WEIGHTS_BY_REGISTER = (1.0, 0.25, 1.0, 1.5)  # width, attack, fullness, decay
-WEIGHTS_OF_ALL = (0.5, 0.5, 2.0, 0.5)  # loudness, its deviation, beat, harmony
+WEIGHTS_BY_REGISTER = (1.0, 0.1, 1.0, 1.5)  # width, attack, fullness, decay
+WEIGHTS_OF_ALL = (1.0, 0.5, 3.0, 1.0)  # loudness, its deviation, beat, harmony
 FAINT = 0.2  # loudness in model space up to which a cell counts as sounding in part
 
 
