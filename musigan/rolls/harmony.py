@@ -47,7 +47,8 @@ def kept_to(roll: np.ndarray, harmony: np.ndarray, unpitched: Collection[int] = 
     Channels in which a key is a drum are `unpitched` and stay as they are, and so do beats without a harmony.
     """
     classes = np.arange(roll.shape[1]) % CLASSES
-    is_foreign = (harmony <= 0)[:, classes] & harmony.any(1)[:, None]  # (N, K)
+    has_harmony = np.any(harmony, axis=1, keepdims=True)  # (N, 1)
+    is_foreign = has_harmony & (harmony[:, classes] <= 0)  # (N, K)
     kept = np.where(np.repeat(is_foreign.T, GRID_FRAMES, 1), 0, roll)
     for channel in unpitched:
         kept[channel] = roll[channel]
