@@ -125,10 +125,8 @@ def find(roll: Tensor, with_beat: bool = False) -> Pulse:
     beat = None
     if with_beat:
         at = regular_beat(strength)
-        coming = (
-            torch.where(at > 0, frames, roll.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
-        )  # (B, T): the next beat
-        until = coming[:, None, None].expand_as(roll).gather(-1, began.clamp(min=0))
+        next_beat = torch.where(at > 0, frames, roll.shape[-1]).flip(-1).cummin(-1).values.flip(-1)  # (B, T)
+        until = next_beat[:, None, None].expand_as(roll).gather(-1, began.clamp(min=0))
         early = is_known & ~_began_near(at, began) & (frames < until)
         beat_age = (frames - last_start(at > 0)).clamp(max=MEMORY)[:, None, None]
         beat = Beat(at, beat_age.float(), before(at, BEAT_GAP)[:, None, None], early.float())
