@@ -14,6 +14,7 @@ from musigan.rolls.grid import GRID_FRAMES
 from musigan.rolls.scenes import CLASSES
 
 LEVELS = 10  # a harmony is kept to the tenth
+AROUND = 4  # beats before and after each one whose harmonies may be heard in it
 FEWEST_HALVED = 4  # beats of a bar that has two halves, if their number is even
 
 
@@ -42,13 +43,15 @@ def filled(harmony: np.ndarray) -> np.ndarray:
 
 
 def kept_to(roll: np.ndarray, harmony: np.ndarray, unpitched: Collection[int] = ()) -> np.ndarray:
-    """Return a roll (C, K, N * GRID_FRAMES) without what is of no class of its beat's harmony, (N, CLASSES).
+    """Return a roll (C, K, N * GRID_FRAMES) without what is of no class of the harmony, (N, CLASSES), around its beat.
 
-    Channels in which a key is a drum are `unpitched` and stay as they are, and so do beats without a harmony.
+    Notes may come before their chord and go on after it, as notes between chords do. Channels in which a key is a drum
+    are `unpitched` and stay as they are, and so do beats without a harmony.
     """
     classes = np.arange(roll.shape[1]) % CLASSES
-    has_harmony = np.any(harmony, axis=1, keepdims=True)  # (N, 1)
-    is_foreign = has_harmony & (harmony[:, classes] <= 0)  # (N, K)
+    padded = np.pad(harmony, ((AROUND, AROUND), (0, 0)))
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * AROUND + 1, axis=0).max(-1)  # (N, CLASSES)
+    is_foreign = np.any(around, axis=1, keepdims=True) & (around[:, classes] <= 0)  # (N, K)
     kept = np.where(np.repeat(is_foreign.T, GRID_FRAMES, 1), 0, roll)
     for channel in unpitched:
         kept[channel] = roll[channel]

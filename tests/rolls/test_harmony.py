@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from musigan.rolls.grid import GRID_FRAMES
-from musigan.rolls.harmony import filled, harmony_of, kept_to
+from musigan.rolls.harmony import AROUND, filled, harmony_of, kept_to
 from musigan.rolls.scenes import CLASSES
 
 KEYS = 27
@@ -33,17 +33,20 @@ def test_a_harmony_goes_on_where_nothing_sounds() -> None:
     assert not filled(np.zeros((3, CLASSES), np.float32)).any()
 
 
-def test_what_a_harmony_has_not_is_left_out_but_drums_and_where_there_is_none() -> None:
+def test_what_the_harmony_around_has_not_is_left_out_but_drums_and_where_there_is_none() -> None:
     rng = np.random.default_rng(1)
-    roll = rng.random((3, KEYS, 4 * GRID_FRAMES)).astype(np.float32)
-    harmony = np.zeros((4, CLASSES), np.float32)
-    harmony[0, [2, 7]], harmony[1, 2], harmony[3, 11] = (1.0, 0.1), 1.0, 1.0  # none in the third beat
+    beats = 3 * AROUND + 4
+    roll = rng.random((3, KEYS, beats * GRID_FRAMES)).astype(np.float32)
+    harmony = np.zeros((beats, CLASSES), np.float32)
+    harmony[0, [2, 7]], harmony[2, 4] = (1.0, 0.1), 0.3
     kept = kept_to(roll, harmony, [1])
     assert kept.dtype == roll.dtype
     np.testing.assert_array_equal(kept[1], roll[1])
-    beats = (roll.reshape(3, KEYS, 4, GRID_FRAMES), kept.reshape(3, KEYS, 4, GRID_FRAMES))
-    for beat, classes in enumerate(([2, 7], [2], range(CLASSES), [11])):
-        is_told = np.isin(np.arange(KEYS) % CLASSES, list(classes))
-        np.testing.assert_array_equal(beats[1][::2, is_told, beat], beats[0][::2, is_told, beat])
-        assert not beats[1][::2, ~is_told, beat].any()
+    by_beat, kept_by_beat = (each.reshape(3, KEYS, beats, GRID_FRAMES) for each in (roll, kept))
+    for beat in range(beats):
+        told = {2, 7} if beat <= AROUND else set()
+        told |= {4} if beat <= 2 + AROUND else set()
+        is_told = np.isin(np.arange(KEYS) % CLASSES, list(told or range(CLASSES)))
+        np.testing.assert_array_equal(kept_by_beat[::2, is_told, beat], by_beat[::2, is_told, beat])
+        assert not kept_by_beat[::2, ~is_told, beat].any()
     np.testing.assert_array_equal(kept_to(roll, np.zeros_like(harmony)), roll)
