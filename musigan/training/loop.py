@@ -337,14 +337,27 @@ def _calibrate(run: Run, dataset: RollDataset, stops: bool = False) -> None:
 
 @contextmanager
 def _lost_ranks_told(run: Run, target: Path) -> Iterator[None]:
-    """Have the error of a rank that has ended say what is left of the run."""
+    """Have the error of a rank that has ended say what is left of the run.
+
+    The first may have saved just before it ended, which the others were not told.
+    """
+    before = _written_at(target)
     try:
         yield
     except LostRankError as error:
         left = f"{target} holds the last good state: start all with --resume {target}"
+        is_saved = run.saved or _written_at(target) != before
         raise LostRankError(
-            f"{error}; {left if run.saved else 'no checkpoint was saved yet: start all again'}"
+            f"{error}; {left if is_saved else 'no checkpoint was saved yet: start all again'}"
         ) from error
+
+
+def _written_at(target: Path) -> int | None:
+    """Return when a file was last written, in nanoseconds; None if there is none."""
+    try:
+        return target.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _schedule(step: int, total: int) -> float:

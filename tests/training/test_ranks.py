@@ -260,7 +260,19 @@ def test_a_rank_that_ends_says_what_is_left(keys: Path, tmp_path: Path) -> None:
     run.ranks = Lost(0, 1, None)  # type: ignore[arg-type]
     with pytest.raises(LostRankError, match="has ended; no checkpoint was saved yet: start all again"):
         loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
-    run.saved = True
+    (tmp_path / "former.pt").write_bytes(b"of another run")
+    with pytest.raises(LostRankError, match="no checkpoint was saved yet"):
+        loop.train(run, data, tmp_path / "former.pt", tiny.Silent())
+
+    class LostAfterSaving(ThreadRanks):
+        def any(self, value: bool) -> bool:
+            (tmp_path / "new.pt").write_bytes(b"of the first process, just now")
+            raise LostRankError("another of the 2 processes of this run has ended")
+
+    run.ranks = LostAfterSaving(0, 1, None)  # type: ignore[arg-type]
+    with pytest.raises(LostRankError, match=r"new.pt holds the last good state: start all with --resume \S+new.pt"):
+        loop.train(run, data, tmp_path / "new.pt", tiny.Silent())
+    run.ranks, run.saved = Lost(0, 1, None), True  # type: ignore[arg-type]
     with pytest.raises(LostRankError, match=r"ckpt.pt holds the last good state: start all with --resume \S+ckpt.pt"):
         loop.train(run, data, tmp_path / "ckpt.pt", tiny.Silent())
 
