@@ -208,8 +208,8 @@ def _written(sampler: BeatSampler, latents: Tensor, outline: Outline, grid: Grid
 
     What instruments are to play is told by their outline, and drawn nearly so. Attacks of models that write tightly are
     put on the grid, as they learned it: of the strokes of drums that were drawn one in six lay beside all 16ths and
-    triplets, half of them two frames after another of the same drum. What is of no class of the told harmony is left
-    out.
+    triplets, a quarter of them a few frames after another of the same drum. What is of no class of the harmony that was
+    told around its beat is left out.
     """
     generator = _generator(sampler)
     decoded = decode_in_windows(generator, latents, WINDOW_STEPS)
