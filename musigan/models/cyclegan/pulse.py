@@ -1,7 +1,8 @@
 """When notes begin: strong onsets of a roll, how long ago notes and strong onsets began, and a regular beat.
 
 What a generator shapes in time it shapes by these, since its own outputs change slowly. They are read from its input
-and carry no gradient. Nothing depends on more than `REACH` frames on either side, so that windows join exactly.
+and carry no gradient. Nothing depends on more than `REACH` frames on either side, with a beat `REACH` and `BEAT_REACH`,
+so that windows join exactly.
 """
 
 from __future__ import annotations
